@@ -1,0 +1,1 @@
+"""Puzzles as arrays: rules, solvers, generators, symmetries, datasets, metrics (numpy and numba)."""

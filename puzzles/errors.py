@@ -1,0 +1,5 @@
+"""The one error that bad puzzle data raises."""
+
+
+class DataError(ValueError):
+    """Bad puzzle data. The message is one line: the file, the place (row), the reason, the remedy."""
