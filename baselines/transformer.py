@@ -1,0 +1,41 @@
+"""The one-pass Transformer of Table 2: the same blocks, applied once, no recursion.
+
+Details, with their source
+* The common post-norm block, full attention, rotary positions (HRM's "direct prediction" control:
+  the same input, heads and sizes, 8 layers at 27M).
+* One segment per puzzle: nothing is carried, every step takes a new puzzle.
+
+Deviations: the paper does not say how its Transformer is normalised or sized beyond 27M; the block
+here is the one every other row uses, so that only the recursion differs.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.supervision import Depth, SegmentOutput, State
+
+
+class TransformerConfig(ReasonerConfig):
+    """The net's sizes; nothing else to set."""
+
+    kind: Literal["transformer"] = "transformer"
+
+
+class Transformer(Reasoner):
+    config: TransformerConfig
+
+    def __init__(self, config: TransformerConfig, shape: GridShape):
+        super().__init__(config, shape)
+
+    def segment(
+        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+    ) -> SegmentOutput:
+        """y <- net(initial y, x): the carried state is not read, so more segments change nothing."""
+        x = self.embedding(inputs, puzzle_ids)
+        y, z = self.initial_state(len(inputs))
+        calls = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)
+        return self.read(self.net(y, x), z, calls, {})

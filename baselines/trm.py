@@ -1,0 +1,59 @@
+"""TRM: Tiny Recursive Model (Jolicoeur-Martineau 2025, arXiv 2510.04871).
+
+One segment repeats T cycles of { n times z <- net(z, y + x); y <- net(y, z) }; the first T - 1
+cycles run without a graph, the last with one, so the gradient is that of one whole cycle.
+
+Details, with their source
+* net(h, c): h + c through post-norm blocks, norms without scale, no biases (released code).
+* T 3; n 6 for Sudoku and 4 for mazes; "mlp" mixes tokens by a SwiGLU, Sudoku only (paper, sec. 4.5).
+* Initial (y, z) are constant buffers, one vector each (released code; the paper says learned).
+* Logits from the cells of y, halting score from position 0 of y, bias -5 (released code).
+
+Deviations: none in the forward pass. The data stream, exploration draws and evaluation are
+loopbench's, shared by all models.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.supervision import Depth, SegmentOutput, State
+
+
+class TRMConfig(ReasonerConfig):
+    """TRM's sizes and its two loop counts."""
+
+    kind: Literal["trm"] = "trm"
+    cycles: int = Field(3, gt=0, description="T, cycles per segment; the last carries the gradient")
+    inner_steps: int = Field(6, gt=0, description="n, z updates per y update")
+
+
+class TRM(Reasoner):
+    config: TRMConfig
+
+    def __init__(self, config: TRMConfig, shape: GridShape):
+        super().__init__(config, shape)
+
+    def _cycle(self, y: Tensor, z: Tensor, x: Tensor, inner_steps: int) -> tuple[Tensor, Tensor]:
+        for _ in range(inner_steps):
+            z = self.net(z, y + x)
+        return self.net(y, z), z
+
+    def segment(
+        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+    ) -> SegmentOutput:
+        """One segment of T cycles; see `SegmentOutput` for shapes."""
+        cycles = self.config.cycles if depth.cycles is None else depth.cycles
+        steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
+        x = self.embedding(inputs, puzzle_ids)
+        y, z = state
+        with torch.no_grad():
+            for _ in range(cycles - 1):
+                y, z = self._cycle(y, z, x, steps)
+        y, z = self._cycle(y, z, x, steps)
+        calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
+        return self.read(y, z, calls, {})

@@ -1,0 +1,1 @@
+"""The method: fixed points, models, deep supervision and training (torch)."""

@@ -1,0 +1,167 @@
+"""The Attractor model for puzzles (Solve the Loop, section 4.2).
+
+The state w = (y, z) holds an answer and a latent. With x the embedded puzzle, the map is
+
+    F(w):  z' = net(z, y + x), n times;  y' = net(y, z').
+
+One segment solves w = F(w) jointly, starting from the previous segment's w, and takes K damped
+phantom steps w <- (1 - l) w + l F(w) from the detached solution, which carry the gradient
+(Geng et al. 2022). Cost of a segment: (solver evaluations + K) (n + 1) calls of the net, against
+T (n + 1) in TRM.
+
+`solve_for: z` is the variant of the code released with the paper, done right: y is held fixed, z is
+solved for, then y <- net(y, z), and this sweep is repeated; the last sweep carries the gradient.
+
+Choices where the paper is silent: n, K, l and the solver's budget are settings. The value is the
+same with and without gradients: phantom steps are taken in evaluation too. The initial (y, z) are
+learned, as the paper says, but an implicit or phantom gradient is zero with respect to the
+solver's start, so they move only with `gradient.kind: unrolled`.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from reasoning.fixed_point import (
+    Adjoint,
+    Anderson,
+    Neumann,
+    OneStep,
+    Phantom,
+    Picard,
+    Solution,
+    Unrolled,
+    solve,
+)
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.supervision import Depth, SegmentOutput, State
+
+
+class SolverConfig(BaseModel):
+    """How a segment's fixed point is sought."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["anderson", "picard"] = Field("anderson", description="fixed-point method")
+    tolerance: float = Field(
+        1e-3, gt=0, allow_inf_nan=False, description="relative residual at which a sample stops"
+    )
+    max_evaluations: int = Field(3, ge=0, description="most evaluations of the map per segment")
+    min_evaluations: int = Field(0, ge=0, description="evaluations before a sample may stop")
+    window: int = Field(5, gt=0, description="iterates Anderson mixes")
+    mixing: float = Field(1.0, gt=0, le=1, description="Anderson's beta: 1 mixes map values only")
+    damping: float = Field(1.0, gt=0, le=1, description="Picard's step")
+
+    def build(self, max_evaluations: int | None) -> Anderson | Picard:
+        """The solver, with another budget if one is given."""
+        most = self.max_evaluations if max_evaluations is None else max_evaluations
+        least = min(self.min_evaluations, most)
+        if self.kind == "picard":
+            return Picard(self.tolerance, most, least, damping=self.damping)
+        return Anderson(self.tolerance, most, least, window=self.window, mixing=self.mixing)
+
+
+class GradientConfig(BaseModel):
+    """How the solution is differentiated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] = Field(
+        "phantom", description="gradient of the solution"
+    )
+    steps: int = Field(2, gt=0, description="K, phantom steps")
+    damping: float = Field(1.0, gt=0, le=1, description="lambda, size of a phantom step")
+    terms: int = Field(2, gt=0, description="terms of the Neumann series")
+    tolerance: float = Field(1e-4, gt=0, description="adjoint solve: relative residual")
+    max_evaluations: int = Field(32, gt=0, description="adjoint solve: most products with J^T")
+
+    def build(self) -> OneStep | Neumann | Phantom | Adjoint | Unrolled:
+        match self.kind:
+            case "phantom":
+                return Phantom(self.steps, self.damping)
+            case "one-step":
+                return OneStep()
+            case "neumann":
+                return Neumann(self.terms)
+            case "adjoint":
+                return Adjoint(Anderson(self.tolerance, self.max_evaluations))
+            case "unrolled":
+                return Unrolled()
+
+    @property
+    def forward_steps(self) -> int:
+        """Evaluations of the map that the value itself takes after the solver's."""
+        return self.steps if self.kind == "phantom" else 0
+
+
+class AttractorConfig(ReasonerConfig):
+    """Sizes, the map's n, the solver and the gradient."""
+
+    kind: Literal["attractor"] = "attractor"
+    initial: Literal["learned", "fixed"] = Field(
+        "learned", description="initial (y, z): trained (the paper) or constant (TRM's code)"
+    )
+    inner_steps: int = Field(1, gt=0, description="n, z updates per evaluation of the map")
+    solve_for: Literal["joint", "z"] = Field("joint", description="what the solver solves for")
+    sweeps: int = Field(3, gt=0, description="explicit y updates per segment when solving for z")
+    solver: SolverConfig = Field(default_factory=SolverConfig, description="the forward solve")
+    gradient: GradientConfig = Field(default_factory=GradientConfig, description="the backward")
+
+
+class Attractor(Reasoner):
+    config: AttractorConfig
+
+    def __init__(self, config: AttractorConfig, shape: GridShape):
+        super().__init__(config, shape)
+
+    def segment(
+        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+    ) -> SegmentOutput:
+        """One segment. Diagnostics (B,): evaluations, converged, and relative residuals at the
+        solver's solution: residual (joint), residual_y, residual_z (those solved for)."""
+        steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
+        x = self.embedding(inputs, puzzle_ids)
+        joint = self.config.solve_for == "joint"
+        run = self._solve_joint if joint else self._solve_z
+        y, z, solution, calls = run(state, x, steps, self.config.solver.build(depth.evaluations))
+        parts = ("residual_y", "residual_z") if joint else ("residual_z",)
+        diagnostics = {
+            "evaluations": solution.evaluations,
+            "converged": solution.converged,
+            "residual": solution.residual,
+        } | dict(zip(parts, solution.part_residuals.unbind(1), strict=True))
+        return self.read(y, z, calls, diagnostics)
+
+    def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Anderson | Picard):
+        def update(w: State) -> State:
+            y, z = w
+            for _ in range(steps):
+                z = self.net(z, y + x)
+            return self.net(y, z), z
+
+        solution = solve(update, state, solver, self.config.gradient.build())
+        y, z = solution.value
+        extra = self.config.gradient.forward_steps
+        return y, z, solution, (solution.evaluations + extra) * (steps + 1)
+
+    def _solve_z(self, state: State, x: Tensor, steps: int, solver: Anderson | Picard):
+        y, z = state
+        calls = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        graph = torch.is_grad_enabled()
+        solution: Solution
+        for sweep in range(self.config.sweeps):
+            with torch.set_grad_enabled(graph and sweep == self.config.sweeps - 1):
+
+                def update(z: Tensor, y: Tensor = y) -> Tensor:
+                    for _ in range(steps):
+                        z = self.net(z, y + x)
+                    return z
+
+                solution = solve(update, z, solver, self.config.gradient.build())
+                z = solution.value
+                y = self.net(y, z)
+            calls = calls + (solution.evaluations + self.config.gradient.forward_steps) * steps + 1
+        return y, z, solution, calls

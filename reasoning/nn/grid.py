@@ -1,0 +1,128 @@
+"""What every grid model shares: the network config, embeddings in, heads out.
+
+Facts: TRM (arXiv 2510.04871) and HRM (arXiv 2506.21734). A grid of `cells` tokens is preceded by
+`puzzle_tokens` positions that hold the puzzle's own embedding; logits are read from the cells of y
+and the halting score from its position 0.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from reasoning.nn.layers import Block, linear, rotary_table, truncated_normal_
+
+
+@dataclass(frozen=True)
+class GridShape:
+    """What the data decides: cells per grid, vocabulary (with PAD = 0), number of puzzle ids."""
+
+    cells: int
+    vocabulary: int
+    puzzles: int = 1
+
+
+class NetConfig(BaseModel):
+    """Sizes of one stack of blocks with its embeddings and heads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(512, gt=0, description="state width D, in channels")
+    layers: int = Field(2, gt=0, description="blocks in the net")
+    heads: int = Field(8, gt=0, description="attention heads")
+    expansion: float = Field(4.0, gt=0, description="SwiGLU expansion; inner width is 2/3 of it")
+    multiple: int = Field(256, gt=0, description="SwiGLU inner widths round up to this many channels")
+    mixer: Literal["attention", "mlp"] = Field("attention", description="how tokens mix")
+    positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
+    puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self):
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be an even multiple of heads {self.heads}")
+        return self
+
+
+def activation_dtype(parameter: Tensor) -> torch.dtype:
+    """The dtype states take: autocast's where it is on, else the parameters'."""
+    kind = parameter.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return parameter.dtype
+
+
+class Net(nn.Module):
+    """A stack of blocks as one level: net(h, c) = blocks(h + c). Shapes (B, L, D)."""
+
+    def __init__(self, config: NetConfig, length: int):
+        super().__init__()
+        tokens = length if config.mixer == "mlp" else None
+        self.layers = nn.ModuleList(
+            Block(config.width, config.heads, config.expansion, config.multiple, tokens)
+            for _ in range(config.layers)
+        )
+        self.rotary = config.positions == "rope" and config.mixer == "attention"
+        if self.rotary:
+            cos, sin = rotary_table(length, config.width // config.heads)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, h: Tensor, injection: Tensor) -> Tensor:
+        rotary = (self.cos, self.sin) if self.rotary else None
+        h = h + injection
+        for layer in self.layers:
+            h = layer(h, rotary)
+        return h
+
+
+class GridEmbedding(nn.Module):
+    """Tokens (B, cells) and puzzle ids (B,) to x (B, L, D), L = puzzle_tokens + cells."""
+
+    def __init__(self, config: NetConfig, shape: GridShape):
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.scale = math.sqrt(config.width)
+        self.tokens = nn.Embedding(shape.vocabulary, config.width)
+        truncated_normal_(self.tokens.weight, 1 / self.scale)
+        if config.puzzle_tokens:
+            self.puzzles = nn.Embedding(shape.puzzles, config.width)
+            nn.init.zeros_(self.puzzles.weight)
+        if config.positions == "learned":
+            self.positions = nn.Parameter(torch.empty(self.length, config.width))
+            truncated_normal_(self.positions, 1 / self.scale)
+
+    @property
+    def length(self) -> int:
+        return self.config.puzzle_tokens + self.shape.cells
+
+    def forward(self, inputs: Tensor, puzzle_ids: Tensor) -> Tensor:
+        x = self.tokens(inputs)
+        if self.config.puzzle_tokens:
+            # One vector per puzzle fills the first position, zeros the padding after it.
+            puzzle = self.puzzles(puzzle_ids).unsqueeze(1)
+            puzzle = F.pad(puzzle, (0, 0, 0, self.config.puzzle_tokens - 1))
+            x = torch.cat((puzzle, x), dim=1)
+        if self.config.positions == "learned":
+            # Equal variance for token and position, as HRM does.
+            x = math.sqrt(0.5) * (x + self.positions)
+        return (self.scale * x).to(activation_dtype(self.tokens.weight))
+
+
+class GridHeads(nn.Module):
+    """y (B, L, D) to logits (B, cells, vocabulary) and halting scores (B, 2) = (halt, continue)."""
+
+    def __init__(self, config: NetConfig, shape: GridShape):
+        super().__init__()
+        self.puzzle_tokens = config.puzzle_tokens
+        self.lm_head = linear(config.width, shape.vocabulary)
+        self.q_head = nn.Linear(config.width, 2)
+        nn.init.zeros_(self.q_head.weight)
+        nn.init.constant_(self.q_head.bias, -5.0)
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.lm_head(y[:, self.puzzle_tokens :])
+        return logits.float(), self.q_head(y[:, 0]).float()

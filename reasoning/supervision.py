@@ -1,0 +1,205 @@
+"""Deep supervision: a carry per slot, one segment in and out, halting.
+
+One training step advances every slot by one segment (Wang et al. 2025; Jolicoeur-Martineau 2025):
+halted slots take a new puzzle and the model's initial state, the model runs one segment, the loss
+is taken, and slots halt on their score or at the segment limit. Nothing here knows which model
+runs: it sees `SegmentModel` alone, so every model meets the same data, budget and metric.
+
+Shapes: B slots, C cells, L positions, D width, V vocabulary.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from reasoning.losses import LossConfig, Losses, supervision_loss
+
+State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Overrides of a model's own depth for one segment; None keeps the model's. 0 evaluations: the
+    solver returns its start, and only the gradient's own steps run."""
+
+    evaluations: int | None = None
+    cycles: int | None = None
+    inner_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class SegmentOutput:
+    """What one segment returns.
+
+    state: the carry of the next segment, detached, tensors (B, L, D);
+    logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
+    net_calls: (B,) calls of the net this segment made for each sample, as executed;
+    diagnostics: per-sample numbers (B,), such as residuals and solver evaluations.
+    """
+
+    state: State
+    logits: Tensor
+    q: Tensor
+    net_calls: Tensor
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class SegmentModel(Protocol):
+    """What training and evaluation need of a model."""
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def segment(
+        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+    ) -> SegmentOutput: ...
+
+
+class Stage(BaseModel):
+    """One stage of the curriculum, in force until a fraction of training has passed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    until: float = Field(gt=0, le=1, description="end of the stage, fraction of all steps")
+    segments: int = Field(gt=0, description="most segments a puzzle may take")
+    evaluations: int | None = Field(None, ge=0, description="solver evaluations per segment")
+    cycles: int | None = Field(None, gt=0, description="TRM's T, repetitions per segment")
+    inner_steps: int | None = Field(None, gt=0, description="n, z updates per y update")
+
+    @property
+    def depth(self) -> Depth:
+        return Depth(self.evaluations, self.cycles, self.inner_steps)
+
+
+class SupervisionConfig(BaseModel):
+    """Segments, halting and the curriculum."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segments: int = Field(16, gt=0, description="most segments per puzzle, training and evaluation")
+    exploration: float = Field(0.1, ge=0, le=1, description="chance of a random minimum of segments")
+    curriculum: tuple[Stage, ...] = Field(
+        (), description="stages of growing depth; empty: full depth throughout"
+    )
+
+    @model_validator(mode="after")
+    def _stages_grow(self):
+        ends = [stage.until for stage in self.curriculum]
+        if ends and (sorted(set(ends)) != ends or ends[-1] != 1.0):
+            raise ValueError(f"curriculum ends must grow and finish at 1.0, got {ends}")
+        return self
+
+    def stage_at(self, step: int, total: int) -> Stage:
+        """The stage in force at `step` of `total` steps."""
+        for stage in self.curriculum:
+            if step < stage.until * total:
+                return stage
+        return Stage(until=1.0, segments=self.segments)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of puzzles: inputs (B, C), labels (B, C), puzzle_ids (B,), all int64."""
+
+    inputs: Tensor
+    labels: Tensor
+    puzzle_ids: Tensor
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What every slot holds between steps: its puzzle, state, segments done, and whether it halted."""
+
+    state: State
+    segments: Tensor
+    halted: Tensor
+    puzzle: Batch
+
+
+def start(model: SegmentModel, batch: Batch) -> Carry:
+    """A carry whose every slot is halted, so that the first step fills it with `batch`."""
+    size, device = len(batch.inputs), batch.inputs.device
+    state = tuple(part.detach().clone() for part in model.initial_state(size))
+    zeros = torch.zeros(size, dtype=torch.int64, device=device)
+    return Carry(state, zeros, torch.ones(size, dtype=torch.bool, device=device), batch)
+
+
+def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(mask.view(-1, *([1] * (a.dim() - 1))), a, b)
+
+
+def refill(carry: Carry, model: SegmentModel, batch: Batch) -> Carry:
+    """Halted slots take their row of `batch`, the initial state and a segment count of zero.
+
+    The initial state keeps its graph: a learned one gets whatever gradient the segment lets through.
+    """
+    mask = carry.halted
+    initial = model.initial_state(len(mask))
+    return Carry(
+        state=tuple(_where(mask, a, b) for a, b in zip(initial, carry.state, strict=True)),
+        segments=torch.where(mask, 0, carry.segments),
+        halted=torch.zeros_like(mask),
+        puzzle=Batch(
+            _where(mask, batch.inputs, carry.puzzle.inputs),
+            _where(mask, batch.labels, carry.puzzle.labels),
+            _where(mask, batch.puzzle_ids, carry.puzzle.puzzle_ids),
+        ),
+    )
+
+
+def exploration_minimum(
+    slots: int, config: SupervisionConfig, limit: int, generator: torch.Generator
+) -> Tensor:
+    """(slots,) fewest segments before halting: with the exploration chance uniform in 2..limit.
+
+    Drawn on the generator's device for all slots of the global batch, so that ranks can slice it.
+    """
+    explore = torch.rand(slots, generator=generator) < config.exploration
+    minimum = torch.randint(2, max(limit, 2) + 1, (slots,), generator=generator)
+    return torch.where(explore, minimum, 0)
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """One supervised segment: its output, per-sample losses, and the carry after halting."""
+
+    output: SegmentOutput
+    losses: Losses
+    carry: Carry
+
+
+def supervise(
+    model: SegmentModel,
+    carry: Carry,
+    batch: Batch,
+    minimum: Tensor,
+    stage: Stage,
+    loss: LossConfig,
+) -> Supervised:
+    """Refill, run one segment, take the loss, halt.
+
+    A slot halts at the stage's segment limit, or, once it has done `minimum` (B,) segments, when
+    its halting score is positive. (HRM's continue score is added with that model.)
+    """
+    carry = refill(carry, model, batch)
+    output = model.segment(carry.state, carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth)
+    losses = supervision_loss(output.logits, output.q, carry.puzzle.labels, loss)
+    segments = carry.segments + 1
+    wants_to_halt = (output.q[:, 0].detach() > 0) & (segments >= minimum)
+    halted = (segments >= stage.segments) | wants_to_halt
+    return Supervised(output, losses, Carry(output.state, segments, halted, carry.puzzle))
+
+
+@torch.no_grad()
+def infer(
+    model: SegmentModel, inputs: Tensor, puzzle_ids: Tensor, segments: int, depth: Depth
+) -> Iterator[SegmentOutput]:
+    """Yield every segment's output for a batch, from the initial state, without halting."""
+    state = model.initial_state(len(inputs))
+    for _ in range(segments):
+        output = model.segment(state, inputs, puzzle_ids, depth)
+        state = output.state
+        yield output
