@@ -1,0 +1,127 @@
+"""Checkpoints that resume exactly, written atomically, the last two kept.
+
+    RUN/checkpoints/step-00001000/
+        weights.safetensors   the trained weights and buffers
+        ema.safetensors       their moving average, which evaluation uses
+        state.pt              optimiser, carry, counters, RNG (plain tensors and numbers)
+        manifest.json         step and the sha256 of the three: written last, so its presence
+                              means that the folder is whole
+
+A folder is prepared beside its place and renamed into it; a reader never sees half a checkpoint.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+KEPT = 2
+_FILES = ("weights.safetensors", "ema.safetensors", "state.pt")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged or of another model; one line with the file and remedy."""
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first."""
+    return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
+
+
+def save_checkpoint(
+    run: Path, step: int, model: nn.Module, ema: nn.Module, state: dict[str, Any]
+) -> Path:
+    """Write the checkpoint of `step` and drop all but the last two.
+
+    CheckpointError if the disk refuses; earlier checkpoints then stay as they are.
+    """
+    parent = run / "checkpoints"
+    folder, partial = parent / f"step-{step:08d}", parent / f".partial-{step:08d}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        save_file(_plain(model), partial / _FILES[0])
+        save_file(_plain(ema), partial / _FILES[1])
+        torch.save(state, partial / _FILES[2])
+        manifest = {"step": step, "sha256": {name: _digest(partial / name) for name in _FILES}}
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except (OSError, RuntimeError) as error:
+        # torch and safetensors report a full disk as RuntimeError subclasses of their own.
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(
+            f"{folder}: could not be written ({error}); free some disk space and resume the run, "
+            "earlier checkpoints are intact"
+        ) from error
+    for old in list_checkpoints(run)[:-KEPT]:
+        shutil.rmtree(old)
+    return folder
+
+
+def _verified(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        expected = manifest["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}/manifest.json: not readable ({error})") from error
+    for name in names:
+        path = folder / name
+        if not path.is_file() or _digest(path) != expected.get(name):
+            raise CheckpointError(
+                f"{path}: missing or not as it was written (cut short?); "
+                f"delete {folder} to go on from the checkpoint before it"
+            )
+    return manifest
+
+
+def _latest(run: Path) -> Path:
+    found = list_checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run}: holds no checkpoint; train it first")
+    return found[-1]
+
+
+def load_weights(run: Path, model: nn.Module, averaged: bool = True) -> int:
+    """Load the latest weights (their average by default) into `model`; returns their step."""
+    folder = _latest(run)
+    name = _FILES[1] if averaged else _FILES[0]
+    manifest = _verified(folder, (name,))
+    _fill(model, folder / name)
+    return manifest["step"]
+
+
+def load_checkpoint(
+    run: Path, model: nn.Module, ema: nn.Module, device: torch.device
+) -> tuple[int, dict[str, Any]]:
+    """Load weights and average in place; returns the step and the rest of the state."""
+    folder = _latest(run)
+    manifest = _verified(folder, _FILES)
+    _fill(model, folder / _FILES[0])
+    _fill(ema, folder / _FILES[1])
+    state = torch.load(folder / _FILES[2], map_location=device, weights_only=True)
+    return manifest["step"], state
+
+
+def _fill(model: nn.Module, path: Path) -> None:
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(f"{path}: does not fit this model: {first}") from error

@@ -1,0 +1,83 @@
+"""What a training run is made of, apart from the model: budget, optimiser, schedule, averages."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from reasoning.losses import LossConfig
+from reasoning.supervision import SupervisionConfig
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizerConfig(Frozen):
+    """Optimiser, learning-rate schedule and clipping."""
+
+    name: Literal["adam-atan2", "adamw", "muon"] = Field(
+        "adam-atan2", description="muon: Muon on the net's matrices, AdamW on the rest"
+    )
+    lr: float = Field(1e-4, gt=0, description="learning rate, per step")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="decay of the two moments")
+    weight_decay: float = Field(1.0, ge=0, description="decoupled decay, times the learning rate")
+    muon_lr: float = Field(0.02, gt=0, description="learning rate of Muon's matrices")
+    muon_weight_decay: float = Field(0.0, ge=0, description="decoupled decay of Muon's matrices")
+    embedding_lr: float = Field(1e-4, gt=0, description="sign-SGD rate of the puzzle embedding")
+    embedding_weight_decay: float = Field(1.0, ge=0, description="its decoupled decay")
+    warmup: int = Field(2000, ge=0, description="steps of linear warm-up from 0")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
+    final: float = Field(0.0, ge=0, le=1, description="cosine: last rate as a fraction of the peak")
+    clip: float | None = Field(None, gt=0, description="largest gradient norm; none: no clipping")
+
+
+class EMAConfig(Frozen):
+    """Exponential moving average of the parameters, which evaluation uses."""
+
+    decay: float = Field(0.999, ge=0, lt=1, description="weight of the old average, per step")
+    warmup: bool = Field(False, description="use min(decay, (1 + step) / (10 + step))")
+
+
+class TrainingConfig(Frozen):
+    """One training run. A step is one segment of every slot of the global batch."""
+
+    steps: int = Field(gt=0, description="optimiser steps")
+    seed: int = Field(0, ge=0, description="seed of initial weights, data order and exploration")
+    batch: int = Field(768, gt=0, description="slots of the global batch, over all processes")
+    micro_batch: int | None = Field(
+        None, gt=0, description="slots per forward pass of one process; none: all at once"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: best present")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="activations; auto: bf16 on cuda, fp32 elsewhere"
+    )
+    compile: bool = Field(False, description="compile the net with torch.compile")
+    augment: bool = Field(True, description="a fresh random symmetry for every puzzle drawn")
+    log_every: int = Field(10, gt=0, description="steps per line of training metrics")
+    evaluate_every: int = Field(1000, gt=0, description="steps between held-out evaluations")
+    evaluate_puzzles: int = Field(
+        512, ge=0, description="held-out puzzles of those evaluations; 0: every one"
+    )
+    checkpoint_every: int = Field(1000, gt=0, description="steps between checkpoints")
+    loss: LossConfig = Field(default_factory=LossConfig, description="losses")
+    supervision: SupervisionConfig = Field(
+        default_factory=SupervisionConfig, description="segments, halting, curriculum"
+    )
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="optimiser")
+    ema: EMAConfig = Field(default_factory=EMAConfig, description="averaged weights")
+
+    @model_validator(mode="after")
+    def _micro_batch_fits(self):
+        if self.micro_batch is not None and self.micro_batch > self.batch:
+            raise ValueError(f"micro_batch {self.micro_batch} is larger than batch {self.batch}")
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_fall_on_log_lines(self):
+        # A checkpoint between two lines would lose the metrics gathered since the first.
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every {self.checkpoint_every} must be a multiple of "
+                f"log_every {self.log_every}"
+            )
+        return self

@@ -1,0 +1,91 @@
+"""Data parallelism applied from outside: models and losses know one device.
+
+Every process holds a contiguous slice of the global batch's slots. Gradients are summed over the
+processes through one flat buffer after accumulation, so micro-batches cost no traffic, models keep
+their own methods (no wrapper), and a parameter without a gradient is no error.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the processes of a run."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def rows(self, total: int) -> slice:
+        """This process's rows of a global batch. ValueError if it does not divide evenly."""
+        if total % self.size:
+            raise ValueError(
+                f"batch {total} does not divide over {self.size} processes: choose a multiple"
+            )
+        share = total // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def sum_gradients(self, model: nn.Module) -> None:
+        """Sum gradients over all processes, in place."""
+        if self.size == 1:
+            return
+        # Which parameters have a gradient follows from the model, so it is alike on every process.
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        dist.all_reduce(flat)
+        pieces = flat.split([g.numel() for g in gradients])
+        synced = [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]
+        torch._foreach_copy_(gradients, synced)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a tensor over all processes."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """Concatenate every process's rows (equal counts) in rank order, on every process."""
+        if self.size == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier()
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' is the best device present. ValueError if a named one is absent."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind, here in present.items() if here), "cpu")
+    if not present.get(name, True):
+        raise ValueError(f"device {name} is not available here: use --device cpu or auto")
+    return torch.device(name)
+
+
+def join_world(device: str) -> World:
+    """This process's world: torchrun's if its variables are set, else a world of one.
+
+    gloo joins CPU processes, nccl CUDA ones; each CUDA process takes its local rank's GPU.
+    """
+    chosen = choose_device(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return World(0, 1, chosen)
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size(), chosen)

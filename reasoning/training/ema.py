@@ -1,0 +1,28 @@
+"""Exponential moving average of a model's parameters; evaluation runs on it."""
+
+import copy
+
+import torch
+from torch import nn
+
+from reasoning.training.config import EMAConfig
+
+
+class EMA:
+    """`model` is a copy of the trained model whose parameters are the averages; buffers are copied.
+
+    decay at step t is `decay`, or min(decay, (1 + t) / (10 + t)) with `warmup`, so that a short
+    run's average is not held back by the initial weights.
+    """
+
+    def __init__(self, model: nn.Module, config: EMAConfig):
+        self.config = config
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = self.config.decay
+        if self.config.warmup:
+            decay = min(decay, (1 + step) / (10 + step))
+        averages = list(self.model.parameters())
+        torch._foreach_lerp_(averages, [p.detach() for p in model.parameters()], 1 - decay)

@@ -1,0 +1,88 @@
+"""Predictions of a model on a whole set: eval mode, every row once, sharded over processes."""
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reasoning.supervision import Depth, infer
+from reasoning.training.distribution import World
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of N puzzles after S segments.
+
+    tokens: uint8 (S, N, C), the most likely token of each cell after each segment;
+    halt: fp32 (S, N), the halting score; net_calls: int64 (N,), all segments together;
+    diagnostics: name to fp32 (S, N), such as residuals and solver evaluations.
+    """
+
+    tokens: np.ndarray
+    halt: np.ndarray
+    net_calls: np.ndarray
+    diagnostics: dict[str, np.ndarray]
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Autocast to bf16 where asked for ('auto': on cuda), else nothing."""
+    bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+
+def predict(
+    model: nn.Module,
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray,
+    segments: int,
+    batch: int,
+    world: World,
+    precision: str = "auto",
+    depth: Depth | None = None,
+) -> Predictions:
+    """Run `segments` segments on every row of inputs uint8 (N, C); all processes get all rows.
+
+    The model is put in eval mode for the call. Without halting: every puzzle gets every segment.
+    """
+    rows = np.arange(len(inputs))[world.rank :: world.size]
+    # Every process runs equally many rows, so that gathering lines up; repeats are cut below.
+    share = -(-len(inputs) // world.size)
+    rows = np.concatenate((rows, np.zeros(share - len(rows), dtype=rows.dtype)))
+    was_training = model.training
+    model.eval()
+    parts = []
+    with autocast(world.device, precision):
+        for first in range(0, share, batch):
+            chosen = rows[first : first + batch]
+            tokens = torch.from_numpy(inputs[chosen]).to(world.device, torch.int64)
+            ids = torch.from_numpy(puzzle_ids[chosen]).to(world.device, torch.int64)
+            parts.append(_run(model, tokens, ids, segments, depth or Depth()))
+    model.train(was_training)
+    names = parts[0].keys()
+    joined = {name: torch.cat([part[name] for part in parts]) for name in names}
+    # Gathered in rank order; strided sharding put row r + i * size at place r * share + i.
+    order = np.arange(share * world.size).reshape(world.size, share).T.ravel()[: len(inputs)]
+    whole = {name: world.gather_rows(value).cpu().numpy()[order] for name, value in joined.items()}
+    return Predictions(
+        tokens=whole.pop("tokens").swapaxes(0, 1),
+        halt=whole.pop("halt").T,
+        net_calls=whole.pop("net_calls"),
+        diagnostics={name: value.T for name, value in whole.items()},
+    )
+
+
+def _run(
+    model: nn.Module, inputs: Tensor, puzzle_ids: Tensor, segments: int, depth: Depth
+) -> dict[str, Tensor]:
+    """One batch: every value batch first, (B, S, ...)."""
+    outputs = list(infer(model, inputs, puzzle_ids, segments, depth))
+    result = {
+        "tokens": torch.stack([o.logits.argmax(-1).to(torch.uint8) for o in outputs], dim=1),
+        "halt": torch.stack([o.q[:, 0] for o in outputs], dim=1),
+        "net_calls": torch.stack([o.net_calls for o in outputs], dim=1).sum(1),
+    }
+    for name in outputs[0].diagnostics:
+        result[name] = torch.stack([o.diagnostics[name].float() for o in outputs], dim=1)
+    return result

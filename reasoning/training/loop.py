@@ -1,0 +1,326 @@
+"""The training loop of deep supervision, the same for every model.
+
+One step: halted slots take their row of the step's batch, every slot runs one segment, gradients
+are summed over micro-batches and processes, clipped, applied, averaged. Everything drawn at random
+is a function of (seed, step) over the *global* batch, so a resumed run, and a run on another number
+of processes, meet the same data and the same exploration.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reasoning.supervision import Batch, Carry, Supervised, exploration_minimum, start, supervise
+from reasoning.training.checkpoints import load_checkpoint, save_checkpoint
+from reasoning.training.config import TrainingConfig
+from reasoning.training.distribution import World
+from reasoning.training.ema import EMA
+from reasoning.training.evaluation import autocast
+from reasoning.training.optimizers import Optimizers
+from reasoning.training.runs import JsonLines
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; one line with the step and the remedy."""
+
+
+class BatchSource(Protocol):
+    """Random access to global batches."""
+
+    def batch_at(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a listener is told: the step just done and the newest records, if any were written."""
+
+    step: int
+    total: int
+    training: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: steps done, whether it was interrupted, and net calls per slot summed."""
+
+    step: int
+    interrupted: bool
+    net_calls: float
+
+
+class Trainer:
+    """State of one run. `train` steps it to the end; `step` advances it by one.
+
+    Args:
+        model: on `world.device`, with its initial weights.
+        source: global batches by step.
+        run: the run's folder, or None to write nothing.
+        evaluate: called with the averaged model at `evaluate_every` and at the end; returns a
+            record of held-out metrics.
+        listen: called after every step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: BatchSource,
+        config: TrainingConfig,
+        world: World,
+        run: Path | None = None,
+        evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
+        listen: Callable[[Progress], None] = lambda progress: None,
+    ):
+        self.model, self.source, self.config, self.world = model, source, config, world
+        self.run, self.evaluate, self.listen = run, evaluate, listen
+        self.ema = EMA(model, config.ema)
+        self.optimizers = Optimizers(model, config.optimizer)
+        self.rows = world.rows(config.batch)
+        self.done, self.net_calls = 0, 0.0
+        self.carry: Carry | None = None
+        if config.compile:
+            # The net alone, once: loops, solvers and heads stay eager around it.
+            model.net.compile()
+            self.ema.model.net.compile()
+
+    def resume(self) -> None:
+        """Take everything from the run's latest checkpoint."""
+        step, state = load_checkpoint(self.run, self.model, self.ema.model, self.world.device)
+        self.optimizers.load_state_dict(state["optimizers"])
+        puzzle = Batch(*(part[self.rows] for part in state["puzzle"]))
+        self.carry = Carry(
+            tuple(part[self.rows] for part in state["state"]),
+            state["segments"][self.rows],
+            state["halted"][self.rows],
+            puzzle,
+        )
+        self.net_calls, self.done = state["net_calls"], step
+        torch.set_rng_state(state["rng"].cpu())
+
+    def save(self) -> None:
+        """Write a checkpoint of the whole global batch; every process takes part."""
+        gather, carry = self.world.gather_rows, self.carry
+        puzzle = carry.puzzle
+        state = {
+            "optimizers": self.optimizers.state_dict(),
+            "state": [gather(part) for part in carry.state],
+            "segments": gather(carry.segments),
+            "halted": gather(carry.halted.to(torch.uint8)).bool(),
+            "puzzle": [gather(p) for p in (puzzle.inputs, puzzle.labels, puzzle.puzzle_ids)],
+            "net_calls": self.net_calls,
+            "rng": torch.get_rng_state(),
+        }
+        if self.world.is_main:
+            save_checkpoint(self.run, self.done, self.model, self.ema.model, state)
+        self.world.barrier()
+
+    def _batch(self, step: int) -> tuple[Batch, Tensor]:
+        """This process's rows of the step's batch, and its exploration minima."""
+        device, config = self.world.device, self.config
+        arrays = self.source.batch_at(step)
+        parts = (torch.from_numpy(a[self.rows]).to(device, torch.int64) for a in arrays)
+        generator = torch.Generator().manual_seed(_mix(config.seed, step))
+        limit = config.supervision.stage_at(step, config.steps).segments
+        minimum = exploration_minimum(config.batch, config.supervision, limit, generator)
+        return Batch(*parts), minimum[self.rows].to(device)
+
+    def step(self) -> dict[str, Tensor]:
+        """One optimiser step; returns sums over this process's slots, left on the device."""
+        config, model = self.config, self.model
+        batch, minimum = self._batch(self.done)
+        if self.carry is None:
+            self.carry = start(model, batch)
+        stage = config.supervision.stage_at(self.done, config.steps)
+        size = config.micro_batch or len(minimum)
+        model.train()
+        self.optimizers.zero_grad()
+        sums, carries = None, []
+        for first in range(0, len(minimum), size):
+            piece = slice(first, first + size)
+            with autocast(self.world.device, config.precision):
+                supervised = supervise(
+                    model, _rows(self.carry, piece), _rows(batch, piece), minimum[piece], stage,
+                    config.loss,
+                )
+            (supervised.losses.total.sum() / config.batch).backward()
+            carries.append(supervised.carry)
+            measured = _measure(supervised)
+            sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
+        self.world.sum_gradients(model)
+        clip = config.optimizer.clip
+        sums["grad_norm"] = nn.utils.clip_grad_norm_(
+            model.parameters(), float("inf") if clip is None else clip
+        ).detach()
+        self.optimizers.step(self.done, config.steps)
+        self.ema.update(model, self.done)
+        self.carry = _join(carries)
+        self.done += 1
+        return sums
+
+    def train(self) -> Outcome:
+        """Run to the last step, or to an interrupt (SIGINT, SIGTERM), which saves and returns.
+
+        The wait for an interrupt is at most `log_every` steps.
+
+        TrainingError when the loss is no longer finite; the last checkpoint stays.
+        """
+        config = self.config
+        resumed = self.done if self.done else None
+        logs = _Logs(self.run if self.world.is_main else None, resumed)
+        pending: list[dict[str, Tensor]] = []
+        clock = time.perf_counter()
+        with _interrupts() as interrupted:
+            # An interrupt waits for the next log line, so that a resume repeats and misses none.
+            while self.done < config.steps and not (interrupted and not pending):
+                pending.append(self.step())
+                last = self.done == config.steps
+                record = evaluation = None
+                if self.done % config.log_every == 0 or last:
+                    record = self._record(pending)
+                    elapsed = time.perf_counter() - clock
+                    logs.training(record, elapsed, len(pending) * config.batch)
+                    pending, clock = [], time.perf_counter()
+                if self.evaluate and (self.done % config.evaluate_every == 0 or last):
+                    evaluation = {"step": self.done} | self.evaluate(self.ema.model)
+                    logs.evaluation(evaluation, time.perf_counter() - clock)
+                    clock = time.perf_counter()
+                due = self.done % config.checkpoint_every == 0 or last
+                if self.run and (due or (interrupted and not pending)):
+                    self.save()
+                self.listen(Progress(self.done, config.steps, record, evaluation))
+        logs.close()
+        return Outcome(self.done, bool(interrupted) and self.done < config.steps, self.net_calls)
+
+    def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
+        """Means over the pending steps and all processes; the one place that waits for the device."""
+        names = [name for name in pending[0] if name != "grad_norm"]
+        stacked = torch.stack(
+            [torch.stack([sums[name].double() for sums in pending]).sum() for name in names]
+        )
+        total = dict(zip(names, self.world.sum(stacked).tolist(), strict=True))
+        slots, finished = total.pop("slots"), total.pop("finished")
+        self.net_calls += total["net_calls"]
+        record: dict[str, Any] = {"step": self.done}
+        for name, value in total.items():
+            if name.startswith("finished_"):
+                record[name] = value / finished if finished else None
+            else:
+                record[name] = value / slots
+        record["grad_norm"] = float(torch.stack([s["grad_norm"] for s in pending]).mean())
+        record["total_net_calls"] = self.net_calls
+        record["segment_limit"] = self.config.supervision.stage_at(
+            self.done - 1, self.config.steps
+        ).segments
+        if not np.isfinite(record["loss"]):
+            raise TrainingError(
+                f"the loss is {record['loss']} at step {self.done}: lower --optimizer.lr or set "
+                "--optimizer.clip; the last checkpoint is intact"
+            )
+        return record
+
+
+def _mix(seed: int, step: int) -> int:
+    """An independent 63-bit seed for (seed, step)."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _rows(value: Any, piece: slice) -> Any:
+    """Rows of a Carry or Batch."""
+    if isinstance(value, Carry):
+        return Carry(
+            tuple(part[piece] for part in value.state),
+            value.segments[piece],
+            value.halted[piece],
+            _rows(value.puzzle, piece),
+        )
+    return Batch(value.inputs[piece], value.labels[piece], value.puzzle_ids[piece])
+
+
+def _join(carries: list[Carry]) -> Carry:
+    if len(carries) == 1:
+        return carries[0]
+    puzzles = [carry.puzzle for carry in carries]
+    return Carry(
+        tuple(torch.cat(parts) for parts in zip(*(c.state for c in carries), strict=True)),
+        torch.cat([c.segments for c in carries]),
+        torch.cat([c.halted for c in carries]),
+        Batch(
+            torch.cat([p.inputs for p in puzzles]),
+            torch.cat([p.labels for p in puzzles]),
+            torch.cat([p.puzzle_ids for p in puzzles]),
+        ),
+    )
+
+
+@torch.no_grad()
+def _measure(supervised: Supervised) -> dict[str, Tensor]:
+    """Sums over slots; `finished_*` over those that halted on this step."""
+    output, losses, carry = supervised.output, supervised.losses, supervised.carry
+    done = carry.halted
+    cells = (output.logits.argmax(-1) == carry.puzzle.labels).float().mean(-1)
+    sums = {
+        "slots": torch.ones_like(losses.total).sum(),
+        "finished": done.float().sum(),
+        "loss": losses.total.detach().sum(),
+        "cell_loss": losses.cells.detach().sum(),
+        "halting_loss": losses.halting.detach().sum(),
+        "cell": cells.sum(),
+        "finished_cell": (cells * done).sum(),
+        "finished_exact": (losses.exact & done).float().sum(),
+        "finished_segments": (carry.segments * done).float().sum(),
+        "net_calls": output.net_calls.float().sum(),
+    }
+    return sums | {name: value.float().sum() for name, value in output.diagnostics.items()}
+
+
+class _Logs:
+    """The run's two logs, or nothing where there is no folder."""
+
+    def __init__(self, run: Path | None, resume_step: int | None):
+        names = ("metrics.jsonl", "timing.jsonl") if run else ()
+        self._files = [JsonLines(run / name, resume_step) for name in names]
+
+    def training(self, record: dict[str, Any], seconds: float, slots: int) -> None:
+        timing = {"step": record["step"], "seconds": seconds, "segments_per_second": slots / seconds}
+        self._write({"split": "train"} | record, {"split": "train"} | timing)
+
+    def evaluation(self, record: dict[str, Any], seconds: float) -> None:
+        timing = {"step": record["step"], "seconds": seconds}
+        self._write({"split": "test"} | record, {"split": "test"} | timing)
+
+    def _write(self, *records: dict[str, Any]) -> None:
+        for file, record in zip(self._files, records, strict=False):
+            file.write(record)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+@contextmanager
+def _interrupts():
+    """A list that a first SIGINT or SIGTERM fills; a second one acts at once."""
+    received: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def note(number, frame):
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    if threading.current_thread() is threading.main_thread():  # handlers can be set nowhere else
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,127 @@
+"""A run's folder: what made it, what it measured, where it stands.
+
+    RUN/config.json        the whole configuration
+    RUN/environment.json   commit, versions, machine, command line
+    RUN/metrics.jsonl      one JSON object a line; a function of the configuration alone, so that
+                           a resumed run writes the same bytes as an unbroken one
+    RUN/timing.jsonl       the same steps' wall-clock times and rates, which differ from run to run
+    RUN/checkpoints/       see checkpoints.py
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("torch", "numpy", "numba", "pydantic", "adam-atan2-pytorch", "safetensors")
+
+
+class RunError(ValueError):
+    """A run's folder cannot be used; one line with the path and the remedy."""
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git in this source tree, None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and machine, as a record of what ran."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cpu_threads": torch.get_num_threads(),
+        "cpu": _cpu_name(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0]}" if names else platform.processor()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def create_run(folder: Path, config: dict[str, Any]) -> None:
+    """Make a run's folder with its records. RunError if it already holds a run."""
+    if (folder / "config.json").exists():
+        raise RunError(
+            f"{folder}: already holds a run; continue it with --resume {folder} or choose another"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", config)
+        write_json(folder / "environment.json", environment())
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's configuration. RunError if there is none to read."""
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{folder}: is not a run's folder (no config.json)") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not readable ({error})") from error
+
+
+class JsonLines:
+    """Append-only JSON lines; opening at a step drops the lines that a killed run wrote past it."""
+
+    def __init__(self, path: Path, resume_step: int | None):
+        self.path = path
+        if resume_step is not None and path.exists():
+            self._cut(resume_step)
+        self._file = path.open("a" if resume_step is not None else "w")
+
+    def _cut(self, step: int) -> None:
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break  # the line that was being written when the run died
+            if record["step"] > step:
+                break
+            kept.append(line + "\n")
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        partial.write_text("".join(kept))
+        os.replace(partial, self.path)
+
+    def write(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Every record of a JSON-lines file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
