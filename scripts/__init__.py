@@ -1,0 +1,1 @@
+"""Where the parts meet: presets and the `loopbench` command line."""

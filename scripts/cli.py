@@ -1,0 +1,83 @@
+"""`loopbench`: every command of the suite.
+
+Exit codes: 0 done, 1 the answer is wrong or the run failed, 2 bad input, told in one line.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from pydantic import ValidationError
+
+from reasoning.training.loop import TrainingError
+from scripts import compare, data, evaluate, presets, solve, train
+from scripts.usage import UsageError, describe, parse
+
+# One line of help each; a command takes its words and returns an exit code.
+Command = Callable[[Sequence[str]], int]
+
+
+def _data(words: Sequence[str]) -> int:
+    if not words or words[0] not in data.COMMANDS:
+        asked = f"no data command is called {words[0]!r}" if words else "data needs a command"
+        if set(words) & {"-h", "--help"}:
+            print("loopbench data COMMAND, one of: " + ", ".join(data.COMMANDS))
+            return 0
+        raise UsageError(f"{asked}; there are {', '.join(data.COMMANDS)}")
+    parse(data.COMMANDS[words[0]], words[1:], f"loopbench data {words[0]}")()
+    return 0
+
+
+COMMANDS: dict[str, tuple[Command, str]] = {
+    "data": (_data, "generate, import or check puzzles: sudoku | maze | import | check"),
+    "presets": (presets.main, "list the presets with sizes and recipes (--json)"),
+    "train": (train.main, "train a preset on a data folder, or --resume a run"),
+    "evaluate": (evaluate.main, "score a run on held-out puzzles"),
+    "compare": (compare.main, "one table over runs, or over presets x seeds"),
+    "solve": (solve.main, "answer one puzzle with a trained run"),
+}
+
+
+def usage() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: loopbench COMMAND [OPTIONS]", "", *lines, "", "loopbench COMMAND --help explains."]
+    )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the console script's entry."""
+    words = sys.argv[1:] if words is None else list(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] not in COMMANDS:
+        names = ", ".join(COMMANDS)
+        return _refuse(f"no command is called {words[0]!r}; there are {names}", 2)
+    return run_guarded(COMMANDS[words[0]][0], words[1:])
+
+
+def run_guarded(command: Command, words: Sequence[str]) -> int:
+    """Run a command; what it refuses becomes one line on standard error and an exit code."""
+    try:
+        return command(words)
+    except BrokenPipeError:
+        return 0
+    except ValidationError as error:
+        return _refuse(describe(error), 2)
+    except (ValueError, OSError) as error:
+        return _refuse(str(error), 2)
+    except TrainingError as error:
+        return _refuse(str(error), 1)
+    except KeyboardInterrupt:
+        return _refuse("interrupted", 130)
+
+
+def _refuse(message: str, code: int) -> int:
+    print("loopbench: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The quickstart: puzzles, three models at equal width, one table, in minutes on two CPU cores.
+
+Everything lands in one folder (default runs/quickstart): data/, a run per model, comparison.md and
+.json, curves.png and solving.png. Each part is skipped if it is there already, and an interrupted
+training goes on from its last checkpoint.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markdown import Markdown
+
+from puzzles.dataset import read_split, write_dataset
+from puzzles.render import to_png
+from puzzles.sources import sudoku
+from reasoning.training.distribution import World, join_world
+from scripts.cli import run_guarded
+from scripts.compare import collect, finish_run, write_comparison
+from scripts.presets import RunConfig, preset
+from scripts.session import open_run, run_predictions
+from scripts.usage import UsageError, parse
+
+PRESETS = ("attractor-cpu", "trm-cpu", "transformer-cpu")
+SHOWN = (1, 2, 4, 8)  # segments in the picture
+
+
+def picture(run_folder: Path, data: Path, path: Path, world: World) -> None:
+    """Draw one held-out puzzle after several segments: the first that takes the run longest."""
+    run = open_run(run_folder, world)
+    test = read_split(data, "test")
+    segments = run.config.supervision.segments
+    tokens = run_predictions(run.model, run.config, test, segments, world).tokens
+    right = (tokens == test.labels).all(-1)
+    # Segments until the answer is right and stays so; 0 for puzzles that end wrong.
+    settled = np.where(right[-1], segments - right[::-1].cumprod(0).sum(0) + 1, 0)
+    row = int(settled.argmax())
+    last = max(int(settled[row]), 1)
+    shown = sorted({s for s in (*SHOWN, last) if s <= segments})
+    panels = [("puzzle", test.inputs[row])]
+    panels += [(f"after segment {s}", tokens[s - 1, row]) for s in shown]
+    to_png(test.kind, panels, path, given=test.inputs[row], label=test.labels[row])
+
+
+def quickstart(
+    out: Path = Path("runs/quickstart"), size: int = 6, seeds: int = 1, steps: int | None = None
+) -> None:
+    """Generate puzzles, train the Attractor, TRM and the one-pass Transformer, compare them.
+
+    Args:
+        out: folder for everything.
+        size: side of the sudokus, 4, 6 or 9 cells.
+        seeds: seeds per model, 0 upwards.
+        steps: optimiser steps per run; none: the presets' own.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    console, world, data = Console(), join_world("cpu"), out / "data"
+    began = time.perf_counter()
+    if not data.exists():
+        console.print(f"generating 1000 + 500 sudokus of size {size}, no solution in common")
+        train, test, record = sudoku(size=size, train=1000, test=500, seed=0)
+        write_dataset(data, train, test, record)
+    folders = []
+    for name in PRESETS:
+        for seed in range(seeds):
+            changes = {"data": str(data), "seed": seed, "device": "cpu"}
+            changes |= {} if steps is None else {"steps": steps}
+            config = RunConfig.model_validate(preset(name).model_dump() | changes)
+            folders.append(out / f"{name}-seed{seed}")
+            finish_run(config, folders[-1], world, console)
+    text = write_comparison(collect(folders, data, world), out)
+    picture(folders[0], data, out / "solving.png", world)
+    console.print(Markdown(text))
+    minutes = (time.perf_counter() - began) / 60
+    console.print(f"{minutes:.1f} minutes; the table, curves.png and solving.png are in {out}")
+
+
+def main(words: list[str]) -> int:
+    parse(quickstart, words, "scripts/quickstart")()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_guarded(main, sys.argv[1:]))

@@ -1,0 +1,103 @@
+"""Where arrays meet tensors: a run's data and model, and held-out metrics of a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from torch import nn
+
+from puzzles.dataset import read_split
+from puzzles.metrics import score, summarise
+from puzzles.puzzle_set import PuzzleSet
+from reasoning.nn.grid import GridShape
+from reasoning.training.checkpoints import load_weights
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import Predictions, predict
+from reasoning.training.runs import RunError, read_config
+from scripts.presets import RunConfig, build_model
+from scripts.usage import describe
+
+
+def grid_shape(puzzles: PuzzleSet) -> GridShape:
+    """What a model needs to know of a puzzle set."""
+    return GridShape(puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_ids)
+
+
+def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
+    """A run's configuration and the record of its grid. RunError if damaged."""
+    record = read_config(run)
+    try:
+        return RunConfig.model_validate(record["config"]), record["grid"]
+    except ValidationError as error:
+        raise RunError(f"{run}/config.json: {describe(error)}") from error
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run}/config.json: is not a loopbench run ({error})") from error
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run read back: its configuration, the averaged weights at a step, what it was made for."""
+
+    folder: Path
+    config: RunConfig
+    kind: str
+    size: int
+    model: nn.Module
+    step: int
+
+
+def open_run(run: Path, world: World) -> TrainedRun:
+    """Load a run's latest averaged weights onto `world.device`."""
+    config, grid = load_config(run)
+    shape = GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"])
+    model = build_model(config, shape)
+    step = load_weights(run, model)
+    return TrainedRun(run, config, grid["kind"], grid["size"], model.to(world.device).eval(), step)
+
+
+def check_fits(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> None:
+    """RunError unless the run was trained on this kind and size of puzzle."""
+    if (run.kind, run.size) != (puzzles.kind, puzzles.size):
+        raise RunError(
+            f"{data}: holds {puzzles.kind} of size {puzzles.size}, but {run.folder} was trained on "
+            f"{run.kind} of size {run.size}"
+        )
+
+
+def subset(puzzles: PuzzleSet, count: int) -> PuzzleSet:
+    """A fixed random choice of `count` groups, in order; all of them if count is 0 or more."""
+    if not 0 < count < puzzles.groups:
+        return puzzles
+    chosen = np.random.default_rng(0).permutation(puzzles.groups)[:count]
+    return puzzles.take_groups(np.sort(chosen))
+
+
+def metrics(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, dict[str, float]]:
+    """cell, exact, valid (and valid_shortest) as {mean, stderr, n} of predictions (N, L)."""
+    scores = score(puzzles.kind, puzzles.inputs, puzzles.labels, tokens)
+    return {
+        name: {"mean": value.mean, "stderr": value.stderr, "n": value.n}
+        for name, value in summarise(scores).items()
+    }
+
+
+def read_data(folder: str | Path) -> tuple[PuzzleSet, PuzzleSet]:
+    """The training and the held-out split of a data folder."""
+    return read_split(folder, "train"), read_split(folder, "test")
+
+
+def run_predictions(
+    model: nn.Module, config: RunConfig, puzzles: PuzzleSet, segments: int, world: World
+) -> Predictions:
+    """Predictions of every puzzle after each segment, in batches of the training size at least."""
+    return predict(
+        model,
+        puzzles.inputs,
+        puzzles.puzzle_ids,
+        segments,
+        max(config.batch, 128),
+        world,
+        config.precision,
+    )

@@ -1,0 +1,94 @@
+"""`loopbench solve`: answer one puzzle with a trained run."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from puzzles.errors import DataError
+from puzzles.maze import rules as maze_rules
+from puzzles.render import to_text
+from puzzles.sudoku import rules as sudoku_rules
+from reasoning.training.distribution import join_world
+from reasoning.training.evaluation import predict
+from scripts.session import TrainedRun, open_run
+from scripts.usage import UsageError, parse
+
+
+def read_puzzle(argument: str) -> str:
+    """The puzzle's characters: the argument itself, a file's text, or standard input for '-'."""
+    if argument == "-":
+        return sys.stdin.read()
+    path = Path(argument)
+    try:
+        if path.is_file():
+            return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{argument}: cannot be read as text ({error})") from error
+    return argument
+
+
+def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
+    """The puzzle as tokens (1, L). DataError unless it is one of the run's kind and size."""
+    cells = run.size * run.size
+    if run.kind == "sudoku":
+        digits = sudoku_rules.parse("".join(text.split()), size=run.size)
+        clash = sudoku_rules.find_clash(digits) if hasattr(sudoku_rules, "find_clash") else None
+        if clash:
+            raise DataError(clash)
+        return sudoku_rules.to_tokens(digits)[None]
+    grid = maze_rules.parse(text)
+    if grid.shape != (cells,):
+        raise DataError(f"the maze has {grid.size} cells, the run was trained on {cells}")
+    maze_rules.check_inputs(grid[None])
+    return grid[None]
+
+
+def answer_is_valid(kind: str, inputs: np.ndarray, answer: np.ndarray) -> bool:
+    """Whether an answer keeps the puzzle's rules; no label is needed."""
+    from puzzles.metrics import is_valid
+
+    return bool(is_valid(kind, inputs, answer)[0])
+
+
+def solve(
+    run: Annotated[Path, tyro.conf.Positional],
+    puzzle: Annotated[str, tyro.conf.Positional],
+    segments: int | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> int:
+    """Answer one puzzle; exit 0 if the answer keeps the rules, 1 if it breaks one.
+
+    Args:
+        run: folder of a trained run.
+        puzzle: the characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for
+            standard input.
+        segments: segments to run; none: as the run was configured.
+        device: where to run; auto: the best present.
+    """
+    if segments is not None and segments < 1:
+        raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    world = join_world(device)
+    trained = open_run(run, world)
+    inputs = tokens_of(read_puzzle(puzzle), trained)
+    count = segments or trained.config.supervision.segments
+    ids = np.zeros(1, dtype=np.int32)
+    said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
+    answer = said.tokens[-1]
+    valid = answer_is_valid(trained.kind, inputs, answer)
+    console = Console(highlight=False)
+    console.print(to_text(trained.kind, answer[0], inputs[0]))
+    verdict = "valid: every rule holds" if valid else "NOT valid: a rule is broken"
+    residual = said.diagnostics.get("residual")
+    if residual is not None:
+        verdict += f"; residual {residual[-1, 0]:.2g} after segment {count}"
+    console.print(f"{verdict}; {int(said.net_calls[0])} net calls")
+    return 0 if valid else 1
+
+
+def main(words: Sequence[str]) -> int:
+    return parse(solve, words, "loopbench solve")()

@@ -1,0 +1,82 @@
+"""Parsing a command's words with tyro, every mistake reported as one clear line."""
+
+import contextlib
+import difflib
+import functools
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+from pydantic import ValidationError
+
+
+class UsageError(ValueError):
+    """The command's words cannot be used; one line with the remedy."""
+
+
+def parse(form: Callable[..., Any], words: Sequence[str], program: str, default: Any = None) -> Any:
+    """Fill `form` (a function, called with what was parsed, or a config class) from words.
+
+    UsageError in one line for an unknown option (with the nearest known one) or a bad value.
+    `--help` prints the form's help and raises SystemExit(0).
+    """
+    options: dict[str, Any] = {"prog": program, "config": (tyro.conf.AvoidSubcommands,)}
+    if default is not None:
+        options["default"] = default
+    if {"-h", "--help"} & set(words):
+        tyro.cli(form, args=list(words), **options)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            # Parsed apart from being called, so that the command prints to the real streams.
+            parsed, unknown = tyro.cli(
+                form if default is not None else _deferred(form),
+                args=list(words), return_unknown_args=True, **options,
+            )
+    except ValidationError as error:
+        raise UsageError(describe(error)) from error
+    except SystemExit as error:
+        raise UsageError(_one_line(said.getvalue(), program)) from error
+    if unknown:
+        raise UsageError(_unknown(unknown[0], form, program, options))
+    return parsed
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error as one line: --field: reason (got value)."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    return f"--{place}: {message}{got}" if place else message
+
+
+def _deferred(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the same signature and help that returns its call instead of making it."""
+    @functools.wraps(function)
+    def keep(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return functools.partial(function, *args, **kwargs)
+
+    return keep
+
+
+def _one_line(text: str, program: str) -> str:
+    """The message of tyro's framed report, without its frame."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.strip(" │") for line in plain.splitlines()]
+    body = [line for line in lines if line and line[0] not in "╭╰"]
+    cut = next((i for i, line in enumerate(body) if line.startswith("─")), len(body))
+    message = " ".join(body[:cut]) or "the words do not fit"
+    return f"{message} (see {program} --help)"
+
+
+def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        tyro.cli(form, args=["--help"], **options)
+    known = re.findall(r"--[a-z0-9][a-z0-9.-]*", re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()))
+    near = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    hint = f", did you mean {near[0]}?" if near else f" (see {program} --help)"
+    return f"unknown option {word}{hint}"
