@@ -1,0 +1,173 @@
+"""How a fixed point z* = f(z*) is differentiated. J is df/dz at z*, v the incoming gradient.
+
+By the implicit function theorem the gradient with respect to anything f captures (parameters,
+injected inputs) is u^T df/d(.), with u = v + J^T u (paper, eq. 4). The methods differ in u:
+
+    OneStep      u = v                                     (Fung et al. 2021; error O(|J|))
+    Neumann(k)   u = v + J^T v + ... + (J^T)^k v           (error O(|J|^(k + 1)))
+    Adjoint      u solved for by Picard or Anderson        (exact to its tolerance)
+    Phantom      backpropagation through K damped steps from z* (Geng et al. 2021)
+    Unrolled     backpropagation through the solver's own iterations
+
+For the first three the value is exactly the solver's z*: the graph of one application of f at z* is
+attached to it, so parameters receive their gradients through an ordinary graph (and so under DDP),
+and u is had from products with J^T on that same graph. Phantom's value is the end of its K steps,
+with gradients and without. No method but Unrolled lets a gradient reach the solver's start: a fixed
+point does not depend on it.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from reasoning.fixed_point.anderson import Anderson
+from reasoning.fixed_point.iteration import Map, Tensors
+from reasoning.fixed_point.picard import Picard
+from reasoning.fixed_point.solution import inner, per_sample, wide
+
+
+class Gradient(Protocol):
+    """What `solve` asks of a gradient: the value it returns, with the graph it chooses."""
+
+    def attach(self, f: Map, found: Tensors) -> Tensors: ...
+
+
+def _vjp(f_of_z: Tensors, z: Tensors, u: Tensors) -> Tensors:
+    """J^T u on the graph from z to f(z)."""
+    products = torch.autograd.grad(
+        f_of_z, z, u, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return tuple(products)
+
+
+def _clipped(u: Tensors, v: Tensors, clip: float | None) -> Tensors:
+    """u with each sample's norm at most `clip` times that of v."""
+    if clip is None:
+        return u
+    size = [inner(t, t).sqrt() for t in (tuple(map(wide, u)), tuple(map(wide, v)))]
+    factor = (clip * size[1] / size[0]).nan_to_num(nan=1.0, posinf=1.0).clamp(max=1.0)
+    return tuple(a * per_sample(factor, a).to(a.dtype) for a in u)
+
+
+class _Attach(torch.autograd.Function):
+    """Forward: the solution as it is. Backward: v becomes u, which goes on into the graph of f(z*).
+
+    It is joint over the tensors of the state, for J couples them.
+    """
+
+    @staticmethod
+    def forward(ctx, gradient, z: Tensors, f_of_z: Tensors, *outputs: Tensor) -> Tensors:
+        # `outputs` are the same tensors as f_of_z: passed so that autograd sees them as inputs.
+        ctx.gradient, ctx.z, ctx.f_of_z = gradient, z, f_of_z
+        return tuple(part.detach().clone() for part in z)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *v: Tensor):
+        u = ctx.gradient.transform(v, lambda w: _vjp(ctx.f_of_z, ctx.z, w))
+        return None, None, None, *u
+
+
+class _Implicit:
+    """Attach the graph of one application at z*, with v turned into u by `transform`."""
+
+    def attach(self, f: Map, found: Tensors) -> Tensors:
+        if not torch.is_grad_enabled():
+            return found
+        z = tuple(part.detach().requires_grad_() for part in found)
+        f_of_z = f(z)
+        return _Attach.apply(self, z, f_of_z, *f_of_z)
+
+
+@dataclass(frozen=True)
+class OneStep(_Implicit):
+    """u = v."""
+
+    def transform(self, v: Tensors, vjp: Map) -> Tensors:
+        return v
+
+
+def _check_clip(clip: float | None) -> None:
+    if clip is not None and not (math.isfinite(clip) and clip > 0):
+        raise ValueError(f"clip must be a finite number above 0, or None, got {clip}")
+
+
+@dataclass(frozen=True)
+class Neumann(_Implicit):
+    """u = sum of (J^T)^i v for i from 0 to `terms`: that many products with J^T.
+
+    clip: most that each sample's |u| may be, as a multiple of its |v|.
+    """
+
+    terms: int = 1
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.terms < 1:
+            raise ValueError(f"terms must be at least 1 (none at all is OneStep), got {self.terms}")
+        _check_clip(self.clip)
+
+    def transform(self, v: Tensors, vjp: Map) -> Tensors:
+        u = v
+        for _ in range(self.terms):
+            u = tuple(a + b for a, b in zip(v, vjp(u), strict=True))
+        return _clipped(u, v, self.clip)
+
+
+@dataclass(frozen=True)
+class Adjoint(_Implicit):
+    """u solved from u = v + J^T u, starting at v; each sample stops on its own.
+
+    clip: most that each sample's |u| may be, as a multiple of its |v|.
+    """
+
+    solver: Picard | Anderson = field(default_factory=lambda: Anderson(1e-6, 64))
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_clip(self.clip)
+
+    def transform(self, v: Tensors, vjp: Map) -> Tensors:
+        def step(u: Tensors) -> Tensors:
+            return tuple(a + b for a, b in zip(v, vjp(u), strict=True))
+
+        return _clipped(self.solver.run(step, v).value, v, self.clip)
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """K = `steps` damped steps w <- (1 - l) w + l f(w) from the detached solution, l = `damping`."""
+
+    steps: int = 1
+    damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if not 0 < self.damping <= 1:
+            raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
+
+    def attach(self, f: Map, found: Tensors) -> Tensors:
+        w = tuple(part.detach() for part in found)
+        for _ in range(self.steps):
+            fw = f(w)
+            if self.damping == 1:
+                w = fw
+            else:
+                w = tuple(torch.lerp(a, b, self.damping) for a, b in zip(w, fw, strict=True))
+        return w
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """Backpropagate through the solver's iterations, Anderson's weights taken as constants.
+
+    The one method whose memory grows with the evaluations, and the one in which the start receives
+    a gradient.
+    """
+
+    def attach(self, f: Map, found: Tensors) -> Tensors:
+        return found

@@ -1,0 +1,108 @@
+"""The loop every solver shares: evaluate, measure, keep the best, stop per sample, propose.
+
+A sample stops when its relative residual meets the tolerance (after the least number of
+evaluations), when the map is no longer finite, or at the budget. From then on its result is fixed:
+the loop goes on evaluating the map on the whole batch, for its shape must not change under a
+compiled map, but nothing more is taken from a stopped sample. Every quantity of a sample is
+computed from its own history, so its result does not depend on its batch-mates.
+
+Nothing here waits for the device, except `early_exit`, which looks once an evaluation whether any
+sample is still active. Left at None it looks on the CPU, where looking costs nothing.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reasoning.fixed_point.solution import per_sample, row_sum, wide
+
+Tensors = tuple[Tensor, ...]
+Map = Callable[[Tensors], Tensors]
+# Given an iterate's map value, wide residual vector and relative residual: the next iterate.
+Proposal = Callable[[Tensors, Tensors, Tensor], Tensors]
+
+_TINY = 1e-30  # keeps 0/0 at a zero state from being NaN; far below any state's squared norm
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop. ValueError, naming the remedy, for values that make no sense.
+
+    tolerance: relative residual at which a sample has converged, > 0;
+    max_evaluations: most calls of the map; 0 returns the start;
+    min_evaluations: calls before a sample may stop;
+    early_exit: stop once every sample has; None: only on the CPU.
+    """
+
+    tolerance: float
+    max_evaluations: int
+    min_evaluations: int
+    early_exit: bool | None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tolerance) and self.tolerance > 0):
+            raise ValueError(
+                f"tolerance must be a finite number above 0, got {self.tolerance}; "
+                "to spend a fixed budget set min_evaluations to max_evaluations"
+            )
+        if not 0 <= self.min_evaluations <= self.max_evaluations:
+            raise ValueError(
+                "evaluations must satisfy 0 <= min <= max, got "
+                f"min {self.min_evaluations}, max {self.max_evaluations}"
+            )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best iterate of each sample; see Solution."""
+
+    value: Tensors
+    residual: Tensor
+    evaluations: Tensor
+    converged: Tensor
+    part_residuals: Tensor
+
+
+def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
+    """Run `propose` from `start` under `budget`; returns each sample's best iterate.
+
+    Where gradients are enabled, the value carries the graph of the iterates that led to it.
+    """
+    first, count = wide(start[0]), len(start[0])
+    flag = {"dtype": torch.bool, "device": first.device}
+    active, converged = torch.ones(count, **flag), torch.zeros(count, **flag)
+    evaluations = torch.zeros(count, dtype=torch.int64, device=first.device)
+    residual = first.new_full((count,), math.inf)
+    part_residuals = first.new_full((count, len(start)), math.inf)
+    look = first.device.type == "cpu" if budget.early_exit is None else budget.early_exit
+    z = best = start
+    for k in range(budget.max_evaluations):
+        if look and k and not active.any():
+            break
+        fz = f(z)
+        gap = tuple(wide(b) - wide(a) for a, b in zip(z, fz, strict=True))
+        with torch.no_grad():
+            gap_sq = torch.stack([row_sum(g.square()) for g in gap], dim=1)
+            size_sq = torch.stack([row_sum(wide(p).square()) for p in z], dim=1)
+            now = (gap_sq.sum(1) / (size_sq.sum(1) + _TINY)).sqrt()
+            finite = now.isfinite()
+            evaluations += active
+            better = active & finite & (now < residual)
+            residual = torch.where(better, now, residual)
+            ratios = (gap_sq / (size_sq + _TINY)).sqrt()
+            part_residuals = torch.where(better[:, None], ratios, part_residuals)
+            if k + 1 >= budget.min_evaluations:
+                converged |= active & finite & (residual <= budget.tolerance)
+            active = active & finite & ~converged
+        if k:
+            best = tuple(
+                torch.where(per_sample(better, a), a, b) for a, b in zip(z, best, strict=True)
+            )
+        if k + 1 < budget.max_evaluations:
+            z = propose(fz, gap, now)
+    return Found(best, residual, evaluations, converged, part_residuals)
+
+

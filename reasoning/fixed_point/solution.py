@@ -1,0 +1,68 @@
+"""What a solve returns, and the arithmetic of states.
+
+A state is a tensor or a tuple of tensors, batch first. Norms and inner products of a sample run
+over all entries of all its tensors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+State = Tensor | tuple[Tensor, ...]
+
+# Rows are summed in pieces of this many entries. A sum over one long row may be split over threads,
+# and the split depends on the batch; sums of this length are not.
+_PIECE = 1024
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fixed point and how well it was found. B samples, P tensors in the state.
+
+    value: the state found, as z0;
+    residual: (B,) ||f(z) - z|| / ||z|| at the point the solver found, fp32 or wider; infinite where
+        the map was not evaluated or never finite;
+    evaluations: (B,) int64, calls of the map the solver made while the sample was active;
+    converged: (B,) bool, the residual met the tolerance;
+    part_residuals: (B, P) the same ratio for each tensor of the state.
+    """
+
+    value: State
+    residual: Tensor
+    evaluations: Tensor
+    converged: Tensor
+    part_residuals: Tensor
+
+
+def parts(state: State) -> tuple[Tensor, ...]:
+    """The state's tensors. ValueError unless they share a batch axis."""
+    tensors = (state,) if isinstance(state, Tensor) else tuple(state)
+    if not tensors or any(t.dim() == 0 or len(t) != len(tensors[0]) for t in tensors):
+        raise ValueError("a state is a tensor or a tuple of tensors with one batch axis first")
+    return tensors
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """fp32, or float64 if it already is: the precision of reductions."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def row_sum(tensor: Tensor) -> Tensor:
+    """(B, ...) to (B,), in an order that depends on nothing but the row's length."""
+    rows = tensor.flatten(1)
+    whole = rows.shape[1] // _PIECE * _PIECE
+    total = rows[:, whole:].sum(1)
+    if whole:
+        total = total + rows[:, :whole].unflatten(1, (-1, _PIECE)).sum(2).sum(1)
+    return total
+
+
+def inner(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+    """(B,) inner products of two lists of wide tensors."""
+    return sum(row_sum(x * y) for x, y in zip(a, b, strict=True))
+
+
+def per_sample(weights: Tensor, like: Tensor) -> Tensor:
+    """(B,) weights shaped to multiply (B, ...)."""
+    return weights.view(-1, *([1] * (like.dim() - 1)))
