@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from reasoning.precision import wide
+
 IGNORED_LABEL = 0  # PAD
 
 
@@ -25,11 +27,11 @@ class LossConfig(BaseModel):
     halting: float = Field(0.5, ge=0, description="weight of the halting loss")
 
 
-def log_stablemax(logits: Tensor) -> Tensor:
-    """Log-probabilities of stablemax over the last axis."""
+def log_stablemax(logits: Tensor, dim: int) -> Tensor:
+    """Log-probabilities of stablemax over one axis."""
     # log s is -log(1 - a) below zero and log(1 + a) above: one formula, no overflow.
     log_s = torch.sign(logits) * torch.log1p(logits.abs())
-    return log_s - torch.logsumexp(log_s, dim=-1, keepdim=True)
+    return log_s - torch.logsumexp(log_s, dim=dim, keepdim=True)
 
 
 def cell_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
@@ -37,9 +39,8 @@ def cell_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
 
     logits (B, cells, V), labels (B, cells) with PAD ignored -> (B,). NaN where a row is all PAD.
     """
-    wide = logits if logits.dtype == torch.float64 else logits.float()
     softmax = config.cells == "softmax"
-    log_p = F.log_softmax(wide, dim=-1) if softmax else log_stablemax(wide)
+    log_p = (F.log_softmax if softmax else log_stablemax)(wide(logits), dim=-1)
     nll = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     if config.label_smoothing:
         nll = torch.lerp(nll, -log_p.mean(-1), config.label_smoothing)

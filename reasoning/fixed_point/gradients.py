@@ -26,7 +26,8 @@ from torch import Tensor
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.iteration import Map, Tensors
 from reasoning.fixed_point.picard import Picard
-from reasoning.fixed_point.solution import inner, per_sample, wide
+from reasoning.fixed_point.solution import inner, per_sample
+from reasoning.precision import wide
 
 
 class Gradient(Protocol):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasoning.fixed_point.solution import per_sample, row_sum, wide
+from reasoning.fixed_point.solution import per_sample, row_sum
+from reasoning.precision import wide
 
 Tensors = tuple[Tensor, ...]
 Map = Callable[[Tensors], Tensors]

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from reasoning.fixed_point.gradients import _vjp
 from reasoning.fixed_point.iteration import Tensors
-from reasoning.fixed_point.solution import State, inner, parts, per_sample, wide
+from reasoning.fixed_point.solution import State, inner, parts, per_sample
+from reasoning.precision import wide
 
 
 def _form(f: Callable[[State], State], z: State) -> tuple[Callable[[Tensors], Tensors], Tensors]:

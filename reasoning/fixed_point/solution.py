@@ -6,7 +6,6 @@ over all entries of all its tensors.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 State = Tensor | tuple[Tensor, ...]
@@ -41,11 +40,6 @@ def parts(state: State) -> tuple[Tensor, ...]:
     if not tensors or any(t.dim() == 0 or len(t) != len(tensors[0]) for t in tensors):
         raise ValueError("a state is a tensor or a tuple of tensors with one batch axis first")
     return tensors
-
-
-def wide(tensor: Tensor) -> Tensor:
-    """fp32, or float64 if it already is: the precision of reductions."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def row_sum(tensor: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from reasoning.nn.layers import Block, linear, rotary_table, truncated_normal_
+from reasoning.precision import wide
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class GridEmbedding(nn.Module):
 
 
 class GridHeads(nn.Module):
-    """y (B, L, D) to logits (B, cells, vocabulary) and halting scores (B, 2) = (halt, continue)."""
+    """y (B, L, D) to logits (B, cells, vocabulary) and halting scores (B, 2) = (halt, continue), both
+    fp32 or wider."""
 
     def __init__(self, config: NetConfig, shape: GridShape):
         super().__init__()
@@ -125,4 +127,4 @@ class GridHeads(nn.Module):
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.lm_head(y[:, self.puzzle_tokens :])
-        return logits.float(), self.q_head(y[:, 0]).float()
+        return wide(logits), wide(self.q_head(y[:, 0]))

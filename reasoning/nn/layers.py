@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from reasoning.precision import wide
+
 # Standard deviation of a unit normal cut at +-2: dividing by it makes the truncated one exact.
 _TRUNCATED_STD = 0.87962566103423978
 
@@ -35,8 +37,8 @@ def linear(fan_in: int, fan_out: int) -> nn.Linear:
 
 def rms_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
     """x / sqrt(mean(x^2) + eps) over the last axis, reduced in fp32 (float64 stays float64)."""
-    wide = x if x.dtype == torch.float64 else x.float()
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+    rows = wide(x)
+    return (rows * torch.rsqrt(rows.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
 
 
 def swiglu_width(expansion: float, width: int, multiple: int) -> int:

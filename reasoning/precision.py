@@ -1,0 +1,9 @@
+"""Precision of reductions."""
+
+import torch
+from torch import Tensor
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """fp32, or float64 if it already is: what norms, losses and inner products are taken in."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -1,0 +1,293 @@
+"""The training loop: formulas of the optimisers, resuming, micro-batches and processes."""
+
+import json
+import math
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+
+from baselines.trm import TRM, TRMConfig
+from reasoning.attractor import Attractor, AttractorConfig
+from reasoning.nn.grid import GridShape
+from reasoning.supervision import SupervisionConfig
+from reasoning.training.checkpoints import CheckpointError, list_checkpoints, load_weights
+from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
+from reasoning.training.distribution import World, join_world
+from reasoning.training.ema import EMA
+from reasoning.training.evaluation import predict
+from reasoning.training.loop import Trainer, TrainingError
+from reasoning.training.optimizers import Optimizers, SignSGD, adam_atan2, schedule_factor
+from reasoning.training.runs import JsonLines, RunError, create_run, read_jsonl
+
+ALONE = World(0, 1, torch.device("cpu"))
+SIZE = {"width": 16, "layers": 1, "heads": 2, "multiple": 32, "puzzle_tokens": 1}
+
+
+class Source:
+    """Random tokens; the label of a cell is its successor."""
+
+    def batch_at(self, step):
+        inputs = np.random.default_rng(step).integers(1, 5, (8, 4)).astype(np.uint8)
+        return inputs, inputs % 4 + 1, np.zeros(8, np.int32)
+
+
+def config(**changes) -> TrainingConfig:
+    base = {
+        "steps": 12, "batch": 8, "log_every": 2, "checkpoint_every": 4, "evaluate_every": 6,
+        "supervision": SupervisionConfig(segments=3, exploration=0.5),
+        "optimizer": OptimizerConfig(lr=1e-2, weight_decay=0.1, warmup=2, clip=1.0),
+        "ema": EMAConfig(decay=0.9),
+    }
+    return TrainingConfig(**base | changes)
+
+
+def trainer(folder=None, world=ALONE, kind=TRM, settings=None, **changes) -> Trainer:
+    torch.manual_seed(0)
+    model = kind((settings or TRMConfig)(**SIZE, inner_steps=1), GridShape(4, 5))
+    return Trainer(model, Source(), config(**changes), world, folder)
+
+
+def run_in(folder: Path, **changes) -> Trainer:
+    create_run(folder, {})
+    made = trainer(folder, **changes)
+    made.train()
+    return made
+
+
+def assert_same_weights(a: nn.Module, b: nn.Module, **tolerance):
+    for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(p, q, msg=name, **tolerance)
+
+
+# Optimisers
+
+
+def test_adam_atan2_is_its_formula():
+    generator = torch.Generator().manual_seed(0)
+    p = nn.Parameter(torch.randn(5, dtype=torch.float64, generator=generator))
+    settings = OptimizerConfig(lr=0.1, weight_decay=0.5, betas=(0.9, 0.95))
+    optimizer, _ = adam_atan2([p], settings)
+    expected, m, v = p.detach().clone(), torch.zeros(5).double(), torch.zeros(5).double()
+    for step in range(1, 5):
+        g = torch.randn(5, dtype=torch.float64, generator=generator)
+        p.grad = g.clone()
+        optimizer.step()
+        m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
+        m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.95**step)
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * torch.atan2(m_hat, v_hat.sqrt())
+        torch.testing.assert_close(p.detach(), expected)
+
+
+def test_sign_sgd_moves_and_decays_only_rows_that_were_seen():
+    p = nn.Parameter(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
+    p.grad = torch.tensor([[0.5, -7.0], [0.0, 0.0]])
+    SignSGD([p], lr=0.1, weight_decay=0.5).step()
+    expected = torch.tensor([[1 - 0.05 - 0.1, -2 + 0.1 + 0.1], [3.0, 4.0]])
+    torch.testing.assert_close(p.detach(), expected)
+
+
+def test_schedule_warms_up_and_decays_by_a_cosine():
+    settings = OptimizerConfig(warmup=10, schedule="cosine", final=0.1)
+    values = [schedule_factor(step, 110, settings) for step in (0, 4, 9, 10, 60, 110)]
+    middle = 0.1 + 0.9 * 0.5
+    np.testing.assert_allclose(values, [0.1, 0.5, 1.0, 1.0, middle, 0.1])
+    assert schedule_factor(500, 1000, OptimizerConfig(warmup=10)) == 1.0
+
+
+def test_muon_gets_the_matrices_of_the_net_and_nothing_else():
+    model = trainer().model
+    optimizers = Optimizers(model, OptimizerConfig(name="muon"))
+    held = [{id(p) for g in o.param_groups for p in g["params"]} for o in optimizers._all]
+    names = {id(p): name for name, p in model.named_parameters()}
+    muon, adamw, sign = ({names[i] for i in ids} for ids in held)
+    assert muon == {n for n in names.values() if n.startswith("net.")}
+    assert sign == {"embedding.puzzles.weight"}
+    assert muon | adamw | sign == set(names.values())
+
+
+def test_ema_is_the_weighted_mean_of_the_history():
+    model = nn.Linear(1, 1, bias=False)
+    history = [2.0, 3.0, 5.0]
+    nn.init.constant_(model.weight, history[0])
+    ema = EMA(model, EMAConfig(decay=0.75))
+    for step, value in enumerate(history[1:]):
+        nn.init.constant_(model.weight, value)
+        ema.update(model, step)
+    assert ema.model.weight.item() == pytest.approx(0.75 * (0.75 * 2 + 0.25 * 3) + 0.25 * 5)
+
+
+# Resuming and accumulation
+
+
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path):
+    whole = run_in(tmp_path / "whole")
+    create_run(tmp_path / "broken", {})
+    first = trainer(tmp_path / "broken")
+    for _ in range(8):
+        first.step()
+    first.save()
+    # What a killed run leaves behind: lines past its checkpoint, the last one cut short.
+    lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["step"] <= 8]
+    (tmp_path / "broken" / "metrics.jsonl").write_text("".join(kept) + lines[len(kept)] + '{"st')
+    second = trainer(tmp_path / "broken")
+    second.resume()
+    second.net_calls = json.loads(kept[-1])["total_net_calls"]  # step() alone does not log
+    second.train()
+    assert_same_weights(whole.model, second.model, rtol=0, atol=0)
+    assert_same_weights(whole.ema.model, second.ema.model, rtol=0, atol=0)
+    texts = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "broken")]
+    assert texts[0] == texts[1]
+    assert len(read_jsonl(tmp_path / "whole" / "metrics.jsonl")) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(TRM, TRMConfig), (Attractor, AttractorConfig)]
+)
+def test_micro_batches_change_nothing_but_rounding(kind, settings):
+    whole = trainer(kind=kind, settings=settings)
+    parts = trainer(kind=kind, settings=settings, micro_batch=3)
+    for _ in range(5):
+        a, b = whole.step(), parts.step()
+        torch.testing.assert_close(a["loss"], b["loss"])
+    assert_same_weights(whole.model, parts.model, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    for _ in range(4):
+        made.step()
+    made.save()
+    nn.init.constant_(made.model.heads.lm_head.weight, float("nan"))
+    with pytest.raises(TrainingError, match=r"step 6.*lr"):
+        made.train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
+
+
+def test_only_the_last_two_checkpoints_are_kept(tmp_path):
+    run_in(tmp_path)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000008", "step-00000012"]
+
+
+# Damage
+
+
+def test_a_checkpoint_cut_in_half_is_refused_with_its_name(tmp_path):
+    made = run_in(tmp_path)
+    weights = list_checkpoints(tmp_path)[-1] / "ema.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors.*delete"):
+        load_weights(tmp_path, made.model)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    run_in(tmp_path)
+    other = TRM(TRMConfig(**SIZE | {"width": 32}), GridShape(4, 5))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_weights(tmp_path, other)
+
+
+def test_a_full_disk_loses_nothing_written_before(tmp_path, monkeypatch):
+    made = run_in(tmp_path)
+    before = list_checkpoints(tmp_path)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reasoning.training.checkpoints.torch.save", full)
+    made.done += 1
+    with pytest.raises(CheckpointError, match="No space left"):
+        made.save()
+    assert list_checkpoints(tmp_path) == before
+    assert not list((tmp_path / "checkpoints").glob(".partial*"))
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
+    create_run(tmp_path, {})
+    with pytest.raises(RunError, match="--resume"):
+        create_run(tmp_path, {})
+
+
+def test_json_lines_opened_anew_start_empty(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"step": 1}\n')
+    JsonLines(path, None).close()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 0}, {"batch": 0}, {"micro_batch": 9}, {"log_every": 3}, {"stepz": 1},
+     {"optimizer": {"lr": math.nan}}, {"ema": {"decay": 1.0}}],
+)
+def test_settings_that_make_no_sense_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes)).split("_")[0]):
+        config(**changes)
+
+
+# Evaluation
+
+
+def test_predictions_cover_every_row_once_and_leave_the_mode_as_it_was():
+    made = trainer()
+    made.model.train()
+    inputs = np.random.default_rng(0).integers(1, 5, (11, 4)).astype(np.uint8)
+    ids = np.zeros(11, np.int32)
+    whole = predict(made.model, inputs, ids, segments=3, batch=11, world=ALONE)
+    parts = predict(made.model, inputs, ids, segments=3, batch=4, world=ALONE)
+    assert whole.tokens.shape == (3, 11, 4)
+    np.testing.assert_array_equal(whole.tokens, parts.tokens)
+    np.testing.assert_allclose(whole.halt, parts.halt, rtol=1e-5)
+    assert whole.net_calls.tolist() == [18] * 11
+    assert made.model.training
+
+
+# Two processes
+
+
+def _process(rank: int, port: int, folder: str) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(1)
+    world = join_world("cpu")
+    made = trainer(Path(folder), world)
+    losses = [float(world.sum(made.step()["loss"].clone())) for _ in range(6)]
+    made.save()
+    rows = np.random.default_rng(0).integers(1, 5, (7, 4)).astype(np.uint8)
+    said = predict(made.model, rows, np.zeros(7, np.int32), 2, 3, world)
+    if world.is_main:
+        torch.save({"losses": losses, "tokens": said.tokens.tolist()}, Path(folder) / "said.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_as_one_and_their_checkpoint_resumes_in_one(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_process, args=(port, str(tmp_path)), nprocs=2)
+    said = torch.load(tmp_path / "said.pt")
+    alone = trainer()
+    losses = [float(alone.step()["loss"]) for _ in range(6)]
+    np.testing.assert_allclose(said["losses"], losses, rtol=1e-5)
+    rows = np.random.default_rng(0).integers(1, 5, (7, 4)).astype(np.uint8)
+    expected = predict(alone.model, rows, np.zeros(7, np.int32), 2, 7, ALONE).tokens
+    np.testing.assert_array_equal(said["tokens"], expected)
+    # The carry of both processes was saved whole: one process goes on from it.
+    resumed = trainer(tmp_path)
+    resumed.resume()
+    torch.testing.assert_close(resumed.carry.state, alone.carry.state, rtol=1e-4, atol=1e-5)
+    assert float(resumed.step()["loss"]) == pytest.approx(float(alone.step()["loss"]), rel=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="does not divide"):
+        World(0, 3, torch.device("cpu")).rows(8)
