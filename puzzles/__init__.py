@@ -1,1 +1,1 @@
-"""Puzzles as arrays: rules, solvers, generators, symmetries, datasets, metrics (numpy and numba)."""
+"""Puzzles as arrays: rules, solvers, generators, symmetries, datasets, metrics (no torch)."""

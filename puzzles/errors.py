@@ -2,4 +2,4 @@
 
 
 class DataError(ValueError):
-    """Bad puzzle data. The message is one line: the file, the place (row), the reason, the remedy."""
+    """Bad puzzle data; one line: the file, the place (row), the reason, the remedy."""

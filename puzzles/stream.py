@@ -1,0 +1,80 @@
+"""Training batches with random access: batch number `step` is a pure function of (seed, step).
+
+Order of the released HRM and TRM loaders: an epoch permutes the groups, draws one puzzle from each,
+and drops the last partial batch. Unlike theirs, nothing is carried from batch to batch, so a
+resumed run needs only its step, and every rank can slice the same global batch.
+"""
+
+import numpy as np
+
+from puzzles.errors import DataError
+from puzzles.maze import symmetry as maze_symmetry
+from puzzles.puzzle_set import PuzzleSet
+from puzzles.sudoku import symmetry as sudoku_symmetry
+
+_AUGMENT = {"sudoku": sudoku_symmetry.augment, "maze": maze_symmetry.augment}
+
+# First entry of the spawn key: keeps the two uses of one seed independent of each other.
+_ORDER, _SYMMETRY = 0, 1
+
+
+class BatchStream:
+    """An endless stream of batches from a puzzle set.
+
+    Args:
+        puzzle_set: where the puzzles come from.
+        batch: B, puzzles in a batch (the global batch), each from another group.
+        seed: non-negative; fixes the order, the draws and the symmetries.
+        augment: map every puzzle of every batch by a fresh random symmetry of its kind.
+
+    Raises ValueError for a batch below 1 or a negative seed, DataError for a batch larger than the
+    number of groups.
+    """
+
+    def __init__(self, puzzle_set: PuzzleSet, batch: int, seed: int, augment: bool) -> None:
+        if batch < 1:
+            raise ValueError(f"batch is {batch}, expected at least 1")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}, expected 0 or more")
+        if batch > puzzle_set.groups:
+            raise DataError(
+                f"a batch of {batch} does not fit a set of {puzzle_set.groups} groups (each group "
+                "gives one puzzle an epoch). Lower the batch or use a larger training set"
+            )
+        self.puzzle_set = puzzle_set
+        self.batch = batch
+        self.seed = seed
+        self.augment = augment
+        self.steps_per_epoch = puzzle_set.groups // batch
+        self._cached_epoch: int | None = None  # a cache only: any call can rebuild it
+        self._cached_rows = np.empty(0, np.int64)
+
+    def batch_at(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Batch number `step`, counted from 0 over all epochs.
+
+        Returns inputs uint8 (B, L), labels uint8 (B, L) and puzzle ids int32 (B,), fresh arrays.
+        """
+        if step < 0:
+            raise ValueError(f"step is {step}, expected 0 or more")
+        epoch, place = divmod(int(step), self.steps_per_epoch)
+        rows = self._rows_of_epoch(epoch)[place * self.batch : (place + 1) * self.batch]
+        source = self.puzzle_set
+        inputs, labels = source.inputs[rows], source.labels[rows]
+        if self.augment:
+            rng = self._generator(_SYMMETRY, int(step))
+            inputs, labels = _AUGMENT[source.kind](inputs, labels, rng)
+        return inputs, labels, source.puzzle_ids[rows]
+
+    def _rows_of_epoch(self, epoch: int) -> np.ndarray:
+        """Rows (G,) visited in an epoch: the groups in random order, one puzzle from each."""
+        if epoch != self._cached_epoch:
+            rng = self._generator(_ORDER, epoch)
+            offsets = self.puzzle_set.group_offsets
+            drawn = rng.integers(offsets[:-1], offsets[1:])
+            self._cached_rows = rng.permutation(drawn)
+            self._cached_epoch = epoch
+        return self._cached_rows
+
+    def _generator(self, use: int, index: int) -> np.random.Generator:
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(use, index))
+        return np.random.Generator(np.random.Philox(sequence))
