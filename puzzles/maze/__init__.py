@@ -1,0 +1,1 @@
+"""Mazes: rules, shortest paths, generators and symmetries of square grids of walls."""
