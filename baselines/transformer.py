@@ -34,7 +34,7 @@ class Transformer(Reasoner):
     def segment(
         self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
     ) -> SegmentOutput:
-        """y <- net(initial y, x): the carried state is not read, so more segments change nothing."""
+        """y <- net(initial y, x): no state is read, so more segments change nothing."""
         x = self.embedding(inputs, puzzle_ids)
         y, z = self.initial_state(len(inputs))
         calls = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)

@@ -80,7 +80,9 @@ class SupervisionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     segments: int = Field(16, gt=0, description="most segments per puzzle, training and evaluation")
-    exploration: float = Field(0.1, ge=0, le=1, description="chance of a random minimum of segments")
+    exploration: float = Field(
+        0.1, ge=0, le=1, description="chance of a random minimum of segments"
+    )
     curriculum: tuple[Stage, ...] = Field(
         (), description="stages of growing depth; empty: full depth throughout"
     )
@@ -111,7 +113,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Carry:
-    """What every slot holds between steps: its puzzle, state, segments done, and whether it halted."""
+    """What every slot holds between steps: its puzzle, state, segments done, whether it halted."""
 
     state: State
     segments: Tensor
@@ -134,7 +136,7 @@ def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def refill(carry: Carry, model: SegmentModel, batch: Batch) -> Carry:
     """Halted slots take their row of `batch`, the initial state and a segment count of zero.
 
-    The initial state keeps its graph: a learned one gets whatever gradient the segment lets through.
+    The initial state keeps its graph: a learned one gets the gradient the segment lets through.
     """
     mask = carry.halted
     initial = model.initial_state(len(mask))

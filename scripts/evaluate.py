@@ -22,7 +22,9 @@ from scripts.usage import UsageError, parse
 BINS = 5  # groups of equal size for the breakdown by difficulty
 
 
-def evaluate_run(run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World) -> dict[str, Any]:
+def evaluate_run(
+    run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World
+) -> dict[str, Any]:
     """Everything a report needs of a run on a puzzle set, as plain numbers."""
     predictions = run_predictions(run.model, run.config, puzzles, segments, world)
     final = predictions.tokens[-1]
@@ -54,14 +56,15 @@ def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
     if puzzles.difficulty is None:
         return {}
     edges = np.unique(np.quantile(puzzles.difficulty, np.linspace(0, 1, BINS + 1)))
+    if len(edges) == 1:  # one value only: one bin
+        edges = np.repeat(edges, 2)
     place = np.clip(np.searchsorted(edges, puzzles.difficulty, side="right") - 1, 0, len(edges) - 2)
     bins = []
     for i in range(len(edges) - 1):
         rows = np.flatnonzero(place == i)
         if len(rows):
-            chosen = puzzles.take_rows(rows)
             low, high = float(edges[i]), float(edges[i + 1])
-            bins.append({"from": low, "to": high, "metrics": metrics(chosen, tokens[rows])})
+            bins.append({"from": low, "to": high, "metrics": metrics(puzzles, tokens, rows)})
     return {"by_difficulty": {"name": puzzles.difficulty_name, "bins": bins}}
 
 
@@ -109,7 +112,9 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
         cost += f", {record['evaluations_per_puzzle']:.1f} of the solver's evaluations"
         right, wrong = (record["median_residual"][k] for k in ("right", "wrong"))
         cost += "; median last residual " + ", ".join(
-            f"{v:.2g} where {name}" for name, v in (("right", right), ("wrong", wrong)) if v is not None
+            f"{v:.2g} where {name}"
+            for name, v in (("right", right), ("wrong", wrong))
+            if v is not None
         )
     console.print(f"{record['segments']} segments, {cost}")
 

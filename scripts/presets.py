@@ -92,8 +92,14 @@ def _small(scale: str, one_pass: bool) -> dict[str, Any]:
         "supervision": supervision,
         "loss": LossConfig(cells="softmax"),
         "optimizer": OptimizerConfig(
-            name="adamw", lr=2e-3, weight_decay=0.1, warmup=10 if mini else 50,
-            schedule="cosine", clip=1.0, embedding_lr=1e-3, embedding_weight_decay=0.1,
+            name="adamw",
+            lr=2e-3,
+            weight_decay=0.1,
+            warmup=10 if mini else 50,
+            schedule="cosine",
+            clip=1.0,
+            embedding_lr=1e-3,
+            embedding_weight_decay=0.1,
         ),
         "ema": EMAConfig(decay=0.99, warmup=True),
     }
@@ -183,7 +189,13 @@ def show_presets(json: bool = False) -> None:
     table = Table(title="presets")
     right = {"9x9 sudoku", "30x30 maze", "layers", "width", "segments", "net calls/segment"}
     for heading in (
-        "preset", "9x9 sudoku", "30x30 maze", "layers", "width", "segments", "net calls/segment",
+        "preset",
+        "9x9 sudoku",
+        "30x30 maze",
+        "layers",
+        "width",
+        "segments",
+        "net calls/segment",
         "recipe",
     ):
         table.add_column(heading, justify="right" if heading in right else "left")

@@ -60,7 +60,7 @@ def quickstart(
     console, world, data = Console(), join_world("cpu"), out / "data"
     began = time.perf_counter()
     if not data.exists():
-        console.print(f"generating 1000 + 500 sudokus of size {size}, no solution in common")
+        console.print(f"generating 1000 + 500 sudokus of size {size}")
         train, test, record = sudoku(size=size, train=1000, test=500, seed=0)
         write_dataset(data, train, test, record)
     folders = []

@@ -53,8 +53,7 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
         "segments": first["segments"],
         "puzzles": first["metrics"]["exact"]["n"],
         "metrics": {
-            name: spread([m.evaluation["metrics"][name]["mean"] for m in members])
-            for name in names
+            name: spread([m.evaluation["metrics"][name]["mean"] for m in members]) for name in names
         },
         "training_net_calls": spread([m.net_calls for m in members]),
         "training_seconds": spread([m.seconds for m in members]),
@@ -127,7 +126,9 @@ def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
             [minutes[r["step"]] for r in held_out],
             [100 * r["exact"]["mean"] for r in held_out],
             label=label if label not in seen else None,
-            marker="o", ms=3, **style,
+            marker="o",
+            ms=3,
+            **style,
         )
     loss.set(xlabel="training minutes", ylabel="cell loss (training)")
     exact.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))

@@ -74,9 +74,11 @@ def subset(puzzles: PuzzleSet, count: int) -> PuzzleSet:
     return puzzles.take_groups(np.sort(chosen))
 
 
-def metrics(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, dict[str, float]]:
-    """cell, exact, valid (and valid_shortest) as {mean, stderr, n} of predictions (N, L)."""
-    scores = score(puzzles.kind, puzzles.inputs, puzzles.labels, tokens)
+def metrics(
+    puzzles: PuzzleSet, tokens: np.ndarray, rows: np.ndarray | slice = slice(None)
+) -> dict[str, dict[str, float]]:
+    """cell, exact, valid (and valid_shortest) as {mean, stderr, n} of predictions on rows."""
+    scores = score(puzzles.kind, puzzles.inputs[rows], puzzles.labels[rows], tokens[rows])
     return {
         name: {"mean": value.mean, "stderr": value.stderr, "n": value.n}
         for name, value in summarise(scores).items()

@@ -11,8 +11,11 @@ from rich.console import Console
 
 from puzzles.errors import DataError
 from puzzles.maze import rules as maze_rules
+from puzzles.maze import search as maze_search
+from puzzles.metrics import is_valid
 from puzzles.render import to_text
 from puzzles.sudoku import rules as sudoku_rules
+from puzzles.sudoku.solver import solve_unique
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.session import TrainedRun, open_run
@@ -34,25 +37,18 @@ def read_puzzle(argument: str) -> str:
 
 def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
     """The puzzle as tokens (1, L). DataError unless it is one of the run's kind and size."""
-    cells = run.size * run.size
     if run.kind == "sudoku":
-        digits = sudoku_rules.parse("".join(text.split()), size=run.size)
-        clash = sudoku_rules.find_clash(digits) if hasattr(sudoku_rules, "find_clash") else None
-        if clash:
-            raise DataError(clash)
-        return sudoku_rules.to_tokens(digits)[None]
-    grid = maze_rules.parse(text)
-    if grid.shape != (cells,):
-        raise DataError(f"the maze has {grid.size} cells, the run was trained on {cells}")
-    maze_rules.check_inputs(grid[None])
-    return grid[None]
-
-
-def answer_is_valid(kind: str, inputs: np.ndarray, answer: np.ndarray) -> bool:
-    """Whether an answer keeps the puzzle's rules; no label is needed."""
-    from puzzles.metrics import is_valid
-
-    return bool(is_valid(kind, inputs, answer)[0])
+        grids = sudoku_rules.parse("".join(text.split()), size=run.size)[None]
+        # A puzzle without exactly one solution has no right answer to check against.
+        solve_unique(grids, lambda row: "puzzle")
+        return sudoku_rules.to_tokens(grids)
+    grids = maze_rules.parse(text)[None]
+    if grids.shape[1] != run.size**2:
+        raise DataError(
+            f"the maze has {grids.shape[1]} cells, {run.folder} was trained on {run.size**2}"
+        )
+    maze_search.label(grids)
+    return grids
 
 
 def solve(
@@ -79,7 +75,7 @@ def solve(
     ids = np.zeros(1, dtype=np.int32)
     said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
     answer = said.tokens[-1]
-    valid = answer_is_valid(trained.kind, inputs, answer)
+    valid = bool(is_valid(trained.kind, inputs, answer)[0])
     console = Console(highlight=False)
     console.print(to_text(trained.kind, answer[0], inputs[0]))
     verdict = "valid: every rule holds" if valid else "NOT valid: a rule is broken"

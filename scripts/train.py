@@ -155,7 +155,10 @@ def _wandb_run(mode: WandbMode, config: RunConfig, out: Path):
     import wandb
 
     return wandb.init(
-        project="loopbench", name=out.name, dir=out.parent, mode=mode,
+        project="loopbench",
+        name=out.name,
+        dir=out.parent,
+        mode=mode,
         config=config.model_dump(mode="json"),
     )
 
@@ -175,14 +178,15 @@ class LiveProgress:
         self._task = None
 
     def __enter__(self) -> "LiveProgress":
-        self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        if self._task is not None:
+            self._progress.stop()
 
     def __call__(self, progress: loop.Progress) -> None:
         if self._task is None:
+            self._progress.start()  # with the first step: a refusal before it prints one line
             self._task = self._progress.add_task("", total=progress.total, loss="-", exact="-")
         fields = {}
         if progress.training:

@@ -33,7 +33,9 @@ def parse(form: Callable[..., Any], words: Sequence[str], program: str, default:
             # Parsed apart from being called, so that the command prints to the real streams.
             parsed, unknown = tyro.cli(
                 form if default is not None else _deferred(form),
-                args=list(words), return_unknown_args=True, **options,
+                args=list(words),
+                return_unknown_args=True,
+                **options,
             )
     except ValidationError as error:
         raise UsageError(describe(error)) from error
@@ -55,6 +57,7 @@ def describe(error: ValidationError) -> str:
 
 def _deferred(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of the same signature and help that returns its call instead of making it."""
+
     @functools.wraps(function)
     def keep(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return functools.partial(function, *args, **kwargs)
@@ -63,13 +66,16 @@ def _deferred(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _one_line(text: str, program: str) -> str:
-    """The message of tyro's framed report, without its frame."""
+    """The message of tyro's framed report, without its frame and pydantic's trimmings."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [line.strip(" │") for line in plain.splitlines()]
-    body = [line for line in lines if line and line[0] not in "╭╰"]
-    cut = next((i for i, line in enumerate(body) if line.startswith("─")), len(body))
-    message = " ".join(body[:cut]) or "the words do not fit"
-    return f"{message} (see {program} --help)"
+    lines = [line.strip(" │|") for line in plain.splitlines()]
+    body = [line for line in lines if line and line[0] not in "╭╰+"][:20]
+    rules = [i for i, line in enumerate(body) if set(line) <= {"─", "-"}]
+    if rules and rules[0] == 1:  # a title above a rule, where the frame is drawn in ASCII
+        body, rules = body[2:], [i - 2 for i in rules[1:]]
+    message = " ".join(body[: rules[0]] if rules else body) or "the words do not fit"
+    message = re.sub(r"\d+ validation errors? for \w+ ", "", message).split(" [type=")[0]
+    return f"{message.replace('config.', '--')} (see {program} --help)"
 
 
 def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str:

@@ -8,6 +8,16 @@ from reasoning.fixed_point.solution import Solution, State
 from reasoning.fixed_point.solve import solve
 
 __all__ = [
-    "Adjoint", "Anderson", "Neumann", "OneStep", "Phantom", "Picard", "Solution", "State",
-    "Unrolled", "jacobian_norm", "solve", "spectral_radius",
+    "Adjoint",
+    "Anderson",
+    "Neumann",
+    "OneStep",
+    "Phantom",
+    "Picard",
+    "Solution",
+    "State",
+    "Unrolled",
+    "jacobian_norm",
+    "solve",
+    "spectral_radius",
 ]

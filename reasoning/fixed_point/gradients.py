@@ -37,11 +37,16 @@ class Gradient(Protocol):
 
 
 def _vjp(f_of_z: Tensors, z: Tensors, u: Tensors) -> Tensors:
-    """J^T u on the graph from z to f(z)."""
-    products = torch.autograd.grad(
-        f_of_z, z, u, retain_graph=True, allow_unused=True, materialize_grads=True
+    """J^T u on the graph from z to f(z), of which some tensors may depend on nothing."""
+    used = [i for i, image in enumerate(f_of_z) if image.requires_grad]
+    return torch.autograd.grad(
+        [f_of_z[i] for i in used],
+        z,
+        [u[i] for i in used],
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
     )
-    return tuple(products)
 
 
 def _clipped(u: Tensors, v: Tensors, clip: float | None) -> Tensors:
@@ -140,7 +145,7 @@ class Adjoint(_Implicit):
 
 @dataclass(frozen=True)
 class Phantom:
-    """K = `steps` damped steps w <- (1 - l) w + l f(w) from the detached solution, l = `damping`."""
+    """K = `steps` steps w <- (1 - l) w + l f(w) from the detached solution, l = `damping`."""
 
     steps: int = 1
     damping: float = 1.0

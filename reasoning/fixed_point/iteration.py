@@ -25,7 +25,7 @@ Map = Callable[[Tensors], Tensors]
 # Given an iterate's map value, wide residual vector and relative residual: the next iterate.
 Proposal = Callable[[Tensors, Tensors, Tensor], Tensors]
 
-_TINY = 1e-30  # keeps 0/0 at a zero state from being NaN; far below any state's squared norm
+_TINY = 1e-15  # least |z| divided by, so that 0/0 at a zero state is 0; far below any state's norm
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,13 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
         with torch.no_grad():
             gap_sq = torch.stack([row_sum(g.square()) for g in gap], dim=1)
             size_sq = torch.stack([row_sum(wide(p).square()) for p in z], dim=1)
-            now = (gap_sq.sum(1) / (size_sq.sum(1) + _TINY)).sqrt()
-            finite = now.isfinite()
+            now = _ratio(gap_sq.sum(1), size_sq.sum(1))
+            # Both must be: z beyond the range of squares would otherwise have residual 0.
+            finite = gap_sq.sum(1).isfinite() & size_sq.sum(1).isfinite()
             evaluations += active
             better = active & finite & (now < residual)
             residual = torch.where(better, now, residual)
-            ratios = (gap_sq / (size_sq + _TINY)).sqrt()
+            ratios = _ratio(gap_sq, size_sq)
             part_residuals = torch.where(better[:, None], ratios, part_residuals)
             if k + 1 >= budget.min_evaluations:
                 converged |= active & finite & (residual <= budget.tolerance)
@@ -107,3 +108,6 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
     return Found(best, residual, evaluations, converged, part_residuals)
 
 
+def _ratio(gap_sq: Tensor, size_sq: Tensor) -> Tensor:
+    """|gap| / |z| from the squares; roots first, for the quotient of squares overflows in fp32."""
+    return gap_sq.sqrt() / size_sq.sqrt().clamp_min(_TINY)

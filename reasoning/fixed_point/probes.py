@@ -1,8 +1,8 @@
 """Estimates of how a map contracts at a point: spectral radius and spectral norm of J = df/dz.
 
 Both are per sample and take products with J by central differences and with J^T by autograd, so
-they work on any net, fused attention included. Neither waits for convergence: the estimates are
-what `iterations` power steps give (from below for the norm).
+they work on any net, fused attention included, in fp32 or float64. Neither waits for convergence: the estimates are
+what `iterations` power steps, at least 1, give (from below for the norm).
 """
 
 from collections.abc import Callable
@@ -16,14 +16,27 @@ from reasoning.fixed_point.solution import State, inner, parts, per_sample
 from reasoning.precision import wide
 
 
-def _form(f: Callable[[State], State], z: State) -> tuple[Callable[[Tensors], Tensors], Tensors]:
+def _linearised(
+    f: Callable[[State], State], z: State, iterations: int
+) -> tuple[Callable[[Tensors], Tensors], Tensors, Tensors]:
+    """f on tuples, the point z as leaves, and the graph of f there."""
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
     single = isinstance(z, Tensor)
-    return lambda t: parts(f(t[0] if single else t)), parts(z)
+
+    def mapped(tensors: Tensors) -> Tensors:
+        return parts(f(tensors[0] if single else tensors))
+
+    leaf = tuple(p.detach().requires_grad_() for p in parts(z))
+    with torch.enable_grad():
+        return mapped, leaf, mapped(leaf)
 
 
 def _normalised(v: Tensors) -> tuple[Tensors, Tensor]:
+    """v at unit length and its length (B,); a zero v stays zero."""
     size = inner(tuple(map(wide, v)), tuple(map(wide, v))).sqrt()
-    return tuple(part / per_sample(size, part).to(part.dtype) for part in v), size
+    scale = size.clamp_min(torch.finfo(size.dtype).tiny)
+    return tuple(part / per_sample(scale, part).to(part.dtype) for part in v), size
 
 
 def _random_like(z: Tensors, generator: torch.Generator) -> Tensors:
@@ -36,11 +49,8 @@ def spectral_radius(
 ) -> Tensor:
     """(B,) largest |eigenvalue| of J: the growth of |J^T u| over the second half of the power
     iteration, as a geometric mean (complex pairs make single ratios oscillate)."""
-    mapped, point = _form(f, z)
-    leaf = tuple(p.detach().requires_grad_() for p in point)
-    with torch.enable_grad():
-        image = mapped(leaf)
-    u, logs = _random_like(point, generator), []
+    _, leaf, image = _linearised(f, z, iterations)
+    u, logs = _random_like(leaf, generator), []
     for _ in range(iterations):
         u, size = _normalised(_vjp(image, leaf, u))
         logs.append(size.log())
@@ -56,20 +66,17 @@ def jacobian_norm(
 ) -> Tensor:
     """(B,) largest singular value of J, by power iteration on J^T J.
 
-    `step` is the length of the central difference, relative to |z|.
+    `step` is the length of the central difference, relative to |z| (to 1 where z is zero).
     """
-    mapped, point = _form(f, z)
-    leaf = tuple(p.detach().requires_grad_() for p in point)
-    with torch.enable_grad():
-        image = mapped(leaf)
-    length = step * inner(tuple(map(wide, leaf)), tuple(map(wide, leaf))).sqrt().clamp_min(1e-6)
-    v, size = _random_like(point, generator), None
+    mapped, leaf, image = _linearised(f, z, iterations)
+    v = _random_like(leaf, generator)
     with torch.no_grad():
+        at = _normalised(leaf)[1]
+        length = step * torch.where(at > 0, at, 1)
         for _ in range(iterations):
-            ahead, behind = (
-                mapped(tuple(p + s * per_sample(length, p) * q for p, q in zip(leaf, v, strict=True)))
-                for s in (1, -1)
-            )
+            shift = tuple(per_sample(length, part) * part for part in v)
+            ahead = mapped(tuple(p + s for p, s in zip(leaf, shift, strict=True)))
+            behind = mapped(tuple(p - s for p, s in zip(leaf, shift, strict=True)))
             product = tuple(
                 (a - b) / per_sample(2 * length, a) for a, b in zip(ahead, behind, strict=True)
             )

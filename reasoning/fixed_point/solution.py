@@ -44,7 +44,7 @@ def parts(state: State) -> tuple[Tensor, ...]:
 
 def row_sum(tensor: Tensor) -> Tensor:
     """(B, ...) to (B,), in an order that depends on nothing but the row's length."""
-    rows = tensor.flatten(1)
+    rows = tensor.flatten(1).contiguous()
     whole = rows.shape[1] // _PIECE * _PIECE
     total = rows[:, whole:].sum(1)
     if whole:

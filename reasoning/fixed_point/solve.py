@@ -29,7 +29,8 @@ def solve(
 
     The residual and the evaluations are the solver's own: Phantom's steps, and the one application
     that implicit gradients attach, come on top. Where the map is not finite, a sample reports not
-    converged and its value is its best finite iterate. ValueError if f changes the state's form.
+    converged and its value is its best finite iterate (from which Phantom still takes its steps).
+    ValueError if f changes the shapes or dtypes of the state.
     """
     solver = Anderson() if solver is None else solver
     gradient = OneStep() if gradient is None else gradient
@@ -38,10 +39,10 @@ def solve(
 
     def mapped(tensors: Tensors) -> Tensors:
         image = parts(f(tensors[0] if single else tensors))
-        if [t.shape for t in image] != [t.shape for t in tensors]:
+        if _signature(image) != _signature(tensors):
             raise ValueError(
-                "f must return a state of the shapes it takes: took "
-                f"{[tuple(t.shape) for t in tensors]}, returned {[tuple(t.shape) for t in image]}"
+                "f must return a state of the shapes and dtypes it takes: "
+                f"took {_signature(tensors)}, returned {_signature(image)}"
             )
         return image
 
@@ -56,3 +57,7 @@ def solve(
         found.converged,
         found.part_residuals,
     )
+
+
+def _signature(tensors: Tensors) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    return [(tuple(t.shape), t.dtype) for t in tensors]

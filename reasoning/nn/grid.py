@@ -36,7 +36,9 @@ class NetConfig(BaseModel):
     layers: int = Field(2, gt=0, description="blocks in the net")
     heads: int = Field(8, gt=0, description="attention heads")
     expansion: float = Field(4.0, gt=0, description="SwiGLU expansion; inner width is 2/3 of it")
-    multiple: int = Field(256, gt=0, description="SwiGLU inner widths round up to this many channels")
+    multiple: int = Field(
+        256, gt=0, description="SwiGLU inner widths round up to this many channels"
+    )
     mixer: Literal["attention", "mlp"] = Field("attention", description="how tokens mix")
     positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
@@ -114,8 +116,7 @@ class GridEmbedding(nn.Module):
 
 
 class GridHeads(nn.Module):
-    """y (B, L, D) to logits (B, cells, vocabulary) and halting scores (B, 2) = (halt, continue), both
-    fp32 or wider."""
+    """y (B, L, D) to logits (B, cells, vocabulary) and scores (B, 2) = (halt, continue), wide."""
 
     def __init__(self, config: NetConfig, shape: GridShape):
         super().__init__()

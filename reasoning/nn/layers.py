@@ -23,9 +23,7 @@ _TRUNCATED_STD = 0.87962566103423978
 def truncated_normal_(tensor: Tensor, std: float, generator: torch.Generator | None = None):
     """Fill in place with a normal cut at two deviations, whose deviation after the cut is `std`."""
     scale = std / _TRUNCATED_STD
-    return nn.init.trunc_normal_(
-        tensor, std=scale, a=-2 * scale, b=2 * scale, generator=generator
-    )
+    return nn.init.trunc_normal_(tensor, std=scale, a=-2 * scale, b=2 * scale, generator=generator)
 
 
 def linear(fan_in: int, fan_out: int) -> nn.Linear:

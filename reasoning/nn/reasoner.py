@@ -15,7 +15,8 @@ class ReasonerConfig(NetConfig):
     """A net with the (y, z) state of deep supervision."""
 
     initial: Literal["learned", "fixed"] = Field(
-        "fixed", description="initial (y, z): trained (the Attractor paper) or constant (TRM's code)"
+        "fixed",
+        description="initial (y, z): trained (the Attractor paper) or constant (TRM's code)",
     )
 
 

@@ -6,6 +6,7 @@ is a function of (seed, step) over the *global* batch, so a resumed run, and a r
 of processes, meet the same data and the same exploration.
 """
 
+import math
 import signal
 import threading
 import time
@@ -148,7 +149,11 @@ class Trainer:
             piece = slice(first, first + size)
             with autocast(self.world.device, config.precision):
                 supervised = supervise(
-                    model, _rows(self.carry, piece), _rows(batch, piece), minimum[piece], stage,
+                    model,
+                    _rows(self.carry, piece),
+                    _rows(batch, piece),
+                    minimum[piece],
+                    stage,
                     config.loss,
                 )
             (supervised.losses.total.sum() / config.batch).backward()
@@ -201,7 +206,10 @@ class Trainer:
         return Outcome(self.done, bool(interrupted) and self.done < config.steps, self.net_calls)
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
-        """Means over the pending steps and all processes; the one place that waits for the device."""
+        """Means over the pending steps and all processes: the one wait for the device.
+
+        A mean that is infinite, such as the residual of no evaluation, has no JSON: null.
+        """
         names = [name for name in pending[0] if name != "grad_norm"]
         stacked = torch.stack(
             [torch.stack([sums[name].double() for sums in pending]).sum() for name in names]
@@ -214,13 +222,13 @@ class Trainer:
             if name.startswith("finished_"):
                 record[name] = value / finished if finished else None
             else:
-                record[name] = value / slots
+                record[name] = value / slots if math.isfinite(value) or "loss" in name else None
         record["grad_norm"] = float(torch.stack([s["grad_norm"] for s in pending]).mean())
         record["total_net_calls"] = self.net_calls
         record["segment_limit"] = self.config.supervision.stage_at(
             self.done - 1, self.config.steps
         ).segments
-        if not np.isfinite(record["loss"]):
+        if not math.isfinite(record["loss"]):
             raise TrainingError(
                 f"the loss is {record['loss']} at step {self.done}: lower --optimizer.lr or set "
                 "--optimizer.clip; the last checkpoint is intact"
@@ -290,7 +298,11 @@ class _Logs:
         self._files = [JsonLines(run / name, resume_step) for name in names]
 
     def training(self, record: dict[str, Any], seconds: float, slots: int) -> None:
-        timing = {"step": record["step"], "seconds": seconds, "segments_per_second": slots / seconds}
+        timing = {
+            "step": record["step"],
+            "seconds": seconds,
+            "segments_per_second": slots / seconds,
+        }
         self._write({"split": "train"} | record, {"split": "train"} | timing)
 
     def evaluation(self, record: dict[str, Any], seconds: float) -> None:

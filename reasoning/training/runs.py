@@ -1,11 +1,11 @@
 """A run's folder: what made it, what it measured, where it stands.
 
-    RUN/config.json        the whole configuration
-    RUN/environment.json   commit, versions, machine, command line
-    RUN/metrics.jsonl      one JSON object a line; a function of the configuration alone, so that
-                           a resumed run writes the same bytes as an unbroken one
-    RUN/timing.jsonl       the same steps' wall-clock times and rates, which differ from run to run
-    RUN/checkpoints/       see checkpoints.py
+RUN/config.json        the whole configuration
+RUN/environment.json   commit, versions, machine, command line
+RUN/metrics.jsonl      one JSON object a line; a function of the configuration alone, so that
+                       a resumed run writes the same bytes as an unbroken one
+RUN/timing.jsonl       the same steps' wall-clock times and rates, which differ from run to run
+RUN/checkpoints/       see checkpoints.py
 """
 
 import json

@@ -124,7 +124,9 @@ def test_attractor_residuals_are_those_of_the_map_at_the_solution():
 
 def test_solving_for_z_holds_y_and_sweeps():
     model = attractor(
-        solve_for="z", sweeps=2, solver={"tolerance": 1e-9, "max_evaluations": 400},
+        solve_for="z",
+        sweeps=2,
+        solver={"tolerance": 1e-9, "max_evaluations": 400},
         gradient={"kind": "one-step"},
     )
     output = model.segment(state_of(model), INPUTS, IDS, Depth())
@@ -180,11 +182,14 @@ def test_a_learned_start_is_left_alone_by_implicit_gradients_and_moved_by_unroll
 
 
 PUBLISHED = {
-    ("trm-7m", "sudoku"): 6_828_034, ("trm-7m", "maze"): 6_822_914,
+    ("trm-7m", "sudoku"): 6_828_034,
+    ("trm-7m", "maze"): 6_822_914,
     ("trm-mlp-7m", "sudoku"): 5_028_866,
-    ("trm-27m", "sudoku"): 27_275_266, ("trm-27m", "maze"): 27_270_146,
+    ("trm-27m", "sudoku"): 27_275_266,
+    ("trm-27m", "maze"): 27_270_146,
     ("transformer-27m", "sudoku"): 27_275_266,
-    ("attractor-7m", "sudoku"): 6_828_034, ("attractor-27m", "sudoku"): 27_275_266,
+    ("attractor-7m", "sudoku"): 6_828_034,
+    ("attractor-27m", "sudoku"): 27_275_266,
 }
 GRIDS = {"sudoku": GridShape(81, 11), "maze": GridShape(900, 6)}
 

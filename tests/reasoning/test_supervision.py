@@ -104,7 +104,8 @@ def test_stages_follow_the_fraction_of_training():
     config = SupervisionConfig(
         segments=16,
         curriculum=(
-            Stage(until=0.25, segments=1, evaluations=0), Stage(until=1.0, segments=8, cycles=2)
+            Stage(until=0.25, segments=1, evaluations=0),
+            Stage(until=1.0, segments=8, cycles=2),
         ),
     )
     assert [config.stage_at(step, 100).segments for step in (0, 24, 25, 99)] == [1, 1, 8, 8]

@@ -39,7 +39,11 @@ class Source:
 
 def config(**changes) -> TrainingConfig:
     base = {
-        "steps": 12, "batch": 8, "log_every": 2, "checkpoint_every": 4, "evaluate_every": 6,
+        "steps": 12,
+        "batch": 8,
+        "log_every": 2,
+        "checkpoint_every": 4,
+        "evaluate_every": 6,
         "supervision": SupervisionConfig(segments=3, exploration=0.5),
         "optimizer": OptimizerConfig(lr=1e-2, weight_decay=0.1, warmup=2, clip=1.0),
         "ema": EMAConfig(decay=0.9),
@@ -147,9 +151,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path):
     assert len(read_jsonl(tmp_path / "whole" / "metrics.jsonl")) == 6
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"), [(TRM, TRMConfig), (Attractor, AttractorConfig)]
-)
+@pytest.mark.parametrize(("kind", "settings"), [(TRM, TRMConfig), (Attractor, AttractorConfig)])
 def test_micro_batches_change_nothing_but_rounding(kind, settings):
     whole = trainer(kind=kind, settings=settings)
     parts = trainer(kind=kind, settings=settings, micro_batch=3)
@@ -224,8 +226,15 @@ def test_json_lines_opened_anew_start_empty(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 0}, {"batch": 0}, {"micro_batch": 9}, {"log_every": 3}, {"stepz": 1},
-     {"optimizer": {"lr": math.nan}}, {"ema": {"decay": 1.0}}],
+    [
+        {"steps": 0},
+        {"batch": 0},
+        {"micro_batch": 9},
+        {"log_every": 3},
+        {"stepz": 1},
+        {"optimizer": {"lr": math.nan}},
+        {"ema": {"decay": 1.0}},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes)).split("_")[0]):
@@ -254,8 +263,11 @@ def test_predictions_cover_every_row_once_and_leave_the_mode_as_it_was():
 
 def _process(rank: int, port: int, folder: str) -> None:
     os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
     world = join_world("cpu")

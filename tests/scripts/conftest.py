@@ -1,0 +1,31 @@
+"""A small sudoku set, a small maze set and one trained run, made once."""
+
+from pathlib import Path
+
+import pytest
+
+from puzzles import sources
+from puzzles.dataset import write_dataset
+from scripts.cli import main
+
+
+@pytest.fixture(scope="session")
+def sudokus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "sudoku4"
+    write_dataset(folder, *sources.sudoku(4, train=48, test=20, seed=0))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mazes(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "maze7"
+    write_dataset(folder, *sources.maze("unique", 7, train=32, test=12, seed=0))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(sudokus, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "attractor"
+    words = ["train", "--preset", "attractor-mini", "--data", str(sudokus), "--out", str(run)]
+    assert main([*words, "--steps", "20", "--device", "cpu"]) == 0
+    return run

@@ -1,0 +1,299 @@
+"""The command line end to end at toy size: what it writes, what it refuses, its exit codes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from puzzles.dataset import read_split
+from puzzles.sudoku.rules import format_grid, from_tokens
+from reasoning.training.runs import read_jsonl
+from scripts.cli import COMMANDS, main, usage
+from scripts.presets import preset_names
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def words(preset: str, data: Path, out: Path, *more: str) -> list[str]:
+    return ["train", "--preset", preset, "--data", str(data), "--out", str(out), *more]
+
+
+def refused(capsys, arguments, *parts):
+    """The command ends with 2 and one line on standard error that holds every part."""
+    assert main([str(a) for a in arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("loopbench: ")
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+
+
+def test_usage_lists_every_command(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert said == usage() + "\n"
+    assert all(name in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train"],
+        ["evaluate"],
+        ["compare"],
+        ["solve"],
+        ["presets"],
+        ["data", "sudoku"],
+        ["data", "maze"],
+        ["data", "import"],
+        ["data", "check"],
+    ],
+)
+def test_help_explains_every_option(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: loopbench " + " ".join(arguments) in said
+
+
+def test_train_help_shows_units_and_defaults_of_nested_fields(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--preset", "attractor-cpu", "--help"])
+    said = capsys.readouterr().out
+    for flag in ("--model.solver.tolerance", "--optimizer.lr", "--supervision.segments", "--wandb"):
+        assert flag in said
+    assert "relative residual at which a sample stops (default: 0.001)" in " ".join(
+        line.strip(" │") for line in said.splitlines()
+    )
+
+
+def test_presets_as_json(capsys):
+    assert main(["presets", "--json"]) == 0
+    rows = {row["preset"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == preset_names()
+    assert rows["trm-7m"]["parameters"] == {"sudoku_9x9": 6_828_034, "maze_30x30": 6_822_914}
+    assert rows["trm-7m"]["net_calls_per_segment"] == "21"
+    assert rows["trm-mlp-7m"]["parameters"]["maze_30x30"] is None
+
+
+def test_a_run_records_what_made_it(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["config"]["steps"] == 20
+    assert config["grid"] == {
+        "kind": "sudoku",
+        "size": 4,
+        "cells": 16,
+        "vocabulary": 6,
+        "puzzles": 1,
+    }
+    environment = json.loads((trained / "environment.json").read_text())
+    assert {"commit", "packages", "command", "machine"} <= set(environment)
+    records = read_jsonl(trained / "metrics.jsonl")
+    assert [r["step"] for r in records if r["split"] == "train"] == [5, 10, 15, 20]
+    held_out = records[-1]
+    assert held_out["split"] == "test"
+    assert held_out["exact"]["n"] == 20
+
+
+def test_evaluate_scores_every_held_out_puzzle_and_writes_it(trained, sudokus, capsys):
+    assert main(["evaluate", str(trained), "--data", str(sudokus), "--segments", "3"]) == 0
+    record = json.loads((trained / "evaluation-sudoku4.json").read_text())
+    assert record["segments"] == 3
+    assert record["metrics"]["valid"]["n"] == 20
+    assert len(record["by_segment"]) == 3
+    assert record["by_segment"][-1]["cell"] == pytest.approx(record["metrics"]["cell"]["mean"])
+    assert sum(b["metrics"]["exact"]["n"] for b in record["by_difficulty"]["bins"]) == 20
+    assert "exact %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("preset", ["trm-mini", "trm-mlp-mini", "transformer-mini"])
+def test_every_model_trains_on_sudoku(preset, sudokus, tmp_path):
+    assert (
+        main(
+            words(
+                preset,
+                sudokus,
+                tmp_path / "run",
+                "--steps",
+                "4",
+                "--log-every",
+                "2",
+                "--checkpoint-every",
+                "4",
+            )
+        )
+        == 0
+    )
+    assert read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 4
+
+
+def test_mazes_train_and_report_valid_shortest(mazes, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(words("attractor-mini", mazes, run, "--steps", "5")) == 0
+    assert main(["evaluate", str(run), "--data", str(mazes)]) == 0
+    record = json.loads((run / "evaluation-maze7.json").read_text())
+    assert set(record["metrics"]) == {"cell", "exact", "valid", "valid_shortest"}
+
+
+def test_solve_says_whether_the_answer_is_valid_by_its_exit_code(
+    trained, sudokus, capsys, monkeypatch, tmp_path
+):
+    test = read_split(sudokus, "test")
+    text = format_grid(from_tokens(test.inputs[0]))
+    code = main(["solve", str(trained), text])
+    said = capsys.readouterr().out
+    assert code in (0, 1)
+    assert ("NOT valid" in said) == (code == 1)
+    assert "residual" in said
+    # The same from a file; and a model that answers with the label is told valid.
+    (tmp_path / "puzzle.txt").write_text(text + "\n")
+    assert main(["solve", str(trained), str(tmp_path / "puzzle.txt")]) == code
+
+    import scripts.solve as module
+
+    real = module.predict
+
+    def right(*arguments):
+        said = real(*arguments)
+        said.tokens[-1] = test.labels[:1]
+        return said
+
+    monkeypatch.setattr(module, "predict", right)
+    assert main(["solve", str(trained), text]) == 0
+    capsys.readouterr()
+
+
+def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, capsys):
+    out = tmp_path / "run"
+    refused(capsys, ["trian"], "trian", "train")
+    refused(capsys, words("attractor-mini", sudokus, out, "--model.widht", "3"), "--model.width")
+    refused(capsys, words("attractor-mini", sudokus, out, "--model.width", "33"), "width 33")
+    refused(
+        capsys,
+        words("attractor-mini", sudokus, out, "--model.solver.tolerance", "0"),
+        "tolerance",
+        "greater than 0",
+    )
+    refused(capsys, words("attractor-mini", sudokus, out, "--optimizer.lr", "nan"), "lr")
+    refused(capsys, words("attractor-mini", sudokus, out, "--batch", "49"), "49", "48")
+    refused(capsys, words("attractor-mini", sudokus, out, "--steps", "many"), "--steps", "many")
+    refused(capsys, words("nonesuch-7m", sudokus, out), "nonesuch-7m", "trm-7m")
+    refused(capsys, words("trm-mlp-mini", mazes, out), "sudoku only")
+    refused(capsys, words("attractor-mini", tmp_path / "none", out), "none")
+    refused(capsys, words("attractor-mini", sudokus, trained), "--resume")
+    refused(capsys, ["train", "--resume", tmp_path], "is not a run")
+    refused(capsys, ["evaluate", trained, "--data", mazes], "maze of size 7", "sudoku of size 4")
+    refused(capsys, ["evaluate", trained, "--data", sudokus, "--segments", "0"], "at least 1")
+    refused(capsys, ["compare", "--presets", "trm-mini"], "--data")
+    refused(capsys, ["compare"], "--presets")
+    refused(capsys, ["solve", trained, "12"], "expected 16")
+    refused(capsys, ["solve", trained, "." * 16], "puzzle")
+    assert not out.exists()
+
+
+def test_a_run_with_a_checkpoint_cut_in_half_is_refused(trained, sudokus, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    for name in ("ema.safetensors", "state.pt"):
+        path = sorted(copy.glob(f"checkpoints/*/{name}"))[-1]
+        path.write_bytes(path.read_bytes()[:100])
+        if name.startswith("ema"):
+            refused(capsys, ["evaluate", copy, "--data", sudokus], name, "delete")
+        else:
+            refused(capsys, ["train", "--resume", copy], "ema.safetensors", "delete")
+
+
+def test_compare_lists_every_run_with_a_spread(sudokus, tmp_path, capsys):
+    out = tmp_path / "table"
+    presets = ["--presets", "attractor-mini,transformer-mini", "--data", str(sudokus)]
+    short = ["--seeds", "2", "--steps", "10", "--out", str(out), "--device", "cpu"]
+    assert main(["compare", *presets, *short]) == 0
+    groups = json.loads((out / "comparison.json").read_text())
+    assert list(groups) == ["attractor-mini", "transformer-mini"]
+    runs = groups["attractor-mini"]["runs"]
+    assert [r["seed"] for r in runs] == [0, 1]
+    values = [r["cell"]["mean"] for r in runs]
+    spread = groups["attractor-mini"]["metrics"]["cell"]
+    assert spread["mean"] == pytest.approx(np.mean(values))
+    assert spread["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert (out / "curves.png").stat().st_size > 10_000
+    # Data order is the same for every model: both saw the batches of the same seed.
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    assert main(["compare", *presets, *short]) == 0  # nothing is trained again
+    assert stamps == {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    listed = [str(out / f"{name}-seed{s}") for name in groups for s in (0, 1)]
+    again = tmp_path / "again"
+    assert main(["compare", *listed, "--out", str(again)]) == 0
+    assert json.loads((again / "comparison.json").read_text()) == groups
+    capsys.readouterr()
+
+
+def test_a_run_killed_mid_training_resumes_to_the_same_bytes(sudokus, tmp_path):
+    settings = ["--steps", "60", "--checkpoint-every", "10", "--device", "cpu"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [sys.executable, "-m", "scripts.cli"]
+    single = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    process = subprocess.Popen(
+        [*command, *words("trm-mini", sudokus, killed, *settings)],
+        stderr=subprocess.DEVNULL,
+        **single,
+    )
+    wait_for(killed / "checkpoints" / "step-00000020" / "manifest.json", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert read_jsonl_leniently(killed / "metrics.jsonl")[-1]["step"] < 60
+    subprocess.run([*command, "train", "--resume", str(killed)], check=True, **single)
+    subprocess.run([*command, *words("trm-mini", sudokus, whole, *settings)], check=True, **single)
+    assert (whole / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes()
+    for name in ("weights", "ema"):
+        a, b = (
+            load_file(run / "checkpoints" / "step-00000060" / f"{name}.safetensors")
+            for run in (whole, killed)
+        )
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_an_interrupt_saves_and_says_how_to_go_on(sudokus, tmp_path):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "scripts.cli",
+            *words("trm-mini", sudokus, run, "--steps", "100000", "--device", "cpu"),
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(run / "metrics.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in said
+    step = json.loads(sorted(run.glob("checkpoints/*/manifest.json"))[-1].read_text())["step"]
+    assert read_jsonl(run / "metrics.jsonl")[-1]["step"] == step
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or not path.stat().st_size:
+        assert process.poll() is None, "the process ended early"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def read_jsonl_leniently(path: Path) -> list[dict]:
+    lines = path.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]
