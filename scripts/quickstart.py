@@ -45,7 +45,11 @@ def picture(run_folder: Path, data: Path, path: Path, world: World) -> None:
 
 
 def quickstart(
-    out: Path = Path("runs/quickstart"), size: int = 6, seeds: int = 1, steps: int | None = None
+    out: Path = Path("runs/quickstart"),
+    size: int = 6,
+    seeds: int = 1,
+    steps: int | None = None,
+    test: int = 500,
 ) -> None:
     """Generate puzzles, train the Attractor, TRM and the one-pass Transformer, compare them.
 
@@ -54,15 +58,15 @@ def quickstart(
         size: side of the sudokus, 4, 6 or 9 cells.
         seeds: seeds per model, 0 upwards.
         steps: optimiser steps per run; none: the presets' own.
+        test: held-out puzzles.
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
     console, world, data = Console(), join_world("cpu"), out / "data"
     began = time.perf_counter()
     if not data.exists():
-        console.print(f"generating 1000 + 500 sudokus of size {size}")
-        train, test, record = sudoku(size=size, train=1000, test=500, seed=0)
-        write_dataset(data, train, test, record)
+        console.print(f"generating 1000 + {test} sudokus of size {size}")
+        write_dataset(data, *sudoku(size, train=1000, test=test, seed=0))
     folders = []
     for name in PRESETS:
         for seed in range(seeds):

@@ -128,10 +128,30 @@ def test_search_agrees_with_all_simple_paths(maze):
     assert search.label(maze[None])[0].tolist() == expected.tolist()
 
 
-def test_moves_are_tried_down_left_right_up():
-    assert rules.format_grid(search.label(grid("S  /   /  G"))[0]) == "S  o  ooG"
-    assert rules.format_grid(search.label(grid("  S/   /G  "))[0]) == "  S  oGoo"
-    assert rules.format_grid(search.label(grid("  G/   /S  "))[0]) == "  G  oSoo"  # right before up
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("  S/   /G  ", "  S/  o/Goo"),  # down before left
+        ("S  /   /  G", "S  /o  /ooG"),  # down before right
+        ("   /S#G/   ", "   /S#G/ooo"),  # down before up
+        (" S / # / G ", "oS /o# /oG "),  # left before right
+        ("G  /   /  S", "G  /o  /ooS"),  # left before up
+        ("  G/   /S  ", "  G/  o/Soo"),  # right before up
+    ],
+)
+def test_moves_are_tried_down_left_right_up(question, first):
+    assert (search.label(grid(question)) == grid(first)).all()
+
+
+def test_labels_are_the_first_of_all_shortest_paths():
+    rng = np.random.default_rng(0)
+    inputs = rng.choice([rules.WALL, rules.FREE, rules.FREE], (300, 25)).astype(np.uint8)
+    for maze in inputs:
+        maze[rng.choice(25, 2, replace=False)] = rules.START, rules.GOAL
+    inputs = inputs[search.path_cells(inputs) > 0]
+    for maze, label in zip(inputs, search.label(inputs), strict=True):
+        path = list(min(simple_paths(maze), key=len))[1:-1]  # the first of the shortest
+        assert (np.flatnonzero(label == rules.PATH) == sorted(path)).all()
 
 
 def test_an_open_square_has_binomially_many_shortest_paths():
