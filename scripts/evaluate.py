@@ -1,5 +1,6 @@
 """`loopbench evaluate`: score a run on every held-out puzzle of a data folder."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from puzzles.dataset import read_split
 from puzzles.metrics import score
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import parameter_count
+from reasoning.supervision import Depth
 from reasoning.training.distribution import World, join_world
 from reasoning.training.evaluation import Predictions
 from reasoning.training.runs import write_json
@@ -23,10 +25,10 @@ BINS = 5  # groups of equal size for the breakdown by difficulty
 
 
 def evaluate_run(
-    run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World
+    run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World, depth: Depth | None = None
 ) -> dict[str, Any]:
     """Everything a report needs of a run on a puzzle set, as plain numbers."""
-    predictions = run_predictions(run.model, run.config, puzzles, segments, world)
+    predictions = run_predictions(run.model, run.config, puzzles, segments, world, depth)
     final = predictions.tokens[-1]
     record: dict[str, Any] = {
         "preset": run.config.preset,
@@ -72,11 +74,14 @@ def _diagnostics(puzzles: PuzzleSet, predictions: Predictions) -> dict[str, Any]
     """Means per segment of what the model reported, and the last residual of right and wrong."""
     if not predictions.diagnostics:
         return {}
-    means = {name: value.mean(1).tolist() for name, value in predictions.diagnostics.items()}
+    means = {
+        name: [_finite(mean) for mean in value.mean(1)]
+        for name, value in predictions.diagnostics.items()
+    }
     right = score(puzzles.kind, puzzles.inputs, puzzles.labels, predictions.tokens[-1]).exact
     residual = predictions.diagnostics["residual"][-1]
     split = {
-        name: float(np.median(residual[rows])) if rows.any() else None
+        name: _finite(np.median(residual[rows])) if rows.any() else None
         for name, rows in (("right", right), ("wrong", ~right))
     }
     evaluations = float(predictions.diagnostics["evaluations"].sum(0).mean())
@@ -85,6 +90,11 @@ def _diagnostics(puzzles: PuzzleSet, predictions: Predictions) -> dict[str, Any]
         "median_residual": split,
         "evaluations_per_puzzle": evaluations,
     }
+
+
+def _finite(value: float) -> float | None:
+    """A number JSON can hold; the residual of a solver that made no evaluation is infinite."""
+    return float(value) if math.isfinite(value) else None
 
 
 def percent(value: dict[str, float]) -> str:
@@ -110,12 +120,10 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
     cost = f"{record['net_calls_per_puzzle']:.1f} net calls a puzzle"
     if "evaluations_per_puzzle" in record:
         cost += f", {record['evaluations_per_puzzle']:.1f} of the solver's evaluations"
-        right, wrong = (record["median_residual"][k] for k in ("right", "wrong"))
-        cost += "; median last residual " + ", ".join(
-            f"{v:.2g} where {name}"
-            for name, v in (("right", right), ("wrong", wrong))
-            if v is not None
-        )
+        known = {name: value for name, value in record["median_residual"].items() if value}
+        if known:
+            shown = ", ".join(f"{value:.2g} where {name}" for name, value in known.items())
+            cost += f"; median last residual {shown}"
     console.print(f"{record['segments']} segments, {cost}")
 
 
@@ -123,6 +131,7 @@ def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     data: Path,
     segments: int | None = None,
+    evaluations: int | None = None,
     split: Literal["test", "train"] = "test",
     puzzles: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -133,19 +142,22 @@ def evaluate(
         run: folder of the run.
         data: data folder.
         segments: segments per puzzle; none: as the run was configured.
+        evaluations: the solver's evaluations per segment; none: as the run was configured.
         split: which split to score.
         puzzles: score a fixed random choice of this many puzzles; 0: every one.
         device: where to run; auto: the best present.
     """
     if segments is not None and segments < 1:
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    if evaluations is not None and evaluations < 0:
+        raise UsageError(f"--evaluations: must be 0 or more (got {evaluations})")
     world = join_world(device)
     trained = open_run(run, world)
     chosen = subset(read_split(data, split), puzzles)
     check_fits(trained, chosen, data)
     count = segments or trained.config.supervision.segments
     record = {"run": str(run), "data": str(data), "split": split}
-    record |= evaluate_run(trained, chosen, count, world)
+    record |= evaluate_run(trained, chosen, count, world, Depth(evaluations=evaluations))
     name = data.resolve().name if split == "test" else f"{data.resolve().name}-{split}"
     path = run / f"evaluation-{name}.json"
     if world.is_main:

@@ -12,6 +12,7 @@ from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.grid import GridShape
+from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import Predictions, predict
@@ -91,7 +92,12 @@ def read_data(folder: str | Path) -> tuple[PuzzleSet, PuzzleSet]:
 
 
 def run_predictions(
-    model: nn.Module, config: RunConfig, puzzles: PuzzleSet, segments: int, world: World
+    model: nn.Module,
+    config: RunConfig,
+    puzzles: PuzzleSet,
+    segments: int,
+    world: World,
+    depth: Depth | None = None,
 ) -> Predictions:
     """Predictions of every puzzle after each segment, in batches of the training size at least."""
     return predict(
@@ -102,4 +108,5 @@ def run_predictions(
         max(config.batch, 128),
         world,
         config.precision,
+        depth,
     )

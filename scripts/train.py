@@ -1,5 +1,6 @@
 """`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts.train ...`."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def held_out_record(
     predictions = run_predictions(model, config, puzzles, config.supervision.segments, world)
     record: dict[str, Any] = dict(metrics(puzzles, predictions.tokens[-1]))
     for name, values in predictions.diagnostics.items():
-        record[name] = float(values[-1].mean())
+        mean = float(values[-1].mean())
+        record[name] = mean if math.isfinite(mean) else None
     return record
 
 

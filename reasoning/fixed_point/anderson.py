@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from reasoning.fixed_point.iteration import Budget, Found, Map, Tensors, iterate
-from reasoning.fixed_point.solution import inner, per_sample
+from reasoning.fixed_point.solution import inner, per_sample, row_sum
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Step:
         right = inverse / inverse[:, -1:]
         solved, _ = torch.linalg.solve_ex(scaled, right)
         weights = solved * right
-        weights = weights / weights.sum(1, keepdim=True)
+        weights = weights / row_sum(weights)[:, None]
         usable = weights.isfinite().all(1)
         if plain is not None:
             usable = usable & ~plain

@@ -88,9 +88,9 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
         with torch.no_grad():
             gap_sq = torch.stack([row_sum(g.square()) for g in gap], dim=1)
             size_sq = torch.stack([row_sum(wide(p).square()) for p in z], dim=1)
-            now = _ratio(gap_sq.sum(1), size_sq.sum(1))
+            now = _ratio(row_sum(gap_sq), row_sum(size_sq))
             # Both must be: z beyond the range of squares would otherwise have residual 0.
-            finite = gap_sq.sum(1).isfinite() & size_sq.sum(1).isfinite()
+            finite = (gap_sq.isfinite() & size_sq.isfinite()).all(1)
             evaluations += active
             better = active & finite & (now < residual)
             residual = torch.where(better, now, residual)

@@ -20,7 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasoning.supervision import Batch, Carry, Supervised, exploration_minimum, start, supervise
+from reasoning.supervision import (
+    Batch,
+    Carry,
+    Supervised,
+    exploration_minimum,
+    staggered_halts,
+    start,
+    supervise,
+)
 from reasoning.training.checkpoints import load_checkpoint, save_checkpoint
 from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World
@@ -124,20 +132,21 @@ class Trainer:
             save_checkpoint(self.run, self.done, self.model, self.ema.model, state)
         self.world.barrier()
 
-    def _batch(self, step: int) -> tuple[Batch, Tensor]:
-        """This process's rows of the step's batch, and its exploration minima."""
+    def _batch(self, step: int) -> tuple[Batch, Tensor, Tensor]:
+        """This process's rows of the step's batch, of its exploration minima and forced halts."""
         device, config = self.world.device, self.config
         arrays = self.source.batch_at(step)
         parts = (torch.from_numpy(a[self.rows]).to(device, torch.int64) for a in arrays)
         generator = torch.Generator().manual_seed(_mix(config.seed, step))
         limit = config.supervision.stage_at(step, config.steps).segments
         minimum = exploration_minimum(config.batch, config.supervision, limit, generator)
-        return Batch(*parts), minimum[self.rows].to(device)
+        forced = staggered_halts(config.batch, config.supervision, step, config.steps)
+        return Batch(*parts), minimum[self.rows].to(device), forced[self.rows].to(device)
 
     def step(self) -> dict[str, Tensor]:
         """One optimiser step; returns sums over this process's slots, left on the device."""
         config, model = self.config, self.model
-        batch, minimum = self._batch(self.done)
+        batch, minimum, forced = self._batch(self.done)
         if self.carry is None:
             self.carry = start(model, batch)
         stage = config.supervision.stage_at(self.done, config.steps)
@@ -153,6 +162,7 @@ class Trainer:
                     _rows(self.carry, piece),
                     _rows(batch, piece),
                     minimum[piece],
+                    forced[piece],
                     stage,
                     config.loss,
                 )

@@ -277,7 +277,7 @@ def test_hard_mazes_follow_the_stated_distribution():
     expected = {maze: weight / sum(weights.values()) for maze, weight in weights.items()}
     assert len(set(expected.values())) > 1  # some starts have more than one goal
     drawn: dict[bytes, int] = dict.fromkeys(expected, 0)
-    draws = 3000
+    draws = 1500
     for seed in range(draws):
         inputs, _ = generator.generate_hard(1, 3, seed, min_path=6, density=(2 / 9, 2 / 9))
         drawn[inputs[0].tobytes()] += 1  # KeyError for any other maze

@@ -41,12 +41,11 @@ KINDS = ["symmetric", "random", "rotations", "orthogonal"]
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.6, 0.9, 0.99])
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kind_of_solver", SOLVERS)
-def test_linear_maps_are_solved(kind_of_solver, kind, radius):
-    a, b = matrices(kind, radius, 6, 16), normal(1, 6, 16)
+def test_linear_maps_are_solved(kind_of_solver, radius):
+    a, b = torch.cat([matrices(kind, radius, 4, 16) for kind in KINDS]), normal(1, 16, 16)
     exact = torch.linalg.solve(torch.eye(16) - a, b)
-    found = solve(linear(a, b), normal(2, 6, 16), kind_of_solver(1e-12, 5000))
+    found = solve(linear(a, b), normal(2, 16, 16), kind_of_solver(1e-12, 5000))
     assert found.converged.all()
     assert (found.residual <= 1e-12).all()
     # |z - z*| <= |(I - A)^-1| |residual|
@@ -62,14 +61,21 @@ def counts(f, z0, tolerance=1e-6, most=5000):
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.6, 0.9, 0.95, 0.99])
-@pytest.mark.parametrize("kind", [*KINDS, "tanh"])
-def test_anderson_never_costs_more_and_saves_where_maps_are_slow(kind, radius):
-    a, b = matrices("random" if kind == "tanh" else kind, radius, 60, 64), normal(1, 60, 64)
-    f = linear(a, b)
-    plain, mixed = counts((lambda z: f(z).tanh()) if kind == "tanh" else f, normal(2, 60, 64))
+def test_anderson_never_costs_more_and_saves_where_maps_are_slow(radius):
+    a = torch.cat([matrices(kind, radius, 30, 64) for kind in KINDS])
+    plain, mixed = counts(linear(a, normal(1, 120, 64)), normal(2, 120, 64))
     assert (mixed - plain).max() <= 2
-    if kind in ("symmetric", "random") and radius >= 0.9:
-        assert mixed.mean() <= {"symmetric": 0.4, "random": 0.8}[kind] * plain.mean()
+    if radius >= 0.9:
+        share = mixed.view(4, 30).mean(1) / plain.view(4, 30).mean(1)
+        assert share[KINDS.index("symmetric")] <= 0.4
+        assert share[KINDS.index("random")] <= 0.8
+
+
+@pytest.mark.parametrize("radius", [0.3, 0.6, 0.9, 0.99])
+def test_anderson_never_costs_more_on_tanh_maps(radius):
+    f = linear(matrices("random", radius, 60, 64), normal(1, 60, 64))
+    plain, mixed = counts(lambda z: f(z).tanh(), normal(2, 60, 64))
+    assert (mixed - plain).max() <= 2
 
 
 def post_norm_map(seed, samples, n, gain):
