@@ -8,7 +8,6 @@ runs: it sees `SegmentModel` alone, so every model meets the same data, budget a
 Shapes: B slots, C cells, L positions, D width, V vocabulary.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -86,9 +85,6 @@ class SupervisionConfig(BaseModel):
     )
     curriculum: tuple[Stage, ...] = Field(
         (), description="stages of growing depth; empty: full depth throughout"
-    )
-    stagger: bool = Field(
-        False, description="spread the slots' phases at the start of a stage, instead of lockstep"
     )
 
     @model_validator(mode="after")
@@ -168,21 +164,6 @@ def exploration_minimum(
     return torch.where(explore, minimum, 0)
 
 
-def staggered_halts(slots: int, config: SupervisionConfig, step: int, total: int) -> Tensor:
-    """(slots,) bool: which slots must halt at `step`, whatever their count.
-
-    Slots that all start together also halt together, so a batch would hold one depth of thought at
-    a time, and the same puzzles for a whole round. With `stagger`, slot i halts at step i mod S of
-    a stage of S segments; from then on a batch holds every depth.
-    """
-    stage = config.stage_at(step, total)
-    ends = [0, *(math.ceil(s.until * total) for s in config.curriculum)]
-    since = step - max(end for end in ends if end <= step)
-    if not config.stagger or since >= stage.segments:
-        return torch.zeros(slots, dtype=torch.bool)
-    return torch.arange(slots) % stage.segments == since
-
-
 @dataclass(frozen=True)
 class Supervised:
     """One supervised segment: its output, per-sample losses, and the carry after halting."""
@@ -197,21 +178,20 @@ def supervise(
     carry: Carry,
     batch: Batch,
     minimum: Tensor,
-    forced: Tensor,
     stage: Stage,
     loss: LossConfig,
 ) -> Supervised:
     """Refill, run one segment, take the loss, halt.
 
-    A slot halts at the stage's segment limit, where `forced` (B,), or, once it has done `minimum`
-    (B,) segments, when its halting score is positive. (HRM's continue score comes with that model.)
+    A slot halts at the stage's segment limit, or, once it has done `minimum` (B,) segments, when
+    its halting score is positive. (HRM's continue score comes with that model.)
     """
     carry = refill(carry, model, batch)
     output = model.segment(carry.state, carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth)
     losses = supervision_loss(output.logits, output.q, carry.puzzle.labels, loss)
     segments = carry.segments + 1
     wants_to_halt = (output.q[:, 0].detach() > 0) & (segments >= minimum)
-    halted = (segments >= stage.segments) | forced | wants_to_halt
+    halted = (segments >= stage.segments) | wants_to_halt
     return Supervised(output, losses, Carry(output.state, segments, halted, carry.puzzle))
 
 

@@ -65,10 +65,9 @@ _SIZES = {
 # phantom steps backpropagate from the initial state; TRM starts with one short cycle.
 _CURRICULA = {
     "attractor": (
-        Stage(until=0.12, segments=1, evaluations=0),
-        Stage(until=0.30, segments=2, evaluations=0),
-        Stage(until=0.50, segments=4, evaluations=0),
-        Stage(until=0.85, segments=8, evaluations=0),
+        Stage(until=0.18, segments=1, evaluations=0),
+        Stage(until=0.45, segments=2, evaluations=0),
+        Stage(until=0.75, segments=4, evaluations=0),
         Stage(until=1.0, segments=8),
     ),
     "trm": (
@@ -94,10 +93,10 @@ def _published() -> dict[str, Any]:
 
 def _small(scale: str, model: str) -> dict[str, Any]:
     """A recipe for minutes on two cores: AdamW decaying to zero and a curriculum of depth."""
-    mini = scale == "mini"
+    mini, steps = scale == "mini", 1600 if model == "attractor" else 2400
     supervision = SupervisionConfig(segments=16, curriculum=_CURRICULA.get(model, ()))
     return {
-        "steps": 60 if mini else 2400,
+        "steps": 60 if mini else steps,
         "batch": 16 if mini else 64,
         "log_every": 5 if mini else 20,
         "evaluate_every": 30 if mini else 400,

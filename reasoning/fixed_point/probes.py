@@ -1,8 +1,8 @@
 """Estimates of how a map contracts at a point: spectral radius and spectral norm of J = df/dz.
 
 Both are per sample and take products with J by central differences and with J^T by autograd, so
-they work on any net, fused attention included, in fp32 or float64. Neither waits for convergence: the estimates are
-what `iterations` power steps, at least 1, give (from below for the norm).
+they work on any net, fused attention included, in fp32 or float64. Neither waits for convergence:
+the estimates are what `iterations` power steps, at least 1, give (from below for the norm).
 """
 
 from collections.abc import Callable

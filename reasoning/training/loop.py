@@ -25,7 +25,6 @@ from reasoning.supervision import (
     Carry,
     Supervised,
     exploration_minimum,
-    staggered_halts,
     start,
     supervise,
 )
@@ -132,23 +131,23 @@ class Trainer:
             save_checkpoint(self.run, self.done, self.model, self.ema.model, state)
         self.world.barrier()
 
-    def _batch(self, step: int) -> tuple[Batch, Tensor, Tensor]:
-        """This process's rows of the step's batch, of its exploration minima and forced halts."""
+    def _batch(self, step: int) -> tuple[Batch, Tensor]:
+        """This process's rows of the step's batch, and its exploration minima."""
         device, config = self.world.device, self.config
         arrays = self.source.batch_at(step)
         parts = (torch.from_numpy(a[self.rows]).to(device, torch.int64) for a in arrays)
         generator = torch.Generator().manual_seed(_mix(config.seed, step))
         limit = config.supervision.stage_at(step, config.steps).segments
         minimum = exploration_minimum(config.batch, config.supervision, limit, generator)
-        forced = staggered_halts(config.batch, config.supervision, step, config.steps)
-        return Batch(*parts), minimum[self.rows].to(device), forced[self.rows].to(device)
+        return Batch(*parts), minimum[self.rows].to(device)
 
     def step(self) -> dict[str, Tensor]:
         """One optimiser step; returns sums over this process's slots, left on the device."""
         config, model = self.config, self.model
-        batch, minimum, forced = self._batch(self.done)
+        batch, minimum = self._batch(self.done)
         if self.carry is None:
-            self.carry = start(model, batch)
+            with autocast(self.world.device, config.precision):  # for the dtype of the states
+                self.carry = start(model, batch)
         stage = config.supervision.stage_at(self.done, config.steps)
         size = config.micro_batch or len(minimum)
         model.train()
@@ -162,7 +161,6 @@ class Trainer:
                     _rows(self.carry, piece),
                     _rows(batch, piece),
                     minimum[piece],
-                    forced[piece],
                     stage,
                     config.loss,
                 )
@@ -233,7 +231,8 @@ class Trainer:
                 record[name] = value / finished if finished else None
             else:
                 record[name] = value / slots if math.isfinite(value) or "loss" in name else None
-        record["grad_norm"] = float(torch.stack([s["grad_norm"] for s in pending]).mean())
+        norm = float(torch.stack([s["grad_norm"] for s in pending]).mean())
+        record["grad_norm"] = norm if math.isfinite(norm) else None
         record["total_net_calls"] = self.net_calls
         record["segment_limit"] = self.config.supervision.stage_at(
             self.done - 1, self.config.steps

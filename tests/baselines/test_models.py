@@ -199,3 +199,13 @@ def test_presets_have_the_published_number_of_parameters(name, puzzle):
     with torch.device("meta"):
         model = build_model(preset(name, puzzle), GRIDS[puzzle])
     assert parameter_count(model) == PUBLISHED[name, puzzle]
+
+
+@pytest.mark.parametrize("name", ["attractor-7m", "trm-7m", "trm-mlp-7m", "transformer-7m"])
+def test_published_sizes_run_a_segment_with_gradients(name):
+    model = build_model(preset(name), SHAPE)
+    output = model.segment(model.initial_state(1), INPUTS[:1], IDS[:1], Depth())
+    assert output.logits.isfinite().all()
+    found = gradients(model, output)
+    assert all(g is None or g.isfinite().all() for g in found.values())
+    assert found["net.layers.1.mlp.down_proj.weight"].abs().sum() > 0

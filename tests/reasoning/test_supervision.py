@@ -12,7 +12,6 @@ from reasoning.supervision import (
     SupervisionConfig,
     exploration_minimum,
     infer,
-    staggered_halts,
     start,
     supervise,
 )
@@ -45,10 +44,9 @@ def batch(first: int, size: int = 3) -> Batch:
 def run(model, steps, segments, minimum=0):
     """The carry after each of `steps` steps."""
     carry, stage, seen = start(model, batch(0)), Stage(until=1.0, segments=segments), []
-    forced = torch.zeros(3, dtype=torch.bool)
     for step in range(steps):
         done = supervise(
-            model, carry, batch(10 * step), torch.full((3,), minimum), forced, stage, LossConfig()
+            model, carry, batch(10 * step), torch.full((3,), minimum), stage, LossConfig()
         )
         carry = done.carry
         seen.append(carry)
@@ -86,24 +84,6 @@ def test_exploration_draws_minima_of_two_to_the_limit_at_its_rate():
     counts = torch.bincount(explored)[2:]
     assert len(counts) == 5
     assert (counts - counts.float().mean()).abs().max() < 5 * counts.float().mean().sqrt()
-
-
-def test_staggered_slots_spread_over_every_depth_at_each_stage():
-    config = SupervisionConfig(
-        stagger=True, curriculum=[{"until": 0.5, "segments": 2}, {"until": 1.0, "segments": 3}]
-    )
-    halts = [staggered_halts(4, config, step, 20).tolist() for step in range(20)]
-    assert halts[:2] == [[True, False] * 2, [False, True] * 2]
-    assert halts[10] == [True, False, False, True]
-    assert halts[12] == [False, False, True, False]
-    assert not any(any(h) for h in halts[2:10] + halts[13:])
-    # Slots with these forced halts and no others hold all three depths at once.
-    counts = torch.zeros(4, dtype=torch.int64)
-    for step in range(10, 20):
-        counts += 1
-        depths = set(counts.tolist())
-        counts[(counts >= 3) | torch.tensor(halts[step])] = 0
-    assert depths == {1, 2, 3}
 
 
 def test_the_carry_holds_no_graph():

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -124,6 +125,29 @@ def test_ema_is_the_weighted_mean_of_the_history():
         nn.init.constant_(model.weight, value)
         ema.update(model, step)
     assert ema.model.weight.item() == pytest.approx(0.75 * (0.75 * 2 + 0.25 * 3) + 0.25 * 5)
+
+
+# Precision and compilation
+
+
+def test_bf16_keeps_states_in_bf16_and_parameters_and_losses_in_fp32():
+    made = trainer(kind=Attractor, settings=AttractorConfig, precision="bf16")
+    sums = made.step()
+    assert {part.dtype for part in made.carry.state} == {torch.bfloat16}
+    assert {p.dtype for p in made.model.parameters()} == {torch.float32}
+    assert sums["loss"].dtype == torch.float32
+    wide = trainer(kind=Attractor, settings=AttractorConfig).step()
+    assert sums["loss"].item() == pytest.approx(wide["loss"].item(), rel=0.02)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the CPU compiler needs g++")
+def test_a_compiled_net_trains_as_the_eager_one():
+    eager = trainer(kind=Attractor, settings=AttractorConfig)
+    compiled = trainer(kind=Attractor, settings=AttractorConfig, compile=True)
+    assert list(eager.model.state_dict()) == list(compiled.model.state_dict())
+    for _ in range(3):
+        torch.testing.assert_close(compiled.step()["loss"], eager.step()["loss"])
+    assert_same_weights(eager.model, compiled.model, rtol=1e-3, atol=1e-4)
 
 
 # Resuming and accumulation
