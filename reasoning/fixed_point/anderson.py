@@ -9,8 +9,9 @@ residual is smallest and step from it:
 * The normal equations are solved for the residuals scaled to unit length, with a ridge relative to
   the trace of their Gram matrix. Scaling makes the ridge mean the same at every residual; an
   absolute one comes to dominate as residuals shrink, and the weights go uniform.
-* Where the residual of a sample grew (by more than the factor `growth`), its next step is a
-  plain one from the newest iterate: the solver falls back to Picard, which such maps need.
+* A sample mixes only at a new best residual (within the factor `growth`); after a mixed step that
+  did not improve on it, steps are plain until one does. So where Picard converges from anywhere,
+  this does too: a step judged against the one before it alone can cycle, mixed up and plain down.
 * Reductions run in fp32, or in float64 for float64 states.
 """
 
@@ -29,7 +30,8 @@ class Anderson(Budget):
 
     window: m, iterates mixed; 1 is Picard;
     mixing: beta, in (0, 1]: 1 mixes map values alone;
-    growth: factor of residual growth past which a sample takes a plain step.
+    growth: multiple of its best residual past which a sample takes plain steps; more explores
+        more, which finds more fixed points of maps that are no contractions, and loses the safety.
     """
 
     tolerance: float = 1e-4
@@ -38,7 +40,6 @@ class Anderson(Budget):
     window: int = 5
     mixing: float = 1.0
     growth: float = 1.0
-    early_exit: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,16 +63,13 @@ class _Step:
         self.values: list[Tensors] = []
         self.gaps: list[Tensors] = []
         self.gram: list[list[Tensor]] = []  # lower triangle, each entry (B,)
-        self.previous: Tensor | None = None
+        self.best: Tensor | None = None  # (B,) least residual so far
 
     def __call__(self, fz: Tensors, gap: Tensors, residual: Tensor) -> Tensors:
         self._append(fz, gap)
-        grew = None
-        if self.previous is not None:
-            grew = ~(residual <= self.settings.growth * self.previous)
-        self.previous = residual
+        self.best = residual if self.best is None else torch.minimum(self.best, residual)
         with torch.no_grad():
-            weights = self._weights(grew)
+            weights = self._weights(residual > self.settings.growth * self.best)
         return self._mix(weights)
 
     def _append(self, fz: Tensors, gap: Tensors) -> None:
@@ -84,14 +82,14 @@ class _Step:
             for row in self.gram:
                 del row[0]
 
-    def _weights(self, plain: Tensor | None) -> Tensor:
+    def _weights(self, plain: Tensor) -> Tensor:
         """(B, m) affine weights, the newest alone where `plain`."""
         size = len(self.values)
         rows = [[self.gram[max(i, j)][min(i, j)] for j in range(size)] for i in range(size)]
         gram = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
         newest = torch.zeros_like(gram[:, 0])
         newest[:, -1] = 1
-        # Scale by lengths relative to the newest: G_ij / (l_i l_j), so that the trace is m.
+        # Residuals scaled to unit length: G_ij / (l_i l_j), of trace m.
         tiny = torch.finfo(gram.dtype).tiny
         inverse = gram.diagonal(dim1=1, dim2=2).clamp_min(tiny).rsqrt()
         scaled = gram * inverse[:, :, None] * inverse[:, None, :]
@@ -101,9 +99,7 @@ class _Step:
         solved, _ = torch.linalg.solve_ex(scaled, right)
         weights = solved * right
         weights = weights / row_sum(weights)[:, None]
-        usable = weights.isfinite().all(1)
-        if plain is not None:
-            usable = usable & ~plain
+        usable = weights.isfinite().all(1) & ~plain
         return torch.where(usable[:, None], weights, newest)
 
     def _mix(self, weights: Tensor) -> Tensors:

@@ -12,7 +12,7 @@ sample is still active. Left at None it looks on the CPU, where looking costs no
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Budget:
     tolerance: float
     max_evaluations: int
     min_evaluations: int
-    early_exit: bool | None
+    early_exit: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.tolerance) and self.tolerance > 0):

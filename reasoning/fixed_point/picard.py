@@ -29,7 +29,6 @@ class Picard(Budget):
     damping: float = 1.0
     patience: int = 0
     decay: float = 0.9
-    early_exit: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -192,8 +192,8 @@ class Trainer:
         pending: list[dict[str, Tensor]] = []
         clock = time.perf_counter()
         with _interrupts() as interrupted:
-            # An interrupt waits for the next log line, so that a resume repeats and misses none.
-            while self.done < config.steps and not (interrupted and not pending):
+            stopping = False
+            while self.done < config.steps and not stopping:
                 pending.append(self.step())
                 last = self.done == config.steps
                 record = evaluation = None
@@ -206,12 +206,19 @@ class Trainer:
                     evaluation = {"step": self.done} | self.evaluate(self.ema.model)
                     logs.evaluation(evaluation, time.perf_counter() - clock)
                     clock = time.perf_counter()
+                # An interrupt waits for a log line, so that a resume repeats and misses none, and
+                # is agreed on, for a signal may reach the processes on different steps.
+                stopping = not pending and self._any_process(bool(interrupted))
                 due = self.done % config.checkpoint_every == 0 or last
-                if self.run and (due or (interrupted and not pending)):
+                if self.run and (due or stopping):
                     self.save()
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
-        return Outcome(self.done, bool(interrupted) and self.done < config.steps, self.net_calls)
+        return Outcome(self.done, self.done < config.steps, self.net_calls)
+
+    def _any_process(self, here: bool) -> bool:
+        flag = torch.tensor([float(here)], device=self.world.device)
+        return bool(self.world.sum(flag) > 0) if self.world.size > 1 else here
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Means over the pending steps and all processes: the one wait for the device.

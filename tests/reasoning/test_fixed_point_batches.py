@@ -127,6 +127,8 @@ def test_a_zero_start_under_a_large_map_is_no_breakdown():
     found = solve(lambda z: 0.5 * z + x, torch.zeros(2, 64), Anderson(1e-4, 60))
     assert found.converged.all()
     torch.testing.assert_close(found.value, 2 * x, rtol=1e-3, atol=0)
+    once = solve(lambda z: 0.5 * z + x, torch.zeros(2, 64), Picard(1e-4, 1))
+    assert once.residual.isfinite().all()
     rest = solve(lambda z: 0.5 * z, torch.zeros(2, 64))
     assert (rest.evaluations == 1).all()
     assert (rest.residual == 0).all()

@@ -1,8 +1,11 @@
 """Two processes under DistributedDataParallel have the gradients of one with the whole batch."""
 
+import os
+import subprocess
+import sys
+
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -43,26 +46,34 @@ def batch():
     return torch.randn(8, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def worker(rank, store, results):
+def worker(rank, folder):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     out = []
     for gradient in GRADIENTS:
         model = DistributedDataParallel(Model(gradient))
         for _ in range(2):  # a second step: the reducer must have been left ready for it
             out.append(gradients(model, batch()[rank::2]))
-    torch.save(out, f"{results}.{rank}")
+    torch.save(out, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_gradients_are_those_of_one_process(tmp_path):
-    mp.start_processes(
-        worker, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2, start_method="fork"
-    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    commands = [[sys.executable, __file__, str(rank), str(tmp_path)] for rank in range(2)]
+    processes = [subprocess.Popen(command, env=environment) for command in commands]
+    try:
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
     expected = [grads for g in GRADIENTS for grads in [gradients(Model(g), batch())] * 2]
     for rank in range(2):
-        torch.testing.assert_close(
-            torch.load(tmp_path / f"out.{rank}"), expected, rtol=1e-8, atol=1e-12
-        )
+        got = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-12)
     # and the four gradients differ, so that the comparison means something
     assert all(not torch.allclose(expected[0][0], other[0]) for other in expected[2::2])
+
+
+if __name__ == "__main__":
+    worker(int(sys.argv[1]), sys.argv[2])

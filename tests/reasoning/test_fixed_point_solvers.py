@@ -98,6 +98,18 @@ def test_anderson_never_costs_more_on_post_norm_maps(gain):
     assert mixed.mean() <= 0.8 * plain.mean()
 
 
+def test_a_mixed_step_that_fails_is_made_good():
+    """Where pieces of a map meet, mixing misleads; judged by the step before, it may do so for ever
+    (2 of these 200 samples then never converge, and others take 350 evaluations more)."""
+    g = linear(matrices("random", 1.5, 200, 2), normal(1, 200, 2))
+    z0, f = normal(2, 200, 2), lambda z: g(z.relu()).relu() / 2
+    plain, mixed = solve(f, z0, Picard(1e-6, 400)), solve(f, z0, Anderson(1e-6, 400))
+    solved = plain.converged
+    assert solved.sum() > 190
+    assert mixed.converged[solved].all()
+    assert (mixed.evaluations - plain.evaluations)[solved].max() <= 5
+
+
 def test_post_norm_nets_in_fp32():
     """The paper's blocks, their weights scaled to contract: Anderson saves a third."""
     used = []

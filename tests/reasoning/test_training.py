@@ -1,5 +1,6 @@
 """The training loop: formulas of the optimisers, resuming, micro-batches and processes."""
 
+import importlib.util
 import json
 import math
 import os
@@ -73,20 +74,28 @@ def assert_same_weights(a: nn.Module, b: nn.Module, **tolerance):
 # Optimisers
 
 
-def test_adam_atan2_is_its_formula():
+KERNEL = torch.cuda.is_available() and importlib.util.find_spec("adam_atan2") is not None
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not KERNEL, reason="no kernel here"))],
+)
+def test_adam_atan2_is_its_formula(device):
     generator = torch.Generator().manual_seed(0)
-    p = nn.Parameter(torch.randn(5, dtype=torch.float64, generator=generator))
+    p = nn.Parameter(torch.randn(5, generator=generator).to(device))
     settings = OptimizerConfig(lr=0.1, weight_decay=0.5, betas=(0.9, 0.95))
-    optimizer, _ = adam_atan2([p], settings)
-    expected, m, v = p.detach().clone(), torch.zeros(5).double(), torch.zeros(5).double()
+    optimizer, kernel = adam_atan2([p], settings)
+    assert ("CUDA" in kernel) == (device == "cuda")
+    expected, m, v = p.detach().cpu().double(), torch.zeros(5).double(), torch.zeros(5).double()
     for step in range(1, 5):
-        g = torch.randn(5, dtype=torch.float64, generator=generator)
-        p.grad = g.clone()
+        g = torch.randn(5, generator=generator).double()
+        p.grad = g.to(device, torch.float32)
         optimizer.step()
         m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
         m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.95**step)
         expected = expected * (1 - 0.1 * 0.5) - 0.1 * torch.atan2(m_hat, v_hat.sqrt())
-        torch.testing.assert_close(p.detach(), expected)
+        torch.testing.assert_close(p.detach().cpu().double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_sign_sgd_moves_and_decays_only_rows_that_were_seen():
