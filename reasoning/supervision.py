@@ -10,7 +10,7 @@ Shapes: B slots, C cells, L positions, D width, V vocabulary.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -80,6 +80,9 @@ class SupervisionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     segments: int = Field(16, gt=0, description="most segments per puzzle, training and evaluation")
+    halting: Literal["halt", "q-learning"] = Field(
+        "halt", description="halt on a positive score (TRM), or on halt > continue (HRM)"
+    )
     exploration: float = Field(
         0.1, ge=0, le=1, description="chance of a random minimum of segments"
     )
@@ -166,9 +169,13 @@ def exploration_minimum(
 
 @dataclass(frozen=True)
 class Supervised:
-    """One supervised segment: its output, per-sample losses, and the carry after halting."""
+    """One supervised segment: its output, per-sample losses, and the carry after halting.
+
+    net_calls (B,): all that were made, the segment ahead that Q-learning looks at included.
+    """
 
     output: SegmentOutput
+    net_calls: Tensor
     losses: Losses
     carry: Carry
 
@@ -180,19 +187,31 @@ def supervise(
     minimum: Tensor,
     stage: Stage,
     loss: LossConfig,
+    halting: Literal["halt", "q-learning"] = "halt",
 ) -> Supervised:
     """Refill, run one segment, take the loss, halt.
 
     A slot halts at the stage's segment limit, or, once it has done `minimum` (B,) segments, when
-    its halting score is positive. (HRM's continue score comes with that model.)
+    its halting score is positive. With Q-learning (HRM) that is halt - continue, and continue is
+    trained towards the scores of the next segment, run once more without a gradient.
     """
     carry = refill(carry, model, batch)
     output = model.segment(carry.state, carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth)
-    losses = supervision_loss(output.logits, output.q, carry.puzzle.labels, loss)
-    segments = carry.segments + 1
-    wants_to_halt = (output.q[:, 0].detach() > 0) & (segments >= minimum)
-    halted = (segments >= stage.segments) | wants_to_halt
-    return Supervised(output, losses, Carry(output.state, segments, halted, carry.puzzle))
+    segments, net_calls = carry.segments + 1, output.net_calls
+    at_limit = segments >= stage.segments
+    score, target = output.q[:, 0].detach(), None
+    if halting == "q-learning":
+        with torch.no_grad():
+            ahead = model.segment(
+                output.state, carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth
+            )
+        target = torch.where(at_limit, ahead.q[:, 0], ahead.q.amax(1)).sigmoid()
+        net_calls = net_calls + ahead.net_calls
+        score = score - output.q[:, 1].detach()
+    losses = supervision_loss(output.logits, output.q, carry.puzzle.labels, loss, target)
+    halted = at_limit | ((score > 0) & (segments >= minimum))
+    after = Carry(output.state, segments, halted, carry.puzzle)
+    return Supervised(output, net_calls, losses, after)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from baselines.hrm import HRM, HRMConfig
 from baselines.transformer import Transformer, TransformerConfig
 from baselines.trm import TRM, TRMConfig
 from reasoning.attractor import Attractor, AttractorConfig, SolverConfig
@@ -26,11 +27,12 @@ from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from scripts.usage import parse
 
 ModelConfig = Annotated[
-    AttractorConfig | TRMConfig | TransformerConfig, Field(discriminator="kind")
+    AttractorConfig | TRMConfig | HRMConfig | TransformerConfig, Field(discriminator="kind")
 ]
 _MODELS: dict[type, Callable[[Any, GridShape], nn.Module]] = {
     AttractorConfig: Attractor,
     TRMConfig: TRM,
+    HRMConfig: HRM,
     TransformerConfig: Transformer,
 }
 
@@ -50,7 +52,7 @@ def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
         return _MODELS[type(config.model)](config.model, shape)
 
 
-MODELS = ("attractor", "trm", "trm-mlp", "transformer")
+MODELS = ("attractor", "trm", "trm-mlp", "hrm", "transformer")
 SCALES = ("mini", "cpu", "7m", "27m")
 
 # Widths and layers of each scale; SwiGLU widths round to 32 where 256 would swamp a small net.
@@ -77,11 +79,19 @@ _CURRICULA = {
         Stage(until=1.0, segments=8),
     ),
 }
-_CURRICULA["trm-mlp"] = _CURRICULA["trm"]
+_CURRICULA["trm-mlp"] = _CURRICULA["hrm"] = _CURRICULA["trm"]
 
 
-def _published() -> dict[str, Any]:
-    """The recipe of TRM's paper: 50k epochs of 1000 puzzles at batch 768."""
+def _published(model: str) -> dict[str, Any]:
+    """TRM's recipe, 50k epochs of 1000 puzzles at batch 768, or HRM's, 20k epochs at 384."""
+    if model == "hrm":
+        return {
+            "steps": 52_083,
+            "batch": 384,
+            "supervision": SupervisionConfig(segments=16),
+            "optimizer": OptimizerConfig(lr=7e-5),
+            "ema": EMAConfig(decay=0.999),
+        }
     return {
         "steps": 65_104,
         "batch": 768,
@@ -132,6 +142,11 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
         case "trm-mlp":
             loops = {"cycles": 2, "inner_steps": 3} if small else {"inner_steps": steps}
             return TRMConfig(**size | {"mixer": "mlp", "positions": "none"}, **loops)
+        case "hrm":
+            # Two nets share the layers of the scale.
+            size["layers"] = max(1, size["layers"] // 2)
+            size["puzzle_tokens"] = 1
+            return HRMConfig(**size)
         case "transformer":
             return TransformerConfig(**size)
         case "attractor":
@@ -153,7 +168,10 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     if model == "trm-mlp" and puzzle == "maze":
         raise ValueError("trm-mlp serves sudoku only (a token mixer of 900 cells): use trm")
     one_pass = model == "transformer"
-    recipe = _small(scale, model) if scale in ("mini", "cpu") else _published()
+    recipe = _small(scale, model) if scale in ("mini", "cpu") else _published(model)
+    if model == "hrm":
+        q_learning = {"halting": "q-learning"}
+        recipe["supervision"] = recipe["supervision"].model_copy(update=q_learning)
     if one_pass:
         recipe["supervision"] = SupervisionConfig(segments=1, exploration=0.0)
     return RunConfig(preset=name, model=_model(model, scale, puzzle), **recipe)
@@ -172,7 +190,7 @@ def describe_preset(name: str) -> dict[str, Any]:
         case AttractorConfig():
             most = model.solver.max_evaluations + model.gradient.forward_steps
             calls = f"up to {most * (model.inner_steps + 1)}"
-        case TRMConfig():
+        case TRMConfig() | HRMConfig():
             calls = str(model.cycles * (model.inner_steps + 1))
         case _:
             calls = "1"

@@ -42,6 +42,10 @@ class Reasoner(nn.Module):
             else:
                 self.register_buffer(name, vector)
 
+    def nets(self) -> list[nn.Module]:
+        """The nets that a segment calls, for compilation."""
+        return [self.net]
+
     def initial_state(self, batch: int) -> State:
         """(y, z) before the first segment, each (batch, L, D)."""
         shape = (batch, self.embedding.length, self.config.width)

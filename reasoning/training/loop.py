@@ -96,9 +96,9 @@ class Trainer:
         self.done, self.net_calls = 0, 0.0
         self.carry: Carry | None = None
         if config.compile:
-            # The net alone, once: loops, solvers and heads stay eager around it.
-            model.net.compile()
-            self.ema.model.net.compile()
+            # The nets alone, once: loops, solvers and heads stay eager around them.
+            for net in (*model.nets(), *self.ema.model.nets()):
+                net.compile()
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""
@@ -163,6 +163,7 @@ class Trainer:
                     minimum[piece],
                     stage,
                     config.loss,
+                    config.supervision.halting,
                 )
             (supervised.losses.total.sum() / config.batch).backward()
             carries.append(supervised.carry)
@@ -301,7 +302,7 @@ def _measure(supervised: Supervised) -> dict[str, Tensor]:
         "finished_cell": (cells * done).sum(),
         "finished_exact": (losses.exact & done).float().sum(),
         "finished_segments": (carry.segments * done).float().sum(),
-        "net_calls": output.net_calls.float().sum(),
+        "net_calls": supervised.net_calls.float().sum(),
     }
     return sums | {name: value.float().sum() for name, value in output.diagnostics.items()}
 

@@ -74,8 +74,10 @@ class Optimizers:
         weights = [(name, p) for name, p in named if not name.startswith("embedding.puzzles.")]
         self._all, self.kernels = [], []
         if config.name == "muon":
-            matrices = [p for name, p in weights if name.startswith("net.") and p.ndim == 2]
-            weights = [(n, p) for n, p in weights if not (n.startswith("net.") and p.ndim == 2)]
+            inner = [(n, p) for n, p in weights if not n.startswith(("embedding.", "heads."))]
+            matrices = [p for _, p in inner if p.ndim == 2]
+            taken = {id(p) for p in matrices}
+            weights = [(n, p) for n, p in weights if id(p) not in taken]
             muon = torch.optim.Muon(
                 matrices, lr=config.muon_lr, weight_decay=config.muon_weight_decay
             )

@@ -1,5 +1,8 @@
 """Deep supervision with a model whose every number is known."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,6 +76,50 @@ def test_a_minimum_of_segments_delays_halting():
     model = Counter(halts=torch.ones_like)
     seen = run(model, steps=3, segments=9, minimum=3)
     assert [c.halted[0].item() for c in seen] == [False, False, True]
+
+
+def test_q_learning_halts_on_halt_over_continue_and_learns_the_next_segments_score():
+    """Scores are functions of the state, so the target of each segment can be written down."""
+    score = {11.0: (-1.0, 0.5), 12.0: (2.0, -0.3), 13.0: (0.4, 0.9), 14.0: (-0.2, 0.1)}
+
+    class Scored(Counter):
+        def segment(self, state, inputs, puzzle_ids, depth):
+            out = super().segment(state, inputs, puzzle_ids, depth)
+            q = torch.tensor([score[s] for s in out.state[0][:, 0, 0].tolist()])
+            return replace(out, q=q)
+
+    model, minimum = Scored(), torch.zeros(3, dtype=torch.int64)
+    stage, loss = Stage(until=1.0, segments=3), LossConfig()
+    carry, done = start(model, batch(0)), []
+    for step in range(3):
+        done.append(supervise(model, carry, batch(step), minimum, stage, loss, "q-learning"))
+        carry = done[-1].carry
+    # 11: continue is larger, go on. 12: halt is larger. Then a new puzzle at 11.
+    assert [d.carry.halted[0].item() for d in done] == [False, True, False]
+    assert done[0].net_calls.tolist() == [2, 2, 2]
+    for d, (q, target) in zip(
+        done, [(score[11.0], max(score[12.0])), (score[12.0], max(score[13.0]))], strict=False
+    ):
+        right = 1.0 if d.losses.exact[0] else 0.0
+        expected = bce(q[0], right) + bce(q[1], 1 / (1 + math.exp(-target)))
+        assert d.losses.halting[0].item() == pytest.approx(expected, rel=1e-5)
+    # At the limit the target is the next halting score alone.
+    limited = supervise(
+        model,
+        start(model, batch(0)),
+        batch(0),
+        minimum,
+        Stage(until=1.0, segments=1),
+        loss,
+        "q-learning",
+    )
+    expected = bce(-1.0, 1.0) + bce(0.5, 1 / (1 + math.exp(-2.0)))
+    assert limited.losses.halting[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+def bce(logit: float, target: float) -> float:
+    p = 1 / (1 + math.exp(-logit))
+    return -target * math.log(p) - (1 - target) * math.log(1 - p)
 
 
 def test_exploration_draws_minima_of_two_to_the_limit_at_its_rate():

@@ -115,7 +115,7 @@ def test_evaluate_scores_every_held_out_puzzle_and_writes_it(trained, sudokus, c
     assert "exact %" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("preset", ["trm-mini", "trm-mlp-mini", "transformer-mini"])
+@pytest.mark.parametrize("preset", ["trm-mini", "trm-mlp-mini", "hrm-mini", "transformer-mini"])
 def test_every_model_trains_on_sudoku(preset, sudokus, tmp_path):
     assert (
         main(

@@ -1,0 +1,70 @@
+"""HRM: Hierarchical Reasoning Model (Wang et al. 2025, arXiv 2506.21734).
+
+Two nets of equal size: the low one updates z with y + x injected, the high one updates y with z
+injected. One segment is N high cycles of T low steps each,
+
+    N times { T times z <- low(z, y + x);  y <- high(y, z) },
+
+of which only the very last low and high step carry a gradient (the paper's one-step approximation).
+
+Details, with their source
+* N 2, T 2; 4 layers a net; one puzzle token; norms without scale, no biases (released code).
+* Halting is Q-learning: a slot halts when q_halt > q_continue, and q_continue is trained towards
+  the score of the next segment of the same puzzle, run once more without a gradient:
+  sigmoid(q_halt') at the last segment, else sigmoid(max(q_halt', q_continue')) (released code;
+  `supervision.halting: q-learning`). The extra segment counts in the net calls.
+* Batch 384, learning rate 7e-5 (released code).
+
+Deviations: none in the forward pass. The data stream, exploration draws and evaluation are
+loopbench's, shared by all models.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from reasoning.nn.grid import GridShape, Net
+from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.supervision import Depth, SegmentOutput, State
+
+
+class HRMConfig(ReasonerConfig):
+    """HRM's sizes (layers of each net) and its two loop counts."""
+
+    kind: Literal["hrm"] = "hrm"
+    puzzle_tokens: int = Field(1, ge=0, description="positions that hold the puzzle embedding")
+    cycles: int = Field(2, gt=0, description="N, high updates per segment")
+    inner_steps: int = Field(2, gt=0, description="T, low updates per high update")
+
+
+class HRM(Reasoner):
+    config: HRMConfig
+
+    def __init__(self, config: HRMConfig, shape: GridShape):
+        super().__init__(config, shape)
+        self.high = Net(config, self.embedding.length)
+
+    def nets(self) -> list[nn.Module]:
+        return [self.net, self.high]
+
+    def segment(
+        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+    ) -> SegmentOutput:
+        """One segment; see `SegmentOutput` for shapes."""
+        cycles = self.config.cycles if depth.cycles is None else depth.cycles
+        steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
+        x = self.embedding(inputs, puzzle_ids)
+        y, z = state
+        with torch.no_grad():
+            for cycle in range(cycles):
+                last = cycle == cycles - 1
+                for _ in range(steps - last):
+                    z = self.net(z, y + x)
+                if not last:
+                    y = self.high(y, z)
+        z = self.net(z, y + x)
+        y = self.high(y, z)
+        calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
+        return self.read(y, z, calls, {})
