@@ -63,8 +63,9 @@ _SIZES = {
     "27m": {"width": 512, "layers": 8},
 }
 # What leaves the plateau ("copy the givens, guess the rest") at this size: few segments at first,
-# and little depth in each. The Attractor starts with no solver evaluations at all, so that its
-# phantom steps backpropagate from the initial state; TRM starts with one short cycle.
+# and in each no more depth than the gradient sees. The Attractor starts with no solver evaluations,
+# so that its phantom steps backpropagate from the carry; TRM starts with its last cycle alone.
+# Both then make 4 calls of the net a segment, and 10 and 8 in the last quarter.
 _CURRICULA = {
     "attractor": (
         Stage(until=0.18, segments=1, evaluations=0),
@@ -73,9 +74,9 @@ _CURRICULA = {
         Stage(until=1.0, segments=8),
     ),
     "trm": (
-        Stage(until=0.30, segments=1, cycles=1, inner_steps=1),
-        Stage(until=0.60, segments=2, cycles=1, inner_steps=2),
-        Stage(until=0.80, segments=4, cycles=2, inner_steps=2),
+        Stage(until=0.18, segments=1, cycles=1),
+        Stage(until=0.45, segments=2, cycles=1),
+        Stage(until=0.75, segments=4, cycles=1),
         Stage(until=1.0, segments=8),
     ),
 }
@@ -103,10 +104,10 @@ def _published(model: str) -> dict[str, Any]:
 
 def _small(scale: str, model: str) -> dict[str, Any]:
     """A recipe for minutes on two cores: AdamW decaying to zero and a curriculum of depth."""
-    mini, steps = scale == "mini", 1600 if model == "attractor" else 2400
+    mini = scale == "mini"
     supervision = SupervisionConfig(segments=16, curriculum=_CURRICULA.get(model, ()))
     return {
-        "steps": 60 if mini else steps,
+        "steps": 60 if mini else 1600,
         "batch": 16 if mini else 64,
         "log_every": 5 if mini else 20,
         "evaluate_every": 30 if mini else 400,
