@@ -10,8 +10,8 @@ residual is smallest and step from it:
   the trace of their Gram matrix. Scaling makes the ridge mean the same at every residual; an
   absolute one comes to dominate as residuals shrink, and the weights go uniform.
 * A sample mixes only at a new best residual (within the factor `growth`); after a mixed step that
-  did not improve on it, steps are plain until one does. So where Picard converges from anywhere,
-  this does too: a step judged against the one before it alone can cycle, mixed up and plain down.
+  did not improve on it, steps are plain until one does. Where Picard contracts it makes every such
+  step good; judged against the step before alone, it can cycle for ever, mixed up and plain down.
 * Reductions run in fp32, or in float64 for float64 states.
 """
 
