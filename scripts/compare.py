@@ -109,7 +109,7 @@ def compare(
                 finish_run(RunConfig.model_validate(config), folder, world, console)
                 folders.append(folder)
     text = write_comparison(collect(folders, data, world), out)
-    console.print(Markdown(text))
+    Console(width=max(110, console.width)).print(Markdown(text))
     console.print(f"wrote {out}/comparison.md, comparison.json and curves.png")
 
 

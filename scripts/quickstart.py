@@ -77,7 +77,7 @@ def quickstart(
             finish_run(config, folders[-1], world, console)
     text = write_comparison(collect(folders, data, world), out)
     picture(folders[0], data, out / "solving.png", world)
-    console.print(Markdown(text))
+    Console(width=max(110, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60
     console.print(f"{minutes:.1f} minutes; the table, curves.png and solving.png are in {out}")
 
