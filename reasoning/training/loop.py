@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reasoning.randomness import fold
 from reasoning.supervision import (
     Batch,
     Carry,
@@ -131,23 +132,25 @@ class Trainer:
             save_checkpoint(self.run, self.done, self.model, self.ema.model, state)
         self.world.barrier()
 
-    def _batch(self, step: int) -> tuple[Batch, Tensor]:
-        """This process's rows of the step's batch, and its exploration minima."""
+    def _batch(self, step: int) -> tuple[Batch, Tensor, Tensor]:
+        """This process's rows of the step's batch, their exploration minima and seeds."""
         device, config = self.world.device, self.config
         arrays = self.source.batch_at(step)
         parts = (torch.from_numpy(a[self.rows]).to(device, torch.int64) for a in arrays)
         generator = torch.Generator().manual_seed(_mix(config.seed, step))
         limit = config.supervision.stage_at(step, config.steps).segments
         minimum = exploration_minimum(config.batch, config.supervision, limit, generator)
-        return Batch(*parts), minimum[self.rows].to(device)
+        slots = torch.arange(config.batch)[self.rows].to(device)
+        seeds = fold(slots, _mix(config.seed, step))
+        return Batch(*parts), minimum[self.rows].to(device), seeds
 
     def step(self) -> dict[str, Tensor]:
         """One optimiser step; returns sums over this process's slots, left on the device."""
         config, model = self.config, self.model
-        batch, minimum = self._batch(self.done)
+        batch, minimum, seeds = self._batch(self.done)
         if self.carry is None:
             with autocast(self.world.device, config.precision):  # for the dtype of the states
-                self.carry = start(model, batch)
+                self.carry = start(model, batch, seeds)
         stage = config.supervision.stage_at(self.done, config.steps)
         size = config.micro_batch or len(minimum)
         model.train()
@@ -164,6 +167,7 @@ class Trainer:
                     stage,
                     config.loss,
                     config.supervision.halting,
+                    seeds[piece],
                 )
             (supervised.losses.total.sum() / config.batch).backward()
             carries.append(supervised.carry)
