@@ -253,6 +253,30 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     return RunConfig(preset=name, model=network, **recipe)
 
 
+_APART = ("preset", "data", "seed", "steps", "device")  # no other model, no other recipe
+
+
+def label(config: RunConfig, puzzle: str = "sudoku") -> str:
+    """The preset's name and, as field=value, what differs from it.
+
+    Seed, data, device and the number of steps apart: a comparison tells the last itself.
+    """
+    if config.preset not in preset_names():
+        return config.preset
+    base = _flat(preset(config.preset, puzzle).model_dump(mode="json"))
+    own = _flat(config.model_dump(mode="json"))
+    changed = [f"{k}={v}" for k, v in own.items() if k not in _APART and base.get(k) != v]
+    return " ".join([config.preset, *changed])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat
+
+
 def describe_preset(name: str) -> dict[str, Any]:
     """A preset's sizes, cost and recipe, as `loopbench presets` shows them."""
     config = preset(name)
