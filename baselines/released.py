@@ -7,15 +7,15 @@ A release is a `.pt`/`.pth` of tensors under the names of the authors' modules,
     {H,L}_level.layers.<i>.self_attn.{qkv_proj,o_proj}.weight
     {H,L}_level.layers.<i>.{mlp,mlp_t}.{gate_up_proj,down_proj}.weight
 
-each behind any of the prefixes `_orig_mod.`, `model.` and `inner.`. y is their z_H, z their z_L. HRM
-has both levels; TRM and EqR have one net, their L_level. Below that the layouts are those of
+each behind any of the prefixes `_orig_mod.`, `model.` and `inner.`. y is their z_H, z their z_L.
+HRM has both levels; TRM and EqR have one net, their L_level. Inside, the layouts are those of
 `reasoning.nn`: q, k and v packed as heads along the output, gate before up, half-split rotation.
 
 Sizes come from the tensors. What tensors cannot tell (`Unstated`) is as published unless given:
 
 * HRM: N 2, T 2, one puzzle token. TRM: T 3, n 6 (4 on the 30x30 maze), 16 puzzle tokens, of which
-  the first holds the embedding and the rest are zero. EqR: TRM without puzzle tokens, a random start
-  and damped noisy updates.
+  the first holds the embedding and the rest are zero. EqR: TRM without puzzle tokens, with a random
+  start and damped noisy updates.
 * Heads are 64 wide; attention has rotary positions, the token mixer none.
 * After the token mixer, the norm runs over the tokens (TRM's code normalises before it transposes
   back).
@@ -141,7 +141,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     others = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
     if others:
         raise ReleasedError(
-            f"{path}: {_some(others)} {_are(others)} no tensor; save the module's state_dict() alone"
+            f"{path}: holds {_some(others)}, not tensors; save the module's state_dict() alone"
         )
     tensors: dict[str, Tensor] = {}
     for key, value in found.items():
@@ -267,7 +267,7 @@ def _lengths(
         return cells, usual
     rest = lengths[0] - usual
     # Grids are square; where the usual padding leaves none, the vocabulary decides.
-    if unstated.cells is None and (rest > 0 and math.isqrt(rest) ** 2 == rest or cells is None):
+    if unstated.cells is None and (cells is None or _square(rest)):
         cells = rest
     tokens = lengths[0] - cells
     if tokens < 0 or bool(tokens) != has_puzzles or unstated.puzzle_tokens not in (None, tokens):
@@ -276,6 +276,10 @@ def _lengths(
             f"{unstated.puzzle_tokens or ('some' if has_puzzles else 'no')} puzzle tokens"
         )
     return cells, tokens
+
+
+def _square(number: int) -> bool:
+    return number > 0 and math.isqrt(number) ** 2 == number
 
 
 def _heads(tensors: Mapping[str, Tensor], width: int) -> int:
@@ -344,7 +348,3 @@ def _some(names: list[str]) -> str:
     """A few names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _are(names: list[str]) -> str:
-    return "are" if len(names) > 1 else "is"

@@ -101,16 +101,16 @@ def trm_segment(w, y, z, x, heads, cycles, steps, rope=True, call=level):
 
 
 def random_state(
-    levels, layers, width, vocabulary, inner, *, length=None, inner_t=None, puzzles=1, seed=0
+    levels, layers, width, vocabulary, inner, *, length=None, inner_t=None, puzzles=1, device="cpu"
 ):
-    """A state dict of the released layout with random values of the usual sizes.
+    """A state dict of the released layout, its values normal of deviation 1/sqrt(fan in).
 
     `length` and `inner_t` make the token mixer, `puzzles` 0 leaves the puzzle embedding out.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0) if device == "cpu" else None
 
     def draw(*shape):
-        return torch.randn(*shape, generator=generator) / math.sqrt(shape[-1])
+        return torch.randn(*shape, generator=generator, device=device) / math.sqrt(shape[-1])
 
     w = {
         "embed_tokens.embedding_weight": draw(vocabulary, width),
