@@ -105,6 +105,7 @@ def random_state(
 ):
     """A state dict of the released layout, its values normal of deviation 1/sqrt(fan in).
 
+    What a layer adds to its input is halved, lest a segment amplify rounding a hundredfold.
     `length` and `inner_t` make the token mixer, `puzzles` 0 leaves the puzzle embedding out.
     """
     generator = torch.Generator().manual_seed(0) if device == "cpu" else None
@@ -127,10 +128,10 @@ def random_state(
             at = f"{name}.layers.{layer}"
             if inner_t is None:
                 w[f"{at}.self_attn.qkv_proj.weight"] = draw(3 * width, width)
-                w[f"{at}.self_attn.o_proj.weight"] = draw(width, width)
+                w[f"{at}.self_attn.o_proj.weight"] = draw(width, width) / 2
             else:
                 w[f"{at}.mlp_t.gate_up_proj.weight"] = draw(2 * inner_t, length)
-                w[f"{at}.mlp_t.down_proj.weight"] = draw(length, inner_t)
+                w[f"{at}.mlp_t.down_proj.weight"] = draw(length, inner_t) / 2
             w[f"{at}.mlp.gate_up_proj.weight"] = draw(2 * inner, width)
-            w[f"{at}.mlp.down_proj.weight"] = draw(width, inner)
+            w[f"{at}.mlp.down_proj.weight"] = draw(width, inner) / 2
     return w
