@@ -74,7 +74,9 @@ def test_an_imported_run_answers_as_the_published_module(released, tmp_path):
     words = ["import-released", str(path), "--model", "trm", "--out", str(run), "--cells", "16"]
     assert main([*words, "--heads", "1", *DEPTH]) == 0
     model = open_run(run, join_world("cpu")).model
-    inputs, ids = torch.randint(1, 6, (2, 16)), torch.zeros(2, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randint(1, 6, (2, 16), generator=generator)
+    ids = torch.zeros(2, dtype=torch.int64)
     with torch.no_grad():
         x = oracle.embed(weights, inputs, ids, 16)
         y, z = oracle.trm_segment(weights, *oracle.start(weights, 2, 32), x, 1, 1, 2)
