@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
-from scripts import compare, data, evaluate, presets, solve, train
+from scripts import compare, data, evaluate, import_released, presets, solve, train
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "train": (train.main, "train a preset on a data folder, or --resume a run"),
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
+    "import-released": (import_released.main, "make a run of the weights that authors released"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
 }
 
