@@ -90,7 +90,8 @@ _SIZES = {
     "27m": {"width": 512, "layers": 8},
 }
 _SMALL_SCALES = ("mini", "cpu")
-_MLP = {"mixer": "mlp", "positions": "none"}
+# The released token-mixing block normalises over the tokens it has just mixed.
+_MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
 
 
 def _curriculum(**shallow: int) -> tuple[Stage, ...]:
