@@ -169,8 +169,7 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
     for part in breakdown["bins"] if breakdown else ():
         row(f"{breakdown['name']} {part['from']:g} to {part['to']:g}", part["metrics"])
     console.print(table)
-    if record["search"]["candidates"] > 1:
-        _print_selection(record, console)
+    _print_selection(record, console)
     cost = f"{record['net_calls_per_puzzle']:.1f} net calls a puzzle"
     if "evaluations_per_puzzle" in record:
         cost += f", {record['evaluations_per_puzzle']:.1f} of the solver's evaluations"
@@ -194,15 +193,19 @@ def _plain(value: dict[str, float]) -> str:
 
 
 def _print_selection(record: dict[str, Any], console: Console) -> None:
-    """Every rule of selection, the headline's first, the one that checks the rules last."""
+    """Every rule of selection, the headline's first, the one that checks the rules last. Of one
+    candidate only those that stop it early say something new."""
     names, search = list(record["metrics"]), record["search"]
+    rules = sorted(RULES, key=lambda rule: rule != search["rule"])
+    if search["candidates"] == 1:
+        rules = [rule for rule in rules if rule in (search["rule"], "halt-first", "verified")]
     shape = f"{search['breadth']} starts x {search['symmetries']} images"
     table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
     headings = (*(f"{name} %" for name in names), "net calls", "evaluations")
     table.add_column("rule")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for rule in sorted(RULES, key=lambda rule: rule != search["rule"]):
+    for rule in rules:
         row = record["selection"][rule]
         label = {search["rule"]: f"{rule} (headline)", "verified": "verified (checks the rules)"}
         if rule == "verified":
