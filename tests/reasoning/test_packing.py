@@ -73,7 +73,9 @@ def reference_rows(documents: list[list[int]], capacity: int, count: int, buffer
 
 @settings(max_examples=40, deadline=None)
 @given(
-    lengths=st.lists(st.integers(1, 70), min_size=2, max_size=60),
+    lengths=st.sampled_from([8, 70]).flatmap(  # many of equal length, and many longer than a row
+        lambda top: st.lists(st.integers(1, top), min_size=20, max_size=60)
+    ),
     capacity=st.integers(2, 50),
     buffered=st.integers(1, 12),
 )
