@@ -9,7 +9,8 @@ A lane buffers 1,024 documents and fills a row with the longest that still fits,
 cropped to fill the row, and its rest begins the next row. No token is lost, repeated or added: a
 row begins with BOS, or with the rest of the document that the row before it cropped. Cropped is the
 first document that is longer than a row, so has to be cropped somewhere; without one the shortest,
-so that few tokens are parted from their document's beginning.
+so that few tokens are parted from their document's beginning. (Dropping the rests and beginning
+every row with BOS would lose 8 % of the tokens of enwik8's pages in rows of 2,049.)
 
 Every document of an epoch is used before the next epoch begins: the buffer is refilled while
 the epoch has documents, and runs empty at its end.
@@ -235,14 +236,14 @@ def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> n
     """
     capacity = context + 1
     there = corpus.counts("validation").tokens // capacity
-    count = there if count is None else count
-    if not 1 <= count <= there:
+    wanted = max(1, there) if count is None else count
+    if not 1 <= wanted <= there:
         raise CorpusError(
-            f"{corpus.folder}: {count} validation rows of {capacity} tokens asked for, "
-            f"{there} there. Ask for 1 to {there}, or build the corpus with more validation text"
+            f"{corpus.folder}: {wanted} validation rows of {capacity} tokens asked for, {there} "
+            "there. Ask for fewer, for a shorter context, or build with more validation text"
         )
     lane = _Lane(corpus, "validation", 0, 1, capacity)
-    rows = np.empty((count, capacity), dtype=np.int64)
+    rows = np.empty((wanted, capacity), dtype=np.int64)
     for row in rows:
         lane.fill(row)
     return rows

@@ -206,3 +206,5 @@ def test_validation_rows_are_fixed_full_and_whole(corpus):
     assert counts.sum() == spare < 16
     with pytest.raises(CorpusError, match=f"{len(every) + 1} validation rows of 16 tokens"):
         validation_rows(corpus, 15, len(every) + 1)
+    with pytest.raises(CorpusError, match=f"1 validation rows of {tokens + 1} tokens.*0 there"):
+        validation_rows(corpus, tokens)
