@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
-from scripts import compare, data, evaluate, presets, solve, train
+from scripts import compare, data, evaluate, evaluate_lm, presets, solve, train
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "presets": (presets.main, "list the presets with sizes and recipes (--json)"),
     "train": (train.main, "train a preset on a data folder, or --resume a run"),
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
+    "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
 }
