@@ -25,7 +25,7 @@ from reasoning.pretraining.evaluation.core import (
     TaskScore,
     evaluate_bundle,
 )
-from reasoning.pretraining.evaluation.core_tasks import Bundle, read_bundle
+from reasoning.pretraining.evaluation.core_tasks import Bundle, file_hash, read_bundle
 from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.pretraining.protocol import SolveBudget
@@ -51,14 +51,14 @@ class Ask:
 
 
 def evaluate_language_run(
-    run: "LanguageRun", scorer: Scorer, ask: Ask, folder: Path, console: Console
+    run: "LanguageRun", scorer: Scorer, ask: Ask, console: Console
 ) -> dict[str, Any]:
-    """Score a run; answers and results.json go under `folder`. Returns what results.json holds."""
+    """Score a run into RUN/evaluation-lm. Returns what results.json holds."""
     # Bad input of any kind is told before the first pass.
     bundle = read_bundle(ask.bundle, ask.tasks, ask.extended) if ask.bundle else None
     rows = validation_rows_of(ask.corpus, run, ask.rows) if ask.corpus else None
     settings = describe_settings(run, scorer, bundle)
-    place = folder / settings_hash(settings)
+    place = run.folder / "evaluation-lm" / settings_hash(settings)
     main = scorer.world.is_main
     if main:
         (place / "answers").mkdir(parents=True, exist_ok=True)
@@ -83,25 +83,29 @@ def evaluate_language_run(
         record["bundle"] = asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}
         if main:
             print_scores(scores, console)
+    record = finite(record)
     if main:
-        write_json(place / "results.json", finite(record))
+        write_json(place / "results.json", record)
         console.print(f"wrote {place / 'results.json'}")
     return record
 
 
 def validation_rows_of(corpus: Path, run: "LanguageRun", count: int) -> Any:
-    """The corpus's fixed validation rows (N, context + 1) at the model's context."""
-    from reasoning.pretraining.packing import validation_rows
+    """The corpus's fixed validation rows (N, context + 1) at the model's context.
 
-    return validation_rows(corpus, run.model.context, count)
+    CorpusError if it was written with another tokenizer than the run's.
+    """
+    from reasoning.pretraining.packing import validation_rows
+    from reasoning.pretraining.shards import Corpus
+
+    return validation_rows(Corpus(corpus, run.tokenizer), run.model.context, count)
 
 
 def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None) -> dict[str, Any]:
     """Everything but the items that a score depends on."""
-    config = json.dumps(run.config.model_dump(mode="json"), sort_keys=True)
     return {
         "step": run.step,
-        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "config_sha256": file_hash(run.folder / "config.json"),
         "tokenizer": run.tokenizer.identity,
         "context": run.model.context,
         "max_evaluations": scorer.budget.max_evaluations,
@@ -239,7 +243,7 @@ def evaluate_lm(
     opened = open_language_run(run, str(world.device))
     budget = SolveBudget(solver_evaluations, tolerance)
     scorer = Scorer(opened.model, world, budget, batch_tokens=batch_tokens)
-    evaluate_language_run(opened, scorer, ask, run / "evaluation-lm", Console())
+    evaluate_language_run(opened, scorer, ask, Console())
 
 
 def main(words: Sequence[str]) -> int:

@@ -388,14 +388,25 @@ def test_two_processes_share_the_items_and_agree(bundle, tmp_path):
             assert torch.load(out / f"{name}{rank}.pt", weights_only=False) == alone
 
 
-def test_marks_where_the_rules_leave_no_token():
-    assert mark_tokens("multiple_choice", [[9, 1, 2], [9, 1, 2, 3]])[1:] == ([2, 2], True)
-    assert mark_tokens("schema", [[9, 1, 5], [9, 1, 6]])[1:] == ([2, 2], True)
-    assert mark_tokens("multiple_choice", [[9, 1, 2], [9, 1, 3, 3]])[1:] == ([2, 2], False)
-    assert mark_tokens("schema", [[9, 1, 5, 6], [9, 2, 2, 5, 6]])[1:] == ([2, 3], False)
-    assert mark_tokens("language_modeling", [[9, 1], [9, 1, 4]]) == ([[9, 1, 4]], [2], False)
-    assert mark_tokens("language_modeling", [[9, 1, 2], [9, 1, 4]]) == ([[9, 1, 4]], [2], True)
-    span = crop([9, 1, 2, 3, 4, 5], 2, 3)  # the continuation alone is longer than the context
+@pytest.mark.parametrize(
+    ("kind", "sequences", "starts", "irregular"),
+    [
+        ("multiple_choice", [[9, 1, 2], [9, 1, 3, 3]], [2, 2], False),
+        ("multiple_choice", [[9, 1, 2], [9, 1, 2, 3]], [2, 2], True),
+        ("schema", [[9, 1, 5, 6], [9, 2, 2, 5, 6]], [2, 3], False),
+        ("schema", [[9, 1, 5], [9, 1, 6]], [2, 2], True),
+        ("language_modeling", [[9, 1], [9, 1, 4]], [2], False),
+        ("language_modeling", [[9, 1, 2], [9, 1, 4]], [2], True),
+    ],
+)
+def test_marks_what_counts_also_where_the_rules_leave_no_token(kind, sequences, starts, irregular):
+    whole, got, flag = mark_tokens(kind, [np.array(sequence) for sequence in sequences])
+    assert [w.tolist() for w in whole] == sequences[-len(starts) :]
+    assert (got, flag) == (starts, irregular)
+
+
+def test_of_a_continuation_longer_than_the_context_what_is_left_counts():
+    span = crop(np.array([9, 1, 2, 3, 4, 5]), 2, 3)
     assert (span.tokens.tolist(), span.start) == ([3, 4, 5], 1)
 
 

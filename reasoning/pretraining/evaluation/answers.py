@@ -126,7 +126,7 @@ def _answer(
     context = scorer.model.context
     texts = [prompts(task, items[i], draw_examples(items, i, task.shots, seed)) for i in indices]
     flat = tokenizer.encode([text for group in texts for text in group])
-    encoded = iter([tokenizer.bos, *tokens] for tokens in flat)
+    encoded = iter(np.array([tokenizer.bos, *tokens], dtype=np.int64) for tokens in flat)
     spans: list[Span] = []
     flags = []
     for group in texts:
@@ -149,7 +149,9 @@ def _answer(
     return np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
 
 
-def mark_tokens(kind: Kind, sequences: list[list[int]]) -> tuple[list[list[int]], list[int], bool]:
+def mark_tokens(
+    kind: Kind, sequences: list[np.ndarray]
+) -> tuple[list[np.ndarray], list[int], bool]:
     """The sequences to score, where each one's scored tokens begin, and whether irregularly.
 
     For language_modeling the first of `sequences` is the prompt without its continuation.
@@ -166,15 +168,15 @@ def mark_tokens(kind: Kind, sequences: list[list[int]]) -> tuple[list[list[int]]
     return [whole], [start], start < len(prompt)
 
 
-def _shared(sequences: list[list[int]]) -> int:
+def _shared(sequences: list[np.ndarray]) -> int:
     """The length of the prefix that all share."""
     shortest = min(map(len, sequences))
-    block = np.array([sequence[:shortest] for sequence in sequences])
+    block = np.stack([sequence[:shortest] for sequence in sequences])
     differs = (block != block[0]).any(0)
     return int(differs.argmax()) if differs.any() else shortest
 
 
-def crop(tokens: list[int], start: int, context: int) -> Span:
+def crop(tokens: np.ndarray, start: int, context: int) -> Span:
     """The last `context` tokens; the first of them is never scored, since nothing predicts it."""
     cut = max(0, len(tokens) - context)
-    return Span(np.array(tokens[cut:], dtype=np.int64), max(1, start - cut))
+    return Span(tokens[cut:], max(1, start - cut))
