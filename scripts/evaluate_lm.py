@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """What to score: `tasks` (none: CORE's) of a bundle, `rows` validation rows of a corpus."""
+    """What to score: `tasks` (none: CORE's) of a bundle, `rows` validation rows of a corpus (0:
+    all)."""
 
     bundle: Path | None
     tasks: tuple[str, ...]
@@ -98,7 +99,7 @@ def validation_rows_of(corpus: Path, run: "LanguageRun", count: int) -> Any:
     from reasoning.pretraining.packing import validation_rows
     from reasoning.pretraining.shards import Corpus
 
-    return validation_rows(Corpus(corpus, run.tokenizer), run.model.context, count)
+    return validation_rows(Corpus(corpus, run.tokenizer), run.model.context, count or None)
 
 
 def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def evaluate_lm(
     limit: int = 0,
     few_shot_seeds: tuple[int, ...] = (FEW_SHOT_SEED,),
     corpus: Path | None = None,
-    rows: int = 256,
+    rows: int = 0,
     solver_evaluations: int | None = None,
     tolerance: float | None = None,
     batch_tokens: int = BATCH_TOKENS,
@@ -215,7 +216,7 @@ def evaluate_lm(
         limit: score this many items of each task; 0: all.
         few_shot_seeds: draws of the few-shot examples; 1234 2345 3456 give CORE's spread.
         corpus: folder of a corpus, for perplexity and bits per byte on its validation split.
-        rows: most validation rows to score.
+        rows: score this many validation rows; 0: all.
         solver_evaluations: most evaluations of the map per token; none: the model's own.
         tolerance: relative residual at which a token stops; none: the model's own.
         batch_tokens: tokens of one forward pass.
@@ -227,7 +228,7 @@ def evaluate_lm(
         raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
     for name, value, least in (
         ("limit", limit, 0),
-        ("rows", rows, 1),
+        ("rows", rows, 0),
         ("solver-evaluations", solver_evaluations, 0),
         ("batch-tokens", batch_tokens, 1),
     ):

@@ -138,7 +138,7 @@ def test_a_missing_task_of_core_extended_is_listed(run, bundle, capsys):
         (["--bundle", "BUNDLE", "--solver-evaluations", "-2"], "--solver-evaluations: must be"),
         (["--bundle", "BUNDLE", "--tolerance", "nan"], "--tolerance: must be 0 or more"),
         (["--bundle", "BUNDLE", "--few-shot-seeds", "1", "1"], "all different"),
-        (["--bundle", "BUNDLE", "--rows", "0"], "--rows: must be 1 or more"),
+        (["--bundle", "BUNDLE", "--rows", "-1"], "--rows: must be 0 or more"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(run, bundle, capsys, words, message):
