@@ -153,19 +153,20 @@ def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) ->
 
 
 def print_scores(scores: BundleScores, console: Console) -> None:
-    """The table over tasks and the aggregates."""
-    table = Table(title="accuracy of each task; centered: 0 is guessing, 100 is right throughout")
-    for heading in ("task", "type", "shots", "n", "accuracy %", "guessing %", "centered %",
-                    "nats/token", "cropped"):  # fmt: skip
-        table.add_column(heading, justify="left" if heading in ("task", "type") else "right")
+    """The table over tasks (centered: 0 is guessing, 100 right throughout) and the aggregates."""
+    table = Table(box=None, padding=(0, 1, 0, 0))  # fits 80 columns
+    table.add_column("task", no_wrap=True)
+    for heading in ("shots", "n", "accuracy %", "guess %", "centered %"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for s in scores.tasks:
-        n = str(s.n) if s.n == s.items else f"{s.n} of {s.items}"
-        table.add_row(
-            s.task, s.kind.replace("_", " "), str(s.shots), n, _percent(s.accuracy, s.stderr),
-            f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr),
-            f"{s.nats_per_token:.3f}", str(s.cropped),
-        )  # fmt: skip
+        guess, center = f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr)
+        accuracy = _percent(s.accuracy, s.stderr)
+        table.add_row(s.task, str(s.shots), str(s.n), accuracy, guess, center)
     console.print(table)
+    cropped = sum(s.cropped for s in scores.tasks)
+    if cropped:
+        total = sum(s.n for s in scores.tasks)
+        console.print(f"{cropped} of {total} items lost their beginning to fit the context")
     if scores.core is None:
         console.print("CORE: not scored, since it needs every one of its tasks")
     for name, value in (("CORE", scores.core), ("CORE-Extended", scores.extended)):
