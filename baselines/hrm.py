@@ -50,21 +50,25 @@ class HRM(Reasoner):
         return [self.net, self.high]
 
     def segment(
-        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
     ) -> SegmentOutput:
         """One segment; see `SegmentOutput` for shapes."""
         cycles = self.config.cycles if depth.cycles is None else depth.cycles
         steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
         x = self.embedding(inputs, puzzle_ids)
         y, z = state
-        with torch.no_grad():
-            for cycle in range(cycles):
-                last = cycle == cycles - 1
-                for _ in range(steps - last):
-                    z = self.net(z, y + x)
-                if not last:
-                    y = self.high(y, z)
-        z = self.net(z, y + x)
-        y = self.high(y, z)
+        graph = torch.is_grad_enabled()
+        for cycle in range(cycles):
+            first, last = cycle * (steps + 1), cycle == cycles - 1
+            for i in range(steps):
+                with torch.set_grad_enabled(graph and last and i == steps - 1):
+                    z = self.update(self.net, z, y + x, seeds, first + i)
+            with torch.set_grad_enabled(graph and last):
+                y = self.update(self.high, y, z, seeds, first + steps)
         calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
         return self.read(y, z, calls, {})

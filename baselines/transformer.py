@@ -32,10 +32,15 @@ class Transformer(Reasoner):
         super().__init__(config, shape)
 
     def segment(
-        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
     ) -> SegmentOutput:
         """y <- net(initial y, x): no state is read, so more segments change nothing."""
         x = self.embedding(inputs, puzzle_ids)
-        y, z = self.initial_state(len(inputs))
+        y, z = self.initial_state(len(inputs), seeds)
         calls = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)
-        return self.read(self.net(y, x), z, calls, {})
+        return self.read(self.update(self.net, y, x, seeds, 0), z, calls, {})

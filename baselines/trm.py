@@ -2,6 +2,7 @@
 
 One segment repeats T cycles of { n times z <- net(z, y + x); y <- net(y, z) }; the first T - 1
 cycles run without a graph, the last with one, so the gradient is that of one whole cycle.
+(`gradient_cycles` above 1 lets it through more of them: a control, not TRM.)
 
 Details, with their source
 * net(h, c): h + c through post-norm blocks, norms without scale, no biases (released code).
@@ -29,7 +30,8 @@ class TRMConfig(ReasonerConfig):
     """TRM's sizes and its two loop counts."""
 
     kind: Literal["trm"] = "trm"
-    cycles: int = Field(3, gt=0, description="T, cycles per segment; the last carries the gradient")
+    cycles: int = Field(3, gt=0, description="T, cycles per segment")
+    gradient_cycles: int = Field(1, gt=0, description="last cycles, which carry the gradient")
     inner_steps: int = Field(6, gt=0, description="n, z updates per y update")
 
 
@@ -39,22 +41,25 @@ class TRM(Reasoner):
     def __init__(self, config: TRMConfig, shape: GridShape):
         super().__init__(config, shape)
 
-    def _cycle(self, y: Tensor, z: Tensor, x: Tensor, inner_steps: int) -> tuple[Tensor, Tensor]:
-        for _ in range(inner_steps):
-            z = self.net(z, y + x)
-        return self.net(y, z), z
-
     def segment(
-        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
     ) -> SegmentOutput:
         """One segment of T cycles; see `SegmentOutput` for shapes."""
         cycles = self.config.cycles if depth.cycles is None else depth.cycles
         steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
         x = self.embedding(inputs, puzzle_ids)
         y, z = state
-        with torch.no_grad():
-            for _ in range(cycles - 1):
-                y, z = self._cycle(y, z, x, steps)
-        y, z = self._cycle(y, z, x, steps)
+        graph = torch.is_grad_enabled()
+        for cycle in range(cycles):
+            with torch.set_grad_enabled(graph and cycle >= cycles - self.config.gradient_cycles):
+                first = cycle * (steps + 1)
+                for i in range(steps):
+                    z = self.update(self.net, z, y + x, seeds, first + i)
+                y = self.update(self.net, y, z, seeds, first + steps)
         calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
         return self.read(y, z, calls, {})

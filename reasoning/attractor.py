@@ -15,7 +15,9 @@ solved for, then y <- net(y, z), and this sweep is repeated; the last sweep carr
 Choices where the paper is silent: n, K, l and the solver's budget are settings. The value is the
 same with and without gradients: phantom steps are taken in evaluation too. The initial (y, z) are
 learned, as the paper says, but an implicit or phantom gradient is zero with respect to the
-solver's start, so they move only with `gradient.kind: unrolled`.
+solver's start, so they move only with `gradient.kind: unrolled`. Update noise is drawn once a
+segment and held for the whole solve: a map that changed between evaluations would have no fixed
+point.
 """
 
 from typing import Literal
@@ -38,6 +40,9 @@ from reasoning.fixed_point import (
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import Reasoner, ReasonerConfig
 from reasoning.supervision import Depth, SegmentOutput, State
+
+Solver = Anderson | Picard
+Seeds = Tensor | None
 
 
 class SolverConfig(BaseModel):
@@ -101,8 +106,9 @@ class AttractorConfig(ReasonerConfig):
     """Sizes, the map's n, the solver and the gradient."""
 
     kind: Literal["attractor"] = "attractor"
-    initial: Literal["learned", "fixed"] = Field(
-        "learned", description="initial (y, z): trained (the paper) or constant (TRM's code)"
+    initial: Literal["learned", "fixed", "random"] = Field(
+        "learned",
+        description="initial (y, z): trained (the paper), constant (TRM's code) or random (EqR)",
     )
     inner_steps: int = Field(1, gt=0, description="n, z updates per evaluation of the map")
     solve_for: Literal["joint", "z"] = Field("joint", description="what the solver solves for")
@@ -118,7 +124,12 @@ class Attractor(Reasoner):
         super().__init__(config, shape)
 
     def segment(
-        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
     ) -> SegmentOutput:
         """One segment. Diagnostics (B,): evaluations, converged, and relative residuals at the
         solver's solution: residual (joint), residual_y, residual_z (those solved for)."""
@@ -126,7 +137,8 @@ class Attractor(Reasoner):
         x = self.embedding(inputs, puzzle_ids)
         joint = self.config.solve_for == "joint"
         run = self._solve_joint if joint else self._solve_z
-        y, z, solution, calls = run(state, x, steps, self.config.solver.build(depth.evaluations))
+        solver = self.config.solver.build(depth.evaluations)
+        y, z, solution, calls = run(state, x, steps, solver, seeds)
         parts = ("residual_y", "residual_z") if joint else ("residual_z",)
         diagnostics = {
             "evaluations": solution.evaluations,
@@ -135,19 +147,19 @@ class Attractor(Reasoner):
         } | dict(zip(parts, solution.part_residuals.unbind(1), strict=True))
         return self.read(y, z, calls, diagnostics)
 
-    def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Anderson | Picard):
+    def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         def update(w: State) -> State:
             y, z = w
-            for _ in range(steps):
-                z = self.net(z, y + x)
-            return self.net(y, z), z
+            for i in range(steps):
+                z = self.update(self.net, z, y + x, seeds, i)
+            return self.update(self.net, y, z, seeds, steps), z
 
         solution = solve(update, state, solver, self.config.gradient.build())
         y, z = solution.value
         extra = self.config.gradient.forward_steps
         return y, z, solution, (solution.evaluations + extra) * (steps + 1)
 
-    def _solve_z(self, state: State, x: Tensor, steps: int, solver: Anderson | Picard):
+    def _solve_z(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         y, z = state
         calls = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         graph = torch.is_grad_enabled()
@@ -156,12 +168,12 @@ class Attractor(Reasoner):
             with torch.set_grad_enabled(graph and sweep == self.config.sweeps - 1):
 
                 def update(z: Tensor, y: Tensor = y) -> Tensor:
-                    for _ in range(steps):
-                        z = self.net(z, y + x)
+                    for i in range(steps):
+                        z = self.update(self.net, z, y + x, seeds, i)
                     return z
 
                 solution = solve(update, z, solver, self.config.gradient.build())
                 z = solution.value
-                y = self.net(y, z)
+                y = self.update(self.net, y, z, seeds, steps + sweep)
             calls = calls + (solution.evaluations + self.config.gradient.forward_steps) * steps + 1
         return y, z, solution, calls

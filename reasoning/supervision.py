@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from reasoning.losses import LossConfig, Losses, supervision_loss
+from reasoning.randomness import fold
 
 State = tuple[Tensor, ...]
 
@@ -49,12 +50,20 @@ class SegmentOutput:
 
 
 class SegmentModel(Protocol):
-    """What training and evaluation need of a model."""
+    """What training and evaluation need of a model.
 
-    def initial_state(self, batch: int) -> State: ...
+    seeds (B,) int64: where a model's random numbers come from; only stochastic models need them.
+    """
+
+    def initial_state(self, batch: int, seeds: Tensor | None = None) -> State: ...
 
     def segment(
-        self, state: State, inputs: Tensor, puzzle_ids: Tensor, depth: Depth
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
     ) -> SegmentOutput: ...
 
 
@@ -124,10 +133,10 @@ class Carry:
     puzzle: Batch
 
 
-def start(model: SegmentModel, batch: Batch) -> Carry:
+def start(model: SegmentModel, batch: Batch, seeds: Tensor | None = None) -> Carry:
     """A carry whose every slot is halted, so that the first step fills it with `batch`."""
     size, device = len(batch.inputs), batch.inputs.device
-    state = tuple(part.detach().clone() for part in model.initial_state(size))
+    state = tuple(part.detach().clone() for part in model.initial_state(size, seeds))
     zeros = torch.zeros(size, dtype=torch.int64, device=device)
     return Carry(state, zeros, torch.ones(size, dtype=torch.bool, device=device), batch)
 
@@ -136,13 +145,13 @@ def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(mask.view(-1, *([1] * (a.dim() - 1))), a, b)
 
 
-def refill(carry: Carry, model: SegmentModel, batch: Batch) -> Carry:
+def refill(carry: Carry, model: SegmentModel, batch: Batch, seeds: Tensor | None = None) -> Carry:
     """Halted slots take their row of `batch`, the initial state and a segment count of zero.
 
     The initial state keeps its graph: a learned one gets the gradient the segment lets through.
     """
     mask = carry.halted
-    initial = model.initial_state(len(mask))
+    initial = model.initial_state(len(mask), seeds)
     return Carry(
         state=tuple(_where(mask, a, b) for a, b in zip(initial, carry.state, strict=True)),
         segments=torch.where(mask, 0, carry.segments),
@@ -188,23 +197,25 @@ def supervise(
     stage: Stage,
     loss: LossConfig,
     halting: Literal["halt", "q-learning"] = "halt",
+    seeds: Tensor | None = None,
 ) -> Supervised:
     """Refill, run one segment, take the loss, halt.
 
     A slot halts at the stage's segment limit, or, once it has done `minimum` (B,) segments, when
     its halting score is positive. With Q-learning (HRM) that is halt - continue, and continue is
-    trained towards the scores of the next segment, run once more without a gradient.
+    trained towards the scores of the next segment, run once more without a gradient. seeds (B,)
+    are fresh for every slot and step.
     """
-    carry = refill(carry, model, batch)
-    output = model.segment(carry.state, carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth)
+    first, this, next_ = (None if seeds is None else fold(seeds, use) for use in range(3))
+    carry = refill(carry, model, batch, first)
+    asked = (carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth)
+    output = model.segment(carry.state, *asked, this)
     segments, net_calls = carry.segments + 1, output.net_calls
     at_limit = segments >= stage.segments
     score, target = output.q[:, 0].detach(), None
     if halting == "q-learning":
         with torch.no_grad():
-            ahead = model.segment(
-                output.state, carry.puzzle.inputs, carry.puzzle.puzzle_ids, stage.depth
-            )
+            ahead = model.segment(output.state, *asked, next_)
         target = torch.where(at_limit, ahead.q[:, 0], ahead.q.amax(1)).sigmoid()
         net_calls = net_calls + ahead.net_calls
         score = score - output.q[:, 1].detach()
@@ -216,11 +227,20 @@ def supervise(
 
 @torch.no_grad()
 def infer(
-    model: SegmentModel, inputs: Tensor, puzzle_ids: Tensor, segments: int, depth: Depth
+    model: SegmentModel,
+    inputs: Tensor,
+    puzzle_ids: Tensor,
+    segments: int,
+    depth: Depth,
+    seeds: Tensor | None = None,
 ) -> Iterator[SegmentOutput]:
-    """Yield every segment's output for a batch, from the initial state, without halting."""
-    state = model.initial_state(len(inputs))
-    for _ in range(segments):
-        output = model.segment(state, inputs, puzzle_ids, depth)
+    """Yield every segment's output for a batch, from the initial state, without halting.
+
+    seeds (B,), one per puzzle: a stochastic model's start and every segment's noise follow from it.
+    """
+    state = model.initial_state(len(inputs), seeds)
+    for segment in range(segments):
+        fresh = None if seeds is None else fold(seeds, segment)
+        output = model.segment(state, inputs, puzzle_ids, depth, fresh)
         state = output.state
         yield output

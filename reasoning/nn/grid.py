@@ -39,6 +39,9 @@ class NetConfig(BaseModel):
     multiple: int = Field(
         256, gt=0, description="SwiGLU inner widths round up to this many channels"
     )
+    normalise_product: bool = Field(
+        False, description="SwiGLU as sigmoid(g) N(g v), N the norm, in place of silu(g) v"
+    )
     mixer: Literal["attention", "mlp"] = Field("attention", description="how tokens mix")
     positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
@@ -65,7 +68,14 @@ class Net(nn.Module):
         super().__init__()
         tokens = length if config.mixer == "mlp" else None
         self.layers = nn.ModuleList(
-            Block(config.width, config.heads, config.expansion, config.multiple, tokens)
+            Block(
+                config.width,
+                config.heads,
+                config.expansion,
+                config.multiple,
+                tokens,
+                config.normalise_product,
+            )
             for _ in range(config.layers)
         )
         self.rotary = config.positions == "rope" and config.mixer == "attention"

@@ -45,15 +45,21 @@ def swiglu_width(expansion: float, width: int, multiple: int) -> int:
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate) * up), gate and up packed in one matrix, gate first."""
+    """down(silu(gate) * up), gate and up packed in one matrix, gate first.
 
-    def __init__(self, width: int, inner: int):
+    `normalised` takes sigmoid(gate) * N(gate * up) instead ("Speed is Confidence").
+    """
+
+    def __init__(self, width: int, inner: int, normalised: bool = False):
         super().__init__()
+        self.normalised = normalised
         self.gate_up_proj = linear(width, 2 * inner)
         self.down_proj = linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        if self.normalised:
+            return self.down_proj(torch.sigmoid(gate) * rms_norm(gate * up))
         return self.down_proj(F.silu(gate) * up)
 
 
@@ -100,15 +106,21 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, expansion: float, multiple: int, tokens: int | None = None
+        self,
+        width: int,
+        heads: int,
+        expansion: float,
+        multiple: int,
+        tokens: int | None = None,
+        normalised: bool = False,
     ):
         super().__init__()
         if tokens is None:
             self.self_attn = Attention(width, heads)
         else:
-            self.mlp_t = SwiGLU(tokens, swiglu_width(expansion, tokens, multiple))
+            self.mlp_t = SwiGLU(tokens, swiglu_width(expansion, tokens, multiple), normalised)
         self.mixes_tokens = tokens is not None
-        self.mlp = SwiGLU(width, swiglu_width(expansion, width, multiple))
+        self.mlp = SwiGLU(width, swiglu_width(expansion, width, multiple), normalised)
 
     def forward(self, h: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         if self.mixes_tokens:

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from reasoning import randomness
 from reasoning.nn.grid import GridEmbedding, GridHeads, GridShape, Net, NetConfig, activation_dtype
 from reasoning.nn.layers import truncated_normal_
 from reasoning.supervision import SegmentOutput, State
@@ -14,10 +15,22 @@ from reasoning.supervision import SegmentOutput, State
 class ReasonerConfig(NetConfig):
     """A net with the (y, z) state of deep supervision."""
 
-    initial: Literal["learned", "fixed"] = Field(
+    initial: Literal["learned", "fixed", "random"] = Field(
         "fixed",
-        description="initial (y, z): trained (the Attractor paper) or constant (TRM's code)",
+        description="initial (y, z): trained (the Attractor paper), constant (TRM's code), or "
+        "drawn anew for every puzzle, position and channel (EqR)",
     )
+    update_damping: float = Field(
+        0.0, ge=0, lt=1, description="share of the old state every net call keeps (EqR: 0.05)"
+    )
+    update_noise: float = Field(
+        0.0, ge=0, description="deviation of the noise every net call adds (EqR: 0.01)"
+    )
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a segment draws random numbers, and so needs seeds."""
+        return self.initial == "random" or self.update_noise > 0
 
 
 class Reasoner(nn.Module):
@@ -26,7 +39,11 @@ class Reasoner(nn.Module):
     The initial states are one D-vector each, truncated normal of deviation 1, broadcast over
     samples and positions. "learned" makes them parameters. A gradient reaches them only through
     segments that do not detach their start: a solved fixed point does not depend on where its
-    solver began, so with implicit or phantom gradients they keep their initial value.
+    solver began, so with implicit or phantom gradients they keep their initial value. "random"
+    draws every entry anew for every puzzle.
+
+    EqR's two interventions (design of "Equilibrium Reasoners") serve every model: the random start,
+    and damped noisy updates u <- a u + (1 - a) net(u, c) + s e, in training and at test time.
     """
 
     def __init__(self, config: ReasonerConfig, shape: GridShape):
@@ -35,7 +52,7 @@ class Reasoner(nn.Module):
         self.embedding = GridEmbedding(config, shape)
         self.net = Net(config, self.embedding.length)
         self.heads = GridHeads(config, shape)
-        for name in ("initial_y", "initial_z"):
+        for name in ("initial_y", "initial_z") if config.initial != "random" else ():
             vector = truncated_normal_(torch.empty(config.width), std=1.0)
             if config.initial == "learned":
                 self.register_parameter(name, nn.Parameter(vector))
@@ -46,11 +63,32 @@ class Reasoner(nn.Module):
         """The nets that a segment calls, for compilation."""
         return [self.net]
 
-    def initial_state(self, batch: int) -> State:
-        """(y, z) before the first segment, each (batch, L, D)."""
-        shape = (batch, self.embedding.length, self.config.width)
+    def initial_state(self, batch: int, seeds: Tensor | None = None) -> State:
+        """(y, z) before the first segment, each (batch, L, D).
+
+        seeds (batch,) int64 are needed where the start is random. ValueError without them.
+        """
+        shape = (self.embedding.length, self.config.width)
         dtype = activation_dtype(self.heads.lm_head.weight)
-        return tuple(part.to(dtype).expand(shape) for part in (self.initial_y, self.initial_z))
+        if self.config.initial == "random":
+            drawn = (randomness.fold(_present(seeds), i) for i in range(2))
+            return tuple(randomness.truncated_normal(s, shape).to(dtype) for s in drawn)
+        return tuple(p.to(dtype).expand(batch, *shape) for p in (self.initial_y, self.initial_z))
+
+    def update(
+        self, net: Net, state: Tensor, injection: Tensor, seeds: Tensor | None, draw: int
+    ) -> Tensor:
+        """One call of a net, (B, L, D) to (B, L, D), damped and noisy where configured.
+
+        `draw` tells the calls of a segment apart, so that each has its own noise.
+        """
+        new = net(state, injection)
+        if self.config.update_damping:
+            new = torch.lerp(new, state, self.config.update_damping)
+        if self.config.update_noise:
+            noise = randomness.normal(randomness.fold(_present(seeds), draw), state.shape[1:])
+            new = new + (self.config.update_noise * noise).to(new.dtype)
+        return new
 
     def read(
         self, y: Tensor, z: Tensor, net_calls: Tensor, diagnostics: dict[str, Tensor]
@@ -58,6 +96,12 @@ class Reasoner(nn.Module):
         """Decode y, detach the carry."""
         logits, q = self.heads(y)
         return SegmentOutput((y.detach(), z.detach()), logits, q, net_calls, diagnostics)
+
+
+def _present(seeds: Tensor | None) -> Tensor:
+    if seeds is None:
+        raise ValueError("this model draws random numbers: give seeds, one per sample")
+    return seeds
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -36,6 +36,7 @@ class EMAConfig(Frozen):
 
     decay: float = Field(0.999, ge=0, lt=1, description="weight of the old average, per step")
     warmup: bool = Field(False, description="use min(decay, (1 + step) / (10 + step))")
+    start: int = Field(0, ge=0, description="steps before averaging; until then it is the weights")
 
 
 class TrainingConfig(Frozen):

@@ -22,7 +22,9 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         decay = self.config.decay
-        if self.config.warmup:
+        if step < self.config.start:
+            decay = 0.0
+        elif self.config.warmup:
             decay = min(decay, (1 + step) / (10 + step))
         averages = list(self.model.parameters())
         torch._foreach_lerp_(averages, [p.detach() for p in model.parameters()], 1 - decay)

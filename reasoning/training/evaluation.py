@@ -58,7 +58,8 @@ def predict(
             chosen = rows[first : first + batch]
             tokens = torch.from_numpy(inputs[chosen]).to(world.device, torch.int64)
             ids = torch.from_numpy(puzzle_ids[chosen]).to(world.device, torch.int64)
-            parts.append(_run(model, tokens, ids, segments, depth or Depth()))
+            seeds = torch.from_numpy(chosen).to(world.device)
+            parts.append(_run(model, tokens, ids, segments, depth or Depth(), seeds))
     model.train(was_training)
     names = parts[0].keys()
     joined = {name: torch.cat([part[name] for part in parts]) for name in names}
@@ -74,10 +75,15 @@ def predict(
 
 
 def _run(
-    model: nn.Module, inputs: Tensor, puzzle_ids: Tensor, segments: int, depth: Depth
+    model: nn.Module,
+    inputs: Tensor,
+    puzzle_ids: Tensor,
+    segments: int,
+    depth: Depth,
+    seeds: Tensor,
 ) -> dict[str, Tensor]:
     """One batch: every value batch first, (B, S, ...)."""
-    outputs = list(infer(model, inputs, puzzle_ids, segments, depth))
+    outputs = list(infer(model, inputs, puzzle_ids, segments, depth, seeds))
     result = {
         "tokens": torch.stack([o.logits.argmax(-1).to(torch.uint8) for o in outputs], dim=1),
         "halt": torch.stack([o.q[:, 0] for o in outputs], dim=1),

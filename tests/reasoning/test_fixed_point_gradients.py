@@ -169,8 +169,12 @@ def test_truncation_errors_fall_as_powers_of_the_jacobian():
 
     def error(c, gradient):
         b = normal(2, B, N).requires_grad_()
-        z = solve(lambda z: z @ (c * a).mT + b, torch.zeros(B, N, dtype=torch.float64),
-                  TIGHT["anderson"], gradient).value
+        z = solve(
+            lambda z: z @ (c * a).mT + b,
+            torch.zeros(B, N, dtype=torch.float64),
+            TIGHT["anderson"],
+            gradient,
+        ).value
         (u,) = torch.autograd.grad(z, b, v)  # df/db = I
         return (u - torch.linalg.solve(torch.eye(N) - c * a.mT, v.mT).mT).norm()
 
@@ -193,8 +197,9 @@ def test_value_is_the_same_without_gradients(case, solver, gradient):
     assert a.requires_grad
     assert not b.requires_grad
     if not isinstance(gradient, Phantom | Unrolled):  # attaching the graph changes nothing
-        found = solver.run(lambda w: (case.on_flat(w[0], *case.captured).detach(),),
-                           (case.flat(case.start),))
+        found = solver.run(
+            lambda w: (case.on_flat(w[0], *case.captured).detach(),), (case.flat(case.start),)
+        )
         torch.testing.assert_close(a, found.value[0], rtol=1e-14, atol=0)
 
 

@@ -82,5 +82,8 @@ def test_the_radius_may_be_far_below_the_norm():
     shear = torch.tensor([[0.5, 10.0], [0.0, 0.5]], dtype=torch.float64)
     z = normal(0, 2, 2)
     assert spectral_radius(lambda z: z @ shear, z, 400, generator()).max() < 0.51
-    assert math.isclose(float(jacobian_norm(lambda z: z @ shear, z, 50, generator())[0]),
-                        float(torch.linalg.matrix_norm(shear, 2)), rel_tol=1e-4)
+    assert math.isclose(
+        float(jacobian_norm(lambda z: z @ shear, z, 50, generator())[0]),
+        float(torch.linalg.matrix_norm(shear, 2)),
+        rel_tol=1e-4,
+    )

@@ -29,10 +29,10 @@ class Counter(torch.nn.Module):
         super().__init__()
         self.halts = halts
 
-    def initial_state(self, batch):
+    def initial_state(self, batch, seeds=None):
         return (torch.full((batch, 1, 1), 10.0),)
 
-    def segment(self, state, inputs, puzzle_ids, depth):
+    def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
         grown = state[0] + 1
         logits = torch.nn.functional.one_hot(inputs, VOCABULARY).float()
         q = torch.stack((self.halts(grown[:, 0, 0]), torch.zeros(len(inputs))), dim=1)
@@ -83,7 +83,7 @@ def test_q_learning_halts_on_halt_over_continue_and_learns_the_next_segments_sco
     score = {11.0: (-1.0, 0.5), 12.0: (2.0, -0.3), 13.0: (0.4, 0.9), 14.0: (-0.2, 0.1)}
 
     class Scored(Counter):
-        def segment(self, state, inputs, puzzle_ids, depth):
+        def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
             out = super().segment(state, inputs, puzzle_ids, depth)
             q = torch.tensor([score[s] for s in out.state[0][:, 0, 0].tolist()])
             return replace(out, q=q)
@@ -136,7 +136,7 @@ def test_exploration_draws_minima_of_two_to_the_limit_at_its_rate():
 def test_the_carry_holds_no_graph():
     model = Counter()
     model.weight = torch.nn.Parameter(torch.ones(()))
-    model.initial_state = lambda size: (model.weight * torch.ones(size, 1, 1),)
+    model.initial_state = lambda size, seeds: (model.weight * torch.ones(size, 1, 1),)
     carry = start(model, batch(0))
     assert not carry.state[0].requires_grad
 

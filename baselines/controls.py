@@ -1,0 +1,85 @@
+"""Controls: models that differ from the Attractor in one thing, to say what that thing is worth.
+
+* `TwoStep` is f(f(0)): what the code released with the paper trained. Its solver mixed a history of
+  zeros, so every solve returned 0, and the two phantom steps after it were all that remained of
+  "z solved with y held fixed": z <- net(net(0, y + x), y + x); y <- net(y, z), three sweeps a
+  segment, the last of which carries the gradient. The z of the carry is never read.
+* `AttractorReset` is the Attractor whose solve starts from the initial (y, z) in every segment: the
+  fixed point without the carry of deep supervision. Every segment then repeats the same solve.
+
+Two more need no code: z alone solved by three sweeps, which the released code meant to do, is
+`AttractorConfig(solve_for="z")`; plain iteration with as many calls of the net as the solver may
+make, and a gradient through as many cycles as there are phantom steps, is
+`TRMConfig(cycles=E + K, gradient_cycles=K)` with the Attractor's n. `scripts.presets` names them.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from reasoning.attractor import Attractor, AttractorConfig
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.supervision import Depth, SegmentOutput, State
+
+
+class TwoStepConfig(ReasonerConfig):
+    """Sizes, and how often z and y are updated in turn."""
+
+    kind: Literal["two-step"] = "two-step"
+    sweeps: int = Field(3, gt=0, description="updates of z and y per segment")
+    inner_steps: int = Field(2, gt=0, description="z updates from zero per sweep")
+
+
+class TwoStep(Reasoner):
+    config: TwoStepConfig
+
+    def __init__(self, config: TwoStepConfig, shape: GridShape):
+        super().__init__(config, shape)
+
+    def segment(
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
+    ) -> SegmentOutput:
+        """One segment; `depth.cycles` stands for the sweeps."""
+        sweeps = self.config.sweeps if depth.cycles is None else depth.cycles
+        steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
+        x = self.embedding(inputs, puzzle_ids)
+        y, z = state
+        graph = torch.is_grad_enabled()
+        for sweep in range(sweeps):
+            with torch.set_grad_enabled(graph and sweep == sweeps - 1):
+                first, z = sweep * (steps + 1), torch.zeros_like(z)
+                for i in range(steps):
+                    z = self.update(self.net, z, y + x, seeds, first + i)
+                y = self.update(self.net, y, z, seeds, first + steps)
+        calls = torch.full((len(inputs),), sweeps * (steps + 1), device=inputs.device)
+        return self.read(y, z, calls, {})
+
+
+class AttractorResetConfig(AttractorConfig):
+    """The Attractor's settings."""
+
+    kind: Literal["attractor-reset"] = "attractor-reset"
+
+
+class AttractorReset(Attractor):
+    config: AttractorResetConfig
+
+    def segment(
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        depth: Depth,
+        seeds: Tensor | None = None,
+    ) -> SegmentOutput:
+        """The Attractor's segment from the initial state; the carry is not read."""
+        start = self.initial_state(len(inputs), seeds)
+        return super().segment(start, inputs, puzzle_ids, depth, seeds)
