@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
-from scripts import compare, data, evaluate, evaluate_lm, presets, solve, train
+from scripts import compare, data, evaluate, evaluate_lm, import_released, presets, solve, train
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
+    "import-released": (import_released.main, "make a run of the weights that authors released"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
 }
 

@@ -151,9 +151,9 @@ class Trainer:
         The first step of every log interval is metered, for what it cost this process.
         """
         if self.done % self.config.log_every:
-            return self._step()
+            return self.advance()
         with Meter(self.config.compile) as meter:
-            sums = self._step()
+            sums = self.advance()
         measured = {"flops": meter.flops, "saved_bytes": meter.saved_bytes}
         return sums | {name: torch.tensor(float(value)) for name, value in measured.items()}
 
@@ -172,7 +172,8 @@ class Trainer:
             cost["peak_bytes"] = torch.cuda.max_memory_allocated(device)
         return cost
 
-    def _step(self) -> dict[str, Tensor]:
+    def advance(self) -> dict[str, Tensor]:
+        """`step`, never metered."""
         config, model = self.config, self.model
         batch, minimum, seeds = self._batch(self.done)
         if self.carry is None:

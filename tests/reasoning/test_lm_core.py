@@ -188,10 +188,7 @@ def test_few_shot_seeds_change_the_examples_and_nothing_else(bundle):
     entry = read_entries(bundle)[0]
     for seed in (2345, 3456):
         got = answer_task(Scorer(model, ALONE), tokenizer, task, items, seed, 10)
-        want = [
-            straight_line(model, tokenizer, read_entries(bundle)[0], task.file, i, seed)
-            for i in range(10)
-        ]
+        want = [straight_line(model, tokenizer, entry, task.file, i, seed) for i in range(10)]
         assert got.correct.tolist() == [correct for correct, _ in want]
         np.testing.assert_allclose(got.nll, [nll for _, nll in want], rtol=1e-5)
 
