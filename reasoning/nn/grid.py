@@ -60,7 +60,7 @@ class NetConfig(BaseModel):
 def activation_dtype(parameter: Tensor) -> torch.dtype:
     """The dtype states take: autocast's where it is on, else the parameters'."""
     kind = parameter.device.type
-    if torch.is_autocast_enabled(kind):
+    if kind != "meta" and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return parameter.dtype
 

@@ -1,30 +1,48 @@
 """What a piece of training or inference really executed: FLOPs, and bytes kept for the backward.
 
 FLOPs are those of matrix products and attention, forward and backward, counted as the operators
-run (torch.utils.flop_counter): solver evaluations, products with J^T and early exits are in the
-count because they happened, not because a formula assumes them. A multiply-add is two FLOPs.
+run, by the formulas of torch.utils.flop_counter: solver evaluations, products with J^T and early
+exits are in the count because they happened, not because a model of them says so. A multiply-add
+is two FLOPs. (Its FlopCounterMode also tracks modules, which fails on solvers that switch graphs on
+and off.)
 """
 
 import contextlib
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 
-def _attention(query, key, value, *rest, out_shape=None, **settings) -> int:
-    return sdpa_flop_count(query, key, value)
+def _attention(query, key, value, *rest, out_val, **settings) -> int:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
-def _attention_backward(gradient, query, key, value, *rest, out_shape=None, **settings) -> int:
-    return sdpa_backward_flop_count(gradient, query, key, value)
+def _attention_backward(gradient, query, key, value, *rest, out_val, **settings) -> int:
+    return sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
 
 
 # torch registers the GPU kernels' operators only.
-_ON_CPU = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+_aten = torch.ops.aten
+_FORMULAS = {
+    **flop_registry,
+    _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    _aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        formula = _FORMULAS.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 class Meter(contextlib.AbstractContextManager):
@@ -36,26 +54,23 @@ class Meter(contextlib.AbstractContextManager):
     """
 
     def __init__(self, compiled: bool = False):
-        self._compiled = compiled
         self.flops, self.saved_bytes = 0, 0
+        self._compiled = compiled
         self._storages: dict[int, int] = {}
-        self._stack: contextlib.ExitStack | None = None
-        self._counter: FlopCounterMode | None = None
+        self._stack = contextlib.ExitStack()
+        self._counter = _Counter()
 
     def __enter__(self) -> "Meter":
-        with contextlib.ExitStack() as stack:
-            if self._compiled:
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            saved = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
-            stack.enter_context(saved)
-            counter = FlopCounterMode(display=False, custom_mapping=_ON_CPU)
-            self._counter = stack.enter_context(counter)
-            self._stack = stack.pop_all()
+        if self._compiled:
+            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+        saved = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
+        self._stack.enter_context(saved)
+        self._stack.enter_context(self._counter)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
-        self.flops = self._counter.get_total_flops()
+        self.flops = self._counter.flops
         self.saved_bytes = sum(self._storages.values())
 
     def _note(self, tensor: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from reasoning.attractor import Attractor, AttractorConfig
+from reasoning.nn.grid import GridShape
+from reasoning.supervision import Depth
 from reasoning.training.meter import Meter
 
 
@@ -64,3 +67,20 @@ def test_a_compiled_module_is_counted_as_it_would_run_eagerly():
         with Meter(compiled=True) as meter:
             layer(x)
     assert meter.flops == 2 * 4 * 8 * 16
+
+
+def test_a_solve_that_switches_graphs_on_and_off_is_counted():
+    """The released code's z-only sweeps: all but the last run without a graph."""
+    torch.manual_seed(0)
+    config = AttractorConfig(
+        width=16, layers=1, heads=2, multiple=8, puzzle_tokens=1, solve_for="z", mixer="attention"
+    )
+    model = Attractor(config, GridShape(9, 6))
+    inputs, ids = torch.ones(2, 9, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    with Meter() as meter:
+        output = model.segment(model.initial_state(2), inputs, ids, Depth())
+        output.logits.sum().backward()
+    with Meter() as one, torch.no_grad():
+        model.net(*model.initial_state(2))
+    forward = 2 * int(output.net_calls[0])
+    assert forward * one.flops / 2 < meter.flops < 3 * forward * one.flops / 2 + 10**6
