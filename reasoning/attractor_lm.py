@@ -18,7 +18,7 @@ steps and the evaluated one the solver's, the same fixed point; Gaussian starts 
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reasoning.nn.cache import KV, CacheKind, LoopCache, ModelCache
@@ -51,6 +51,15 @@ class AttractorLMConfig(EquilibriumConfig):
     )
     start_deviation: float = Field(1.0, gt=0, description="deviation of a Gaussian start")
     start_seed: int = Field(0, ge=0, description="seed of a Gaussian start in evaluation")
+
+    @model_validator(mode="after")
+    def _the_proposal_enters_somewhere(self):
+        if self.injection == "initial" and self.start != "proposal":
+            raise ValueError(
+                f"injection initial with start {self.start} leaves the map without the text: "
+                "set start to proposal"
+            )
+        return self
 
 
 class AttractorLM(CausalLM):
