@@ -1,9 +1,11 @@
 """The counter-based noise: its law, and what a sample's numbers may depend on."""
 
+import math
+
 import numpy as np
 import torch
 
-from reasoning.randomness import fold, normal, truncated_normal
+from reasoning.randomness import fold, normal, poisson, truncated_normal
 
 MASK = 2**64 - 1
 
@@ -63,3 +65,12 @@ def test_neighbouring_seeds_and_uses_are_independent():
     correlation = np.corrcoef(rows)
     np.fill_diagonal(correlation, 0)
     assert np.abs(correlation).max() < 5.5 / np.sqrt(2000)
+
+
+def test_poisson_has_the_frequencies_of_a_poisson():
+    """100,000 draws; every frequency within five deviations of its law's."""
+    drawn = poisson(torch.arange(100_000), 8.0)
+    counts = np.bincount(drawn.numpy(), minlength=30) / 1e5
+    law = np.exp(np.array([k * math.log(8) - 8 - math.lgamma(k + 1) for k in range(len(counts))]))
+    assert (abs(counts - law) <= 5 * np.sqrt(law / 1e5) + 1e-5).all()
+    assert torch.equal(poisson(torch.tensor([17, 3]), 8.0), drawn[[17, 3]])
