@@ -14,7 +14,7 @@ evaluation, and a LoopCache offers two ways to keep them:
 Shapes: B sequences, H heads, S positions, K head width.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -87,7 +87,7 @@ class ModelCache:
     once: list[KV]
     loop: LoopCache | None = None
     length: int = 0
-    budget: object = field(default=None)
+    budget: object = None
 
     def agree(self, budget: object) -> None:
         """ValueError if earlier positions were computed under another budget."""

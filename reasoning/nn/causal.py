@@ -191,7 +191,8 @@ class Pass:
     ) -> Tensor:
         """x through the blocks, each with its cache and its looked-up values."""
         for i, block in enumerate(blocks):
-            given = (self.rotary, kvs and kvs[i], rows and rows[i])
+            kv = None if kvs is None else kvs[i]
+            given = (self.rotary, kv, None if rows is None else rows[i])
             if self.checkpoint and kvs is None and torch.is_grad_enabled():
                 x = checkpoint(block, x, *given, use_reentrant=False, preserve_rng_state=False)
             else:

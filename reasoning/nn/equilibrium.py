@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reasoning.fixed_point import Picard, Unrolled, solve
-from reasoning.nn.cache import LoopCache
+from reasoning.nn.cache import KV, LoopCache
 from reasoning.nn.causal import BlockShape, CausalBlock, GateConfig, Pass
 from reasoning.nn.language import LanguageConfig
 from reasoning.precision import wide
@@ -38,6 +38,7 @@ from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
 
 Injection = Literal["additive", "concatenation", "initial"]
+StateMap = Callable[[Tensor], Tensor]
 
 
 class EquilibriumConfig(LanguageConfig):
@@ -75,7 +76,7 @@ class EquilibriumStack(nn.Module):
             with torch.no_grad():
                 self.mix.weight.copy_(torch.eye(shape.width).repeat(1, 2))
 
-    def image(self, y: Tensor, c: Tensor, given: Pass, kvs=None) -> Tensor:
+    def image(self, y: Tensor, c: Tensor, given: Pass, kvs: list[KV] | None = None) -> Tensor:
         """f(y) in the residual stream's precision, extending `kvs`."""
         if self.injection == "initial":
             u = y
@@ -148,6 +149,3 @@ class EquilibriumStack(nn.Module):
 def norms(y: Tensor) -> Tensor:
     """|y| of every token (B, S), without a graph."""
     return wide(y.detach()).norm(dim=-1)
-
-
-StateMap = Callable[[Tensor], Tensor]

@@ -79,8 +79,9 @@ class LanguageModel(Protocol):
         model is (None: evaluation, nothing is random). cache: from `new_cache`, extended in place;
         positions go on from it. ValueError for more than `context` positions."""
 
-    def new_cache(self) -> Any:
-        """An empty cache of keys and values for decoding."""
+    def new_cache(self, kind: Literal["trajectory", "solution"] = "trajectory") -> Any:
+        """An empty cache for decoding. `kind`: whether repeated layers keep the keys and values of
+        every evaluation, or those of the last alone (see reasoning.nn.cache)."""
 
     def parameter_roles(self) -> dict[str, Role]:
         """A role for every named parameter."""
