@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
-from scripts import compare, data, evaluate, generate, presets, solve, train
+from scripts import (
+    compare,
+    data,
+    evaluate,
+    generate,
+    import_released,
+    presets,
+    reproduce,
+    solve,
+    train,
+)
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -33,6 +43,8 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "train": (train.main, "train a preset on a data folder, or --resume a run"),
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
+    "import-released": (import_released.main, "make a run of the weights that authors released"),
+    "reproduce": (reproduce.main, "a table of the paper, its numbers beside ours: table2"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
     "generate": (generate.main, "continue a text with a pretrained language model"),
 }

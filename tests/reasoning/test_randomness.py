@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from reasoning.randomness import fold, normal, poisson, truncated_normal
+from reasoning.randomness import content_seeds, fold, normal, poisson, truncated_normal
 
 MASK = 2**64 - 1
 
@@ -74,3 +74,10 @@ def test_poisson_has_the_frequencies_of_a_poisson():
     law = np.exp(np.array([k * math.log(8) - 8 - math.lgamma(k + 1) for k in range(len(counts))]))
     assert (abs(counts - law) <= 5 * np.sqrt(law / 1e5) + 1e-5).all()
     assert torch.equal(poisson(torch.tensor([17, 3]), 8.0), drawn[[17, 3]])
+
+
+def test_content_seeds_know_content_order_and_seed_and_no_place():
+    rows = torch.tensor([[1, 2, 3], [1, 3, 2], [3, 2, 1], [1, 2, 4], [0, 0, 0], [0, 0, 255]])
+    seeds = torch.cat([content_seeds(rows, seed) for seed in range(3)])
+    assert len(seeds.unique()) == 18
+    assert torch.equal(content_seeds(rows[3:5].to(torch.uint8), 1), seeds[9:11])
