@@ -7,15 +7,20 @@ from baselines.deq import DEQConfig
 from baselines.gpt import GPTConfig
 from baselines.parcae import ParcaeConfig
 from reasoning.attractor_lm import AttractorLMConfig
+from reasoning.solver_config import SolverConfig
 from scripts.lm_models import build_language_model
 
 VOCABULARY = 50
 SIZE = {"width": 64, "head_width": 32, "context": 64}
+SOLVER = SolverConfig(tolerance=3e-4, max_evaluations=12)
 CONFIGS = {
-    "attractor": (AttractorLMConfig, {"backbone_layers": 1, "head_layers": 2}),
+    "attractor": (
+        AttractorLMConfig,
+        {"backbone_layers": 1, "head_layers": 2, "solver": SOLVER},
+    ),
     "transformer": (GPTConfig, {"layers": 3}),
     "parcae": (ParcaeConfig, {"prelude_layers": 1, "core_layers": 2, "coda_layers": 1}),
-    "deq": (DEQConfig, {"layers": 2}),
+    "deq": (DEQConfig, {"layers": 2, "solver": SOLVER}),
 }
 
 
