@@ -67,6 +67,13 @@ def test_neighbouring_seeds_and_uses_are_independent():
     assert np.abs(correlation).max() < 5.5 / np.sqrt(2000)
 
 
+def test_content_seeds_know_content_order_and_seed_and_no_place():
+    rows = torch.tensor([[1, 2, 3], [1, 3, 2], [3, 2, 1], [1, 2, 4], [0, 0, 0], [0, 0, 255]])
+    seeds = torch.cat([content_seeds(rows, seed) for seed in range(3)])
+    assert len(seeds.unique()) == 18
+    assert torch.equal(content_seeds(rows[3:5].to(torch.uint8), 1), seeds[9:11])
+
+
 def test_poisson_has_the_frequencies_of_a_poisson():
     """100,000 draws; every frequency within five deviations of its law's."""
     drawn = poisson(torch.arange(100_000), 8.0)
@@ -74,10 +81,3 @@ def test_poisson_has_the_frequencies_of_a_poisson():
     law = np.exp(np.array([k * math.log(8) - 8 - math.lgamma(k + 1) for k in range(len(counts))]))
     assert (abs(counts - law) <= 5 * np.sqrt(law / 1e5) + 1e-5).all()
     assert torch.equal(poisson(torch.tensor([17, 3]), 8.0), drawn[[17, 3]])
-
-
-def test_content_seeds_know_content_order_and_seed_and_no_place():
-    rows = torch.tensor([[1, 2, 3], [1, 3, 2], [3, 2, 1], [1, 2, 4], [0, 0, 0], [0, 0, 255]])
-    seeds = torch.cat([content_seeds(rows, seed) for seed in range(3)])
-    assert len(seeds.unique()) == 18
-    assert torch.equal(content_seeds(rows[3:5].to(torch.uint8), 1), seeds[9:11])
