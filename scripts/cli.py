@@ -15,8 +15,10 @@ from scripts import (
     data,
     evaluate,
     evaluate_lm,
+    generate,
     import_released,
     presets,
+    pretrain,
     reproduce,
     solve,
     tokenizer,
@@ -52,13 +54,15 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "presets": (presets.main, "list the presets with sizes and recipes (--json)"),
     "train": (train.main, "train a preset on a data folder, or --resume a run"),
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
-    "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "import-released": (import_released.main, "make a run of the weights that authors released"),
     "reproduce": (reproduce.main, "a table of the paper, its numbers beside ours: table2"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
     "tokenizer": (_group("tokenizer", tokenizer.COMMANDS), "train | info: byte-level BPE for text"),
     "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),
+    "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
+    "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
+    "generate": (generate.main, "continue a text with a pretrained language model"),
 }
 
 

@@ -47,7 +47,8 @@ class Cost:
     once: weights of the matmuls every token passes once, the unembedding apart (a tied one counts
         as a matmul of `embedding` parameters); once_layers: attention layers among them;
     core: weights of the matmuls of one evaluation of the repeated part; core_layers: its attention
-        layers; width: d.
+        layers; width: d;
+    core_scales: parameters of the repeated part that multiply no matrix: norms, gates.
     """
 
     total: int
@@ -58,6 +59,7 @@ class Cost:
     core: int
     core_layers: int
     width: int
+    core_scales: int = 0
 
 
 class LanguageModel(Protocol):
@@ -77,8 +79,9 @@ class LanguageModel(Protocol):
         model is (None: evaluation, nothing is random). cache: from `new_cache`, extended in place;
         positions go on from it. ValueError for more than `context` positions."""
 
-    def new_cache(self) -> Any:
-        """An empty cache of keys and values for decoding."""
+    def new_cache(self, kind: Literal["trajectory", "solution"] = "trajectory") -> Any:
+        """An empty cache for decoding. `kind`: whether repeated layers keep the keys and values of
+        every evaluation, or those of the last alone (see reasoning.nn.cache)."""
 
     def parameter_roles(self) -> dict[str, Role]:
         """A role for every named parameter."""
