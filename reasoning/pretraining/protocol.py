@@ -47,7 +47,8 @@ class Cost:
     once: weights of the matmuls every token passes once, the unembedding apart (a tied one counts
         as a matmul of `embedding` parameters); once_layers: attention layers among them;
     core: weights of the matmuls of one evaluation of the repeated part; core_layers: its attention
-        layers; width: d.
+        layers; width: d;
+    core_scales: parameters of the repeated part that multiply no matrix: norms, gates.
     """
 
     total: int
@@ -58,6 +59,7 @@ class Cost:
     core: int
     core_layers: int
     width: int
+    core_scales: int = 0
 
 
 class LanguageModel(Protocol):

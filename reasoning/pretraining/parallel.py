@@ -1,0 +1,50 @@
+"""A model made ready for its device: recomputation, compilation and sharding of its blocks."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
+
+from reasoning.pretraining.config import PretrainingConfig
+from reasoning.training.distribution import World
+
+
+def is_sharded(config: PretrainingConfig, world: World) -> bool:
+    """Whether weights are sharded; one process has nobody to share with."""
+    return config.parallel == "sharded" and world.size > 1
+
+
+def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
+    """Apply recomputation, then compilation, then sharding, in place.
+
+    Names of parameters stay. The blocks alone are compiled: solvers around them stay eager.
+    """
+    for block in model.blocks():
+        if config.recompute:
+            block.forward = partial(_recomputed, block.forward)
+        if config.compile:
+            block.compile()
+    if is_sharded(config, world):
+        mesh = init_device_mesh(world.device.type, (world.size,))
+        for block in model.blocks():
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+
+
+def _recomputed(forward, *args, **kwargs):
+    """forward without keeping its activations, where a gradient will be asked for."""
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    # No block draws at random, so there is no RNG state to restore.
+    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+
+def clip_gradients(model: nn.Module, limit: float | None) -> float:
+    """Scale gradients to a norm of `limit` at most; returns the norm before, over all processes."""
+    largest = float("inf") if limit is None else limit
+    norm: Tensor = nn.utils.clip_grad_norm_(model.parameters(), largest)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
