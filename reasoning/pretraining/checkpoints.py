@@ -9,7 +9,9 @@ Written and verified by the conventions of reasoning/training/checkpoints.py.
 """
 
 import json
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,12 @@ def save_pretraining(
 
     state: JSON-able and the same on every process. CheckpointError if the disk refuses.
     """
-    alone = world.size == 1
     here = writing(run, step) if world.is_main else nullcontext(partial_folder(run, step))
     with here as folder:
         world.barrier()
         try:
-            dcp.save(tensors, checkpoint_id=folder, no_dist=alone)
+            with _quiet():
+                dcp.save(tensors, checkpoint_id=folder, no_dist=world.size == 1)
         except CheckpointException as error:
             raise OSError(_first_failure(error)) from error
         if world.is_main:
@@ -62,7 +64,8 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
     folder = latest_checkpoint(run)
     manifest = verified(folder)
     try:
-        dcp.load(tensors, checkpoint_id=folder, no_dist=world.size == 1)
+        with _quiet():
+            dcp.load(tensors, checkpoint_id=folder, no_dist=world.size == 1)
     except (CheckpointException, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder}: does not fit this model: {_first_failure(error)}"
@@ -73,6 +76,14 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
 def load_language_weights(run: Path, model: nn.Module, world: World) -> int:
     """Load the latest weights alone into `model`; returns their step."""
     return load_pretraining(run, model_tensors(model), world)["step"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning that one process is taken for the intent."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _first_failure(error: BaseException) -> str:

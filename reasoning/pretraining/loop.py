@@ -42,7 +42,6 @@ from reasoning.training.interrupts import interrupts
 from reasoning.training.loop import Progress, TrainingError
 from reasoning.training.runs import JsonLines
 
-
 _PROBED_ROWS = 2
 
 

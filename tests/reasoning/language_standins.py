@@ -1,0 +1,103 @@
+"""A tiny language model and a tiny stream that keep the protocols, for tests of what uses them."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
+
+VOCABULARY, WIDTH, CONTEXT = 11, 16, 8
+
+
+class Block(nn.Module):
+    """One head of causal attention and an MLP."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.Parameter(torch.ones(WIDTH))
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
+        self.out = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.mlp = nn.Linear(WIDTH, WIDTH, bias=False)
+
+    def forward(self, x):
+        normed = nn.functional.rms_norm(x, (WIDTH,)) * self.norm
+        q, k, v = self.qkv(normed).chunk(3, -1)
+        x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
+        return x + self.mlp(x).relu()
+
+
+class TinyLM(nn.Module):
+    """Tied embedding, one block, then y <- c + head(y) for up to two evaluations; a training pass
+    adds noise drawn from each sequence's seed."""
+
+    vocabulary, context = VOCABULARY, CONTEXT
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+            self.block, self.head = Block(), nn.Linear(WIDTH, WIDTH, bias=False)
+
+    def forward(self, tokens, budget=SolveBudget(), seeds=None, cache=None):  # noqa: B008
+        c = self.block(self.embedding(tokens))
+        if seeds is not None:
+            noise = [self._noise(seed, tokens.shape[1]) for seed in seeds]
+            c = c + torch.stack(noise).to(c)
+        y, before = c, c
+        most = 2 if budget.max_evaluations is None else budget.max_evaluations
+        for _ in range(most):
+            before, y = y, c + 0.5 * self.head(y).tanh()
+        shift = (y - before).norm(dim=-1)
+        made = torch.full_like(shift, most)
+        residual = shift if most else torch.full_like(shift, float("inf"))
+        logits = (y @ self.embedding.weight.T).float()
+        return LMOutput(logits, {"evaluations": made, "residual": residual})
+
+    def _noise(self, seed, length):
+        generator = torch.Generator().manual_seed(int(seed))
+        return 0.1 * torch.randn(length, WIDTH, generator=generator)
+
+    def jacobian_norm(self, tokens, iterations, generator):
+        return torch.full((len(tokens),), float(iterations))
+
+    def new_cache(self):
+        raise NotImplementedError
+
+    def parameter_roles(self):
+        roles = {"embedding.weight": "embedding", "head.weight": "head_matrix"}
+        return roles | {
+            f"block.{name}": "matrix" if p.ndim == 2 else "scalar"
+            for name, p in self.block.named_parameters()
+        }
+
+    def cost(self):
+        total = sum(p.numel() for p in self.parameters())
+        return Cost(total, VOCABULARY * WIDTH, 0, 5 * WIDTH**2, 1, WIDTH**2, 0, WIDTH)
+
+    def blocks(self):
+        return [self.block, self.head]
+
+
+class CountingStream:
+    """Rows that count upwards; every lane from its own place, which is its state."""
+
+    def __init__(self, batch, lanes, rank=0, world=1):
+        own = range(rank * lanes // world, (rank + 1) * lanes // world)
+        self.rows, self.lanes = batch // lanes, {lane: 0 for lane in own}
+
+    def next(self):
+        rows = []
+        for lane in self.lanes:
+            for _ in range(self.rows):
+                start = self.lanes[lane] * 3 + lane
+                rows.append((start + np.arange(CONTEXT + 1) * (1 + lane % 3)) % VOCABULARY)
+                self.lanes[lane] += 1
+        return np.stack(rows).astype(np.int64)
+
+    def state(self):
+        return [{"lane": lane, "row": row} for lane, row in self.lanes.items()]
+
+    def restore(self, states):
+        assert [state["lane"] for state in states] == list(self.lanes)
+        self.lanes = {state["lane"]: state["row"] for state in states}
