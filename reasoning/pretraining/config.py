@@ -71,9 +71,6 @@ class PretrainingConfig(Frozen):
         description="several processes: weights and optimiser whole on each, or sharded (FSDP2)",
     )
     compile: bool = Field(False, description="compile the model's blocks with torch.compile")
-    recompute: bool = Field(
-        False, description="recompute activations of the blocks in the backward pass"
-    )
     log_every: int = Field(10, gt=0, description="steps per line of training metrics")
     checkpoint_every: int = Field(1000, gt=0, description="steps between checkpoints")
     jacobian_every: int = Field(

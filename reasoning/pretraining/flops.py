@@ -23,24 +23,13 @@ _PEAK_TFLOPS = {"B200": 2250.0, "H200": 989.0, "H100": 989.0, "A100": 312.0, "L4
 
 @dataclass(frozen=True)
 class Passes:
-    """Passes through the core per token: forward, and backward ones to its weights.
-
-    again: those of the forward ones that only build the graph for the gradient, after the solver.
-    """
+    """Passes through the core per token: forward, and backward ones to weights and inputs."""
 
     forward: float
     backward: float
-    again: float = 0
 
 
 NO_CORE = Passes(0, 0)
-# What the published comparison charges.
-PUBLISHED_PASSES = {
-    "attractor": Passes(7, 1, again=1),
-    "deq": Passes(7, 1, again=1),
-    "parcae": Passes(8, 4),
-    "transformer": NO_CORE,
-}
 
 
 def _attention(cost: Cost, context: int) -> int:
@@ -71,18 +60,16 @@ def matmul_rule(cost: Cost, context: int, passes: Passes) -> float:
     return 3 * once + core * (passes.forward + 2 * passes.backward)
 
 
-def measured_passes(numbers: Mapping[str, float | None], published: Passes) -> Passes:
-    """Passes of steps with these mean diagnostics per token: `evaluations` of the core, and
-    `gradient_evaluations`, those with a graph (default: as many as published).
+def measured_passes(numbers: Mapping[str, float | None], gradient: Passes) -> Passes:
+    """Passes of steps with these mean diagnostics per token: the `evaluations` of the core that the
+    model reports, and what its gradient takes beyond them.
 
-    A model that reports no evaluations has no core.
+    A model that reports none has no core.
     """
     evaluations = numbers.get("evaluations")
     if evaluations is None:
         return NO_CORE
-    backward = numbers.get("gradient_evaluations")
-    backward = published.backward if backward is None else backward
-    return Passes(evaluations + published.again, backward, published.again)
+    return Passes(evaluations + gradient.forward, gradient.backward)
 
 
 def peak_flops(device: torch.device, stated_tflops: float | None) -> float | None:

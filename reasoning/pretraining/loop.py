@@ -35,7 +35,7 @@ from reasoning.pretraining.flops import (
 from reasoning.pretraining.optimizer import MuonAdamW, trapezoid
 from reasoning.pretraining.parallel import clip_gradients, is_sharded, prepare
 from reasoning.pretraining.protocol import LanguageModel
-from reasoning.pretraining.telemetry import TokenStatistics, estimate_jacobian, rates
+from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
@@ -64,6 +64,7 @@ class Pretrainer:
         model: on `world.device`, with its initial weights.
         source: this process's rows.
         published: core passes that the published FLOP rule charges this model.
+        gradient: core passes of a training step beyond the evaluations the model reports.
         run: the run's folder, or None to write nothing.
         validate: called at `validation.every` and at the end, in eval mode; returns one record per
             budget.
@@ -77,6 +78,7 @@ class Pretrainer:
         config: PretrainingConfig,
         world: World,
         published: Passes,
+        gradient: Passes,
         run: Path | None = None,
         validate: Callable[[LanguageModel], list[dict[str, Any]]] | None = None,
         listen: Callable[[Progress], None] = lambda progress: None,
@@ -84,7 +86,11 @@ class Pretrainer:
         self.model, self.source, self.config, self.world = model, source, config, world
         self.run, self.validate, self.listen = run, validate, listen
         self.rows, self.lanes = world.rows(config.batch), world.rows(config.lanes)
-        self.cost, self.published = model.cost(), published
+        self.cost, self.published, self.gradient = model.cost(), published, gradient
+        if config.jacobian_every and not isinstance(model, HasMap):
+            raise ValueError(
+                "jacobian_every: this model has no map to estimate |J| of; set it to 0"
+            )
         roles = model.parameter_roles()
         prepare(model, config, world)
         self.optimizer = MuonAdamW(model, roles, config.optimizer)
@@ -223,7 +229,7 @@ class Pretrainer:
         numbers = self.statistics.summary(self.world)
         self.statistics = TokenStatistics()
         tokens = len(pending) * config.tokens_per_step
-        passes = measured_passes(numbers, self.published)
+        passes = measured_passes(numbers, self.gradient)
         spent = tokens * matmul_rule(self.cost, config.context, passes)
         self.flops["matmul_rule"] += spent
         charged = published_rule(self.cost, config.context, self.published)

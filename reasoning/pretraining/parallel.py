@@ -1,13 +1,9 @@
-"""A model made ready for its device: recomputation, compilation and sharding of its blocks."""
+"""A model made ready for its device: its blocks compiled and sharded."""
 
-from functools import partial
-
-import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from torch.utils.checkpoint import checkpoint
 
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.training.distribution import World
@@ -19,13 +15,11 @@ def is_sharded(config: PretrainingConfig, world: World) -> bool:
 
 
 def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
-    """Apply recomputation, then compilation, then sharding, in place.
+    """Compile, then shard, in place.
 
     Names of parameters stay. The blocks alone are compiled: solvers around them stay eager.
     """
     for block in model.blocks():
-        if config.recompute:
-            block.forward = partial(_recomputed, block.forward)
         if config.compile:
             block.compile()
     if is_sharded(config, world):
@@ -33,14 +27,6 @@ def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
         for block in model.blocks():
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
-
-
-def _recomputed(forward, *args, **kwargs):
-    """forward without keeping its activations, where a gradient will be asked for."""
-    if not torch.is_grad_enabled():
-        return forward(*args, **kwargs)
-    # No block draws at random, so there is no RNG state to restore.
-    return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
 
 
 def clip_gradients(model: nn.Module, limit: float | None) -> float:

@@ -2,12 +2,13 @@
 
 import math
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from reasoning.fixed_point import jacobian_norm
 from reasoning.training.distribution import World
 
 _QUANTILE = 0.95
@@ -16,21 +17,21 @@ _TAILED = ("evaluations", "residual")
 
 
 @runtime_checkable
-class EstimatesJacobian(Protocol):
-    """A model that can say how strongly its map contracts."""
+class HasMap(Protocol):
+    """A model that solves for a fixed point and can show the map."""
 
-    def jacobian_norm(self, tokens: Tensor, iterations: int, generator: torch.Generator) -> Tensor:
-        """(B,) estimates of |df/dy| at the solution of tokens (B, S), by power iteration."""
+    def fixed_point(self, tokens: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """The map at tokens (B, S), its proposal and its solution (B, S, D)."""
 
 
 def estimate_jacobian(
-    model: nn.Module, tokens: Tensor, seed: int, world: World, iterations: int = 8
+    model: HasMap, tokens: Tensor, seed: int, world: World, iterations: int = 8
 ) -> float | None:
-    """Mean |J| over sequences of every process; None where the model has no map to probe."""
-    if not isinstance(model, EstimatesJacobian):
-        return None
+    """|df/dy| at the solution of whole sequences (B, S) by power iteration, in fp32: the mean over
+    sequences and processes."""
+    f, _, solution = model.fixed_point(tokens)
     generator = torch.Generator().manual_seed(seed)
-    norms = model.jacobian_norm(tokens, iterations, generator).detach().float()
+    norms = jacobian_norm(f, solution, iterations, generator).detach()
     total = world.sum(torch.stack([norms.sum(), norms.new_tensor(float(len(norms)))]))
     return finite(float(total[0] / total[1]))
 

@@ -60,7 +60,7 @@ def pretrainer(folder=None, world=ALONE, model=None, **changes) -> Pretrainer:
         return validate(trained, ROWS, BYTES, settings.validation, world)
 
     made = model or TinyLM()
-    return Pretrainer(made, stream, settings, world, Passes(2, 2), folder, measure)
+    return Pretrainer(made, stream, settings, world, Passes(2, 2), Passes(0, 2), folder, measure)
 
 
 def run_in(folder: Path, **changes) -> Pretrainer:
@@ -91,7 +91,8 @@ def test_it_learns_and_logs_what_it_should(tmp_path):
     assert (first["lr"], second["lr"]) == (8e-3, pytest.approx(8e-3 * 21 / 30))
     assert first["evaluations"] == first["evaluations_p95"] == 2
     assert 0 < first["residual"] < first["residual_p95"]
-    assert [r.get("jacobian_norm") for r in training] == [None, 8.0, None]
+    norms = [r.get("jacobian_norm") for r in training]
+    assert norms == [None, pytest.approx(3, rel=1e-3), None]
     # both FLOP rules are sums over the run
     assert last["flops_matmul_rule"] == pytest.approx(3 * first["flops_matmul_rule"])
     assert last["flops_published_rule"] == pytest.approx(3 * first["flops_published_rule"])
@@ -119,9 +120,7 @@ def test_the_loss_is_the_mean_over_the_global_batch():
     "changes",
     [
         {"micro_batch": 3},
-        {"recompute": True},
         {"compile": True},
-        {"compile": True, "recompute": True},
     ],
 )
 def test_how_a_step_is_computed_changes_nothing_but_rounding(changes, monkeypatch):
