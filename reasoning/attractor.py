@@ -23,83 +23,17 @@ point.
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from reasoning.fixed_point import (
-    Adjoint,
-    Anderson,
-    Neumann,
-    OneStep,
-    Phantom,
-    Picard,
-    Solution,
-    Unrolled,
-    solve,
-)
+from reasoning.fixed_point import Anderson, Picard, Solution, solve
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.supervision import Depth, SegmentOutput, State
 
 Solver = Anderson | Picard
 Seeds = Tensor | None
-
-
-class SolverConfig(BaseModel):
-    """How a segment's fixed point is sought."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["anderson", "picard"] = Field("anderson", description="fixed-point method")
-    tolerance: float = Field(
-        1e-3, gt=0, allow_inf_nan=False, description="relative residual at which a sample stops"
-    )
-    max_evaluations: int = Field(3, ge=0, description="most evaluations of the map per segment")
-    min_evaluations: int = Field(0, ge=0, description="evaluations before a sample may stop")
-    window: int = Field(5, gt=0, description="iterates Anderson mixes")
-    mixing: float = Field(1.0, gt=0, le=1, description="Anderson's beta: 1 mixes map values only")
-    damping: float = Field(1.0, gt=0, le=1, description="Picard's step")
-
-    def build(self, max_evaluations: int | None) -> Anderson | Picard:
-        """The solver, with another budget if one is given."""
-        most = self.max_evaluations if max_evaluations is None else max_evaluations
-        least = min(self.min_evaluations, most)
-        if self.kind == "picard":
-            return Picard(self.tolerance, most, least, damping=self.damping)
-        return Anderson(self.tolerance, most, least, window=self.window, mixing=self.mixing)
-
-
-class GradientConfig(BaseModel):
-    """How the solution is differentiated."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] = Field(
-        "phantom", description="gradient of the solution"
-    )
-    steps: int = Field(2, gt=0, description="K, phantom steps")
-    damping: float = Field(1.0, gt=0, le=1, description="lambda, size of a phantom step")
-    terms: int = Field(2, gt=0, description="terms of the Neumann series")
-    tolerance: float = Field(1e-4, gt=0, description="adjoint solve: relative residual")
-    max_evaluations: int = Field(32, gt=0, description="adjoint solve: most products with J^T")
-
-    def build(self) -> OneStep | Neumann | Phantom | Adjoint | Unrolled:
-        match self.kind:
-            case "phantom":
-                return Phantom(self.steps, self.damping)
-            case "one-step":
-                return OneStep()
-            case "neumann":
-                return Neumann(self.terms)
-            case "adjoint":
-                return Adjoint(Anderson(self.tolerance, self.max_evaluations))
-            case "unrolled":
-                return Unrolled()
-
-    @property
-    def forward_steps(self) -> int:
-        """Evaluations of the map that the value itself takes after the solver's."""
-        return self.steps if self.kind == "phantom" else 0
 
 
 class AttractorConfig(ReasonerConfig):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
-from scripts import compare, data, evaluate, presets, solve, train
+from scripts import compare, data, evaluate, generate, presets, solve, train
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
+    "generate": (generate.main, "continue a text with a pretrained language model"),
 }
 
 

@@ -88,17 +88,25 @@ class _Implicit:
         return _Attach.apply(self, z, f_of_z, *f_of_z)
 
 
-@dataclass(frozen=True)
-class OneStep(_Implicit):
-    """u = v."""
-
-    def transform(self, v: Tensors, vjp: Map) -> Tensors:
-        return v
-
-
 def _check_clip(clip: float | None) -> None:
     if clip is not None and not (math.isfinite(clip) and clip > 0):
         raise ValueError(f"clip must be a finite number above 0, or None, got {clip}")
+
+
+@dataclass(frozen=True)
+class OneStep(_Implicit):
+    """u = v.
+
+    clip: most that each sample's |u| may be, as a multiple of its |v|: it acts below 1.
+    """
+
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_clip(self.clip)
+
+    def transform(self, v: Tensors, vjp: Map) -> Tensors:
+        return _clipped(v, v, self.clip)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 A sample stops when its relative residual meets the tolerance (after the least number of
 evaluations), when the map is no longer finite, or at the budget. From then on its result is fixed:
 the loop goes on evaluating the map on the whole batch, for its shape must not change under a
-compiled map, but nothing more is taken from a stopped sample. Every quantity of a sample is
-computed from its own history, so its result does not depend on its batch-mates.
+compiled map, but nothing more is taken from a stopped sample, and what the map sees of it is that
+result. Every quantity of a sample is computed from its own history, so its result does not depend
+on its batch-mates, unless the map itself couples them: the tokens of a causal language model are
+samples that see earlier ones, moving until these stop and at rest from then on.
 
 Nothing here waits for the device, except `early_exit`, which looks once an evaluation whether any
 sample is still active. Left at None it looks on the CPU, where looking costs nothing.
@@ -35,13 +37,16 @@ class Budget:
     tolerance: relative residual at which a sample has converged, > 0;
     max_evaluations: most calls of the map; 0 returns the start;
     min_evaluations: calls before a sample may stop;
-    early_exit: stop once every sample has; None: only on the CPU.
+    early_exit: stop once every sample has; None: only on the CPU;
+    final_step: return f of the best iterate, which its evaluation has made, in place of the iterate
+        (whose residual is the one reported): T evaluations from the start are then T steps.
     """
 
     tolerance: float
     max_evaluations: int
     min_evaluations: int
     early_exit: bool | None = field(default=None, kw_only=True)
+    final_step: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.tolerance) and self.tolerance > 0):
@@ -58,7 +63,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Found:
-    """The best iterate of each sample; see Solution."""
+    """The best iterate of each sample, or its image under `final_step`; see Solution."""
 
     value: Tensors
     residual: Tensor
@@ -99,13 +104,17 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
             if k + 1 >= budget.min_evaluations:
                 converged |= active & finite & (residual <= budget.tolerance)
             active = active & finite & ~converged
-        if k:
-            best = tuple(
-                torch.where(per_sample(better, a), a, b) for a, b in zip(z, best, strict=True)
-            )
+        if budget.final_step:
+            best = _where(better, fz, best)
+        elif k:
+            best = _where(better, z, best)
         if k + 1 < budget.max_evaluations:
-            z = propose(fz, gap, now)
+            z = _where(active, propose(fz, gap, now), best)
     return Found(best, residual, evaluations, converged, part_residuals)
+
+
+def _where(chosen: Tensor, a: Tensors, b: Tensors) -> Tensors:
+    return tuple(torch.where(per_sample(chosen, x), x, y) for x, y in zip(a, b, strict=True))
 
 
 def _ratio(gap_sq: Tensor, size_sq: Tensor) -> Tensor:

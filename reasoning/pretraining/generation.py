@@ -1,0 +1,100 @@
+"""Sampling from a language model with a cache, one token at a time.
+
+Every sequence of a batch draws from its own generator, so what it says does not depend on its
+batch-mates' draws. Generators are on the CPU: the same logits and seed give the same tokens anywhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reasoning.nn.cache import CacheKind
+from reasoning.pretraining.protocol import LanguageModel, SolveBudget
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen. ValueError for settings that make no sense.
+
+    temperature: divides the logits; 0 takes the likeliest token;
+    top_k: choose among that many likeliest tokens; None: among all;
+    seed: of the first sequence's draws; sequence i has seed + i.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature must be finite and at least 0, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1 (or None: all), got {self.top_k}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+
+    def choose(self, logits: Tensor, generators: list[torch.Generator]) -> Tensor:
+        """Tokens (B,) on the CPU for logits (B, V)."""
+        logits = logits.detach().to("cpu", torch.float64)
+        if not logits.isfinite().all():
+            raise ValueError("the model's logits are not finite: its training diverged")
+        if self.temperature == 0:
+            return logits.argmax(-1)
+        if self.top_k is not None and self.top_k < logits.shape[-1]:
+            kept = logits.topk(self.top_k)
+            logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
+        # The largest is taken off first, for a small temperature would overflow the rest.
+        spread = (logits - logits.amax(-1, keepdim=True)) / self.temperature
+        drawn = [
+            torch.multinomial(row, 1, generator=generator)
+            for row, generator in zip(spread.softmax(-1), generators, strict=True)
+        ]
+        return torch.cat(drawn)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One more token of every sequence: ids (B,) on the CPU, and the evaluations (B,) spent on the
+    position it was read from; None for a model that does not iterate."""
+
+    ids: Tensor
+    evaluations: Tensor | None
+
+
+def generate(
+    model: LanguageModel,
+    prompt: Tensor,
+    tokens: int,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
+    cache: CacheKind = "trajectory",
+) -> Iterator[Generated]:
+    """Continue prompts (B, P) by `tokens` tokens, yielding each as it is chosen.
+
+    The prompt is read once; every further token costs one position. `cache`: what is kept of the
+    earlier positions' evaluations, see reasoning.nn.cache. ValueError for an empty prompt, or where
+    prompt and tokens exceed the model's context.
+    """
+    batch, length = prompt.shape
+    if not length:
+        raise ValueError("the prompt is empty: begin with the BOS token")
+    if length + tokens - 1 > model.context:  # the last token is not read
+        raise ValueError(
+            f"a prompt of {length} tokens and {tokens} more exceed the model's context of "
+            f"{model.context}: ask for at most {max(0, model.context - length + 1)}"
+        )
+    return _generate(model, prompt, tokens, sampling, budget, model.new_cache(cache), batch)
+
+
+def _generate(model, prompt, tokens, sampling, budget, cache, batch) -> Iterator[Generated]:
+    generators = [torch.Generator().manual_seed(sampling.seed + i) for i in range(batch)]
+    piece = prompt
+    for _ in range(tokens):
+        with torch.no_grad():
+            output = model(piece, budget, cache=cache)
+        ids = sampling.choose(output.logits[:, -1], generators)
+        spent = output.diagnostics.get("evaluations")
+        yield Generated(ids, None if spent is None else spent[:, -1].cpu())
+        piece = ids[:, None].to(prompt.device)

@@ -1,0 +1,93 @@
+"""Settings of a solve: how a fixed point is sought and how its solution is differentiated."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from reasoning.fixed_point import Adjoint, Anderson, Neumann, OneStep, Phantom, Picard, Unrolled
+
+
+class SolverConfig(BaseModel):
+    """How a fixed point is sought."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["anderson", "picard"] = Field("anderson", description="fixed-point method")
+    tolerance: float = Field(
+        1e-3, gt=0, allow_inf_nan=False, description="relative residual at which a sample stops"
+    )
+    max_evaluations: int = Field(3, ge=0, description="most evaluations of the map per solve")
+    min_evaluations: int = Field(0, ge=0, description="evaluations before a sample may stop")
+    window: int = Field(5, gt=0, description="iterates Anderson mixes")
+    mixing: float = Field(1.0, gt=0, le=1, description="Anderson's beta: 1 mixes map values only")
+    damping: float = Field(1.0, gt=0, le=1, description="Picard's step")
+
+    def build(
+        self,
+        max_evaluations: int | None = None,
+        tolerance: float | None = None,
+        *,
+        early_exit: bool | None = None,
+        final_step: bool = False,
+    ) -> Anderson | Picard:
+        """The solver, with another budget if one is given; see Budget for the options."""
+        most = self.max_evaluations if max_evaluations is None else max_evaluations
+        least = min(self.min_evaluations, most)
+        tolerance = self.tolerance if tolerance is None else tolerance
+        ends = {"early_exit": early_exit, "final_step": final_step}
+        if self.kind == "picard":
+            return Picard(tolerance, most, least, damping=self.damping, **ends)
+        return Anderson(tolerance, most, least, window=self.window, mixing=self.mixing, **ends)
+
+
+class GradientConfig(BaseModel):
+    """How the solution is differentiated; see reasoning.fixed_point.gradients."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] = Field(
+        "phantom", description="gradient of the solution"
+    )
+    steps: int = Field(2, gt=0, description="K, phantom steps")
+    damping: float = Field(1.0, gt=0, le=1, description="lambda, size of a phantom step")
+    terms: int = Field(2, gt=0, description="terms of the Neumann series")
+    solver: Literal["anderson", "picard"] = Field("anderson", description="adjoint solve: method")
+    tolerance: float = Field(1e-4, gt=0, description="adjoint solve: relative residual")
+    max_evaluations: int = Field(32, gt=0, description="adjoint solve: most products with J^T")
+    min_evaluations: int = Field(0, ge=0, description="adjoint solve: products before a stop")
+    clip: float | None = Field(
+        None, gt=0, description="most |u| of a sample, as a multiple of its |v|; none: unclipped"
+    )
+
+    @model_validator(mode="after")
+    def _clip_has_something_to_clip(self):
+        if self.clip is not None and self.kind in ("phantom", "unrolled"):
+            raise ValueError(
+                f"gradient.clip bounds the adjoint u, which {self.kind} never forms: "
+                "drop it, or choose one-step, neumann or adjoint"
+            )
+        return self
+
+    def build(
+        self, early_exit: bool | None = None
+    ) -> OneStep | Neumann | Phantom | Adjoint | Unrolled:
+        """The gradient; `early_exit` is the adjoint solve's."""
+        match self.kind:
+            case "phantom":
+                return Phantom(self.steps, self.damping)
+            case "one-step":
+                return OneStep(self.clip)
+            case "neumann":
+                return Neumann(self.terms, self.clip)
+            case "adjoint":
+                kind = Picard if self.solver == "picard" else Anderson
+                least = min(self.min_evaluations, self.max_evaluations)
+                solver = kind(self.tolerance, self.max_evaluations, least, early_exit=early_exit)
+                return Adjoint(solver, self.clip)
+            case "unrolled":
+                return Unrolled()
+
+    @property
+    def forward_steps(self) -> int:
+        """Evaluations of the map that the value itself takes after the solver's."""
+        return self.steps if self.kind == "phantom" else 0
