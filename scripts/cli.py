@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
-from scripts import compare, data, evaluate, generate, presets, solve, train
+from scripts import (
+    compare,
+    data,
+    evaluate,
+    evaluate_lm,
+    generate,
+    presets,
+    pretrain,
+    solve,
+    train,
+)
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -34,6 +44,8 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
+    "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
+    "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
     "generate": (generate.main, "continue a text with a pretrained language model"),
 }
 

@@ -59,10 +59,10 @@ def _cpu_name() -> str:
     return f"{os.cpu_count()} x {names[0]}" if names else platform.processor()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    partial.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n")
     os.replace(partial, path)
 
 

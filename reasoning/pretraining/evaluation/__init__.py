@@ -1,0 +1,1 @@
+"""Scores of a language model: perplexity and bits per byte, LAMBADA, the CORE tasks."""

@@ -1,0 +1,182 @@
+"""A model's answers to a task's items, kept as they come so that a killed run goes on.
+
+    multiple_choice      tokens after the prefix that all choices share; least mean NLL is chosen
+    schema               tokens of the suffix that all choices share; least mean NLL is chosen
+    language_modeling    tokens after the prompt's own; right if each is the most likely one
+
+BOS comes first. Sequences longer than the context lose their beginning, BOS too; of a continuation
+that is itself longer, what is left counts. Where a rule leaves a choice no token (a choice that
+begins every other, as "10" does "100"), its last one counts; where the prompt's tokens are not a
+prefix (the tokenizer joined the prompt's end with the continuation), the tokens from the first
+that differs count. Both are counted as irregular.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from reasoning.pretraining.evaluation.core_tasks import (
+    Item,
+    Kind,
+    Task,
+    draw_examples,
+    file_hash,
+    prompts,
+)
+from reasoning.pretraining.evaluation.likelihood import Scorer, Span, sum_over_processes
+from reasoning.training.runs import write_json
+
+_CHUNK = 256  # items of one process between two writes of what is known
+COLUMNS = ("correct", "nll", "tokens", "cropped", "irregular")
+
+
+class Encoder(Protocol):
+    """What is needed of a tokenizer. `encode` adds no BOS."""
+
+    bos: int
+
+    def encode(self, texts: list[str]) -> list[list[int]]: ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of n items, each (n,): correct: 0 or 1; nll: nats of the right option's scored tokens;
+    tokens: their count; cropped, irregular: 0 or 1, see above."""
+
+    correct: np.ndarray
+    nll: np.ndarray
+    tokens: np.ndarray
+    cropped: np.ndarray
+    irregular: np.ndarray
+
+
+def answer_task(
+    scorer: Scorer,
+    tokenizer: Encoder,
+    task: Task,
+    items: Sequence[Item],
+    seed: int,
+    count: int,
+    progress: Path | None = None,
+) -> Answers:
+    """Answer the first `count` items; every process returns all of them.
+
+    Examples are drawn from all items with `seed` + index, so an item's answer does not depend on
+    `count`. progress: a JSON file of what was answered, gone on from and rewritten whole; the
+    caller keeps one per model and settings. ValueError if it is of other data.
+    """
+    world = scorer.world
+    key = {
+        "task": task.name,
+        "file": file_hash(task.file),
+        "kind": task.kind,
+        "shots": task.shots,
+        "delimiter": task.delimiter,
+        "seed": seed if task.shots else None,
+    }
+    table = np.zeros((len(items), len(COLUMNS)))
+    done = np.zeros(1, dtype=np.int64)
+    if world.is_main and progress is not None and progress.exists():
+        known = _read_progress(progress, key)
+        done[0] = len(known)
+        table[: len(known)] = known
+    # The main process alone reads the file: the others may not see it, or see a later one.
+    first, table = int(sum_over_processes(world, done)[0]), sum_over_processes(world, table)
+    while first < count:
+        last = min(count, first + _CHUNK * world.size)
+        own = range(first + world.rank, last, world.size)
+        part = np.zeros((last - first, len(COLUMNS)))
+        part[world.rank :: world.size] = _answer(scorer, tokenizer, task, items, own, seed)
+        table[first:last] = sum_over_processes(world, part)
+        first = last
+        if world.is_main and progress is not None:
+            record = key | {"items": len(items), "columns": COLUMNS}
+            write_json(progress, record | {"values": table[:first].tolist()}, indent=None)
+    return Answers(*table[:count].T)
+
+
+def _read_progress(path: Path, key: dict[str, Any]) -> np.ndarray:
+    try:
+        record = json.loads(path.read_text())
+        values = np.array(record["values"], dtype=np.float64).reshape(-1, len(COLUMNS))
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: not readable ({error}); delete it to start again") from error
+    for name, value in key.items():
+        if record.get(name) != value:
+            raise ValueError(
+                f"{path}: holds answers for {name} {record.get(name)!r}, the bundle now has "
+                f"{value!r}; delete it to start again"
+            )
+    return values
+
+
+def _answer(
+    scorer: Scorer,
+    tokenizer: Encoder,
+    task: Task,
+    items: Sequence[Item],
+    indices: Sequence[int],
+    seed: int,
+) -> np.ndarray:
+    """Rows of COLUMNS, float64 (len(indices), 5), for the items at `indices`."""
+    texts = [
+        prompts(task, items[i], draw_examples(items, i, task.shots, seed)) for i in indices
+    ]  # fmt: skip
+    flat = tokenizer.encode([text for group in texts for text in group])
+    encoded = iter([tokenizer.bos, *tokens] for tokens in flat)
+    spans: list[Span] = []
+    asked = []
+    for index, group in zip(indices, texts, strict=True):
+        full, starts, irregular = mark_tokens(task.kind, [next(encoded) for _ in group])
+        spans += [crop(t, start, scorer.model.context) for t, start in zip(full, starts, strict=True)]
+        cropped = any(len(tokens) > scorer.model.context for tokens in full)
+        asked.append((items[index].gold, len(full), cropped, irregular))
+    scores = scorer.spans(spans)
+    rows = []
+    first = 0
+    for gold, options, cropped, irregular in asked:
+        own = slice(first, first + options)
+        scored = np.array([span.scored for span in spans[own]])
+        if task.kind == "language_modeling":
+            correct = bool(scores.greedy[first])
+        else:
+            correct = int((scores.nll[own] / scored).argmin()) == gold
+        rows.append((correct, scores.nll[first + gold], scored[gold], cropped, irregular))
+        first += options
+    return np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
+
+
+def mark_tokens(
+    kind: Kind, sequences: list[list[int]]
+) -> tuple[list[list[int]], list[int], bool]:
+    """The sequences to score, where each one's scored tokens begin, and whether irregularly.
+
+    For language_modeling the first of `sequences` is the prompt without its continuation.
+    """
+    if kind == "schema":
+        shared = len(commonprefix([sequence[::-1] for sequence in sequences]))
+        starts = [len(sequence) - shared for sequence in sequences]
+        return sequences, *_keep_one(sequences, starts)
+    shared = len(commonprefix(sequences))
+    if kind == "multiple_choice":
+        return sequences, *_keep_one(sequences, [shared] * len(sequences))
+    prompt, whole = sequences
+    starts, empty = _keep_one([whole], [shared])
+    return [whole], starts, empty or shared < len(prompt)
+
+
+def _keep_one(sequences: list[list[int]], starts: list[int]) -> tuple[list[int], bool]:
+    """Starts moved back where they leave no token, and whether any was."""
+    kept = [min(start, len(s) - 1) for start, s in zip(starts, sequences, strict=True)]
+    return kept, kept != starts
+
+
+def crop(tokens: list[int], start: int, context: int) -> Span:
+    """The last `context` tokens; the first of what is left is never scored (nothing predicts it)."""
+    cut = max(0, len(tokens) - context)
+    return Span(np.array(tokens[cut:], dtype=np.int64), max(1, start - cut))

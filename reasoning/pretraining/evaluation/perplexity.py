@@ -1,0 +1,102 @@
+"""Loss, perplexity and bits per byte on fixed rows of held-out text.
+
+Per-token loss depends on the tokenizer; bits per byte, sum of nll / (ln 2 * sum of bytes), does
+not. Labels that stand for no bytes (BOS) are left out of both sums, so both describe the text; the
+loss over all labels, which training logs and the literature's perplexities take, stands beside.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reasoning.pretraining.evaluation.likelihood import Scorer, sum_over_processes, token_scores
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Held-out scores of `tokens` labels that stand for text (`bytes` bytes) in `rows` rows.
+
+    loss: nats per token; stderr: its standard error over rows; *_with_bos: the same
+    over every label; diagnostics: means over those tokens of what the model reported, such as the
+    solver's evaluations.
+    """
+
+    loss: float
+    stderr: float
+    perplexity: float
+    bits_per_byte: float
+    loss_with_bos: float
+    perplexity_with_bos: float
+    rows: int
+    tokens: int
+    bytes: int
+    diagnostics: dict[str, float]
+
+
+def evaluate_rows(scorer: Scorer, rows: np.ndarray, token_bytes: np.ndarray) -> Perplexity:
+    """Score rows int (N, S + 1): inputs row[:-1], labels row[1:]; sharded over processes.
+
+    token_bytes int (V,): raw bytes of every token. ValueError for rows that hold no text or a
+    token that the tokenizer does not know, or for fewer rows than processes.
+    """
+    world = scorer.world
+    if len(rows) < world.size:
+        raise ValueError(f"{len(rows)} rows do not divide over {world.size} processes")
+    if not 0 <= rows.min() <= rows.max() < len(token_bytes):
+        raise ValueError(
+            f"a row holds token {rows.max()} but the tokenizer has {len(token_bytes)}: the corpus "
+            "was written with another tokenizer"
+        )
+    own = np.arange(len(rows))[world.rank :: world.size]
+    names: list[str] = []
+    sums = np.zeros((len(rows), 1))
+    count = scorer.rows_at_once(rows.shape[1] - 1)
+    for first in range(0, len(own), count):
+        chosen = own[first : first + count]
+        names, values = _row_sums(scorer, rows[chosen].astype(np.int64), token_bytes)
+        if first == 0:
+            sums = np.zeros((len(rows), values.shape[1]))
+        sums[chosen] = values
+    sums = sum_over_processes(world, sums)
+    nll, tokens, size, all_nll = sums[:, :4].T
+    if not tokens.sum():
+        raise ValueError("the rows hold no token that stands for text")
+    loss = float(nll.sum() / tokens.sum())
+    whole = float(all_nll.sum() / rows[:, 1:].size)
+    # Of a ratio of sums over rows, by linearisation.
+    spread = nll - loss * tokens
+    stderr = float(np.sqrt(np.square(spread).sum() * len(rows) / max(1, len(rows) - 1)))
+    return Perplexity(
+        loss=loss,
+        stderr=stderr / float(tokens.sum()),
+        perplexity=float(np.exp(loss)),
+        bits_per_byte=float(nll.sum() / (math.log(2) * size.sum())),
+        loss_with_bos=whole,
+        perplexity_with_bos=float(np.exp(whole)),
+        rows=len(rows),
+        tokens=int(tokens.sum()),
+        bytes=int(size.sum()),
+        diagnostics={
+            name: float(sums[:, 4 + i].sum() / tokens.sum()) for i, name in enumerate(names)
+        },
+    )
+
+
+def _row_sums(
+    scorer: Scorer, rows: np.ndarray, token_bytes: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Per row: nll, counted tokens, bytes, nll of all labels, then the sum of each diagnostic:
+    float64 (B, 4 + D)."""
+    output = scorer.forward(rows[:, :-1])
+    labels = rows[:, 1:]
+    places = np.indices(labels.shape).reshape(2, -1)
+    nll = token_scores(output.logits, *places, labels.ravel())[0].reshape(labels.shape)
+    size = token_bytes[labels]
+    counts = size > 0
+    columns = [(nll * counts).sum(1), counts.sum(1), size.sum(1), nll.sum(1)]
+    text = torch.from_numpy(counts).to(scorer.world.device)
+    for value in output.diagnostics.values():
+        columns.append(torch.where(text, value.float(), 0).sum(1).cpu().numpy())
+    return list(output.diagnostics), np.stack(columns, axis=1).astype(np.float64)

@@ -1,0 +1,247 @@
+"""`loopbench evaluate-lm`: perplexity, LAMBADA and CORE of a pretraining run.
+
+RUN/evaluation-lm/<hash>/   one folder per checkpoint and settings
+    settings.json           what the hash is of
+    answers/                per task and few-shot draw, what was answered so far
+    results.json            the scores of the last call
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from reasoning.pretraining.evaluation.core import (
+    FEW_SHOT_SEED,
+    Aggregate,
+    BundleScores,
+    TaskScore,
+    evaluate_bundle,
+)
+from reasoning.pretraining.evaluation.core_tasks import Bundle, read_bundle
+from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer
+from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
+from reasoning.pretraining.protocol import SolveBudget
+from reasoning.training.distribution import join_world
+from reasoning.training.runs import write_json
+from scripts.usage import UsageError, parse
+
+if TYPE_CHECKING:
+    from scripts.lm_session import LanguageRun
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to score: `tasks` (none: CORE's) of a bundle, `rows` validation rows of a corpus."""
+
+    bundle: Path | None
+    tasks: tuple[str, ...]
+    extended: bool
+    limit: int
+    seeds: tuple[int, ...]
+    corpus: Path | None
+    rows: int
+
+
+def evaluate_language_run(
+    run: "LanguageRun", scorer: Scorer, ask: Ask, folder: Path, console: Console
+) -> dict[str, Any]:
+    """Score a run; answers and results.json go under `folder`. Returns what results.json holds."""
+    # Bad input of any kind is told before the first pass.
+    bundle = read_bundle(ask.bundle, ask.tasks, ask.extended) if ask.bundle else None
+    rows = validation_rows_of(ask.corpus, run, ask.rows) if ask.corpus else None
+    settings = describe_settings(run, scorer, bundle)
+    place = folder / settings_hash(settings)
+    main = scorer.world.is_main
+    if main:
+        (place / "answers").mkdir(parents=True, exist_ok=True)
+        write_json(place / "settings.json", settings)
+    record: dict[str, Any] = {"settings": settings}
+    if rows is not None:
+        text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes)
+        record["perplexity"] = {"corpus": str(ask.corpus)} | asdict(text)
+        if main:
+            print_perplexity(text, ask.corpus, console)
+    if bundle is not None:
+        scores = evaluate_bundle(
+            scorer,
+            run.tokenizer,
+            bundle,
+            ask.seeds,
+            ask.limit,
+            ask.extended,
+            place / "answers",
+            report=lambda score: console.print(task_line(score)) if main else None,
+        )
+        record["bundle"] = asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}
+        if main:
+            print_scores(scores, console)
+    if main:
+        write_json(place / "results.json", finite(record))
+        console.print(f"wrote {place / 'results.json'}")
+    return record
+
+
+def validation_rows_of(corpus: Path, run: "LanguageRun", count: int) -> Any:
+    """The corpus's fixed validation rows (N, context + 1) at the model's context."""
+    from reasoning.pretraining.packing import validation_rows
+
+    return validation_rows(corpus, run.model.context, count)
+
+
+def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None) -> dict[str, Any]:
+    """Everything but the items that a score depends on."""
+    config = json.dumps(run.config.model_dump(mode="json"), sort_keys=True)
+    return {
+        "step": run.step,
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "tokenizer": run.tokenizer.identity,
+        "context": run.model.context,
+        "max_evaluations": scorer.budget.max_evaluations,
+        "tolerance": scorer.budget.tolerance,
+        "precision": scorer.precision,
+        "device": scorer.world.device.type,
+        "bundle": bundle.hashes if bundle else None,
+    }
+
+
+def settings_hash(settings: dict[str, Any]) -> str:
+    """Names the folder of these settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity: None instead (the residual of a solver that made no evaluation)."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def task_line(score: TaskScore) -> str:
+    """Progress: one line when a task is done."""
+    return f"{score.task}: {_percent(score.accuracy, score.stderr)} % of {score.n}"
+
+
+def _percent(value: float, stderr: float | None) -> str:
+    return f"{100 * value:.1f}" + (f" ± {100 * stderr:.1f}" if stderr is not None else "")
+
+
+def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) -> None:
+    """One line, and a second of what the model reported."""
+    console.print(
+        f"{corpus}: {text.bits_per_byte:.4f} bits per byte, perplexity {text.perplexity:.3f} "
+        f"(loss {text.loss:.4f} ± {text.stderr:.4f}; with BOS {text.perplexity_with_bos:.3f}), "
+        f"{text.tokens:,} tokens in {text.rows} rows"
+    )
+    if text.diagnostics:
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in text.diagnostics.items())
+        console.print(f"mean per token: {shown}")
+
+
+def print_scores(scores: BundleScores, console: Console) -> None:
+    """The table over tasks and the aggregates."""
+    table = Table(title="accuracy of each task; centered: 0 is guessing, 100 is right throughout")
+    for heading in ("task", "type", "shots", "n", "accuracy %", "guessing %", "centered %",
+                    "nats/token", "cropped"):  # fmt: skip
+        table.add_column(heading, justify="left" if heading in ("task", "type") else "right")
+    for s in scores.tasks:
+        n = str(s.n) if s.n == s.items else f"{s.n} of {s.items}"
+        table.add_row(
+            s.task, s.kind.replace("_", " "), str(s.shots), n, _percent(s.accuracy, s.stderr),
+            f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr),
+            f"{s.nats_per_token:.3f}", str(s.cropped),
+        )  # fmt: skip
+    console.print(table)
+    if scores.core is None:
+        console.print("CORE: not scored, since it needs every one of its tasks")
+    for name, value in (("CORE", scores.core), ("CORE-Extended", scores.extended)):
+        if value is not None:
+            console.print(_aggregate_line(name, value))
+    if scores.lambada is not None:
+        words = scores.lambada
+        console.print(
+            f"LAMBADA: perplexity {words.perplexity:.2f}, accuracy "
+            f"{_percent(words.accuracy, words.stderr)} % of {words.n}"
+        )
+    for name, reason in scores.missing.items():
+        console.print(f"not scored: {name} ({reason})")
+
+
+def _aggregate_line(name: str, value: Aggregate) -> str:
+    line = f"{name}: {value.score:.2f}"
+    if value.stderr is not None:
+        line += f" ± {value.stderr:.2f} over items"
+    if value.spread is not None:
+        line += f", ± {value.spread:.2f} over {len(value.by_seed)} few-shot draws"
+    return f"{line}, {value.tasks} tasks"
+
+
+def evaluate_lm(
+    run: Annotated[Path, tyro.conf.Positional],
+    bundle: Path | None = None,
+    tasks: str = "",
+    extended: bool = False,
+    limit: int = 0,
+    few_shot_seeds: tuple[int, ...] = (FEW_SHOT_SEED,),
+    corpus: Path | None = None,
+    rows: int = 256,
+    solver_evaluations: int | None = None,
+    tolerance: float | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> None:
+    """Score a pretraining run on a CORE bundle and on held-out text; run again to go on.
+
+    Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json.
+
+    Args:
+        run: folder of the run.
+        bundle: folder of a CORE bundle (core.yaml, eval_meta_data.csv, eval_data/).
+        tasks: score these only, names with commas between; none: CORE's.
+        extended: score every task the bundle has, for CORE-Extended.
+        limit: score this many items of each task; 0: all.
+        few_shot_seeds: draws of the few-shot examples; 1234 2345 3456 give CORE's spread.
+        corpus: folder of a corpus, for perplexity and bits per byte on its validation split.
+        rows: most validation rows to score.
+        solver_evaluations: most evaluations of the map per token; none: the model's own.
+        tolerance: relative residual at which a token stops; none: the model's own.
+        batch_tokens: tokens of one forward pass.
+        device: where to run; auto: the best present.
+    """
+    if bundle is None and corpus is None:
+        raise UsageError("nothing to score: give --bundle DIR, --corpus DIR or both")
+    if bundle is None and (tasks or extended):
+        raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
+    for name, value, least in (
+        ("limit", limit, 0),
+        ("rows", rows, 1),
+        ("solver-evaluations", solver_evaluations, 0),
+        ("batch-tokens", batch_tokens, 1),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"--{name}: must be {least} or more (got {value})")
+    if tolerance is not None and not tolerance >= 0:
+        raise UsageError(f"--tolerance: must be 0 or more (got {tolerance})")
+    from scripts.lm_session import open_language_run
+
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    ask = Ask(bundle, names, extended, limit, few_shot_seeds, corpus, rows)
+    world = join_world(device)
+    opened = open_language_run(run, str(world.device))
+    budget = SolveBudget(solver_evaluations, tolerance)
+    scorer = Scorer(opened.model, world, budget, batch_tokens=batch_tokens)
+    evaluate_language_run(opened, scorer, ask, run / "evaluation-lm", Console())
+
+
+def main(words: Sequence[str]) -> int:
+    parse(evaluate_lm, words, "loopbench evaluate-lm")()
+    return 0
