@@ -14,10 +14,11 @@ from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import write_json
 from scripts.evaluate import evaluate_run
+from scripts.live import LiveProgress
 from scripts.presets import RunConfig, preset
 from scripts.report import Row, comparison, markdown, plot_curves, read_row
 from scripts.session import check_fits, load_config, open_run
-from scripts.train import LiveProgress, train_run
+from scripts.train import newest, train_run
 from scripts.usage import UsageError, parse
 
 
@@ -38,7 +39,7 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
     if exists and not checkpoints:
         # Interrupted before its first checkpoint: nothing to keep but the record of the attempt.
         (out / "config.json").unlink()
-    with LiveProgress(f"{config.preset} seed {config.seed}", console) as live:
+    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         outcome = train_run(config, out, world, resume=bool(checkpoints), listen=live)
     if outcome.interrupted:
         console.print(f"{out}: stopped at step {outcome.step}; the same command goes on from there")

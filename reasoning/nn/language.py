@@ -109,13 +109,18 @@ class CausalLM(nn.Module):
         return Cost(
             total=sum(p.numel() for p in self.parameters()),
             embedding=self.embedding.weight.numel(),
-            lookups=sum(p.numel() for module in lookups for p in module.parameters()),
+            lookups=_all_weights(lookups),
             once=_matmul_weights(once),
             once_layers=sum(isinstance(module, CausalBlock) for module in once),
             core=_matmul_weights(core),
             core_layers=sum(isinstance(module, CausalBlock) for module in core),
             width=self.config.width,
+            core_scales=_all_weights(core) - _matmul_weights(core),
         )
+
+
+def _all_weights(modules: list[nn.Module]) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
 
 
 def _matmul_weights(modules: list[nn.Module]) -> int:
@@ -167,5 +172,3 @@ class StateNoise(nn.Module):
             return self.table[start:stop].expand(batch, -1, -1)
         drawn = [self._draw(seed, stop, self.table.device)[start:] for seed in seeds]
         return torch.stack(drawn).to(self.table.dtype)
-
-

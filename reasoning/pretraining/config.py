@@ -38,7 +38,7 @@ class ValidationConfig(Frozen):
 
     every: int = Field(500, gt=0, description="steps between validations; the last step has one")
     rows: int = Field(64, gt=0, description="held-out rows of context + 1 tokens")
-    batch: int = Field(8, gt=0, description="rows per forward pass of one process")
+    batch_tokens: int = Field(16_384, gt=0, description="tokens per forward pass of one process")
     evaluations: tuple[int | None, ...] = Field(
         (None,),
         description="T, most evaluations of the map per token, one measurement each; "

@@ -33,8 +33,9 @@ from reasoning.training.loop import TrainingError
 from reasoning.training.runs import create_run, read_jsonl
 
 ALONE = World(0, 1, torch.device("cpu"))
-ROWS = np.random.default_rng(0).integers(0, VOCABULARY, (7, CONTEXT + 1))
+ROWS = np.random.default_rng(0).integers(0, VOCABULARY, (8, CONTEXT + 1))
 BYTES = np.arange(VOCABULARY)  # token 0, as BOS, has none
+TEXT = ROWS[:, 1:] > 0
 
 
 def config(**changes) -> PretrainingConfig:
@@ -47,7 +48,7 @@ def config(**changes) -> PretrainingConfig:
         "checkpoint_every": 4,
         "device": "cpu",
         "optimizer": MuonAdamWConfig(momentum_ramp=6),
-        "validation": ValidationConfig(every=6, batch=2, evaluations=(None, 0)),
+        "validation": ValidationConfig(every=6, batch_tokens=3 * CONTEXT, evaluations=(None, 0)),
     }
     return PretrainingConfig(**base | changes)
 
@@ -300,7 +301,7 @@ def test_settings_that_make_no_sense_are_refused(changes):
 def test_validation_is_the_mean_over_tokens_and_bytes(tmp_path):
     model = TinyLM()
     model.train()
-    settings = ValidationConfig(batch=3, evaluations=(None, 0, 1))
+    settings = ValidationConfig(batch_tokens=3 * CONTEXT, evaluations=(None, 0, 1))
     records = validate(model, ROWS, BYTES, settings, ALONE)
     assert model.training
     assert [r["max_evaluations"] for r in records] == [None, 0, 1]
@@ -308,15 +309,17 @@ def test_validation_is_the_mean_over_tokens_and_bytes(tmp_path):
         tokens = torch.from_numpy(ROWS)
         with torch.no_grad():
             logits = model(tokens[:, :-1], SolveBudget(most)).logits.double()
-        nll = -logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
-        labels = ROWS[:, 1:]
-        assert record["tokens"] == 7 * CONTEXT
-        assert record["loss"] == pytest.approx(float(nll.mean()), rel=1e-5)
-        assert record["perplexity"] == pytest.approx(float(nll.mean().exp()), rel=1e-5)
-        bits = float(nll[torch.from_numpy(labels > 0)].sum()) / math.log(2)
-        assert record["bits_per_byte"] == pytest.approx(bits / BYTES[labels].sum(), rel=1e-5)
+        nll = -logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0].numpy()
+        assert record["tokens"] == TEXT.sum()
+        assert record["loss"] == pytest.approx(nll[TEXT].mean(), rel=1e-5)
+        assert record["loss_with_bos"] == pytest.approx(nll.mean(), rel=1e-5)
+        assert record["perplexity"] == pytest.approx(np.exp(nll[TEXT].mean()), rel=1e-5)
+        bits = nll[TEXT].sum() / math.log(2)
+        assert record["bits_per_byte"] == pytest.approx(bits / BYTES[ROWS[:, 1:]].sum(), rel=1e-5)
         assert record["evaluations"] == most
     assert records[1]["residual"] is None
+    with pytest.raises(ValueError, match=r"8 validation rows .* 3 processes"):
+        validate(model, ROWS, BYTES, settings, World(0, 3, torch.device("cpu")))
 
 
 # Two processes
@@ -356,7 +359,7 @@ def test_two_processes_train_as_one_and_resume_across_world_sizes(tmp_path):
         np.testing.assert_allclose(said["fresh"], first, rtol=1e-4)
         np.testing.assert_allclose(said["resumed"], second, rtol=1e-4)
         for ours, theirs in zip(validated, said["validation"], strict=True):
-            assert ours["tokens"] == theirs["tokens"] == 7 * CONTEXT
+            assert ours["tokens"] == theirs["tokens"] == TEXT.sum()
             assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
         assert said["statistics"]["evaluations_p95"] == 2
         # and one process goes on from what two wrote
