@@ -36,9 +36,9 @@ from reasoning.pretraining.shards import (
 )
 from reasoning.pretraining.tokenizer import Tokenizer
 
-MIN_SHARDS = 8  # training shards, unless the text is too little
+MIN_SHARDS = 64  # training shards, unless the text is too little: the most lanes of a run
 SHARD_BYTES = 200_000_000  # of text, in the largest shard
-MIN_CUT_BYTES = 4096  # a document of fewer bytes is never cut
+MIN_CUT_BYTES = 1024  # a document of fewer bytes is never cut
 PLAN_FILE = "building.json"
 _BATCH_BYTES = 4_000_000  # of text, tokenised at once
 _Record = TypeVar("_Record", Plan, Manifest, Shard)
@@ -51,7 +51,7 @@ class TextFiles:
     train, validation: files, see `corpus.read_documents`; split_on: the separator of documents in
     the plain text ones; held_out: share of the training documents, 0 to 1, that makes the
     validation split when there are no files for it; shards: of the training split, None:
-    8, or one for every 200 MB of text if that is more.
+    64, or one for every 200 MB of text if that is more.
     """
 
     train: Sequence[Path]

@@ -96,6 +96,7 @@ class Manifest(_Record):
 class Corpus:
     """A corpus folder, opened. Raises CorpusError for a missing, partial or inconsistent one.
 
+    identity: sha256, hex, of all its tokens.
     tokenizer: refuse tokens that another tokenizer made; None: the folder's own.
     """
 
@@ -104,6 +105,8 @@ class Corpus:
         self.manifest = _read_manifest(self.folder)
         made_by = self.manifest.plan.tokenizer
         self.vocabulary, self.bos = made_by.vocabulary, made_by.bos
+        hashes = "".join(shard.sha256["tokens"] for shard in self.manifest.shards)
+        self.identity = hashlib.sha256(hashes.encode()).hexdigest()
         self.tokenizer = load_tokenizer(self.folder / TOKENIZER_FILE)
         for other, place in ((self.tokenizer, self.folder / TOKENIZER_FILE), (tokenizer, "given")):
             if other is not None and other.identity != made_by.identity:
