@@ -1,0 +1,309 @@
+"""Building a corpus: files of text to token shards, restartable.
+
+Two passes over the text. The survey reads every document (so bad input is refused before time is
+spent on it) and fixes a plan: which documents are held out and which shard each goes to, in equal
+shares of the bytes. The second pass tokenises; a shard is written when its last document is there.
+A build that is started again after a break makes the same plan, skips the shards that are whole
+and ends with the same bytes.
+
+Every lane of a training run needs a shard of its own, so a document longer than half a training
+shard is cut in parts of equal length, each a document of its own from there on; no other is cut.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from reasoning.pretraining.corpus import CorpusError, read_documents
+from reasoning.pretraining.shards import (
+    MANIFEST_FILE,
+    Counts,
+    Manifest,
+    Plan,
+    Progress,
+    Shard,
+    Source,
+    Split,
+    TokenizerRecord,
+    sha256_of,
+    write_record,
+    write_shard,
+)
+from reasoning.pretraining.tokenizer import Tokenizer
+
+MIN_SHARDS = 64  # training shards, unless the text is too little: the most lanes of a run
+SHARD_BYTES = 200_000_000  # of text, in the largest shard
+MIN_CUT_BYTES = 1024  # a document of fewer bytes is never cut
+PLAN_FILE = "building.json"
+_BATCH_BYTES = 4_000_000  # of text, tokenised at once
+_Record = TypeVar("_Record", Plan, Manifest, Shard)
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """What goes into a corpus.
+
+    train, validation: files, see `corpus.read_documents`; split_on: the separator of documents in
+    the plain text ones; held_out: share of the training documents, 0 to 1, that makes the
+    validation split when there are no files for it; shards: of the training split, None:
+    64, or one for every 200 MB of text if that is more.
+    """
+
+    train: Sequence[Path]
+    validation: Sequence[Path] = ()
+    split_on: str | None = None
+    held_out: float | None = 0.01
+    shards: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.held_out is None) == (not self.validation):
+            raise ValueError("give either files or a share of documents to hold out for validation")
+        if self.held_out is not None and not 0 < self.held_out < 0.5:
+            raise ValueError(f"--held-out is {self.held_out}, expected more than 0, less than 0.5")
+        if self.shards is not None and self.shards < 1:
+            raise ValueError(f"--shards is {self.shards}, expected at least 1")
+        both = {f.resolve() for f in self.train} & {f.resolve() for f in self.validation}
+        if both:
+            raise CorpusError(f"{min(both)}: is both training and validation text. Choose one")
+
+    def documents(self) -> Iterator[tuple[Split, str]]:
+        """Every document with its split, training files first, the empty ones included."""
+        for split, path in self.files():
+            for text in read_documents(path, self.split_on):
+                yield split, text
+
+    def files(self) -> list[tuple[Split, Path]]:
+        """Every file with its split."""
+        return [("train", f) for f in self.train] + [("validation", f) for f in self.validation]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The plan, and what follows from it: shard_of (parts,), index into names."""
+
+    plan: Plan
+    names: list[str]
+    shard_of: np.ndarray
+
+
+def build_corpus(
+    folder: Path, tokenizer: Tokenizer, files: TextFiles, progress: Progress | None = None
+) -> Manifest:
+    """Write the corpus folder, or go on with one whose build was broken off.
+
+    Raises CorpusError for bad text and for a folder that holds something else, and what
+    `tokenizer.encode` raises.
+    """
+    tell = progress or (lambda stage, done, rows: None)
+    _check_folder(folder)
+    layout = _survey(tokenizer, files, tell)
+    if (folder / MANIFEST_FILE).exists():
+        manifest = _read(folder / MANIFEST_FILE, Manifest)
+        if manifest is None or manifest.plan != layout.plan:
+            raise CorpusError(f"{folder}: holds another corpus. Choose another --out or delete it")
+        return manifest
+    plan_file = folder / PLAN_FILE
+    if plan_file.exists() and _read(plan_file, Plan) != layout.plan:
+        raise CorpusError(
+            f"{folder}: a build of other texts or options was broken off here. Start it again as "
+            "it was, choose another --out or delete the folder"
+        )
+    tokenizer.save(folder)
+    write_record(plan_file, layout.plan)
+    shards = _write_shards(folder, tokenizer, files, layout, tell)
+    splits: dict[Split, Counts] = {split: _sum(shards, split) for split in layout.plan.shards}
+    manifest = Manifest(plan=layout.plan, splits=splits, shards=tuple(shards))
+    write_record(folder / MANIFEST_FILE, manifest)
+    for path in [plan_file, *(_record_file(folder, name) for name in layout.names)]:
+        path.unlink(missing_ok=True)
+    return manifest
+
+
+def _check_folder(folder: Path) -> None:
+    ours = (MANIFEST_FILE, PLAN_FILE)
+    if folder.exists() and not folder.is_dir():
+        raise CorpusError(f"{folder}: is a file. Choose another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / f).exists() for f in ours):
+        raise CorpusError(f"{folder}: holds other files. Choose another --out or empty it")
+
+
+def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> _Layout:
+    """Read all the text once and fix the plan."""
+    lengths: dict[Split, array] = {"train": array("q"), "validation": array("q")}
+    empty, sources = 0, []
+    for done, (split, path) in enumerate(files.files()):
+        tell("reading files", done, len(files.files()))
+        for text in read_documents(path, files.split_on):
+            if _is_empty(text):
+                empty += 1
+            else:
+                lengths[split].append(len(text.encode()))
+        sources.append(Source(name=path.name, split=split, sha256=sha256_of(path)))
+    tell("reading files", len(sources), len(sources))
+    train, validation = (np.frombuffer(lengths[split], np.int64) for split in lengths)
+    for split, found in (("train", train), ("validation", validation)):
+        if not len(found) and (split == "train" or files.validation):
+            raise CorpusError(
+                f"{files.files()[0][1] if split == 'train' else files.validation[0]}: no {split} "
+                "text: every document is empty. Give files with text"
+            )
+    shards = files.shards or max(MIN_SHARDS, -(-int(train.sum()) // SHARD_BYTES))
+    cut = max(MIN_CUT_BYTES, int(train.sum()) // (2 * shards))
+    sizes = [_part_sizes(train, cut), _part_sizes(validation, cut)]
+    held = np.concatenate([_held_out(len(sizes[0]), files.held_out), np.ones(len(sizes[1]), bool)])
+    names, shard_of = _assign(np.concatenate(sizes), held, shards)
+    plan = Plan(
+        tokenizer=TokenizerRecord(
+            identity=tokenizer.identity, vocabulary=tokenizer.vocabulary, bos=tokenizer.bos
+        ),
+        sources=tuple(sources),
+        split_on=files.split_on,
+        held_out=files.held_out,
+        documents=len(train) + len(validation),
+        empty_documents=empty,
+        cut_documents=int((train > cut).sum() + (validation > cut).sum()),
+        cut_bytes=cut,
+        shards={s: sum(n.startswith(s) for n in names) for s in ("train", "validation")},
+    )
+    return _Layout(plan, names, shard_of)
+
+
+def _is_empty(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def _part_sizes(lengths: np.ndarray, cut: int) -> np.ndarray:
+    """About how many bytes every part has when documents are cut."""
+    parts = -(-lengths // cut)
+    return np.repeat(lengths // np.maximum(parts, 1), parts)
+
+
+def _held_out(parts: int, share: float | None) -> np.ndarray:
+    """Which training parts are held out: evenly spaced, at least one."""
+    held = np.zeros(parts, dtype=bool)
+    if share is not None:
+        count = max(1, round(share * parts))
+        if count >= parts:
+            raise CorpusError(
+                f"the training text is {parts} document: holding one out leaves none. Give more "
+                "text, --split-on to part it, or --validation files"
+            )
+        held[((np.arange(count) + 0.5) * parts / count).astype(np.int64)] = True
+    return held
+
+
+def _assign(sizes: np.ndarray, held: np.ndarray, shards: int) -> tuple[list[str], np.ndarray]:
+    """Names of the shards and which one each part goes to: runs of about equal bytes."""
+    names: list[str] = []
+    shard_of = np.empty(len(sizes), dtype=np.int64)
+    for split, members in (("validation", held), ("train", ~held)):
+        total = int(sizes[members].sum())
+        count = shards if split == "train" else -(-total // SHARD_BYTES)
+        before = np.cumsum(sizes[members]) - sizes[members]
+        # Too little text leaves some shards empty; the others are numbered without gaps.
+        used, index = np.unique(before * count // total, return_inverse=True)
+        shard_of[members] = index + len(names)
+        names += [f"{split}-{i:05d}" for i in range(len(used))]
+    return names, shard_of
+
+
+def _write_shards(
+    folder: Path, tokenizer: Tokenizer, files: TextFiles, layout: _Layout, tell: Progress
+) -> list[Shard]:
+    """Tokenise and write every shard that is not there yet."""
+    done = [_finished(folder, name) for name in layout.names]
+    missing = np.bincount(layout.shard_of, minlength=len(layout.names))
+    documents: list[list[np.ndarray]] = [[] for _ in layout.names]
+    text_bytes = [0] * len(layout.names)
+    position = 0
+    for texts in _batches(_parts(files, layout.plan.cut_bytes)):
+        targets = layout.shard_of[position : position + len(texts)].tolist()
+        position += len(texts)
+        if len(targets) < len(texts):
+            break
+        todo = [(s, text) for s, text in zip(targets, texts, strict=True) if done[s] is None]
+        found = tokenizer.encode([text for _, text in todo])
+        for (shard, text), ids in zip(todo, found, strict=True):
+            documents[shard].append(np.array([tokenizer.bos, *ids], dtype=np.int32))
+            text_bytes[shard] += len(text.encode())
+            if len(documents[shard]) == missing[shard]:
+                name = layout.names[shard]
+                args = documents[shard], text_bytes[shard], tokenizer.vocabulary
+                done[shard] = write_shard(folder, name, *args)
+                write_record(_record_file(folder, name), done[shard])
+                documents[shard] = []
+        tell("tokenising documents", position, len(layout.shard_of))
+    if position != len(layout.shard_of) or None in done:
+        raise CorpusError(f"{files.train[0]}: the text changed while it was read. Build again")
+    return done
+
+
+def _parts(files: TextFiles, cut: int) -> Iterator[str]:
+    """Every document that is not empty, the long ones in parts."""
+    for _, text in files.documents():
+        if not _is_empty(text):
+            yield from cut_document(text, cut)
+
+
+def cut_document(text: str, cut: int) -> Iterator[str]:
+    """A text of at most `cut` UTF-8 bytes as it is, a longer one in the fewest equal parts.
+
+    Parts end between characters, so one may be up to 3 bytes longer than its share.
+    """
+    if len(text) * 4 <= cut:  # no character has more bytes
+        yield text
+        return
+    data = text.encode()
+    parts = -(-len(data) // cut)
+    start = 0
+    for part in range(1, parts + 1):
+        end = len(data) * part // parts
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
+            end += 1
+        yield data[start:end].decode()
+        start = end
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if characters >= _BATCH_BYTES:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _record_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+def _finished(folder: Path, name: str) -> Shard | None:
+    """The record of a shard that a broken build left whole; None if there is none."""
+    shard = _read(_record_file(folder, name), Shard)
+    if shard is None:
+        return None
+    files = {kind: folder / f"{name}.{kind}.npy" for kind in shard.sha256}
+    whole = all(f.is_file() and sha256_of(f) == shard.sha256[kind] for kind, f in files.items())
+    return shard if whole else None
+
+
+def _read(path: Path, kind: type[_Record]) -> _Record | None:
+    """A record from its file; None if it is not there or is none."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _sum(shards: Iterable[Shard], split: Split) -> Counts:
+    own = [shard for shard in shards if shard.split == split]
+    return Counts(**{name: sum(getattr(s, name) for s in own) for name in Counts.model_fields})

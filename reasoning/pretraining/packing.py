@@ -1,0 +1,247 @@
+"""Training rows of context + 1 tokens from token shards: best-fit packing, 100 % full.
+
+A LANE is a virtual reader: shard i belongs to lane i mod lanes, each lane packs its own documents
+and gives batch/lanes rows of every batch; a process owns a contiguous range of lanes. So the global
+batch does not depend on the number of processes.
+
+A lane buffers 1,024 documents and fills a row with the longest that still fits, again and again
+(best fit; Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). When none fits, one is
+cropped to fill the row, and its rest begins the next row. No token is lost, repeated or added: a
+row begins with BOS, or with the rest of the document that the row before it cropped. Cropped is the
+first document that is longer than a row, so has to be cropped somewhere; without one the shortest,
+so that few tokens are parted from their document's beginning.
+
+Every document of an epoch is used before the next epoch begins: the buffer is refilled while
+the epoch has documents, and runs empty at its end.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from reasoning.pretraining.corpus import CorpusError
+from reasoning.pretraining.shards import Corpus, Split
+
+BUFFERED = 1024  # documents a lane chooses from
+_NO_DOCUMENT = np.iinfo(np.int64).max
+
+# Entries of a lane's cursor. _NEXT: the epoch's first document not yet buffered; _HELD: documents
+# in the buffer; _CROPPED: document whose rest begins the next row, -1 if none; _FROM: where in it.
+_EPOCH, _NEXT, _HELD, _CROPPED, _FROM = range(5)
+
+
+@njit(cache=True)
+def _choose(lengths: np.ndarray, buffer: np.ndarray, room: int, capacity: int) -> int:
+    """Slot of the longest document of at most `room` tokens; if there is none, of the one to crop:
+    the first that is longer than a row (`capacity`), else the shortest. Of equals the first, in the
+    order of the corpus.
+
+    lengths, buffer: int64 (held,), the lengths and the numbers of the buffered documents.
+    """
+    best, shortest, long = 0, lengths[0], _NO_DOCUMENT
+    for slot in range(len(lengths)):  # no branches: vectorised
+        length = lengths[slot]
+        best = max(best, length if length <= room else 0)
+        shortest = min(shortest, length)
+        long = min(long, buffer[slot] if length > capacity else _NO_DOCUMENT)
+    crop_long = best == 0 and long != _NO_DOCUMENT
+    length = best if best > 0 else shortest
+    found = 0
+    first = _NO_DOCUMENT
+    for slot in range(len(lengths)):
+        document = buffer[slot]
+        wanted = document == long if crop_long else lengths[slot] == length
+        if wanted and document < first:
+            found, first = slot, document
+    return found
+
+
+@njit(cache=True)
+def _pack(
+    lengths: np.ndarray,
+    cursor: np.ndarray,
+    buffer: np.ndarray,
+    buffered_lengths: np.ndarray,
+    capacity: int,
+    pieces: np.ndarray,
+) -> int:
+    """Choose what fills one row; advances cursor, buffer and buffered_lengths.
+
+    lengths: int64 (documents,); buffer, buffered_lengths: int64 (BUFFERED,); pieces: int64
+    (capacity, 3), filled with document, first token, tokens; returns how many pieces there are.
+    """
+    room, used = capacity, 0
+    while room > 0:
+        if cursor[_CROPPED] >= 0:
+            document, first = cursor[_CROPPED], cursor[_FROM]
+            cursor[_CROPPED], cursor[_FROM] = -1, 0
+        else:
+            if cursor[_HELD] == 0 and cursor[_NEXT] == len(lengths):
+                cursor[_EPOCH] += 1
+                cursor[_NEXT] = 0
+            while cursor[_HELD] < len(buffer) and cursor[_NEXT] < len(lengths):
+                buffer[cursor[_HELD]] = cursor[_NEXT]
+                buffered_lengths[cursor[_HELD]] = lengths[cursor[_NEXT]]
+                cursor[_HELD] += 1
+                cursor[_NEXT] += 1
+            held = cursor[_HELD]
+            slot = _choose(buffered_lengths[:held], buffer[:held], room, capacity)
+            document, first = buffer[slot], 0
+            cursor[_HELD] -= 1
+            buffer[slot] = buffer[held - 1]
+            buffered_lengths[slot] = buffered_lengths[held - 1]
+        taken = min(room, lengths[document] - first)
+        pieces[used] = document, first, taken
+        used += 1
+        room -= taken
+        if first + taken < lengths[document]:
+            cursor[_CROPPED], cursor[_FROM] = document, first + taken
+    return used
+
+
+class _Lane:
+    """One virtual reader. Its documents are numbered through its shards, one after another."""
+
+    def __init__(self, corpus: Corpus, split: Split, lane: int, lanes: int, capacity: int) -> None:
+        files = [corpus.read(shard) for shard in corpus.shards(split)[lane::lanes]]
+        self._corpus, self._lane, self._lanes = corpus.identity, lane, lanes
+        self._tokens = [tokens for tokens, _ in files]
+        self._starts = np.concatenate([offsets[:-1] for _, offsets in files])
+        self._lengths = np.concatenate([np.diff(offsets) for _, offsets in files])
+        self._shard_ends = np.cumsum([len(offsets) - 1 for _, offsets in files])
+        self._cursor = np.array([0, 0, 0, -1, 0], dtype=np.int64)
+        self._buffer = np.zeros(BUFFERED, dtype=np.int64)
+        self._buffered_lengths = np.zeros(BUFFERED, dtype=np.int64)  # of the buffer's documents
+        self._pieces = np.empty((capacity, 3), dtype=np.int64)
+
+    @property
+    def epoch(self) -> int:
+        return int(self._cursor[_EPOCH])
+
+    def fill(self, row: np.ndarray) -> None:
+        """Write the lane's next row (capacity,) in place."""
+        chosen_from = self._buffer, self._buffered_lengths
+        used = _pack(self._lengths, self._cursor, *chosen_from, len(row), self._pieces)
+        documents, first, taken = self._pieces[:used].T
+        shards = np.searchsorted(self._shard_ends, documents, side="right")
+        begins = self._starts[documents] + first
+        ends = np.cumsum(taken)
+        if ends[-1] != len(row):
+            raise AssertionError(f"a row of {len(row)} tokens was filled with {ends[-1]}")
+        for shard, begin, count, end in zip(
+            shards.tolist(), begins.tolist(), taken.tolist(), ends.tolist(), strict=True
+        ):
+            row[end - count : end] = self._tokens[shard][begin : begin + count]
+
+    def state(self) -> dict[str, Any]:
+        cropped = int(self._cursor[_CROPPED])
+        return {
+            "corpus": self._corpus,
+            "lane": self._lane,
+            "lanes": self._lanes,
+            "epoch": self.epoch,
+            "next_document": int(self._cursor[_NEXT]),
+            "buffer": self._buffer[: self._cursor[_HELD]].tolist(),
+            "rest_of": None if cropped < 0 else [cropped, int(self._cursor[_FROM])],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, own in (("corpus", self._corpus), ("lane", self._lane), ("lanes", self._lanes)):
+            if state[name] != own:
+                raise CorpusError(
+                    f"lane {self._lane}: the saved position is of {name} {state[name]}, not {own}. "
+                    "Go on with the corpus and the lanes that the run began with"
+                )
+        held = state["buffer"]
+        cropped, first = state["rest_of"] or (-1, 0)
+        self._buffer[: len(held)] = held
+        self._buffered_lengths[: len(held)] = self._lengths[held]
+        self._cursor[:] = state["epoch"], state["next_document"], len(held), cropped, first
+
+
+class TokenStream:
+    """An endless stream of full training rows.
+
+    Args:
+        corpus: where the tokens come from; its training split.
+        context: S, tokens a model sees; a row has S + 1, inputs row[:-1] and labels row[1:].
+        batch: rows of the global batch.
+        lanes: virtual readers; fixes the data order together with batch and context.
+        rank, world: this process of how many; it gets lanes rank * lanes / world and following.
+
+    Raises ValueError if lanes does not divide batch, or world lanes; CorpusError if there are
+    fewer shards than lanes, or a shard is damaged.
+    """
+
+    def __init__(
+        self, corpus: Corpus, context: int, batch: int, lanes: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if context < 1:
+            raise ValueError(f"context is {context}, expected at least 1")
+        if lanes < 1 or batch < 1 or batch % lanes:
+            raise ValueError(f"a batch of {batch} rows does not divide among {lanes} lanes")
+        if world < 1 or lanes % world or not 0 <= rank < world:
+            raise ValueError(f"{lanes} lanes do not divide among {world} processes (rank {rank})")
+        shards = len(corpus.shards("train"))
+        if lanes > shards:
+            raise CorpusError(
+                f"{corpus.folder}: {lanes} lanes need as many training shards, there are {shards}. "
+                "Use fewer lanes (and processes), or build the corpus with more --shards"
+            )
+        own = range(rank * lanes // world, (rank + 1) * lanes // world)
+        self._lanes = [_Lane(corpus, "train", lane, lanes, context + 1) for lane in own]
+        self._shape = (batch // world, context + 1)
+        self._rows_per_lane = batch // lanes
+
+    @property
+    def epoch(self) -> int:
+        """Whole passes that every lane of this process has begun its way past."""
+        return min(lane.epoch for lane in self._lanes)
+
+    def next(self) -> np.ndarray:
+        """This process's rows of the next batch, int64 (batch / world, context + 1), in the order
+        of its lanes: those of all ranks one after another are the global batch."""
+        rows = np.empty(self._shape, dtype=np.int64)
+        for i, row in enumerate(rows):
+            self._lanes[i // self._rows_per_lane].fill(row)
+        return rows
+
+    def state(self) -> list[dict[str, Any]]:
+        """The exact position, JSON values, one entry per own lane: documents by their numbers, no
+        tokens."""
+        return [lane.state() for lane in self._lanes]
+
+    def restore(self, states: list[dict[str, Any]]) -> None:
+        """Go on from the states of the own lanes, whatever process saved them.
+
+        CorpusError if they are of other lanes or of another corpus.
+        """
+        if len(states) != len(self._lanes):
+            raise CorpusError(
+                f"{len(states)} saved lanes for the {len(self._lanes)} of this process. "
+                "Give every process the states of its own lanes"
+            )
+        for lane, state in zip(self._lanes, states, strict=True):
+            lane.restore(state)
+
+
+def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> np.ndarray:
+    """The first `count` rows of the validation split, packed like training rows by one lane:
+    int64 (count, context + 1), always the same. None: every full row of one pass.
+
+    CorpusError if the split has fewer.
+    """
+    capacity = context + 1
+    there = corpus.counts("validation").tokens // capacity
+    count = there if count is None else count
+    if not 1 <= count <= there:
+        raise CorpusError(
+            f"{corpus.folder}: {count} validation rows of {capacity} tokens asked for, "
+            f"{there} there. Ask for 1 to {there}, or build the corpus with more validation text"
+        )
+    lane = _Lane(corpus, "validation", 0, 1, capacity)
+    rows = np.empty((count, capacity), dtype=np.int64)
+    for row in rows:
+        lane.fill(row)
+    return rows
