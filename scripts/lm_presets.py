@@ -82,7 +82,7 @@ def _mini(config: LanguageModelConfig) -> dict[str, Any]:
         "steps": 400,
         "context": 128,
         "batch": 16,
-        "lanes": 1,
+        "lanes": 4,
         "checkpoint_every": 100,
         "jacobian_every": 100 if _has_map(config) else 0,
         "optimizer": MuonAdamWConfig(head_lr_scale=0.5),

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
-from reasoning.pretraining.tokenizer import Tokenizer, load_tokenizer
 
 from reasoning.pretraining.checkpoints import load_language_weights
 from reasoning.pretraining.protocol import LanguageModel
+from reasoning.pretraining.tokenizer import Tokenizer, load_tokenizer
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError, read_config
 from scripts.lm_models import build_language_model
@@ -28,12 +27,12 @@ class LanguageRun:
     step: int
 
 
-def load_language_config(run: Path) -> tuple[LanguageRunConfig, dict[str, Any]]:
-    """A run's configuration and the whole record it stands in. RunError if damaged."""
+def load_language_config(run: Path) -> tuple[LanguageRunConfig, dict[str, str]]:
+    """A run's configuration, and the hashes of its tokenizer and corpus. RunError if damaged."""
     record = read_config(run)
     try:
         config = LanguageRunConfig.model_validate(record["config"])
-        return config, {"tokenizer": record["tokenizer"]} | record
+        return config, {key: record[key] for key in ("tokenizer", "corpus")}
     except ValidationError as error:
         raise RunError(f"{run}/config.json: {describe(error)}") from error
     except (KeyError, TypeError) as error:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import torch.distributed as dist
 import tyro
-from reasoning.pretraining.packing import TokenStream, validation_rows
-from reasoning.pretraining.tokenizer import Tokenizer, load_tokenizer
 from rich.console import Console
 
 from reasoning.pretraining.loop import Pretrainer
+from reasoning.pretraining.packing import TokenStream, validation_rows
 from reasoning.pretraining.protocol import LanguageModel
+from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
@@ -78,13 +78,19 @@ def pretrain_run(
 ) -> bool:
     """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
     before the first step."""
-    tokenizer, stream, rows = _open_corpus(config, world)
+    corpus = Corpus(config.corpus)
     if resume:
-        run_tokenizer(out, tokenizer.identity)
-    model = build_language_model(config.model, tokenizer.vocabulary, config.seed).to(world.device)
+        _check_same(corpus, out)
+    rows = validation_rows(corpus, config.context, config.validation.rows)
+    if len(rows) % world.size:
+        raise UsageError(
+            f"--validation.rows: {len(rows)} rows do not divide over {world.size} processes"
+        )
+    stream = TokenStream(corpus, config.context, config.batch, config.lanes, world.rank, world.size)
+    model = build_language_model(config.model, corpus.vocabulary, config.seed).to(world.device)
 
     def measure(trained: LanguageModel) -> list[dict[str, Any]]:
-        sizes, settings = tokenizer.token_bytes, config.validation
+        sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
     reporter = Reporter(wandb if world.is_main else "off", out, config.model_dump(mode="json"))
@@ -98,32 +104,31 @@ def pretrain_run(
     if resume:
         trainer.resume()
     elif world.is_main:
-        create_run(out, _record(config, tokenizer, trainer))
-        tokenizer.save(out)
+        create_run(out, _record(config, corpus, trainer))
+        corpus.tokenizer.save(out)
     world.barrier()
     interrupted = trainer.train()
     reporter.finish()
     return interrupted
 
 
-def _open_corpus(config: LanguageRunConfig, world: World) -> tuple[Tokenizer, TokenStream, Any]:
-    """The corpus's tokenizer, this process's rows of it and the validation rows."""
-    corpus = Path(config.corpus)
-    tokenizer = load_tokenizer(corpus)
-    rows = validation_rows(corpus, config.context, config.validation.rows)
-    if len(rows) % world.size:
-        raise UsageError(
-            f"--validation.rows: {len(rows)} rows do not divide over {world.size} processes"
+def _check_same(corpus: Corpus, run: Path) -> None:
+    """RunError unless this is the corpus, and the tokenizer, that the run began with."""
+    record = load_language_config(run)[1]
+    run_tokenizer(run, corpus.tokenizer.identity)
+    if record["corpus"] != corpus.identity:
+        raise RunError(
+            f"{corpus.folder}: is not the corpus {run} began with (its tokens differ); "
+            "put that one back, or start a new run"
         )
-    stream = TokenStream(corpus, config.context, config.batch, config.lanes, world.rank, world.size)
-    return tokenizer, stream, rows
 
 
-def _record(config: LanguageRunConfig, tokenizer: Tokenizer, trainer: Pretrainer) -> dict[str, Any]:
+def _record(config: LanguageRunConfig, corpus: Corpus, trainer: Pretrainer) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json"),
-        "tokenizer": tokenizer.identity,
-        "vocabulary": tokenizer.vocabulary,
+        "corpus": corpus.identity,
+        "tokenizer": corpus.tokenizer.identity,
+        "vocabulary": corpus.vocabulary,
         "parameters": trainer.cost.total,
         "device": str(trainer.world.device),
         "processes": trainer.world.size,

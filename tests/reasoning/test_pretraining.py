@@ -20,6 +20,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 from language_standins import CONTEXT, VOCABULARY, CountingStream, TinyLM
 
+from baselines.parcae import Parcae, ParcaeConfig
+from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
 from reasoning.pretraining.checkpoints import load_language_weights
 from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
 from reasoning.pretraining.flops import Passes
@@ -27,6 +29,7 @@ from reasoning.pretraining.loop import Pretrainer, sequence_seeds
 from reasoning.pretraining.protocol import LMOutput, SolveBudget
 from reasoning.pretraining.telemetry import TokenStatistics
 from reasoning.pretraining.validation import validate
+from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.checkpoints import CheckpointError, list_checkpoints
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import TrainingError
@@ -348,6 +351,22 @@ def in_two_processes(task: str, folder: Path) -> dict:
 PARALLEL = ("replicated", "sharded")
 
 
+def solving_models() -> dict[str, nn.Module]:
+    """Models that call their blocks many times, under every kind of backward pass."""
+    size = {"width": 16, "head_width": 8, "context": CONTEXT}
+    solver = SolverConfig(tolerance=1e-4, max_evaluations=12)
+    made = {}
+    for kind in ("one-step", "adjoint", "phantom"):
+        torch.manual_seed(0)
+        config = AttractorLMConfig(
+            **size, backbone_layers=1, solver=solver, gradient=GradientConfig(kind=kind)
+        )
+        made[kind] = AttractorLM(config, VOCABULARY)
+    config = ParcaeConfig(**size, prelude_layers=1, core_layers=1, coda_layers=1, steps=3)
+    torch.manual_seed(0)
+    return made | {"parcae": Parcae(config, VOCABULARY)}
+
+
 def test_two_processes_train_as_one_and_resume_across_world_sizes(tmp_path):
     alone = pretrainer(tmp_path / PARALLEL[0])
     first = [alone.step() for _ in range(4)]
@@ -355,7 +374,11 @@ def test_two_processes_train_as_one_and_resume_across_world_sizes(tmp_path):
     shutil.copytree(tmp_path / PARALLEL[0], tmp_path / PARALLEL[1])
     second = [alone.step() for _ in range(4)]
     validated = validate(alone.model, ROWS, BYTES, alone.config.validation, ALONE)
-    for parallel, said in in_two_processes("two", tmp_path).items():
+    together = in_two_processes("two", tmp_path)
+    for name, model in solving_models().items():
+        made = pretrainer(model=model)
+        np.testing.assert_allclose(together.pop(name), [made.step() for _ in range(3)], rtol=1e-3)
+    for parallel, said in together.items():
         np.testing.assert_allclose(said["fresh"], first, rtol=1e-4)
         np.testing.assert_allclose(said["resumed"], second, rtol=1e-4)
         for ours, theirs in zip(validated, said["validation"], strict=True):
@@ -383,6 +406,9 @@ def process(task: str, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     world = join_world("cpu")
     said = {parallel: as_one_of_two(folder / parallel, world, parallel) for parallel in PARALLEL}
+    for name, model in solving_models().items():
+        made = pretrainer(None, world, model, parallel="sharded")
+        said[name] = [made.step() for _ in range(3)]
     if world.is_main:
         (folder / "said.json").write_text(json.dumps(said))
     torch.distributed.destroy_process_group()
