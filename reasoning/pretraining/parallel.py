@@ -24,9 +24,11 @@ def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
             block.compile()
     if is_sharded(config, world):
         mesh = init_device_mesh(world.device.type, (world.size,))
+        repeated = {id(block) for block in model.repeated_blocks()}
         for block in model.blocks():
-            fully_shard(block, mesh=mesh)
-        fully_shard(model, mesh=mesh)
+            if id(block) not in repeated:
+                fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)  # the rest, gathered once for a whole pass
 
 
 def clip_gradients(model: nn.Module, limit: float | None) -> float:

@@ -80,6 +80,9 @@ class TinyLM(nn.Module):
     def blocks(self):
         return [self.block, self.head]
 
+    def repeated_blocks(self):
+        return [self.head]
+
 
 class CountingStream:
     """Rows that count upwards; every lane from its own place, which is its state."""

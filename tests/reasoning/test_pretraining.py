@@ -354,7 +354,7 @@ PARALLEL = ("replicated", "sharded")
 def solving_models() -> dict[str, nn.Module]:
     """Models that call their blocks many times, under every kind of backward pass."""
     size = {"width": 16, "head_width": 8, "context": CONTEXT}
-    solver = SolverConfig(tolerance=1e-4, max_evaluations=12)
+    solver = SolverConfig(tolerance=1e-2, max_evaluations=12)
     made = {}
     for kind in ("one-step", "adjoint", "phantom"):
         torch.manual_seed(0)
