@@ -7,7 +7,8 @@ cycles run without a graph, the last with one, so the gradient is that of one wh
 Details, with their source
 * net(h, c): h + c through post-norm blocks, norms without scale, no biases (released code).
 * T 3; n 6 for Sudoku and 4 for mazes (paper).
-* "mlp" mixes tokens by a SwiGLU over the sequence, Sudoku only (paper, sec. 4.5).
+* "mlp" mixes tokens by a SwiGLU over the sequence, Sudoku only (paper, sec. 4.5); the norm after it
+  runs over the tokens (released code).
 * Initial (y, z) are constant buffers, one vector each (released code; the paper says learned).
 * Logits from the cells of y, halting score from position 0 of y, bias -5 (released code).
 

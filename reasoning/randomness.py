@@ -35,6 +35,15 @@ def fold(seeds: Tensor, number: int) -> Tensor:
     return _mix(_mix(seeds) + step)
 
 
+def content_seeds(rows: Tensor, seed: int) -> Tensor:
+    """One seed (N,) int64 a row from what it holds (N, C), tokens 0 to 255, and one seed for all.
+
+    By content, not by place: a puzzle draws the same numbers in any batch, subset or process.
+    """
+    places = 256 * torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    return fold(_mix(rows.to(torch.int64) + places).sum(1), seed)
+
+
 def _uniform(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """fp32 (B, *shape) in the open interval (0, 1), 2^-23 apart."""
     count = torch.arange(math.prod(shape), device=seeds.device)

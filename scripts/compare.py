@@ -1,32 +1,44 @@
-"""`loopbench compare`: one table over runs, or over presets x seeds trained on the same data."""
+"""`loopbench compare`: one table over runs, or over presets x seeds trained on the same data.
+
+OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it.
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
 from puzzles.dataset import read_split
+from puzzles.puzzle_set import PuzzleSet
+from puzzles.render import to_png
 from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import World, join_world
+from reasoning.training.loop import TrainingError
 from reasoning.training.runs import write_json
-from scripts.evaluate import evaluate_run
+from scripts.budget import Budget, cost_per_step, steps_within
+from scripts.evaluate import Evaluated, evaluate_whole
+from scripts.figures import plot_curves, plot_difficulty, plot_residuals
+from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
-from scripts.presets import RunConfig, preset
-from scripts.report import Row, comparison, markdown, plot_curves, read_row
-from scripts.session import check_fits, load_config, open_run
+from scripts.presets import RunConfig, label, preset
+from scripts.report import Row, comparison, markdown, training_cost
+from scripts.session import check_fits, load_config, open_run, subset
 from scripts.train import newest, train_run
 from scripts.usage import UsageError, parse
+
+TRAINING_PUZZLES = 500  # of the training set, scored beside the held-out ones
 
 
 def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> None:
     """Train a run, go on with an interrupted one, or leave a finished one as it is.
 
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
-    another configuration.
+    another configuration. TrainingError if it cannot go on.
     """
     exists = (out / "config.json").exists()
     if exists and load_config(out)[0] != config:
@@ -46,28 +58,152 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
         raise KeyboardInterrupt
 
 
-def collect(runs: Sequence[Path], data: Path | None, world: World) -> list[Row]:
-    """Evaluate every run on all held-out puzzles of `data`, or of its own training folder."""
-    rows = []
-    for folder in runs:
-        run = open_run(folder, world)
-        place = data or Path(run.config.data)
-        puzzles = read_split(place, "test")
-        check_fits(run, puzzles, place)
-        record = evaluate_run(run, puzzles, run.config.supervision.segments, world)
-        rows.append(read_row(folder, record))
-    return rows
+class Comparison:
+    """Runs scored on held-out and on training puzzles, and the files that tell of them."""
+
+    def __init__(self, data: Path | None, world: World):
+        self.data, self.world = data, world
+        self.rows: list[Row] = []
+        self._first: dict[
+            str, tuple[PuzzleSet, Evaluated]
+        ] = {}  # a label's first run, for pictures
+
+    def add(self, folder: Path) -> None:
+        """Score a run on all held-out puzzles of the data, or of its own training folder."""
+        run = open_run(folder, self.world)
+        place = self.data or Path(run.config.data)
+        held_out = read_split(place, "test")
+        check_fits(run, held_out, place)
+        segments = run.config.supervision.segments
+        scored = evaluate_whole(run, held_out, segments, self.world)
+        training = subset(read_split(place, "train"), TRAINING_PUZZLES)
+        name = label(run.config, held_out.kind)
+        self._first.setdefault(name, (held_out, scored))
+        known = evaluate_whole(run, training, segments, self.world).record
+        self.rows.append(
+            Row(name, folder, run.config.seed, scored.record, known, training_cost(folder))
+        )
+
+    def add_failure(self, config: RunConfig, folder: Path, kind: str, reason: str) -> None:
+        """List a run that failed."""
+        self.rows.append(Row(label(config, kind), folder, config.seed, failure=reason))
+
+    def extend(self, other: "Comparison") -> None:
+        """Take over the runs of another comparison."""
+        self.rows += other.rows
+        self._first = other._first | self._first
+
+    def write(self, out: Path, title: str) -> str:
+        """Write everything to OUT; returns the Markdown."""
+        out.mkdir(parents=True, exist_ok=True)
+        groups = comparison(self.rows)
+        text = markdown(groups)
+        write_json(out / "comparison.json", groups)
+        (out / "comparison.md").write_text(text)
+        write_html(groups, self._sections(out), self._origin(), title, out / "report.html")
+        return text
+
+    def _sections(self, out: Path) -> list[Section]:
+        done = [row for row in self.rows if row.evaluation is not None]
+        if not done:
+            return []
+        plot_curves([(row.label, row.folder) for row in done], out / "curves.png")
+        said = "Held-out accuracy while training is of some held-out puzzles, the table's of all."
+        sections = [Section("Learning curves", [(out / "curves.png", "")], said)]
+        records = [(row.label, row.evaluation) for row in done]
+        if plot_difficulty(records, out / "difficulty.png"):
+            sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
+        first = [(n, s.residual, s.right) for n, (_, s) in self._first.items() if s.solved]
+        if plot_residuals(first, out / "residuals.png"):
+            said = "Each model's first run: the solver's relative residual after the last segment."
+            sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
+        examples = [
+            p for n, (puzzles, s) in self._first.items() for p in _examples(n, puzzles, s, out)
+        ]
+        return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
+
+    def _origin(self) -> dict[str, Any]:
+        found: dict[str, dict[str, None]] = {}
+        for row in self.rows:
+            place = row.folder / "environment.json"
+            made = json.loads(place.read_text()) if place.exists() else {}
+            for name in ("commit", "cpu", "gpu", "python"):
+                if made.get(name):
+                    found.setdefault(name, {})[str(made[name])] = None
+            if made.get("packages"):
+                found.setdefault("torch", {})[made["packages"]["torch"]] = None
+        return {name: ", ".join(values) for name, values in found.items()}
 
 
-def write_comparison(rows: Sequence[Row], out: Path) -> str:
-    """Write OUT/comparison.{md,json} and OUT/curves.png; returns the Markdown."""
-    out.mkdir(parents=True, exist_ok=True)
-    groups = comparison(rows)
-    text = markdown(groups)
-    write_json(out / "comparison.json", groups)
-    (out / "comparison.md").write_text(text)
-    plot_curves([(row.evaluation["preset"], row.folder) for row in rows], out / "curves.png")
-    return text
+def _examples(
+    name: str, puzzles: PuzzleSet, scored: Evaluated, out: Path
+) -> list[tuple[Path, str]]:
+    """Pictures of the hardest puzzle that was solved and of the easiest that was not."""
+    difficulty = puzzles.difficulty
+    order = np.arange(len(puzzles.inputs)) if difficulty is None else np.argsort(difficulty)
+    solved, failed = order[scored.right[order]][-1:], order[~scored.right[order]][:1]
+    folder = out / "examples"
+    folder.mkdir(exist_ok=True)
+    pictures = []
+    for row, said in ((solved, "solved"), (failed, "failed")):
+        if not len(row):
+            continue
+        path = folder / f"{name.replace(' ', '-').replace('=', '-')}-{said}.png"
+        question, answer = puzzles.inputs[row[0]], puzzles.labels[row[0]]
+        panels = [("puzzle", question), (f"{name}: {said}", scored.answers[row[0]])]
+        to_png(puzzles.kind, panels, path, given=question, label=answer)
+        pictures.append((path, ""))
+    return pictures
+
+
+def within_budget(
+    configs: Sequence[RunConfig],
+    train: PuzzleSet,
+    world: World,
+    budget: Budget,
+    amount: float | None,
+    console: Console,
+) -> list[RunConfig]:
+    """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps:
+    as given); by default what the first spends with its own steps."""
+    if budget == "steps":
+        return list(configs) if amount is None else [_stepped(c, int(amount)) for c in configs]
+    if amount is None:
+        total = configs[0].steps * cost_per_step(configs[0], train, world, budget)
+    else:
+        total = amount if budget == "flops" else 60 * amount
+    changed = [_stepped(c, steps_within(c, total, train, world, budget)) for c in configs]
+    shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
+    steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
+    console.print(f"steps for {shown} each: {steps}")
+    return changed
+
+
+def _stepped(config: RunConfig, steps: int) -> RunConfig:
+    return RunConfig.model_validate(config.model_dump() | {"steps": steps})
+
+
+def train_and_compare(
+    configs: Sequence[RunConfig], data: Path, seeds: int, out: Path, world: World, console: Console
+) -> Comparison:
+    """Train every configuration with every seed under OUT and score them; failures are listed.
+
+    Finished runs are kept, interrupted ones go on.
+    """
+    kind = read_split(data, "train").kind
+    made = Comparison(data, world)
+    for config in configs:
+        for seed in range(seeds):
+            seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
+            folder = out / f"{config.preset}-seed{seed}"
+            try:
+                finish_run(seeded, folder, world, console)
+            except TrainingError as error:
+                console.print(f"{folder}: failed: {error}")
+                made.add_failure(seeded, folder, kind, str(error))
+            else:
+                made.add(folder)
+    return made
 
 
 def compare(
@@ -76,6 +212,8 @@ def compare(
     data: Path | None = None,
     seeds: int = 3,
     steps: int | None = None,
+    budget: Budget = "steps",
+    amount: float | None = None,
     out: Path = Path("runs/comparison"),
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
@@ -87,31 +225,40 @@ def compare(
         data: data folder; with runs, none means each run's own.
         seeds: seeds per preset, 0 upwards.
         steps: optimiser steps; none: each preset's own.
-        out: folder for the table, the curves and, with --presets, the runs.
+        budget: what every preset gets equally: steps, training FLOPs, or training time. The last
+            two set the number of steps by what a few steps of each measure.
+        amount: the budget, in steps, FLOPs or minutes; none: each preset's own steps, or what the
+            first preset spends on its own.
+        out: folder for the report and, with --presets, the runs.
         device: where to run; auto: the best present.
     """
     if bool(runs) == bool(presets):
         raise UsageError("give either runs or --presets with --data")
+    if amount is not None and not amount > 0:
+        raise UsageError(f"--amount: must be above 0 (got {amount})")
+    if runs and (budget != "steps" or amount is not None):
+        raise UsageError("--budget and --amount are for training: give --presets, not runs")
     world, console = join_world(device), Console()
-    folders = list(runs)
-    if presets:
+    if runs:
+        made = Comparison(data, world)
+        for folder in runs:
+            made.add(folder)
+    else:
         if data is None:
             raise UsageError("--presets needs --data DIR")
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-        kind = read_split(data, "train").kind
-        for name in presets.split(","):
-            for seed in range(seeds):
-                config = preset(name.strip(), kind).model_dump()
-                config |= {"seed": seed, "data": str(data), "device": device}
-                if steps is not None:
-                    config["steps"] = steps
-                folder = out / f"{name.strip()}-seed{seed}"
-                finish_run(RunConfig.model_validate(config), folder, world, console)
-                folders.append(folder)
-    text = write_comparison(collect(folders, data, world), out)
-    Console(width=max(110, console.width)).print(Markdown(text))
-    console.print(f"wrote {out}/comparison.md, comparison.json and curves.png")
+        train = read_split(data, "train")
+        changes = {"data": str(data), "device": device} | ({"steps": steps} if steps else {})
+        configs = [
+            RunConfig.model_validate(preset(name.strip(), train.kind).model_dump() | changes)
+            for name in presets.split(",")
+        ]
+        configs = within_budget(configs, train, world, budget, amount, console)
+        made = train_and_compare(configs, data, seeds, out, world, console)
+    text = made.write(out, f"Comparison on {data or 'the data of each run'}")
+    Console(width=max(160, console.width)).print(Markdown(text))
+    console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
 
 
 def main(words: Sequence[str]) -> int:

@@ -1,4 +1,8 @@
-"""`loopbench evaluate`: score a run on every held-out puzzle of a data folder."""
+"""`loopbench evaluate`: score a run on held-out puzzles, with as much test-time compute as asked.
+
+The headline is what one rule of selection answers (see `scripts.selection`); every other rule is
+reported in a row of its own, the one that checks the puzzle's rules apart from the rest.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,46 +15,103 @@ from rich.console import Console
 from rich.table import Table
 
 from puzzles.dataset import read_split
+from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
 from puzzles.metrics import score
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World, join_world
-from reasoning.training.evaluation import Predictions
 from reasoning.training.runs import write_json
-from scripts.session import TrainedRun, check_fits, metrics, open_run, run_predictions, subset
+from scripts.abstention import auroc, risk_coverage
+from scripts.exploration import Headline, Outcome, Plan, explore
+from scripts.pictures import plot_cost, plot_grid, plot_risk
+from scripts.selection import RULES, WINDOW
+from scripts.session import TrainedRun, check_fits, metrics, open_run, subset
 from scripts.usage import UsageError, parse
 
+READS_NO_CARRY = ("transformer", "attractor-reset")
 BINS = 5  # groups of equal size for the breakdown by difficulty
 
 
 def evaluate_run(
-    run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World, depth: Depth | None = None
+    run: TrainedRun,
+    puzzles: PuzzleSet,
+    segments: int,
+    world: World,
+    depth: Depth | None = None,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """Everything a report needs of a run on a puzzle set, as plain numbers."""
-    predictions = run_predictions(run.model, run.config, puzzles, segments, world, depth)
-    final = predictions.tokens[-1]
+    plan = plan or Plan()
+    found = explore(run, puzzles, segments, plan, world, depth)
+    headline = RULES.index(plan.rule)
+    answers = found.answers[:, headline]
+    right = score(puzzles.kind, puzzles.inputs, puzzles.labels, answers).exact
     record: dict[str, Any] = {
         "preset": run.config.preset,
         "step": run.step,
         "seed": run.config.seed,
         "segments": segments,
         "parameters": parameter_count(run.model),
-        "metrics": metrics(puzzles, final),
+        "metrics": metrics(puzzles, answers),
         "by_segment": [
-            {"segment": i + 1, **_curve_point(puzzles, tokens)}
-            for i, tokens in enumerate(predictions.tokens)
+            {"segment": s + 1, "exact": exact["mean"], "exact_stderr": exact["stderr"]}
+            | {"cell": float(found.segment_cell[:, s].mean()), "n": exact["n"]}
+            for s, exact in enumerate(map(mean, found.segment_right.T))
         ],
-        "net_calls_per_puzzle": float(predictions.net_calls.mean()),
+        "net_calls_per_puzzle": float(found.net_calls[:, headline, -1, -1].mean()),
+        "search": plan.model_dump(exclude={"select"})
+        | {"rule": plan.rule, "candidates": plan.candidates, "residual_window": WINDOW}
+        | {"residual_of": "solver" if found.solved else "change of y"},
     }
-    record |= _breakdown(puzzles, final)
-    record |= _diagnostics(puzzles, predictions)
+    record |= _breakdown(puzzles, answers)
+    record |= _diagnostics(found, right)
+    if found.solved:
+        evaluations = found.evaluations[:, headline, -1, -1]
+        record["evaluations_per_puzzle"] = float(evaluations.mean())
+    record["selection"] = _selection(puzzles, found)
+    record["grid"] = _grid(found)
+    record["abstention"] = {
+        name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
+        for name, value in (("residual", -found.residual), ("halting score", found.halt))
+    }
     return record
 
 
-def _curve_point(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, float]:
-    right = tokens == puzzles.labels
-    return {"exact": float(right.all(1).mean()), "cell": float(right.mean())}
+def mean(values: np.ndarray) -> dict[str, float]:
+    """{mean, stderr, n} over puzzles (N,)."""
+    deviation = float(values.std()) / math.sqrt(len(values))
+    return {"mean": float(values.mean()), "stderr": deviation, "n": len(values)}
+
+
+def _selection(puzzles: PuzzleSet, found: Outcome) -> dict[str, Any]:
+    """Every rule's metrics and cost at full depth and breadth."""
+    return {
+        rule: {
+            "metrics": metrics(puzzles, found.answers[:, r]),
+            "net_calls_per_puzzle": mean(found.net_calls[:, r, -1, -1]),
+            "evaluations_per_puzzle": mean(found.evaluations[:, r, -1, -1]),
+        }
+        for r, rule in enumerate(RULES)
+    }
+
+
+def _grid(found: Outcome) -> dict[str, Any]:
+    """Exact accuracy and mean cost a puzzle of every rule: lists by depth, then breadth."""
+    n = len(found.right)
+    exact, deviation = found.right.mean(0), found.right.std(0) / math.sqrt(n)
+    calls, evaluations = found.net_calls.mean(0), found.evaluations.mean(0)
+    return {
+        "depths": list(found.depths),
+        "breadths": list(found.breadths),
+        "n": n,
+        "exact": {
+            rule: {"mean": exact[r].tolist(), "stderr": deviation[r].tolist()}
+            for r, rule in enumerate(RULES)
+        },
+        "net_calls": {rule: calls[r].tolist() for r, rule in enumerate(RULES)},
+        "evaluations": {rule: evaluations[r].tolist() for r, rule in enumerate(RULES)},
+    }
 
 
 def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
@@ -70,26 +131,17 @@ def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
     return {"by_difficulty": {"name": puzzles.difficulty_name, "bins": bins}}
 
 
-def _diagnostics(puzzles: PuzzleSet, predictions: Predictions) -> dict[str, Any]:
+def _diagnostics(found: Outcome, right: np.ndarray) -> dict[str, Any]:
     """Means per segment of what the model reported, and the last residual of right and wrong."""
-    if not predictions.diagnostics:
-        return {}
-    means = {
-        name: [_finite(mean) for mean in value.mean(1)]
-        for name, value in predictions.diagnostics.items()
-    }
-    right = score(puzzles.kind, puzzles.inputs, puzzles.labels, predictions.tokens[-1]).exact
-    residual = predictions.diagnostics["residual"][-1]
     split = {
-        name: _finite(np.median(residual[rows])) if rows.any() else None
+        name: _finite(np.median(found.last_residual[rows])) if rows.any() else None
         for name, rows in (("right", right), ("wrong", ~right))
     }
-    evaluations = float(predictions.diagnostics["evaluations"].sum(0).mean())
-    return {
-        "diagnostics": means,
-        "median_residual": split,
-        "evaluations_per_puzzle": evaluations,
+    means = {
+        name: [_finite(value) for value in values.mean(0)]
+        for name, values in found.diagnostics.items()
     }
+    return {"median_residual": split} | ({"diagnostics": means} if means else {})
 
 
 def _finite(value: float) -> float | None:
@@ -117,54 +169,158 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
     for part in breakdown["bins"] if breakdown else ():
         row(f"{breakdown['name']} {part['from']:g} to {part['to']:g}", part["metrics"])
     console.print(table)
+    _print_selection(record, console)
     cost = f"{record['net_calls_per_puzzle']:.1f} net calls a puzzle"
     if "evaluations_per_puzzle" in record:
         cost += f", {record['evaluations_per_puzzle']:.1f} of the solver's evaluations"
-        known = {name: value for name, value in record["median_residual"].items() if value}
-        if known:
-            shown = ", ".join(f"{value:.2g} where {name}" for name, value in known.items())
-            cost += f"; median last residual {shown}"
+    known = {name: value for name, value in record["median_residual"].items() if value}
+    if known:
+        shown = ", ".join(f"{value:.2g} where {name}" for name, value in known.items())
+        cost += f"; median last residual ({record['search']['residual_of']}) {shown}"
     console.print(f"{record['segments']} segments, {cost}")
+    for name, found in record["abstention"].items():
+        if found["auroc"]:
+            area = found["risk_coverage"]["area"]
+            console.print(
+                f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
+                f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
+            )
+
+
+def _plain(value: dict[str, float]) -> str:
+    deviation = "" if value["stderr"] is None else f" ± {value['stderr']:.3f}"
+    return f"{value['mean']:.3f}{deviation}"
+
+
+def _print_selection(record: dict[str, Any], console: Console) -> None:
+    """Every rule of selection, the headline's first, the one that checks the rules last. Of one
+    candidate only those that stop it early say something new."""
+    names, search = list(record["metrics"]), record["search"]
+    rules = sorted(RULES, key=lambda rule: rule != search["rule"])
+    if search["candidates"] == 1:
+        rules = [rule for rule in rules if rule in (search["rule"], "halt-first", "verified")]
+    shape = f"{search['breadth']} starts x {search['symmetries']} images"
+    table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
+    headings = (*(f"{name} %" for name in names), "net calls", "evaluations")
+    table.add_column("rule")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for rule in rules:
+        row = record["selection"][rule]
+        label = {search["rule"]: f"{rule} (headline)", "verified": "verified (checks the rules)"}
+        if rule == "verified":
+            table.add_section()
+        table.add_row(
+            label.get(rule, rule),
+            *(percent(row["metrics"][name]) for name in names),
+            *(f"{row[f'{cost}_per_puzzle']['mean']:.1f}" for cost in ("net_calls", "evaluations")),
+        )
+    console.print(table)
+
+
+def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
+    """Draw what a record has to show: STEM-grid.png for more than one candidate, STEM-cost.png for
+    more than one depth or breadth, STEM-risk.png where some answers are right and some wrong."""
+    grid, rule, written = record["grid"], record["search"]["rule"], []
+
+    def place(name: str) -> Path:
+        written.append(stem.with_name(f"{stem.name}-{name}.png"))
+        return written[-1]
+
+    if len(grid["breadths"]) > 1:
+        plot_grid(grid, rule, place("grid"))
+    if len(grid["breadths"]) * len(grid["depths"]) > 1:
+        plot_cost(grid, rule, place("cost"))
+    if all(found["auroc"] for found in record["abstention"].values()):
+        plot_risk(record["abstention"], place("risk"))
+    return written
 
 
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     data: Path,
     segments: int | None = None,
+    breadth: int = 1,
+    select: Headline | None = None,
+    symmetries: int = 1,
+    noise: float = 0.0,
+    leave: float | None = None,
     evaluations: int | None = None,
+    tolerance: float | None = None,
     split: Literal["test", "train"] = "test",
     puzzles: int = 0,
+    seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
-    """Score a run's averaged weights; prints a table and writes RUN/evaluation-<data>.json.
+    """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
+    pictures beside it.
 
     Args:
         run: folder of the run.
         data: data folder.
-        segments: segments per puzzle; none: as the run was configured.
+        segments: depth, segments per start; none: as the run was configured.
+        breadth: starts per puzzle; the first is the model's own, the others are random.
+        select: rule that picks the headline's answer among the candidates; none: residual, or the
+            only candidate. Every rule has its row; "verified" checks the puzzle's rules and is
+            never the headline.
+        symmetries: images of each puzzle that are asked; answers are mapped back.
+        noise: deviation of the normal noise added to the state between segments.
+        leave: residual at which a start whose answer did not change leaves the batch; none: never.
         evaluations: the solver's evaluations per segment; none: as the run was configured.
+        tolerance: the solver's relative tolerance; none: as the run was configured.
         split: which split to score.
         puzzles: score a fixed random choice of this many puzzles; 0: every one.
+        seed: seed of the starts, the noise and the symmetries.
         device: where to run; auto: the best present.
     """
     if segments is not None and segments < 1:
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
     if evaluations is not None and evaluations < 0:
         raise UsageError(f"--evaluations: must be 0 or more (got {evaluations})")
+    plan = Plan(
+        breadth=breadth, select=select, symmetries=symmetries, noise=noise, leave=leave, seed=seed
+    )
     world = join_world(device)
-    trained = open_run(run, world)
+    console = Console(width=max(110, Console().width))
+    trained = open_run(run, world, tolerance)
     chosen = subset(read_split(data, split), puzzles)
     check_fits(trained, chosen, data)
+    check_serves(trained, chosen, plan, evaluations)
     count = segments or trained.config.supervision.segments
-    record = {"run": str(run), "data": str(data), "split": split}
-    record |= evaluate_run(trained, chosen, count, world, Depth(evaluations=evaluations))
+    record = {"run": str(run), "data": str(data), "split": split, "tolerance": tolerance}
+    record |= evaluate_run(trained, chosen, count, world, Depth(evaluations=evaluations), plan)
     name = data.resolve().name if split == "test" else f"{data.resolve().name}-{split}"
     path = run / f"evaluation-{name}.json"
     if world.is_main:
         write_json(path, record)
-        console = Console()
         print_record(record, f"{run} at step {trained.step} on {data} ({split})", console)
-        console.print(f"wrote {path}")
+        for note in notes(trained, plan, count):
+            console.print(f"note: {note}")
+        drawn = write_pictures(record, path.with_suffix(""))
+        console.print("wrote " + ", ".join(map(str, (path, *drawn))))
+
+
+def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:
+    """UsageError for what this model or puzzle does not have."""
+    kind = run.config.model.kind
+    if evaluations is not None and not hasattr(run.config.model, "solver"):
+        raise UsageError(f"--evaluations: a {kind} has no solver; leave it out")
+    if puzzles.kind == "maze" and plan.symmetries > MAZE_IMAGES:
+        raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
+
+
+def notes(run: TrainedRun, plan: Plan, segments: int) -> list[str]:
+    """What a reader of this evaluation has to know."""
+    said = []
+    kind = run.config.model.kind
+    if kind in READS_NO_CARRY and (segments > 1 or plan.breadth > 1):
+        said.append(f"{kind} reads no carried state: more segments or starts change nothing")
+    if run.kind == "maze" and plan.symmetries > 1:
+        said.append(
+            "an image's answer mapped back is a shortest path with another tie-break than the "
+            "label: read valid shortest, not exact"
+        )
+    return said
 
 
 def main(words: Sequence[str]) -> int:

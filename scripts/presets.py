@@ -90,7 +90,8 @@ _SIZES = {
     "27m": {"width": 512, "layers": 8},
 }
 _SMALL_SCALES = ("mini", "cpu")
-_MLP = {"mixer": "mlp", "positions": "none"}
+# The released token-mixing block normalises over the tokens it has just mixed.
+_MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
 
 
 def _curriculum(**shallow: int) -> tuple[Stage, ...]:
@@ -251,6 +252,30 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     if model == "transformer":
         recipe["supervision"] = SupervisionConfig(segments=1, exploration=0.0)
     return RunConfig(preset=name, model=network, **recipe)
+
+
+_APART = ("preset", "data", "seed", "steps", "device")  # no other model, no other recipe
+
+
+def label(config: RunConfig, puzzle: str = "sudoku") -> str:
+    """The preset's name and, as field=value, what differs from it.
+
+    Seed, data, device and the number of steps apart: a comparison tells the last itself.
+    """
+    if config.preset not in preset_names():
+        return config.preset
+    base = _flat(preset(config.preset, puzzle).model_dump(mode="json"))
+    own = _flat(config.model_dump(mode="json"))
+    changed = [f"{k}={v}" for k, v in own.items() if k not in _APART and base.get(k) != v]
+    return " ".join([config.preset, *changed])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat
 
 
 def describe_preset(name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Tables and curves over runs: Markdown, JSON, PNG."""
+"""Comparisons over runs as plain numbers and Markdown: mean and deviation over seeds, every run."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,24 +9,42 @@ from typing import Any
 from puzzles.errors import DataError
 from reasoning.training.runs import read_jsonl
 
+COLLAPSED = 0.01  # a run below this exact accuracy, on held-out puzzles, counts as collapsed
+
 
 @dataclass(frozen=True)
 class Row:
-    """One run of a comparison: its evaluation record and what its training took."""
+    """One run of a comparison: its label, what it scored, and what its training executed.
 
+    evaluation, training_set: records of held-out and of training puzzles; None for a run that
+    failed, whose reason is `failure`.
+    """
+
+    label: str
     folder: Path
-    evaluation: dict[str, Any]
-    net_calls: float
-    seconds: float
+    seed: int
+    evaluation: dict[str, Any] | None = None
+    training_set: dict[str, Any] | None = None
+    cost: Mapping[str, float] | None = None
+    failure: str | None = None
 
 
-def read_row(folder: Path, evaluation: dict[str, Any]) -> Row:
-    """A run's training cost beside its evaluation."""
-    training = [r for r in read_jsonl(folder / "metrics.jsonl") if r["split"] == "train"]
+def training_cost(folder: Path) -> dict[str, float]:
+    """What a run's training took: net calls (summed over slots), FLOPs, seconds, peak bytes.
+
+    `bytes` is the device's peak where the run's device measures one, else what autograd kept for
+    one backward pass. FLOPs and bytes are missing from runs older than their measurement.
+    """
+    steps = [r for r in read_jsonl(folder / "metrics.jsonl") if r["split"] == "train"]
     timing = [r for r in read_jsonl(folder / "timing.jsonl") if r["split"] == "train"]
-    return Row(
-        folder, evaluation, training[-1]["total_net_calls"], sum(r["seconds"] for r in timing)
-    )
+    cost = {
+        "net_calls": steps[-1]["total_net_calls"],
+        "seconds": sum(r["seconds"] for r in timing),
+    }
+    if all("flops" in r for r in timing):
+        cost["flops"] = sum(r["flops"] for r in timing)
+        cost["bytes"] = max(r.get("peak_bytes", r["saved_bytes"]) for r in timing)
+    return cost
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -36,114 +54,148 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def comparison(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows grouped by preset, in order of first appearance; every run is listed."""
+    """Rows grouped by label, in order of first appearance; every run is listed, failed ones too.
+
+    Runs of one label but of different lengths make a group each.
+    """
+    lengths: dict[str, set[int]] = {}
+    for row in rows:
+        if row.evaluation is not None:
+            lengths.setdefault(row.label, set()).add(row.evaluation["step"])
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.evaluation["preset"], []).append(row)
+        mixed = row.evaluation is not None and len(lengths[row.label]) > 1
+        name = f"{row.label} steps={row.evaluation['step']}" if mixed else row.label
+        groups.setdefault(name, []).append(row)
     return {name: _group(members) for name, members in groups.items()}
 
 
 def _group(members: Sequence[Row]) -> dict[str, Any]:
-    first = members[0].evaluation
-    names = list(first["metrics"])
-    if any(list(m.evaluation["metrics"]) != names for m in members):
-        raise DataError("runs of one preset were scored on different kinds of puzzle")
-    return {
-        "parameters": first["parameters"],
-        "segments": first["segments"],
-        "puzzles": first["metrics"]["exact"]["n"],
-        "metrics": {
-            name: spread([m.evaluation["metrics"][name]["mean"] for m in members]) for name in names
-        },
-        "training_net_calls": spread([m.net_calls for m in members]),
-        "training_seconds": spread([m.seconds for m in members]),
-        "net_calls_per_puzzle": spread([m.evaluation["net_calls_per_puzzle"] for m in members]),
-        "runs": [
-            {
-                "run": str(m.folder),
-                "seed": m.evaluation["seed"],
-                "steps": m.evaluation["step"],
-                "seconds": m.seconds,
-                **{name: m.evaluation["metrics"][name] for name in names},
-            }
-            for m in members
-        ],
+    done = [m for m in members if m.evaluation is not None]
+    group: dict[str, Any] = {"failed": len(members) - len(done)}
+    if done:
+        first = done[0].evaluation
+        names = list(first["metrics"])
+        if any(list(m.evaluation["metrics"]) != names for m in done):
+            raise DataError("runs of one label were scored on different kinds of puzzle")
+        group |= {
+            "parameters": first["parameters"],
+            "segments": first["segments"],
+            "puzzles": first["metrics"]["exact"]["n"],
+            "metrics": {
+                n: spread([m.evaluation["metrics"][n]["mean"] for m in done]) for n in names
+            },
+            "training_metrics": {
+                n: spread([m.training_set["metrics"][n]["mean"] for m in done]) for n in names
+            },
+            "net_calls_per_puzzle": spread([m.evaluation["net_calls_per_puzzle"] for m in done]),
+            "collapsed": sum(m.evaluation["metrics"]["exact"]["mean"] < COLLAPSED for m in done),
+        }
+        for name in ("net_calls", "flops", "seconds", "bytes"):
+            values = [m.cost[name] for m in done if name in m.cost]
+            group[f"training_{name}"] = spread(values) if len(values) == len(done) else None
+        flops = [m.evaluation.get("flops_per_puzzle") for m in done]
+        group["flops_per_puzzle"] = None if None in flops else spread(flops)
+    group["runs"] = [_run(m) for m in members]
+    return group
+
+
+def _run(row: Row) -> dict[str, Any]:
+    run: dict[str, Any] = {"run": str(row.folder), "seed": row.seed}
+    if row.evaluation is None:
+        return run | {"failure": row.failure}
+    held_out, training = row.evaluation["metrics"], row.training_set["metrics"]
+    return run | {
+        "steps": row.evaluation["step"],
+        "cost": dict(row.cost),
+        "training_exact": training["exact"],
+        **held_out,
     }
 
 
-def _percent(value: dict[str, float]) -> str:
+def percent(value: Mapping[str, float]) -> str:
+    """A spread as 'mean ± deviation' in percent, the mean alone for one run."""
     mean = f"{100 * value['mean']:.1f}"
     return f"{mean} ± {100 * value['sd']:.1f}" if value["n"] > 1 else mean
 
 
-def markdown(groups: dict[str, Any]) -> str:
+def amount(value: Mapping[str, float] | None, unit: float, digits: int) -> str:
+    """A spread's mean in a unit, or a dash."""
+    return "-" if value is None else f"{value['mean'] / unit:.{digits}f}"
+
+
+def headings(names: Sequence[str]) -> list[str]:
+    """The columns of the table."""
+    shown = [f"{name.replace('_', ' ')} %" for name in names]
+    return [
+        *("model", "parameters", "seeds", *shown, "training exact %"),
+        *("training net calls, 1e6", "training TFLOP", "training minutes", "MiB"),
+        *("net calls a puzzle", "MFLOP a puzzle"),
+    ]
+
+
+def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """One group's row of the table; dashes where no run of it finished."""
+    seeds = str(len(group["runs"]))
+    if "metrics" not in group:
+        return [label, "-", f"{seeds}, all failed", *("-" for _ in headings(names)[3:])]
+    marks = [f"{group[k]} {k}" for k in ("failed", "collapsed") if group[k]]
+    return [
+        label,
+        f"{group['parameters']:,}",
+        ", ".join([seeds, *marks]),
+        *(percent(group["metrics"][name]) for name in names),
+        percent(group["training_metrics"]["exact"]),
+        amount(group["training_net_calls"], 1e6, 2),
+        amount(group["training_flops"], 1e12, 1),
+        amount(group["training_seconds"], 60, 1),
+        amount(group["training_bytes"], 2**20, 0),
+        amount(group["net_calls_per_puzzle"], 1, 0),
+        amount(group["flops_per_puzzle"], 1e6, 0),
+    ]
+
+
+def metric_names(groups: Mapping[str, Any]) -> list[str]:
+    """The metrics of the puzzles compared; cell, exact and valid where every run failed."""
+    scored = [g for g in groups.values() if "metrics" in g]
+    return list(scored[0]["metrics"]) if scored else ["cell", "exact", "valid"]
+
+
+def notes(groups: Mapping[str, Any]) -> str:
+    """What the table's numbers are."""
+    puzzles = next((g["puzzles"] for g in groups.values() if "puzzles" in g), 0)
+    return (
+        f"{puzzles} held-out puzzles; ± is the standard deviation over seeds. Net calls and FLOPs "
+        "are as executed. MiB: what one step keeps for its backward pass, or on a GPU the peak. "
+        f"Collapsed: below {100 * COLLAPSED:g} % exact."
+    )
+
+
+def run_cells(label: str, run: Mapping[str, Any]) -> list[str]:
+    """One run's row of the list of runs."""
+    if "failure" in run:
+        return [label, str(run["seed"]), "-", f"failed: {run['failure']}", "-"]
+    values = (f"{100 * run[k]['mean']:.1f} ({100 * run[k]['stderr']:.1f})" for k in _LISTED)
+    return [label, str(run["seed"]), str(run["steps"]), *values]
+
+
+_LISTED = ("exact", "training_exact")
+RUN_HEADINGS = (
+    *("model", "seed", "steps"),
+    *("exact % (standard error)", "training exact % (standard error)"),
+)
+
+
+def markdown(groups: Mapping[str, Any]) -> str:
     """The comparison as a Markdown table: % as mean ± deviation over seeds, then every run."""
-    names = list(next(iter(groups.values()))["metrics"])
-    shown = [name.replace("_", " ") for name in names]
-    head = ["preset", "parameters", "seeds", *(f"{name} %" for name in shown)]
-    head += ["training net calls, 1e6", "training minutes", "net calls a puzzle"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for preset, group in groups.items():
-        cells = [preset, f"{group['parameters']:,}", str(group["metrics"]["exact"]["n"])]
-        cells += [_percent(group["metrics"][name]) for name in names]
-        cells += [
-            f"{group['training_net_calls']['mean'] / 1e6:.2f}",
-            f"{group['training_seconds']['mean'] / 60:.1f}",
-            f"{group['net_calls_per_puzzle']['mean']:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    puzzles = next(iter(groups.values()))["puzzles"]
-    lines += ["", f"{puzzles} held-out puzzles; ± is the standard deviation over seeds.", ""]
-    lines += ["| run | seed | steps | exact % (standard error) |", "|---|---|---|---|"]
-    for group in groups.values():
-        for run in group["runs"]:
-            exact = run["exact"]
-            value = f"{100 * exact['mean']:.1f} ({100 * exact['stderr']:.1f})"
-            lines.append(f"| {Path(run['run']).name} | {run['seed']} | {run['steps']} | {value} |")
+    names = metric_names(groups)
+    lines = _table(headings(names), [cells(name, g, names) for name, g in groups.items()])
+    lines += ["", notes(groups), ""]
+    lines += _table(
+        RUN_HEADINGS, [run_cells(name, run) for name, g in groups.items() for run in g["runs"]]
+    )
     return "\n".join(lines) + "\n"
 
 
-def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Learning curves of runs (label, folder): training loss, and held-out accuracy, over minutes.
-
-    Runs of one label share a colour.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    loss, exact = figure.subplots(1, 2)
-    labels = list(dict.fromkeys(label for label, _ in runs))
-    for label, folder in runs:
-        colour, seen = f"C{labels.index(label)}", {line.get_label() for line in exact.lines}
-        metrics = read_jsonl(folder / "metrics.jsonl")
-        minutes = _minutes(read_jsonl(folder / "timing.jsonl"))
-        training = [r for r in metrics if r["split"] == "train"]
-        held_out = [r for r in metrics if r["split"] == "test"]
-        style = {"color": colour, "lw": 1.6, "alpha": 0.9}
-        times = [minutes[r["step"]] for r in training]
-        loss.plot(times, [r["cell_loss"] for r in training], **style)
-        exact.plot(
-            [minutes[r["step"]] for r in held_out],
-            [100 * r["exact"]["mean"] for r in held_out],
-            label=label if label not in seen else None,
-            marker="o",
-            ms=3,
-            **style,
-        )
-    loss.set(xlabel="training minutes", ylabel="cell loss (training)")
-    exact.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))
-    exact.legend(frameon=False)
-    for axis in (loss, exact):
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-
-
-def _minutes(timing: Sequence[dict[str, Any]]) -> dict[int, float]:
-    """Training minutes, evaluation apart, at every logged step."""
-    total, at = 0.0, {}
-    for record in timing:
-        if record["split"] == "train":
-            total += record["seconds"] / 60
-            at[record["step"]] = total
-    return at
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]

@@ -49,13 +49,24 @@ class TrainedRun:
     step: int
 
 
-def open_run(run: Path, world: World) -> TrainedRun:
-    """Load a run's latest averaged weights onto `world.device`."""
+def open_run(run: Path, world: World, tolerance: float | None = None) -> TrainedRun:
+    """Load a run's latest averaged weights onto `world.device`, its solver at another tolerance if
+    one is given: RunError where the model has no solver."""
     config, grid = load_config(run)
+    if tolerance is not None:
+        config = _with_tolerance(config, tolerance, run)
     shape = GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"])
     model = build_model(config, shape)
     step = load_weights(run, model)
     return TrainedRun(run, config, grid["kind"], grid["size"], model.to(world.device).eval(), step)
+
+
+def _with_tolerance(config: RunConfig, tolerance: float, run: Path) -> RunConfig:
+    changed = config.model_dump()
+    if "solver" not in changed["model"]:
+        raise RunError(f"{run}: a {config.model.kind} has no solver to give a tolerance")
+    changed["model"]["solver"]["tolerance"] = tolerance
+    return RunConfig.model_validate(changed)
 
 
 def check_fits(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> None:

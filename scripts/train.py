@@ -145,6 +145,8 @@ def main(words: Sequence[str]) -> int:
     config = load_config(out)[0] if resume else given.config
     if not resume and (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
+    if resume and not config.data:
+        raise RunError(f"{out}: holds imported weights, not training: there is nothing to resume")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
     try:

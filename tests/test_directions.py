@@ -19,7 +19,8 @@ BOTTOM = {
     "reasoning/precision.py": (),
     "reasoning/nn/layers.py": ("reasoning.precision",),
     "reasoning/losses.py": ("reasoning.precision",),
-    "reasoning/supervision.py": ("reasoning.losses",),
+    "reasoning/randomness.py": (),
+    "reasoning/supervision.py": ("reasoning.losses", "reasoning.randomness"),
 }
 
 

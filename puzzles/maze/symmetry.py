@@ -40,6 +40,12 @@ def apply(inputs: np.ndarray, elements: np.ndarray) -> np.ndarray:
     return np.take_along_axis(inputs, _sources(size_of(inputs))[elements], axis=1)
 
 
+def inverse(elements: np.ndarray) -> np.ndarray:
+    """The elements (N,) that undo these: a turn back for a turn; a reflection undoes itself."""
+    elements = np.asarray(elements)
+    return np.where(elements < 4, -elements % 4, elements)
+
+
 def augment(
     inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -98,10 +98,15 @@ def _seeds(n: int, rng: np.random.Generator) -> np.ndarray:
 
 def random_symmetry(n: int, size: int, rng: np.random.Generator) -> Symmetry:
     """`n` independent, uniformly random symmetries of a size."""
+    return seeded_symmetry(_seeds(n, rng), size)
+
+
+def seeded_symmetry(seeds: np.ndarray, size: int) -> Symmetry:
+    """Random symmetries of a size, row n a function of seeds[n] alone, uint64 (N,)."""
     geo = geometry(size)
-    cells = np.empty((n, geo.cells), dtype=np.int64)
-    digits = np.empty((n, size + 1), dtype=np.uint8)
-    _draw_batch(_seeds(n, rng), size, geo.box_height, geo.box_width, cells, digits)
+    cells = np.empty((len(seeds), geo.cells), dtype=np.int64)
+    digits = np.empty((len(seeds), size + 1), dtype=np.uint8)
+    _draw_batch(seeds, size, geo.box_height, geo.box_width, cells, digits)
     return Symmetry(cells, digits)
 
 

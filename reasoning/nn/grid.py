@@ -43,6 +43,10 @@ class NetConfig(BaseModel):
         False, description="SwiGLU as sigmoid(g) N(g v), N the norm, in place of silu(g) v"
     )
     mixer: Literal["attention", "mlp"] = Field("attention", description="how tokens mix")
+    mixer_norm: Literal["channels", "tokens"] = Field(
+        "channels",
+        description="axis of the norm after the mlp mixer; TRM's released code: tokens",
+    )
     positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
 
@@ -75,6 +79,7 @@ class Net(nn.Module):
                 config.multiple,
                 tokens,
                 config.normalise_product,
+                config.mixer_norm == "tokens",
             )
             for _ in range(config.layers)
         )

@@ -64,11 +64,15 @@ class SwiGLU(nn.Module):
 
 
 def rotary_table(length: int, head_width: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine tables (L, K) in fp32, half-split layout (Su et al. 2021, GPT-NeoX order)."""
-    frequency = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-    angle = torch.outer(torch.arange(length, dtype=torch.float64), frequency)
+    """Cosine and sine tables (L, K), half-split layout (Su et al. 2021, GPT-NeoX order).
+
+    The angles are computed in fp32, as the released HRM and TRM code does: at position 900 they are
+    off by up to 4e-5 from float64's, and a net trained on one table is run on the same.
+    """
+    frequency = 1.0 / base ** (torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
+    angle = torch.outer(torch.arange(length, dtype=torch.float32), frequency)
     angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos().float(), angle.sin().float()
+    return angle.cos(), angle.sin()
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -102,7 +106,8 @@ class Block(nn.Module):
     """Post-norm block: h <- N(h + Mix(h)); h <- N(h + SwiGLU(h)).
 
     Mix is attention, or, with `tokens` given, a SwiGLU over the token axis (TRM-mlp), whose inner
-    width is rounded to the same multiple.
+    width is rounded to the same multiple. With `token_norm` the norm after that SwiGLU runs over
+    the token axis too, as in TRM's released code; otherwise over the channels.
     """
 
     def __init__(
@@ -113,19 +118,24 @@ class Block(nn.Module):
         multiple: int,
         tokens: int | None = None,
         normalised: bool = False,
+        token_norm: bool = False,
     ):
         super().__init__()
         if tokens is None:
             self.self_attn = Attention(width, heads)
         else:
             self.mlp_t = SwiGLU(tokens, swiglu_width(expansion, tokens, multiple), normalised)
-        self.mixes_tokens = tokens is not None
+        self.mixes_tokens, self.token_norm = tokens is not None, token_norm
         self.mlp = SwiGLU(width, swiglu_width(expansion, width, multiple), normalised)
 
     def forward(self, h: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         if self.mixes_tokens:
-            mixed = self.mlp_t(h.transpose(1, 2)).transpose(1, 2)
+            columns = h.transpose(1, 2)
+            columns = columns + self.mlp_t(columns)
+            if self.token_norm:
+                h = rms_norm(columns).transpose(1, 2)
+            else:
+                h = rms_norm(columns.transpose(1, 2))
         else:
-            mixed = self.self_attn(h, rotary)
-        h = rms_norm(h + mixed)
+            h = rms_norm(h + self.self_attn(h, rotary))
         return rms_norm(h + self.mlp(h))

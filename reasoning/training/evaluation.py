@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reasoning.randomness import content_seeds
 from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import World
 
@@ -32,6 +33,21 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
+def share_of(rows: int, world: World) -> np.ndarray:
+    """This process's rows of all: strided, and equally many on every process, so that gathering
+    lines up; where they do not divide, row 0 is repeated and `gather` cuts the repeats."""
+    mine = np.arange(rows)[world.rank :: world.size]
+    return np.concatenate((mine, np.zeros(-(-rows // world.size) - len(mine), dtype=mine.dtype)))
+
+
+def gather(shares: dict[str, Tensor], rows: int, world: World) -> dict[str, np.ndarray]:
+    """Every process's rows of `share_of`, put back in order, on every process."""
+    share = -(-rows // world.size)
+    # Gathered in rank order; strided sharding put row r + i * size at place r * share + i.
+    order = np.arange(share * world.size).reshape(world.size, share).T.ravel()[:rows]
+    return {name: world.gather_rows(value).cpu().numpy()[order] for name, value in shares.items()}
+
+
 def predict(
     model: nn.Module,
     inputs: np.ndarray,
@@ -45,27 +61,23 @@ def predict(
     """Run `segments` segments on every row of inputs uint8 (N, C); all processes get all rows.
 
     The model is put in eval mode for the call. Without halting: every puzzle gets every segment.
+    A stochastic model draws from each puzzle's content, so no puzzle depends on its place.
     """
-    rows = np.arange(len(inputs))[world.rank :: world.size]
-    # Every process runs equally many rows, so that gathering lines up; repeats are cut below.
-    share = -(-len(inputs) // world.size)
-    rows = np.concatenate((rows, np.zeros(share - len(rows), dtype=rows.dtype)))
+    rows = share_of(len(inputs), world)
     was_training = model.training
     model.eval()
     parts = []
     with autocast(world.device, precision):
-        for first in range(0, share, batch):
+        for first in range(0, len(rows), batch):
             chosen = rows[first : first + batch]
             tokens = torch.from_numpy(inputs[chosen]).to(world.device, torch.int64)
             ids = torch.from_numpy(puzzle_ids[chosen]).to(world.device, torch.int64)
-            seeds = torch.from_numpy(chosen).to(world.device)
+            seeds = content_seeds(tokens, 0)
             parts.append(_run(model, tokens, ids, segments, depth or Depth(), seeds))
     model.train(was_training)
     names = parts[0].keys()
     joined = {name: torch.cat([part[name] for part in parts]) for name in names}
-    # Gathered in rank order; strided sharding put row r + i * size at place r * share + i.
-    order = np.arange(share * world.size).reshape(world.size, share).T.ravel()[: len(inputs)]
-    whole = {name: world.gather_rows(value).cpu().numpy()[order] for name, value in joined.items()}
+    whole = gather(joined, len(inputs), world)
     return Predictions(
         tokens=whole.pop("tokens").swapaxes(0, 1),
         halt=whole.pop("halt").T,

@@ -32,6 +32,7 @@ from reasoning.training.distribution import World
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
+from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers
 from reasoning.training.runs import JsonLines
 
@@ -143,7 +144,34 @@ class Trainer:
         return Batch(*parts), minimum[self.rows].to(device), seeds
 
     def step(self) -> dict[str, Tensor]:
-        """One optimiser step; returns sums over this process's slots, left on the device."""
+        """One optimiser step; returns sums over this process's slots, left on the device.
+
+        The first step of every log interval is metered, for what it cost this process.
+        """
+        if self.done % self.config.log_every:
+            return self.advance()
+        with Meter(self.config.compile) as meter:
+            sums = self.advance()
+        measured = {"flops": meter.flops, "saved_bytes": meter.saved_bytes}
+        return sums | {name: torch.tensor(float(value)) for name, value in measured.items()}
+
+    def _cost(self, pending: list[dict[str, Tensor]], seconds: float) -> dict[str, Any]:
+        """What the pending steps took: FLOPs over all processes, from those that were metered."""
+        metered = [sums for sums in pending if "flops" in sums]
+        flops = torch.stack([sums["flops"] for sums in metered]).double().mean()
+        device = self.world.device
+        cost = {
+            "seconds": seconds,
+            "segments_per_second": len(pending) * self.config.batch / seconds,
+            "flops": float(self.world.sum(flops.to(device))) * len(pending),
+            "saved_bytes": max(int(sums["saved_bytes"]) for sums in metered),
+        }
+        if device.type == "cuda":
+            cost["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+        return cost
+
+    def advance(self) -> dict[str, Tensor]:
+        """`step`, never metered."""
         config, model = self.config, self.model
         batch, minimum, seeds = self._batch(self.done)
         if self.carry is None:
@@ -202,8 +230,7 @@ class Trainer:
                 record = evaluation = None
                 if self.done % config.log_every == 0 or last:
                     record = self._record(pending)
-                    elapsed = time.perf_counter() - clock
-                    logs.training(record, elapsed, len(pending) * config.batch)
+                    logs.training(record, self._cost(pending, time.perf_counter() - clock))
                     pending, clock = [], time.perf_counter()
                 if self.evaluate and (self.done % config.evaluate_every == 0 or last):
                     evaluation = {"step": self.done} | self.evaluate(self.ema.model)
@@ -228,7 +255,7 @@ class Trainer:
 
         A mean that is infinite, such as the residual of no evaluation, has no JSON: null.
         """
-        names = [name for name in pending[0] if name != "grad_norm"]
+        names = [n for n in pending[-1] if n not in ("grad_norm", "flops", "saved_bytes")]
         stacked = torch.stack(
             [torch.stack([sums[name].double() for sums in pending]).sum() for name in names]
         )
@@ -316,13 +343,9 @@ class _Logs:
         names = ("metrics.jsonl", "timing.jsonl") if run else ()
         self._files = [JsonLines(run / name, resume_step) for name in names]
 
-    def training(self, record: dict[str, Any], seconds: float, slots: int) -> None:
-        timing = {
-            "step": record["step"],
-            "seconds": seconds,
-            "segments_per_second": slots / seconds,
-        }
-        self._write({"split": "train"} | record, {"split": "train"} | timing)
+    def training(self, record: dict[str, Any], cost: dict[str, Any]) -> None:
+        place = {"split": "train", "step": record["step"]}
+        self._write(place | record, place | cost)
 
     def evaluation(self, record: dict[str, Any], seconds: float) -> None:
         timing = {"step": record["step"], "seconds": seconds}

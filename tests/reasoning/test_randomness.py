@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from reasoning.randomness import fold, normal, truncated_normal
+from reasoning.randomness import content_seeds, fold, normal, truncated_normal
 
 MASK = 2**64 - 1
 
@@ -63,3 +63,10 @@ def test_neighbouring_seeds_and_uses_are_independent():
     correlation = np.corrcoef(rows)
     np.fill_diagonal(correlation, 0)
     assert np.abs(correlation).max() < 5.5 / np.sqrt(2000)
+
+
+def test_content_seeds_know_content_order_and_seed_and_no_place():
+    rows = torch.tensor([[1, 2, 3], [1, 3, 2], [3, 2, 1], [1, 2, 4], [0, 0, 0], [0, 0, 255]])
+    seeds = torch.cat([content_seeds(rows, seed) for seed in range(3)])
+    assert len(seeds.unique()) == 18
+    assert torch.equal(content_seeds(rows[3:5].to(torch.uint8), 1), seeds[9:11])

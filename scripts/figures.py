@@ -1,0 +1,120 @@
+"""Pictures of a comparison: learning curves, accuracy against difficulty, residuals."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reasoning.training.runs import read_jsonl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DPI = 150
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=_DPI)
+
+
+def _costs(timing: Sequence[Mapping[str, Any]], name: str) -> dict[int, float] | None:
+    """Training cost, evaluation apart, up to every logged step; None where it was not measured."""
+    total, at = 0.0, {}
+    for record in timing:
+        if record["split"] == "train":
+            if name not in record:
+                return None
+            total += record[name]
+            at[record["step"]] = total
+    return at
+
+
+def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
+    """Learning curves of runs (label, folder), those of one label in one colour: the training loss
+    over minutes, and held-out accuracy over minutes and over FLOPs."""
+    figure = _figure(15, 4)
+    loss, clock, flops = figure.subplots(1, 3)
+    labels = list(dict.fromkeys(label for label, _ in runs))
+    for label, folder in runs:
+        seen = {line.get_label() for line in clock.lines}
+        style = {"color": f"C{labels.index(label) % 10}", "lw": 1.6, "alpha": 0.9}
+        if labels.index(label) >= 10:
+            style["ls"] = "--"
+        metrics = read_jsonl(folder / "metrics.jsonl")
+        timing = read_jsonl(folder / "timing.jsonl")
+        training = [r for r in metrics if r["split"] == "train"]
+        held_out = [r for r in metrics if r["split"] == "test"]
+        exact = [100 * r["exact"]["mean"] for r in held_out]
+        minutes = {step: s / 60 for step, s in _costs(timing, "seconds").items()}
+        loss.plot(
+            [minutes[r["step"]] for r in training], [r["cell_loss"] for r in training], **style
+        )
+        style |= {"marker": "o", "ms": 3}
+        name = label if label not in seen else None
+        clock.plot([minutes[r["step"]] for r in held_out], exact, label=name, **style)
+        spent = _costs(timing, "flops")
+        if spent:
+            flops.plot([spent[r["step"]] / 1e12 for r in held_out], exact, **style)
+    loss.set(xlabel="training minutes", ylabel="cell loss (training)")
+    clock.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))
+    flops.set(xlabel="training TFLOP, as executed", ylabel="held-out exact, %", ylim=(-2, 102))
+    clock.legend(frameon=False, fontsize=8)
+    _finish((loss, clock, flops), figure, path)
+
+
+def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path) -> bool:
+    """Exact % in bins of growing difficulty: the mean over runs of a label, with its standard
+    error over puzzles of all runs. Draws nothing and returns False where no record has bins."""
+    with_bins = [(label, r["by_difficulty"]) for label, r in records if "by_difficulty" in r]
+    if not with_bins:
+        return False
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    for label in dict.fromkeys(label for label, _ in with_bins):
+        parts = [b["bins"] for name, b in with_bins if name == label]
+        place = [f"{b['from']:.3g} to {b['to']:.3g}" for b in parts[0]]
+        mean = [[b["metrics"]["exact"]["mean"] for b in bins] for bins in parts]
+        error = [[b["metrics"]["exact"]["stderr"] for b in bins] for bins in parts]
+        deviation = np.sqrt((np.square(error)).sum(0)) / len(parts)
+        axes.errorbar(
+            place, 100 * np.mean(mean, 0), 100 * deviation, marker="o", ms=4, capsize=2, label=label
+        )
+    axes.set(xlabel=with_bins[0][1]["name"], ylabel="held-out exact, %", ylim=(-2, 102))
+    axes.legend(frameon=False, fontsize=8)
+    _finish((axes,), figure, path)
+    return True
+
+
+def plot_residuals(residuals: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path) -> bool:
+    """Histograms of the last residual, right and wrong answers apart: (label, residual (N,),
+    right (N,)). Draws nothing and returns False where there is no finite residual."""
+    shown = [(n, r[np.isfinite(r)], ok[np.isfinite(r)]) for n, r, ok in residuals]
+    shown = [(name, residual, ok) for name, residual, ok in shown if len(residual)]
+    if not shown:
+        return False
+    figure = _figure(4.6 * len(shown), 3.4)
+    for axes, (name, residual, ok) in zip(
+        np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True
+    ):
+        logs = np.log10(np.maximum(residual, 1e-9))
+        edges = np.linspace(logs.min() - 1e-3, logs.max() + 1e-3, 31)
+        for part, colour, said in ((ok, "C2", "right"), (~ok, "C3", "wrong")):
+            label = f"{said}, n = {part.sum()}"
+            axes.hist(logs[part], edges, color=colour, alpha=0.6, label=label)
+        axes.set(xlabel="log10 of the last residual", ylabel="puzzles")
+        axes.set_title(name, fontsize=10)
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=_DPI)
+    return True

@@ -1,0 +1,106 @@
+"""`loopbench import-released`: the weights of a publication as a run to evaluate and solve with."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from baselines.released import Released, System, Unstated, load_released
+from puzzles.puzzle_set import SUDOKU_SIZES, Kind, infer_kind, vocab_size_of
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import parameter_count
+from reasoning.training.checkpoints import save_checkpoint
+from reasoning.training.runs import RunError, create_run
+from scripts.presets import RunConfig, preset
+from scripts.usage import UsageError, parse
+
+
+def grid_of(shape: GridShape, kind: Kind | None) -> tuple[Kind, int]:
+    """Kind and size of the puzzles a model of this shape answers. ValueError if of none."""
+    if kind is None:
+        return infer_kind(shape.vocabulary, shape.cells)
+    size = math.isqrt(shape.cells)
+    square = size * size == shape.cells and (kind == "maze" or size in SUDOKU_SIZES)
+    if not square or vocab_size_of(kind, size) != shape.vocabulary:
+        raise UsageError(
+            f"--kind {kind}: has not {shape.cells} cells with a vocabulary of {shape.vocabulary}; "
+            "give --cells or another --kind"
+        )
+    return kind, size
+
+
+def released_config(released: Released, system: System, kind: Kind) -> RunConfig:
+    """The publication's recipe around the released model: how to go about it, not what was run."""
+    recipe = preset("hrm-27m" if system == "hrm" else "trm-7m", kind).model_dump()
+    recipe |= {"preset": f"{system}-released", "model": released.config.model_dump()}
+    return RunConfig.model_validate(recipe)
+
+
+def write_run(
+    released: Released, system: System, kind: Kind, size: int, file: Path, out: Path
+) -> None:
+    """A run's folder of one checkpoint, at step 0, whose average is the released weights."""
+    config = released_config(released, system, kind)
+    shape = released.shape
+    record: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "grid": {
+            "kind": kind,
+            "size": size,
+            "cells": shape.cells,
+            "vocabulary": shape.vocabulary,
+            "puzzles": shape.puzzles,
+        },
+        "released": {"file": file.name, "sha256": _digest(file), "dropped": released.dropped},
+    }
+    create_run(out, record)
+    # No optimiser, no carry: such a run is not resumed.
+    save_checkpoint(out, 0, released.model, released.model, {})
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def import_released(
+    file: Annotated[Path, tyro.conf.Positional],
+    model: System,
+    out: Path,
+    kind: Kind | None = None,
+    unstated: Annotated[Unstated, tyro.conf.arg(name="")] = Unstated(),  # noqa: B008, frozen
+) -> None:
+    """Turn a state dict that HRM's, TRM's or EqR's authors release into a run.
+
+    Args:
+        file: the released .pt or .pth; loaded as tensors only, no code in it is run.
+        model: whose release it is.
+        out: folder to write the run to; it must not hold one already.
+        kind: puzzles it answers; none: by vocabulary and cells.
+        unstated: what the file's tensors do not say.
+    """
+    if (out / "config.json").exists():
+        raise RunError(f"{out}: already holds a run; choose another --out")
+    released = load_released(file, model, unstated)
+    chosen, size = grid_of(released.shape, kind)
+    write_run(released, model, chosen, size, file, out)
+    config = released.config
+    console = Console(highlight=False)
+    console.print(
+        f"{out}: {model} for {chosen} of size {size}, {parameter_count(released.model):,} "
+        f"parameters, {config.layers} layers of width {config.width}, {config.mixer}, positions "
+        f"{config.positions}, {config.puzzle_tokens} puzzle tokens, {config.cycles} cycles of "
+        f"{config.inner_steps} inner steps",
+        soft_wrap=True,
+    )
+    if released.dropped:
+        console.print(f"not needed: {', '.join(released.dropped)}", soft_wrap=True)
+
+
+def main(words: Sequence[str]) -> int:
+    parse(import_released, words, "loopbench import-released")()
+    return 0

@@ -1,0 +1,56 @@
+"""`loopbench reproduce NAME`: a table of the paper, its published numbers beside ours."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from reasoning.training.distribution import join_world
+from scripts.table2 import Scale, table2
+from scripts.usage import UsageError, parse
+
+
+def reproduce_table2(
+    out: Path,
+    scale: Scale = "cpu",
+    sudoku: Path | None = None,
+    maze: Path | None = None,
+    seeds: int = 1,
+    steps: int | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> None:
+    """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
+
+    Args:
+        out: folder for runs, tables and reports.
+        scale: full: the published sizes and recipe (days of GPU); cpu: hours; mini: a minute.
+        sudoku: data folder; none: generated (at full: random minimal puzzles, easier than
+            Sudoku-Extreme, which `loopbench data import` brings in).
+        maze: data folder; none: generated.
+        seeds: seeds per system, 0 upwards.
+        steps: optimiser steps per run; none: each preset's own.
+        device: where to run; auto: the best present.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    world, console = join_world(device), Console()
+    data = {"sudoku": sudoku, "maze": maze}
+    text = table2(scale, out, data, seeds, steps, world, console)
+    Console(width=max(120, console.width)).print(Markdown(text))
+    console.print(f"wrote {out}/table2.md, table2.json and a report per task")
+
+
+TABLES: dict[str, Callable[..., None]] = {"table2": reproduce_table2}
+
+
+def main(words: Sequence[str]) -> int:
+    names = ", ".join(TABLES)
+    if words and words[0] in TABLES:
+        parse(TABLES[words[0]], words[1:], f"loopbench reproduce {words[0]}")()
+        return 0
+    if set(words) & {"-h", "--help"}:
+        print(f"loopbench reproduce NAME, one of: {names}")
+        return 0
+    raise UsageError(f"give the table or figure to reproduce, one of {names}")

@@ -1,0 +1,169 @@
+"""Table 2 of the paper: every puzzle system on sudoku and on mazes, beside the published numbers.
+
+At `full` it is the published recipe at the published sizes; at `cpu` and `mini` the same systems on
+smaller puzzles, where "7m" stands for two layers and "27m" for eight of one small width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from puzzles.dataset import read_split, write_dataset
+from puzzles.sources import maze, sudoku
+from reasoning.training.distribution import World
+from reasoning.training.runs import write_json
+from scripts.compare import Comparison, train_and_compare
+from scripts.presets import RunConfig, preset
+from scripts.report import amount, comparison, percent
+
+Scale = Literal["mini", "cpu", "full"]
+TASKS = ("sudoku", "maze")
+
+
+@dataclass(frozen=True)
+class System:
+    """A row: its name and parameters in the paper, its exact accuracies there in %, and ours.
+
+    model: preset without its scale; large: the 27M size.
+    """
+
+    name: str
+    published_parameters: str
+    published: Mapping[str, float | None]
+    model: str
+    large: bool = False
+
+    def preset_name(self, scale: Scale) -> str:
+        """The preset that stands for the row at a scale."""
+        size = {"mini": "mini", "cpu": "cpu", "full": "27m" if self.large else "7m"}[scale]
+        return f"{self.model}-{size}"
+
+
+def _row(name: str, size: str, sudoku: float | None, maze: float | None, model: str) -> System:
+    return System(name, size, {"sudoku": sudoku, "maze": maze}, model, size == "27M")
+
+
+# Table 2; TRM-mlp is from TRM's own paper, which the table leaves out.
+SYSTEMS = (
+    _row("Transformer", "27M", 0.0, 0.0, "transformer"),
+    _row("HRM", "27M", 55.0, 74.5, "hrm"),
+    _row("TRM", "7M", 74.7, 85.3, "trm"),
+    _row("TRM-mlp", "5M", 87.4, None, "trm-mlp"),
+    _row("TRM", "27M", 0.0, 0.0, "trm"),
+    _row("Attractor", "7M", 54.3, 46.7, "attractor"),
+    _row("Attractor", "27M", 91.4, 93.1, "attractor"),
+)
+_LARGE_LAYERS = 8  # of a large system at the small scales, two for a small one
+
+
+def _config(system: System, scale: Scale, task: str, data: Path) -> RunConfig:
+    values = preset(system.preset_name(scale), task).model_dump() | {"data": str(data)}
+    if scale != "full" and system.large:
+        # HRM's two nets share the layers.
+        layers = _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS
+        values["model"]["layers"] = layers
+    return RunConfig.model_validate(values)
+
+
+def make_data(scale: Scale, task: str, folder: Path) -> None:
+    """Generate a task's puzzles unless they are there. At `full`: stand-ins for Sudoku-Extreme and
+    Maze-Hard, with 1,000 training puzzles as published."""
+    if folder.exists():
+        return
+    if task == "sudoku":
+        size, train, test = {"mini": (4, 64, 32), "cpu": (6, 1000, 500), "full": (9, 1000, 5000)}[
+            scale
+        ]
+        write_dataset(folder, *sudoku(size, train=train, test=test, seed=0))
+    elif scale == "full":
+        write_dataset(folder, *maze("hard", 30, train=1000, test=1000, seed=0))
+    else:
+        size, train, test = (7, 64, 32) if scale == "mini" else (9, 1000, 500)
+        made = maze("unique", size, train=train, test=test, seed=0, openings=0.1)
+        write_dataset(folder, *made)
+
+
+def table2(
+    scale: Scale,
+    out: Path,
+    data: Mapping[str, Path | None],
+    seeds: int,
+    steps: int | None,
+    world: World,
+    console: Console,
+) -> str:
+    """Train and score every system on both tasks under OUT; resumable. Returns the Markdown.
+
+    data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
+    of each task in OUT/<task>/.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    for task in TASKS:
+        folder = data[task] or out / "data" / task
+        if data[task] is None and world.is_main:
+            make_data(scale, task, folder)
+        world.barrier()
+        kind = read_split(folder, "train").kind
+        if kind != task:
+            raise ValueError(f"{folder}: holds {kind} puzzles, not {task}")
+        served = [s for s in SYSTEMS if s.published[task] is not None]
+        results[task], whole = {}, Comparison(folder, world)
+        for system in served:
+            config = _config(system, scale, task, folder)
+            if steps is not None:
+                config = RunConfig.model_validate(config.model_dump() | {"steps": steps})
+            place = out / task / _slug(system)
+            made = train_and_compare([config], folder, seeds, place, world, console)
+            (group,) = comparison(made.rows).values()
+            results[task][_slug(system)] = group
+            whole.extend(made)
+        whole.write(out / task, f"Table 2, {task}, scale {scale}")
+    text = _markdown(results, scale)
+    write_json(out / "table2.json", {"scale": scale, "published": _published(), "ours": results})
+    (out / "table2.md").write_text(text)
+    return text
+
+
+def _slug(system: System) -> str:
+    return f"{system.name.lower()}-{system.published_parameters.lower()}"
+
+
+def _published() -> dict[str, Mapping[str, float | None]]:
+    return {_slug(system): system.published for system in SYSTEMS}
+
+
+def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
+    head = ["system", "paper: parameters", "ours"]
+    for task in TASKS:
+        head += [f"{task}: paper %", "ours exact %", "valid %", "TFLOP"]
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head))]
+    for system in SYSTEMS:
+        groups = [results[task].get(_slug(system)) for task in TASKS]
+        parameters = next((g["parameters"] for g in groups if g and "parameters" in g), None)
+        cells = [system.name, system.published_parameters]
+        cells.append("-" if parameters is None else f"{parameters:,}")
+        for task, group in zip(TASKS, groups, strict=True):
+            paper = system.published[task]
+            cells.append("-" if paper is None else f"{paper:.1f}")
+            cells += _ours(group)
+        lines.append("| " + " | ".join(cells) + " |")
+    counts = [f"{task}: {_seeds(results[task])}" for task in TASKS]
+    lines += ["", f"Scale {scale}; seeds {', '.join(counts)}; ± is their standard deviation."]
+    return "\n".join(lines) + "\n"
+
+
+def _seeds(groups: Mapping[str, Any]) -> int:
+    return len(next(iter(groups.values()))["runs"])
+
+
+def _ours(group: Mapping[str, Any] | None) -> Sequence[str]:
+    if group is None:
+        return ["-"] * 3
+    if "metrics" not in group:
+        return ["failed", "-", "-"]
+    metrics = group["metrics"]
+    valid = metrics.get("valid_shortest", metrics["valid"])
+    return [percent(metrics["exact"]), percent(valid), amount(group["training_flops"], 1e12, 1)]

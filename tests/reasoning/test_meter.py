@@ -1,0 +1,66 @@
+"""The meter against sums by hand."""
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from reasoning.training.meter import Meter
+
+
+def test_matrix_products_forward_and_backward():
+    layer, x = nn.Linear(8, 16, bias=False), torch.randn(4, 8, requires_grad=True)
+    with Meter() as forward, torch.no_grad():
+        layer(x)
+    assert forward.flops == 2 * 4 * 8 * 16
+    assert forward.saved_bytes == 0
+    with Meter() as both:
+        layer(x).sum().backward()
+    assert both.flops == 3 * forward.flops  # the gradients of the input and of the weight
+    assert both.saved_bytes == 4 * (4 * 8 + 8 * 16)  # the input and the weight
+
+
+def test_attention_on_the_cpu_is_counted():
+    q, k, v = torch.randn(3, 2, 3, 10, 8, requires_grad=True).unbind(0)
+    products = 2 * 2 * 3 * 10 * 10 * 8  # one of q k^T and p v, a multiply-add being two
+    with Meter() as forward, torch.no_grad():
+        scaled_dot_product_attention(q, k, v)
+    assert forward.flops == 2 * products
+    with Meter() as both:
+        scaled_dot_product_attention(q, k, v).sum().backward()
+    # Backward: p again, and the gradients of p, v, q and k.
+    assert both.flops == 2 * products + 5 * products
+
+
+def test_what_is_not_reached_is_not_counted():
+    layer, x = nn.Linear(8, 8, bias=False), torch.randn(4, 8)
+    with Meter() as meter:
+        for _ in range(10):
+            x = layer(x)
+            if x.shape[0] == 4:
+                break
+    assert meter.flops == 2 * 4 * 8 * 8
+
+
+def test_metering_changes_no_number():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+    x, gradients = torch.randn(4, 8), []
+    for metered in (False, True):
+        net.zero_grad()
+        if metered:
+            with Meter():
+                net(x).sum().backward()
+        else:
+            net(x).sum().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    assert all(map(torch.equal, *gradients))
+
+
+def test_a_compiled_module_is_counted_as_it_would_run_eagerly():
+    layer, x = nn.Linear(8, 16, bias=False), torch.randn(4, 8)
+    layer.compile(backend="eager")
+    with torch.no_grad():
+        layer(x)
+        with Meter(compiled=True) as meter:
+            layer(x)
+    assert meter.flops == 2 * 4 * 8 * 16

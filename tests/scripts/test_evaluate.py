@@ -1,0 +1,123 @@
+"""`loopbench evaluate` with test-time compute: what it writes, what it refuses."""
+
+import json
+import shutil
+
+import pytest
+
+from scripts.cli import main
+
+
+def evaluated(run, data, *words) -> dict:
+    arguments = ["evaluate", run, "--data", data, "--device", "cpu", *words]
+    assert main([str(a) for a in arguments]) == 0
+    return json.loads((run / f"evaluation-{data.name}.json").read_text())
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_a_search_reports_every_rule_and_the_headline_is_the_chosen(run, sudokus, capsys):
+    words = ("--segments", "3", "--breadth", "2", "--symmetries", "2", "--noise", "0.01")
+    record = evaluated(run, sudokus, *words, "--leave", "1e-9", "--select", "majority")
+    said = capsys.readouterr().out
+    assert "majority (headline)" in said
+    assert said.index("majority (headline)") < said.index("single") < said.index("verified")
+    rules = ["single", "residual", "halt-first", "q", "majority", "verified"]
+    assert list(record["selection"]) == rules
+    assert record["metrics"] == record["selection"]["majority"]["metrics"]
+    assert record["by_segment"][-1]["exact"] == record["metrics"]["exact"]["mean"]
+    assert record["by_segment"][-1]["cell"] == pytest.approx(record["metrics"]["cell"]["mean"])
+    assert record["search"]["candidates"] == 4
+    assert record["search"]["residual_of"] == "solver"
+    grid = record["grid"]
+    assert (grid["depths"], grid["breadths"], grid["n"]) == ([1, 2, 3], [1, 2, 4], 20)
+    for rule in rules:
+        assert grid["exact"][rule]["mean"][-1][-1] == pytest.approx(
+            record["selection"][rule]["metrics"]["exact"]["mean"]
+        )
+        calls = record["selection"][rule]["net_calls_per_puzzle"]
+        assert grid["net_calls"][rule][-1][-1] == pytest.approx(calls["mean"])
+        assert calls["n"] == 20
+    # Verified is the first valid answer of any: no rule finds a valid one where it does not.
+    valid = {rule: record["selection"][rule]["metrics"]["valid"]["mean"] for rule in rules}
+    assert max(valid.values()) == valid["verified"]
+    assert record["evaluations_per_puzzle"] == grid["evaluations"]["majority"][-1][-1]
+    assert {p.name for p in run.glob("*.png")} >= {
+        "evaluation-sudoku4-grid.png",
+        "evaluation-sudoku4-cost.png",
+    }
+
+
+def test_the_first_candidate_is_the_plain_evaluation(run, sudokus):
+    plain = evaluated(run, sudokus, "--segments", "3")
+    assert plain["search"]["rule"] == "single"
+    assert not list(run.glob("*-grid.png"))
+    wide = evaluated(run, sudokus, "--segments", "3", "--breadth", "3")
+    assert wide["search"]["rule"] == "residual"
+    assert wide["selection"]["single"] == plain["selection"]["single"]
+    assert plain["net_calls_per_puzzle"] < wide["net_calls_per_puzzle"]
+
+
+def test_same_words_same_record_and_the_seed_matters(run, sudokus):
+    words = ("--segments", "2", "--breadth", "3", "--symmetries", "2", "--noise", "0.1")
+    first = evaluated(run, sudokus, *words)
+    assert evaluated(run, sudokus, *words) == first
+    other = evaluated(run, sudokus, *words, "--seed", "1")
+    assert other["median_residual"] != first["median_residual"]
+
+
+def test_the_solvers_tolerance_saves_evaluations(run, sudokus):
+    loose = evaluated(run, sudokus, "--segments", "3", "--tolerance", "10")
+    tight = evaluated(run, sudokus, "--segments", "3", "--tolerance", "1e-12")
+    assert loose["evaluations_per_puzzle"] == 3  # one a segment, to see that it may stop
+    assert tight["evaluations_per_puzzle"] == 9
+
+
+def test_abstention_tells_right_from_wrong_where_there_are_both(run, sudokus):
+    record = evaluated(run, sudokus, "--segments", "2")
+    exact = record["metrics"]["exact"]
+    for found in record["abstention"].values():
+        assert found["risk_coverage"]["risk"][-1] == pytest.approx(1 - exact["mean"])
+        assert found["risk_coverage"]["area"]["n"] == 20
+        assert (found["auroc"] is None) == (exact["mean"] in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--breadth", "0"], ["--breadth", "greater than 0"]),
+        (["--symmetries", "0"], ["--symmetries"]),
+        (["--noise", "-1"], ["--noise"]),
+        (["--leave", "0"], ["--leave"]),
+        (["--seed", "-1"], ["--seed"]),
+        (["--tolerance", "0"], ["tolerance"]),
+        (["--evaluations", "-1"], ["--evaluations"]),
+        (["--select", "verified"], ["select", "majority"]),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(words, parts, trained, sudokus, capsys):
+    assert main(["evaluate", str(trained), "--data", str(sudokus), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+
+
+def test_what_a_model_or_puzzle_lacks_is_refused(mazes, tmp_path, capsys):
+    run = tmp_path / "run"
+    words = ["train", "--preset", "trm-mini", "--data", str(mazes), "--out", str(run)]
+    assert main([*words, "--steps", "5", "--checkpoint-every", "5", "--device", "cpu"]) == 0
+    for options, part in (
+        (["--tolerance", "0.1"], "no solver"),
+        (["--evaluations", "3"], "no solver"),
+        (["--symmetries", "9"], "has 8"),
+    ):
+        assert main(["evaluate", str(run), "--data", str(mazes), *options]) == 2
+        assert part in capsys.readouterr().err
+    record = evaluated(run, mazes, "--segments", "1", "--symmetries", "8")
+    assert record["search"]["residual_of"] == "change of y"
+    assert "evaluations_per_puzzle" not in record
+    assert "valid shortest, not exact" in " ".join(capsys.readouterr().out.split())

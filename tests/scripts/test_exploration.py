@@ -1,0 +1,157 @@
+"""Test-time search over whole sets: symmetries there and back, grids, chunks, processes."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import scripts.exploration as module
+from puzzles.dataset import read_split
+from puzzles.maze.search import label
+from puzzles.metrics import score
+from puzzles.sudoku import solver
+from puzzles.sudoku.rules import from_tokens, to_tokens
+from reasoning.supervision import SegmentOutput
+from reasoning.training.distribution import World
+from scripts.exploration import Plan, doublings, explore
+from scripts.presets import build_model, preset
+from scripts.selection import RULES
+from scripts.session import TrainedRun, grid_shape
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+class Lookup(torch.nn.Module):
+    """Knows the right answer to whatever question it is asked, and asks nothing of its state."""
+
+    def __init__(self, kind: str, vocabulary: int):
+        super().__init__()
+        self.kind, self.vocabulary, self.asked = kind, vocabulary, []
+
+    def initial_state(self, batch, seeds=None):
+        return (torch.zeros(batch, 2, 2), torch.zeros(batch, 2, 2))
+
+    def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
+        tokens = inputs.numpy().astype(np.uint8)
+        self.asked.append(tokens)
+        if self.kind == "maze":
+            answers = label(tokens)
+        else:
+            answers = to_tokens(solver.solve_unique(from_tokens(tokens), str))
+        logits = torch.nn.functional.one_hot(torch.from_numpy(answers).long(), self.vocabulary)
+        count = len(inputs)
+        ones = torch.ones(count, dtype=torch.int64)
+        return SegmentOutput(state, logits.float(), torch.zeros(count, 2), ones)
+
+
+def run_of(model, puzzles, name="trm-mini") -> TrainedRun:
+    return TrainedRun(Path("run"), preset(name, puzzles.kind), puzzles.kind, puzzles.size, model, 1)
+
+
+@pytest.mark.parametrize("folder", ["sudokus", "mazes"])
+def test_who_knows_every_answer_is_right_under_every_symmetry(folder, request):
+    """The mazes have one path each, so that exact does not ask for a tie-break."""
+    puzzles = read_split(request.getfixturevalue(folder), "test")
+    model = Lookup(puzzles.kind, puzzles.vocab_size)
+    found = explore(run_of(model, puzzles), puzzles, 2, Plan(symmetries=8, breadth=2), ALONE)
+    assert found.right.all()
+    assert (found.answers == puzzles.labels[:, None]).all()
+    images = np.unique(np.concatenate(model.asked), axis=0)
+    assert len(images) > 6 * len(puzzles)  # it was asked other questions than those
+
+
+def tiny(puzzles, name="trm-mini") -> TrainedRun:
+    """An untrained model whose answers differ by start and segment."""
+    config = preset(name, puzzles.kind)
+    model = build_model(config, grid_shape(puzzles)).eval()
+    return run_of(model, puzzles, name)
+
+
+def test_the_grid_is_made_of_smaller_searches(sudokus):
+    puzzles = read_split(sudokus, "test")
+    run = tiny(puzzles, "attractor-mini")
+    with torch.no_grad():
+        run.model.heads.q_head.bias.fill_(0)
+        run.model.heads.q_head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    plan = Plan(breadth=3, noise=0.1, seed=4)
+    # Answers that some rule gives become the labels, so that some are right and some wrong.
+    said = explore(run, puzzles, 3, plan, ALONE).answers
+    rows = np.arange(len(puzzles))
+    puzzles = replace(puzzles, labels=said[rows, rows % len(RULES)])
+    whole = explore(run, puzzles, 3, plan, ALONE)
+    assert 0.1 < whole.right.mean() < 0.9
+    assert (whole.depths, whole.breadths) == ((1, 2, 3), (1, 2, 3))
+    for d, depth in enumerate(whole.depths):
+        for w, breadth in enumerate(whole.breadths):
+            settings = plan.model_copy(update={"breadth": breadth})
+            part = explore(run, puzzles, depth, settings, ALONE)
+            for name in ("right", "net_calls", "evaluations"):
+                np.testing.assert_array_equal(
+                    getattr(part, name)[..., -1, -1], getattr(whole, name)[..., d, w]
+                )
+    for r, _ in enumerate(RULES):
+        exact = score("sudoku", puzzles.inputs, puzzles.labels, whole.answers[:, r]).exact
+        np.testing.assert_array_equal(exact, whole.right[:, r, -1, -1])
+    residual = RULES.index("residual")
+    np.testing.assert_array_equal(whole.segment_right[:, -1], whole.right[:, residual, -1, -1])
+    # Several starts cost what they cost together; the first alone only its own.
+    assert (whole.net_calls[:, residual, -1, -1] > whole.net_calls[:, 0, -1, -1]).all()
+    assert whole.solved
+
+
+def same(a, b) -> None:
+    for name in ("answers", "right", "net_calls", "segment_right"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    np.testing.assert_allclose(a.residual, b.residual, rtol=1e-4)
+
+
+def test_chunks_and_subsets_change_no_puzzle(sudokus, monkeypatch):
+    puzzles = read_split(sudokus, "test")
+    run, plan = tiny(puzzles), Plan(breadth=2, symmetries=2, noise=0.05)
+    whole = explore(run, puzzles, 2, plan, ALONE)
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 3 * 4 * 2 * 16)  # three puzzles
+    same(explore(run, puzzles, 2, plan, ALONE), whole)
+    few = explore(run, puzzles.take_groups(np.array([11, 4])), 2, plan, ALONE)
+    np.testing.assert_array_equal(few.answers, whole.answers[[11, 4]])
+
+
+@dataclass(frozen=True)
+class Paired(World):
+    """One of two processes, played by two threads."""
+
+    parts: list
+    barrier: threading.Barrier
+
+    def gather_rows(self, rows):
+        self.parts[self.rank] = rows
+        self.barrier.wait()
+        whole = torch.cat(self.parts)
+        self.barrier.wait()
+        return whole
+
+
+def test_two_processes_find_what_one_finds(sudokus):
+    puzzles = read_split(sudokus, "test").take_groups(np.arange(7))
+    run, plan = tiny(puzzles, "attractor-mini"), Plan(breadth=2, noise=0.1)
+    shared = {"parts": [None, None], "barrier": threading.Barrier(2, timeout=60)}
+    worlds = [Paired(rank, 2, torch.device("cpu"), **shared) for rank in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda world: explore(run, puzzles, 2, plan, world), worlds))
+    for said in found:
+        same(said, explore(run, puzzles, 2, plan, ALONE))
+
+
+def test_doublings_end_with_all():
+    assert doublings(1) == (1,)
+    assert doublings(6) == (1, 2, 4, 6)
+    assert doublings(8) == (1, 2, 4, 8)
+
+
+def test_the_headline_rule_follows_the_number_of_candidates():
+    assert Plan().rule == "single"
+    assert Plan(breadth=2).rule == Plan(symmetries=2).rule == "residual"
+    assert Plan(select="q").rule == "q"

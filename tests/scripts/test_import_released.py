@@ -1,0 +1,105 @@
+"""`loopbench import-released` end to end: a released file becomes a run that answers puzzles."""
+
+import json
+
+import pytest
+import released_oracle as oracle
+import torch
+
+from reasoning.supervision import Depth
+from reasoning.training.distribution import join_world
+from scripts.cli import main
+from scripts.session import open_run
+
+SIZE = {"width": 32, "vocabulary": 6, "inner": 256}
+SYSTEMS = {
+    "hrm": (("H_level", "L_level"), {}),
+    "trm": (("L_level",), {}),
+    "eqr": (("L_level",), {"length": 16, "inner_t": 256, "puzzles": 0}),
+}
+DEPTH = ["--cycles", "1", "--inner-steps", "2"]
+
+
+@pytest.fixture
+def released(tmp_path):
+    """Writes a system's file with its prefixes; returns its path and the tensors."""
+
+    def write(system):
+        levels, sizes = SYSTEMS[system]
+        weights = oracle.random_state(levels, 1, **SIZE, **sizes)
+        path = tmp_path / f"{system}.pt"
+        torch.save({f"_orig_mod.model.inner.{k}": v for k, v in weights.items()}, path)
+        return path, weights
+
+    return write
+
+
+def refused(capsys, words, *parts):
+    assert main([str(word) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(part in said for part in parts), said
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_an_imported_run_is_evaluated_and_solves(system, released, sudokus, tmp_path, capsys):
+    path, _ = released(system)
+    run = tmp_path / "run"
+    words = ["import-released", str(path), "--model", system, "--out", str(run)]
+    assert main([*words, "--cells", "16", "--heads", "2", *DEPTH]) == 0
+    said = capsys.readouterr().out
+    assert "sudoku of size 4" in said
+    assert ("H_init, L_init" in said) == (system == "eqr")
+    record = json.loads((run / "config.json").read_text())
+    assert record["config"]["preset"] == f"{system}-released"
+    assert record["config"]["supervision"]["halting"] == (
+        "q-learning" if system == "hrm" else "halt"
+    )
+    assert record["released"]["file"] == path.name
+
+    assert main(["evaluate", str(run), "--data", str(sudokus), "--device", "cpu"]) == 0
+    evaluation = json.loads((run / "evaluation-sudoku4.json").read_text())
+    assert evaluation["metrics"]["exact"]["n"] == 20
+    assert evaluation["segments"] == 16
+    capsys.readouterr()
+    assert main(["solve", str(run), "1...  ..3.  .4..  ...2", "--device", "cpu"]) in (0, 1)
+    assert "net calls" in capsys.readouterr().out
+    refused(capsys, ["train", "--resume", run], "imported weights", "nothing to resume")
+    refused(capsys, [*words, "--cells", 16], "already holds a run")
+
+
+def test_an_imported_run_answers_as_the_published_module(released, tmp_path):
+    path, weights = released("trm")
+    run = tmp_path / "run"
+    words = ["import-released", str(path), "--model", "trm", "--out", str(run), "--cells", "16"]
+    assert main([*words, "--heads", "1", *DEPTH]) == 0
+    model = open_run(run, join_world("cpu")).model
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randint(1, 6, (2, 16), generator=generator)
+    ids = torch.zeros(2, dtype=torch.int64)
+    with torch.no_grad():
+        x = oracle.embed(weights, inputs, ids, 16)
+        y, z = oracle.trm_segment(weights, *oracle.start(weights, 2, 32), x, 1, 1, 2)
+        output = model.segment(model.initial_state(2), inputs, ids, Depth())
+    logits, q = oracle.read(weights, y, 16)
+    torch.testing.assert_close(output.logits, logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(output.q, q, rtol=0, atol=1e-5)
+    torch.testing.assert_close(output.state, (y, z), rtol=0, atol=1e-5)
+
+
+def test_the_kind_follows_from_the_tensors_or_is_given(released, tmp_path, capsys):
+    path, _ = released("hrm")
+    for more, grid in (
+        ([], {"kind": "maze", "size": 30, "cells": 900, "vocabulary": 6, "puzzles": 1}),
+        (["--kind", "maze", "--cells", "16"], {"kind": "maze", "size": 4, "cells": 16}),
+    ):
+        run = tmp_path / f"run{len(more)}"
+        assert main(["import-released", str(path), "--model", "hrm", "--out", str(run), *more]) == 0
+        assert json.loads((run / "config.json").read_text())["grid"].items() >= grid.items()
+    capsys.readouterr()
+    words = ["import-released", path, "--model", "hrm", "--out", tmp_path / "none"]
+    refused(capsys, [*words, "--kind", "sudoku"], "--kind sudoku", "900 cells", "--cells")
+    refused(capsys, [*words, "--cells", "17"], "seq_len 17")
+    refused(capsys, [*words, "--hedas", "2"], "--heads")
+    refused(capsys, [*words[:3], "trm", *words[4:]], "holds H_level", "hrm.pt")
+    assert not (tmp_path / "none").exists()

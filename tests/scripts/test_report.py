@@ -1,0 +1,132 @@
+"""Comparison numbers, failures and collapses, and the one-file report."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.figures import plot_difficulty, plot_residuals
+from scripts.html_report import Section, write_html
+from scripts.presets import RunConfig, label, preset
+from scripts.report import Row, comparison, markdown, training_cost
+
+NAMES = ("cell", "exact", "valid")
+
+
+def record(exact: float, calls: float = 10.0) -> dict:
+    metrics = {name: {"mean": exact, "stderr": 0.01, "n": 50} for name in NAMES}
+    return {
+        "parameters": 1234,
+        "segments": 16,
+        "step": 60,
+        "metrics": metrics,
+        "net_calls_per_puzzle": calls,
+        "flops_per_puzzle": 3e6,
+    }
+
+
+def row(label: str, seed: int, exact: float, **cost: float) -> Row:
+    cost = {"net_calls": 1e6, "seconds": 60.0, "flops": 2e12, "bytes": 2**20} | cost
+    return Row(label, Path(f"{label}-{seed}"), seed, record(exact), record(0.9), cost)
+
+
+def test_means_and_deviations_over_seeds():
+    rows = [row("a", 0, 0.5), row("a", 1, 0.7, flops=4e12), row("b", 0, 0.005)]
+    groups = comparison(rows)
+    exact = groups["a"]["metrics"]["exact"]
+    assert exact == pytest.approx({"mean": 0.6, "sd": float(np.std([0.5, 0.7], ddof=1)), "n": 2})
+    assert groups["a"]["training_flops"]["mean"] == 3e12
+    assert groups["a"]["collapsed"] == 0
+    assert groups["b"]["collapsed"] == 1
+    assert [run["exact"]["mean"] for run in groups["a"]["runs"]] == [0.5, 0.7]
+
+
+def test_runs_of_different_lengths_are_not_averaged():
+    rows = [row("a", 0, 0.5), row("a", 1, 0.7)]
+    rows[1].evaluation["step"] = 120
+    assert list(comparison(rows)) == ["a steps=60", "a steps=120"]
+
+
+def test_failures_stay_in_the_table():
+    rows = [row("a", 0, 0.5), Row("a", Path("a-1"), 1, failure="the loss is nan at step 7")]
+    rows.append(Row("b", Path("b-0"), 0, failure="the loss is inf at step 3"))
+    groups = comparison(rows)
+    text = markdown(groups)
+    assert groups["a"]["failed"] == 1
+    assert groups["a"]["metrics"]["exact"]["n"] == 1
+    assert "2, 1 failed" in text
+    assert "1, all failed" in text
+    assert "the loss is nan at step 7" in text
+    heads = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert len(heads) == 2, "every row of each of the two tables has its table's columns"
+
+
+def test_runs_older_than_the_meter_show_a_dash():
+    old = row("a", 0, 0.5)
+    for name in ("flops", "bytes"):
+        del old.cost[name]
+    assert comparison([old])["a"]["training_flops"] is None
+    assert "| - |" in markdown(comparison([old]))
+
+
+def test_training_cost_sums_what_the_logs_hold(tmp_path):
+    steps = [{"split": "train", "step": s, "total_net_calls": 10.0 * s} for s in (1, 2)]
+    timing = [{"split": "train", "step": s, "seconds": 2.0, "flops": 5.0} for s in (1, 2)]
+    timing[0]["saved_bytes"], timing[1]["saved_bytes"] = 7, 9
+    timing.append({"split": "test", "step": 2, "seconds": 100.0})
+    for name, records in (("metrics", steps), ("timing", timing)):
+        lines = "".join(json.dumps(r) + "\n" for r in records)
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    want = {"net_calls": 20.0, "seconds": 4.0, "flops": 10.0, "bytes": 9}
+    assert training_cost(tmp_path) == want
+
+
+def test_a_label_names_what_differs_from_the_preset():
+    config = preset("trm-mini")
+    assert label(config) == "trm-mini"
+    values = config.model_dump()
+    values["model"]["layers"], values["seed"], values["data"] = 4, 3, "somewhere"
+    assert label(RunConfig.model_validate(values)) == "trm-mini model.layers=4"
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch, and checks that tags close."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.open = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.fetched += [v for k, v in attrs if k in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_file_that_fetches_nothing(tmp_path):
+    residuals = [("a", np.array([1e-3, 0.1, np.inf]), np.array([True, False, False]))]
+    picture, out = tmp_path / "residuals.png", tmp_path / "report.html"
+    assert plot_residuals(residuals, picture)
+    rows = [row("a <b>", 0, 0.5), Row("c", Path("c-0"), 0, failure="nan & more")]
+    sections = [Section("Residuals", [(picture, "first")], "A sentence.")]
+    write_html(comparison(rows), sections, {"commit": "abc"}, "Comparison & test", out)
+    text, page = out.read_text(), Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.fetched) == 1
+    assert page.fetched[0].startswith("data:image/png;base64,")
+    assert "a &lt;b&gt;" in text
+    assert "nan &amp; more" in text
+    assert re.search(r"<dt>commit</dt><dd>abc</dd>", text)
+
+
+def test_pictures_of_nothing_are_not_drawn(tmp_path):
+    path = tmp_path / "none.png"
+    assert not plot_difficulty([("a", record(0.5))], path)
+    assert not plot_residuals([("a", np.full(3, np.inf), np.ones(3, bool))], path)
+    assert not path.exists()
