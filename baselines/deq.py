@@ -15,11 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reasoning.nn.cache import CacheKind, LoopCache, ModelCache
-from reasoning.nn.causal import Pass, init_deviation
+from reasoning.nn.causal import Pass
 from reasoning.nn.equilibrium import Equilibrium, EquilibriumConfig, EquilibriumStack, StateMap
-from reasoning.nn.language import CausalLM, EPS
-from reasoning.nn.layers import truncated_normal_
-from reasoning.pretraining.protocol import Cost, LMOutput, Role, SolveBudget
+from reasoning.nn.language import CausalLM
+from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
 
 
 class DEQConfig(EquilibriumConfig):
@@ -66,7 +65,9 @@ class DEQ(CausalLM):
 
     @torch.no_grad()
     def fixed_point(
-        self, tokens: Tensor, budget: SolveBudget = SolveBudget()  # noqa: B008 - frozen
+        self,
+        tokens: Tensor,
+        budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
     ) -> tuple[StateMap, Tensor, Tensor]:
         """The map on (B, S, D) at these tokens, the embedding and the solution, for probes."""
         found, x, given = self._solve(tokens, budget, None)

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from reasoning.nn.cache import KV, CacheKind, LoopCache, ModelCache
 from reasoning.nn.causal import EPS, CausalBlock, Pass, init_deviation, orthogonal_linear
-from reasoning.nn.language import CausalLM, LanguageConfig, Lookups, StateNoise
+from reasoning.nn.language import CausalLM, LanguageConfig, Lookups, noise_at
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
+from reasoning.randomness import poisson, truncated_normal
 
 _INITIAL_DECAY = math.sqrt(1 / 5)
 
@@ -71,7 +72,6 @@ class Parcae(CausalLM):
         # softplus(dt) = -log(a) at A = 1
         self.dt = nn.Parameter(torch.full((width,), math.log(1 / _INITIAL_DECAY - 1)))
         self.a_log = nn.Parameter(torch.zeros(width))
-        self.noise = StateNoise(config.context, width, deviation, config.start_seed)
 
     def forward(
         self,
@@ -84,15 +84,17 @@ class Parcae(CausalLM):
         the number of steps. A cache is for decoding: no gradients, no seeds."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
             position, given = self.begin(tokens, cache, budget)
-            seeds = None if seeds is None else seeds.tolist()
             rows = self._rows(tokens)
             prelude, coda = self._once(cache)
             x = given.run(self.prelude, self.embedding(tokens), prelude, rows[0])
             step_size = F.softplus(self.dt)
             injected = step_size * self.injection(self.injected_norm(x))
             decay = torch.exp(-step_size * self.a_log.exp())
-            stop = position + tokens.shape[1]
-            h = self.noise(seeds, len(tokens), position, stop).to(x.dtype)
+            width = self.config.width
+            h = noise_at(
+                seeds, self.config.start_seed, tokens, position, width, truncated_normal
+            ).to(x.dtype)
+            h = init_deviation(width) * h
             steps = self._steps(budget, seeds, len(tokens))
             loop = cache and cache.loop
             h = self._loop(h, decay, injected, steps, given, rows[1], loop, position)
@@ -125,15 +127,13 @@ class Parcae(CausalLM):
                 cache.keep(kvs)
         return h
 
-    def _steps(self, budget: SolveBudget, seeds: list[int] | None, batch: int) -> list[int]:
+    def _steps(self, budget: SolveBudget, seeds: Tensor | None, batch: int) -> list[int]:
         """Each sequence's number of steps."""
         if budget.max_evaluations is not None:
             return [budget.max_evaluations] * batch
         if seeds is None:
             return [self.config.steps] * batch
-        mean = torch.tensor(float(self.config.steps))
-        drawn = (torch.poisson(mean, torch.Generator().manual_seed(seed)) for seed in seeds)
-        return [max(1, int(n)) for n in drawn]
+        return poisson(seeds, self.config.steps).clamp_min(1).tolist()
 
     def _rows(self, tokens: Tensor) -> list[list[Tensor | None] | None]:
         """Looked-up values of prelude, core and coda."""

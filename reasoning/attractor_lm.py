@@ -31,8 +31,9 @@ from reasoning.nn.equilibrium import (
     StateMap,
     norms,
 )
-from reasoning.nn.language import CausalLM, StateNoise
+from reasoning.nn.language import CausalLM, noise_at
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
+from reasoning.randomness import normal
 
 
 class AttractorLMConfig(EquilibriumConfig):
@@ -77,10 +78,6 @@ class AttractorLM(CausalLM):
             self.head = EquilibriumStack(
                 config.block, config.head_layers, config.gate, config.injection
             ).requires_grad_(config.head == "trained")
-        if config.start == "gaussian":
-            self.noise = StateNoise(
-                config.context, config.width, config.start_deviation, config.start_seed
-            )
 
     def forward(
         self,
@@ -109,21 +106,24 @@ class AttractorLM(CausalLM):
         most = self.config.solver.max_evaluations if most is None else most
         if self.head is None or most == 0:
             return c, _unsolved(c), given
-        start = self._start(c, seeds, position)
+        start = self._start(tokens, c, seeds, position)
         loop = cache and cache.loop
         found = self.head.solve(c, start, given, self.config, budget, loop, position)
         return c, found, given
 
-    def _start(self, c: Tensor, seeds: Tensor | None, position: int) -> Tensor:
+    def _start(self, tokens: Tensor, c: Tensor, seeds: Tensor | None, position: int) -> Tensor:
         if self.config.start == "proposal":
             return c
         if self.config.start == "zero":
             return torch.zeros_like(c)
-        return self.noise(seeds, len(c), position, position + c.shape[1]).to(c.dtype)
+        drawn = noise_at(seeds, self.config.start_seed, tokens, position, self.config.width, normal)
+        return (self.config.start_deviation * drawn).to(c.dtype)
 
     @torch.no_grad()
     def fixed_point(
-        self, tokens: Tensor, budget: SolveBudget = SolveBudget()  # noqa: B008 - frozen
+        self,
+        tokens: Tensor,
+        budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
     ) -> tuple[StateMap, Tensor, Tensor]:
         """The map f on (B, S, D) at these tokens, its proposal c and solution, for probes of
         contraction and of the way to the solution. ValueError without a head."""

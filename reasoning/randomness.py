@@ -63,3 +63,11 @@ def normal(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
 def truncated_normal(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """fp32 (B, *shape), normal cut at two of its deviations, of deviation 1 after the cut."""
     return _quantile(_BELOW + (1 - 2 * _BELOW) * _uniform(seeds, shape)) / _TRUNCATED_STD
+
+
+def poisson(seeds: Tensor, mean: float) -> Tensor:
+    """int64 (B,), Poisson of that mean: the quantile of a uniform number."""
+    most = math.ceil(mean + 20 * math.sqrt(mean) + 20)  # mass beyond: none in fp32
+    k = torch.arange(most, dtype=torch.float64)
+    below = (k * math.log(mean) - mean - torch.lgamma(k + 1)).exp().cumsum(0).to(seeds.device)
+    return torch.searchsorted(below, _uniform(seeds, ()).double())

@@ -3,7 +3,7 @@
 With head(u) = u + g(u) a stack of gated blocks and c an injected state, the map is
 
     f(y) = c + g(y + c)                additive
-    f(y) = c + g(W [y; c])             concatenation; W starts at [I I], where it is the additive one
+    f(y) = c + g(W [y; c])             concatenation; W starts at [I I], where the two agree
     f(y) = g(y)                        initial: c is where the solver starts and nothing more
 
 so J = dg/du and df/dc = I + J. (y <- head(y + c), as one line of the Attractor paper reads, is
@@ -13,7 +13,9 @@ for a fixed point does not depend on where its solver began.
 Tokens are the solver's samples: each has its own mixing weights, stopping and best iterate, and a
 token that stopped stands still in what later ones see. So a token's solution depends on the tokens
 before it and on nothing else, bit for bit, and a cache can hold it (reasoning.nn.cache). The last
-evaluation's image is what is returned: T evaluations are T steps.
+evaluation's image is what is returned: T evaluations are T steps. Gradients need not be causal: the
+adjoint's samples are whole sequences, and so `clip` bounds |u| by |v| over a sequence. Per token it
+would cut off what reaches a well-predicted token, whose own v is small, from later ones.
 
 Shapes: B sequences, S tokens, D width.
 """
@@ -27,7 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from reasoning.fixed_point import OneStep, solve
+from reasoning.fixed_point import Picard, Unrolled, solve
 from reasoning.nn.cache import LoopCache
 from reasoning.nn.causal import BlockShape, CausalBlock, GateConfig, Pass
 from reasoning.nn.language import LanguageConfig
@@ -43,9 +45,7 @@ class EquilibriumConfig(LanguageConfig):
 
     gate: GateConfig = Field(default_factory=GateConfig, description="gates of the solved blocks")
     solver: SolverConfig = Field(
-        default_factory=lambda: SolverConfig(
-            tolerance=3e-4, max_evaluations=64, min_evaluations=6
-        ),
+        default_factory=lambda: SolverConfig(tolerance=3e-4, max_evaluations=64, min_evaluations=6),
         description="the forward solve, per token",
     )
     gradient: GradientConfig = Field(
@@ -106,12 +106,15 @@ class EquilibriumStack(nn.Module):
             kvs = None if cache is None else cache.at(next(made), position)
             return self.image(rows.view(c.shape), c, given, kvs).flatten(0, 1)
 
-        # Phantom steps are part of the value; they are for the gradient only.
+        gradient = config.gradient.build(early_exit=True)
+        unrolled = isinstance(gradient, Unrolled)
         graph = torch.is_grad_enabled() and cache is None
-        with torch.set_grad_enabled(graph):
-            gradient = config.gradient.build(early_exit=True) if graph else OneStep()
-            solution = solve(per_token, start.flatten(0, 1), solver, gradient)
+        with torch.set_grad_enabled(graph and unrolled):
+            solution = solve(per_token, start.flatten(0, 1), solver, Unrolled())
         y = solution.value.view(c.shape)
+        if graph and not unrolled:
+            attach = Picard(max_evaluations=0)
+            y = solve(lambda y: self.image(y, c, given), y, attach, gradient).value
         if cache is not None:
             self._rest(y, c, given, cache, position, next(made), solver.max_evaluations)
         tokens = c.shape[:2]

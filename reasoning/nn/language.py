@@ -6,6 +6,7 @@ truncated normal of deviation sqrt(2 / (5 D)), so that tied logits start below 1
 Shapes: B sequences, S tokens, D width, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ from reasoning.nn.causal import EPS, ROTARY_BASE, BlockShape, CausalBlock, Pass,
 from reasoning.nn.layers import rotary_table, truncated_normal_
 from reasoning.precision import wide
 from reasoning.pretraining.protocol import Cost, Role
+from reasoning.randomness import fold
+
+Draw = Callable[[Tensor, tuple[int, ...]], Tensor]  # of reasoning.randomness
+_STATES = 1  # tells a sequence's random states from its other draws
 
 
 class LanguageConfig(BaseModel):
@@ -153,26 +158,15 @@ class Lookups(nn.Module):
         ]
 
 
-class StateNoise(nn.Module):
-    """Random states (B, S, D) that depend on nothing but the sequence's seed and the position.
-
-    Truncated normal. Without seeds, for evaluation, every sequence gets the same table, drawn from
-    the model's own seed. Seeded draws are made on the device asked for, whose generator they follow.
-    """
-
-    def __init__(self, context: int, width: int, deviation: float, seed: int):
-        super().__init__()
-        self.deviation, self.width = deviation, width
-        self.register_buffer("table", self._draw(seed, context, torch.device("cpu")), False)
-
-    def _draw(self, seed: int, length: int, device: torch.device) -> Tensor:
-        generator = torch.Generator(device).manual_seed(seed)
-        state = torch.empty(length, self.width, device=device)
-        return truncated_normal_(state, self.deviation, generator)
-
-    def forward(self, seeds: list[int] | None, batch: int, start: int, stop: int) -> Tensor:
-        """States of positions start..stop."""
-        if seeds is None:
-            return self.table[start:stop].expand(batch, -1, -1)
-        drawn = [self._draw(seed, stop, self.table.device)[start:] for seed in seeds]
-        return torch.stack(drawn).to(self.table.dtype)
+def noise_at(
+    seeds: Tensor | None, fixed: int, tokens: Tensor, start: int, width: int, draw: Draw
+) -> Tensor:
+    """States (B, S, D) that depend on nothing but a sequence's seed and the position, counted from
+    `start`. Without seeds, for evaluation, every sequence gets those of the seed `fixed`."""
+    batch, length = tokens.shape
+    if seeds is None:
+        seeds = torch.full((batch,), fixed, device=tokens.device)
+    places = fold(seeds, _STATES)[:, None] + torch.arange(
+        start, start + length, device=seeds.device
+    )
+    return draw(places.flatten(), (width,)).view(batch, length, width)

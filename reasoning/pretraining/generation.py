@@ -1,7 +1,7 @@
 """Sampling from a language model with a cache, one token at a time.
 
 Every sequence of a batch draws from its own generator, so what it says does not depend on its
-batch-mates' draws. Generators are on the CPU: the same logits and seed give the same tokens anywhere.
+batch-mates' draws. Generators are on the CPU: equal logits and seeds give equal tokens anywhere.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def generate(
     model: LanguageModel,
     prompt: Tensor,
     tokens: int,
-    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    sampling: Sampling = Sampling(),
     budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
     cache: CacheKind = "trajectory",
 ) -> Iterator[Generated]:

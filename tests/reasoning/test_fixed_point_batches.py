@@ -166,3 +166,38 @@ def test_row_sum_is_exact_across_batches_and_layouts(length, dtype):
     strided = rows.T.contiguous().T  # the batch innermost in memory
     assert torch.equal(row_sum(strided), whole)
     assert torch.equal(row_sum(strided[3:4]), whole[3:4])
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=str)
+def test_coupled_samples_see_a_stopped_one_at_rest(solver):
+    """Sample b sees b - 1. What the map is given of a stopped sample is its result."""
+    rate, x, z0 = torch.tensor([0.05, 0.3, 0.6, 0.8]), normal(0, 4, 9), normal(1, 4, 9)
+    given = []
+
+    def causal(z):
+        given.append(z.clone())
+        before = torch.cat((torch.zeros_like(z[:1]), z[:-1]))
+        return mixing_map(rate, x + 0.5 * before)(z)
+
+    with torch.no_grad():
+        found = solve(causal, z0, solver)
+    assert found.converged[:3].all()
+    assert found.evaluations[0] < found.evaluations[2]
+    for b, spent in enumerate(found.evaluations.tolist()):
+        for z in given[spent:]:
+            assert torch.equal(z[b], found.value[b])
+        assert (found.residual[b] <= solver.tolerance) == found.converged[b]
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=str)
+def test_a_final_step_is_the_image_of_the_best_iterate(solver):
+    """With it, T evaluations are T steps; the residual stays that of the iterate."""
+    rate, x, z0 = torch.tensor([0.1, 0.5, 0.9]), normal(0, 3, 9), normal(1, 3, 9)
+    f = mixing_map(rate, x)
+    for most in (0, 1, 2, 30):
+        settings = vars(solver) | {"max_evaluations": most}
+        plain = solve(f, z0, type(solver)(**settings))
+        ended = solve(f, z0, type(solver)(**(settings | {"final_step": True})))
+        torch.testing.assert_close(ended.value, f(plain.value) if most else z0)
+        for name in FIELDS[1:]:
+            assert torch.equal(getattr(ended, name), getattr(plain, name))

@@ -1,0 +1,99 @@
+"""`loopbench generate`: what it prints, streams, reports and refuses."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from scripts.cli import main
+from scripts.generate import TextStream
+from scripts.lm_models import build_language_model, language_model_config
+
+
+class Bytes:
+    """Token b is byte b, 256 the BOS."""
+
+    vocabulary, bos = 257, 256
+
+    def encode(self, texts):
+        return [list(text.encode()) for text in texts]
+
+    def decode(self, ids):
+        return bytes(i for i in ids if i < 256).decode(errors="replace")
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """A run folder that opens as an untrained Attractor over bytes."""
+    model = build_language_model(language_model_config("attractor-mini"), 257, seed=0).eval()
+    opened = SimpleNamespace(model=model, tokenizer=Bytes())
+
+    def open_language_run(folder, device):
+        assert folder == tmp_path
+        return opened
+
+    session = SimpleNamespace(open_language_run=open_language_run)
+    monkeypatch.setitem(sys.modules, "scripts.lm_session", session)
+    return tmp_path, model
+
+
+def expected(model, text, count):
+    """Greedy continuation by the uncached model."""
+    ids = [256, *text.encode()]
+    with torch.no_grad():
+        for _ in range(count):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return Bytes().decode(ids[1:])
+
+
+def test_it_continues_the_prompt_and_reports(run, capsys):
+    folder, model = run
+    words = ["generate", str(folder), "--prompt", "ab", "--tokens", "5", "--temperature", "0"]
+    assert main([*words, "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert said.out == expected(model, "ab", 5) + "\n"
+    assert said.err.startswith("5 tokens in ")
+    assert "tokens/s; evaluations per token: mean " in said.err
+
+
+def test_seed_and_budget_matter(run, capsys):
+    def said(*more):
+        assert main(["generate", str(run[0]), "--tokens", "9", "--device", "cpu", *more]) == 0
+        return capsys.readouterr()
+
+    assert said("--seed", "4").out == said("--seed", "4").out != said("--seed", "5").out
+    assert "mean 0.00, most 0" in said("--solver-evaluations", "0").err
+    assert "mean 2.00, most 2" in said("--solver-evaluations", "2", "--cache", "solution").err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--tokens", "0"], "--tokens"),
+        (["--tokens", "300"], "ask for at most 256"),
+        (["--temperature", "-1"], "temperature"),
+        (["--top-k", "0"], "top_k"),
+        (["--solver-evaluations", "-1"], "--solver-evaluations"),
+        (["--tolerance", "0"], "--tolerance"),
+        (["--cache", "none"], "cache"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(run, capsys, words, told):
+    assert main(["generate", str(run[0]), "--device", "cpu", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_character_waits_for_all_its_bytes():
+    text = "é→🙂!"
+    stream = TextStream(Bytes().decode)
+    shown = [stream.push(byte) for byte in text.encode()]
+    assert shown == ["", "é", "", "", "→", "", "", "", "🙂", "!"]
+    assert stream.finish() == ""
+    broken = TextStream(Bytes().decode)
+    assert [broken.push(byte) for byte in (0x61, 0xE2, 0x86)] == ["a", "", ""]
+    assert broken.finish() == "\N{REPLACEMENT CHARACTER}"
+    resumed = TextStream(Bytes().decode)
+    assert "".join(map(resumed.push, (0xE2, 0x62, 0xC3, 0xA9))) == "\N{REPLACEMENT CHARACTER}bé"
