@@ -25,7 +25,7 @@ from reasoning.pretraining.evaluation.core import (
     TaskScore,
     evaluate_bundle,
 )
-from reasoning.pretraining.evaluation.core_tasks import Bundle, read_bundle
+from reasoning.pretraining.evaluation.core_tasks import Bundle, file_hash, read_bundle
 from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.pretraining.protocol import SolveBudget
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """What to score: `tasks` (none: CORE's) of a bundle, `rows` validation rows of a corpus."""
+    """What to score: `tasks` (none: CORE's) of a bundle, `rows` validation rows of a corpus (0:
+    all)."""
 
     bundle: Path | None
     tasks: tuple[str, ...]
@@ -51,14 +52,14 @@ class Ask:
 
 
 def evaluate_language_run(
-    run: "LanguageRun", scorer: Scorer, ask: Ask, folder: Path, console: Console
+    run: "LanguageRun", scorer: Scorer, ask: Ask, console: Console
 ) -> dict[str, Any]:
-    """Score a run; answers and results.json go under `folder`. Returns what results.json holds."""
+    """Score a run into RUN/evaluation-lm. Returns what results.json holds."""
     # Bad input of any kind is told before the first pass.
     bundle = read_bundle(ask.bundle, ask.tasks, ask.extended) if ask.bundle else None
     rows = validation_rows_of(ask.corpus, run, ask.rows) if ask.corpus else None
     settings = describe_settings(run, scorer, bundle)
-    place = folder / settings_hash(settings)
+    place = run.folder / "evaluation-lm" / settings_hash(settings)
     main = scorer.world.is_main
     if main:
         (place / "answers").mkdir(parents=True, exist_ok=True)
@@ -83,25 +84,29 @@ def evaluate_language_run(
         record["bundle"] = asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}
         if main:
             print_scores(scores, console)
+    record = finite(record)
     if main:
-        write_json(place / "results.json", finite(record))
+        write_json(place / "results.json", record)
         console.print(f"wrote {place / 'results.json'}")
     return record
 
 
 def validation_rows_of(corpus: Path, run: "LanguageRun", count: int) -> Any:
-    """The corpus's fixed validation rows (N, context + 1) at the model's context."""
-    from reasoning.pretraining.packing import validation_rows
+    """The corpus's fixed validation rows (N, context + 1) at the model's context.
 
-    return validation_rows(corpus, run.model.context, count)
+    CorpusError if it was written with another tokenizer than the run's.
+    """
+    from reasoning.pretraining.packing import validation_rows
+    from reasoning.pretraining.shards import Corpus
+
+    return validation_rows(Corpus(corpus, run.tokenizer), run.model.context, count or None)
 
 
 def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None) -> dict[str, Any]:
     """Everything but the items that a score depends on."""
-    config = json.dumps(run.config.model_dump(mode="json"), sort_keys=True)
     return {
         "step": run.step,
-        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "config_sha256": file_hash(run.folder / "config.json"),
         "tokenizer": run.tokenizer.identity,
         "context": run.model.context,
         "max_evaluations": scorer.budget.max_evaluations,
@@ -148,19 +153,20 @@ def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) ->
 
 
 def print_scores(scores: BundleScores, console: Console) -> None:
-    """The table over tasks and the aggregates."""
-    table = Table(title="accuracy of each task; centered: 0 is guessing, 100 is right throughout")
-    for heading in ("task", "type", "shots", "n", "accuracy %", "guessing %", "centered %",
-                    "nats/token", "cropped"):  # fmt: skip
-        table.add_column(heading, justify="left" if heading in ("task", "type") else "right")
+    """The table over tasks (centered: 0 is guessing, 100 right throughout) and the aggregates."""
+    table = Table(box=None, padding=(0, 1, 0, 0))  # fits 80 columns
+    table.add_column("task", no_wrap=True)
+    for heading in ("shots", "n", "accuracy %", "guess %", "centered %"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for s in scores.tasks:
-        n = str(s.n) if s.n == s.items else f"{s.n} of {s.items}"
-        table.add_row(
-            s.task, s.kind.replace("_", " "), str(s.shots), n, _percent(s.accuracy, s.stderr),
-            f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr),
-            f"{s.nats_per_token:.3f}", str(s.cropped),
-        )  # fmt: skip
+        guess, center = f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr)
+        accuracy = _percent(s.accuracy, s.stderr)
+        table.add_row(s.task, str(s.shots), str(s.n), accuracy, guess, center)
     console.print(table)
+    cropped = sum(s.cropped for s in scores.tasks)
+    if cropped:
+        total = sum(s.n for s in scores.tasks)
+        console.print(f"{cropped} of {total} items lost their beginning to fit the context")
     if scores.core is None:
         console.print("CORE: not scored, since it needs every one of its tasks")
     for name, value in (("CORE", scores.core), ("CORE-Extended", scores.extended)):
@@ -193,7 +199,7 @@ def evaluate_lm(
     limit: int = 0,
     few_shot_seeds: tuple[int, ...] = (FEW_SHOT_SEED,),
     corpus: Path | None = None,
-    rows: int = 256,
+    rows: int = 0,
     solver_evaluations: int | None = None,
     tolerance: float | None = None,
     batch_tokens: int = BATCH_TOKENS,
@@ -211,7 +217,7 @@ def evaluate_lm(
         limit: score this many items of each task; 0: all.
         few_shot_seeds: draws of the few-shot examples; 1234 2345 3456 give CORE's spread.
         corpus: folder of a corpus, for perplexity and bits per byte on its validation split.
-        rows: most validation rows to score.
+        rows: score this many validation rows; 0: all.
         solver_evaluations: most evaluations of the map per token; none: the model's own.
         tolerance: relative residual at which a token stops; none: the model's own.
         batch_tokens: tokens of one forward pass.
@@ -223,7 +229,7 @@ def evaluate_lm(
         raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
     for name, value, least in (
         ("limit", limit, 0),
-        ("rows", rows, 1),
+        ("rows", rows, 0),
         ("solver-evaluations", solver_evaluations, 0),
         ("batch-tokens", batch_tokens, 1),
     ):
@@ -239,7 +245,7 @@ def evaluate_lm(
     opened = open_language_run(run, str(world.device))
     budget = SolveBudget(solver_evaluations, tolerance)
     scorer = Scorer(opened.model, world, budget, batch_tokens=batch_tokens)
-    evaluate_language_run(opened, scorer, ask, run / "evaluation-lm", Console())
+    evaluate_language_run(opened, scorer, ask, Console())
 
 
 def main(words: Sequence[str]) -> int:

@@ -5,16 +5,15 @@
     language_modeling    tokens after the prompt's own; right if each is the most likely one
 
 BOS comes first. Sequences longer than the context lose their beginning, BOS too; of a continuation
-that is itself longer, what is left counts. Where a rule leaves a choice no token (a choice that
-begins every other, as "10" does "100"), its last one counts; where the prompt's tokens are not a
-prefix (the tokenizer joined the prompt's end with the continuation), the tokens from the first
-that differs count. Both are counted as irregular.
+that is itself longer, what is left counts. Where a rule leaves a choice no token (one that begins
+every other, as "10" does "100"), the prefix is taken one token shorter; where the prompt's tokens
+are not a prefix (the tokenizer joined the prompt's end with the continuation), the tokens from the
+first that differs count. Both are counted as irregular.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,59 +123,60 @@ def _answer(
     seed: int,
 ) -> np.ndarray:
     """Rows of COLUMNS, float64 (len(indices), 5), for the items at `indices`."""
-    texts = [
-        prompts(task, items[i], draw_examples(items, i, task.shots, seed)) for i in indices
-    ]  # fmt: skip
+    context = scorer.model.context
+    texts = [prompts(task, items[i], draw_examples(items, i, task.shots, seed)) for i in indices]
     flat = tokenizer.encode([text for group in texts for text in group])
-    encoded = iter([tokenizer.bos, *tokens] for tokens in flat)
+    encoded = iter(np.array([tokenizer.bos, *tokens], dtype=np.int64) for tokens in flat)
     spans: list[Span] = []
-    asked = []
-    for index, group in zip(indices, texts, strict=True):
+    flags = []
+    for group in texts:
         full, starts, irregular = mark_tokens(task.kind, [next(encoded) for _ in group])
-        spans += [crop(t, start, scorer.model.context) for t, start in zip(full, starts, strict=True)]
-        cropped = any(len(tokens) > scorer.model.context for tokens in full)
-        asked.append((items[index].gold, len(full), cropped, irregular))
+        spans += [crop(t, start, context) for t, start in zip(full, starts, strict=True)]
+        flags.append((any(len(tokens) > context for tokens in full), irregular))
     scores = scorer.spans(spans)
+    scored = np.array([span.scored for span in spans])
     rows = []
     first = 0
-    for gold, options, cropped, irregular in asked:
-        own = slice(first, first + options)
-        scored = np.array([span.scored for span in spans[own]])
+    for index, (cropped, irregular) in zip(indices, flags, strict=True):
+        right = first + items[index].gold
+        own = slice(first, first + len(items[index].options))
         if task.kind == "language_modeling":
-            correct = bool(scores.greedy[first])
+            correct = scores.greedy[first]
         else:
-            correct = int((scores.nll[own] / scored).argmin()) == gold
-        rows.append((correct, scores.nll[first + gold], scored[gold], cropped, irregular))
-        first += options
+            correct = first + (scores.nll[own] / scored[own]).argmin() == right
+        rows.append((correct, scores.nll[right], scored[right], cropped, irregular))
+        first = own.stop
     return np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
 
 
 def mark_tokens(
-    kind: Kind, sequences: list[list[int]]
-) -> tuple[list[list[int]], list[int], bool]:
+    kind: Kind, sequences: list[np.ndarray]
+) -> tuple[list[np.ndarray], list[int], bool]:
     """The sequences to score, where each one's scored tokens begin, and whether irregularly.
 
     For language_modeling the first of `sequences` is the prompt without its continuation.
     """
     if kind == "schema":
-        shared = len(commonprefix([sequence[::-1] for sequence in sequences]))
-        starts = [len(sequence) - shared for sequence in sequences]
-        return sequences, *_keep_one(sequences, starts)
-    shared = len(commonprefix(sequences))
+        shared = _shared([sequence[::-1] for sequence in sequences])
+        return sequences, [len(sequence) - max(1, shared) for sequence in sequences], shared == 0
+    shared = _shared(sequences)
     if kind == "multiple_choice":
-        return sequences, *_keep_one(sequences, [shared] * len(sequences))
+        start = min(shared, min(map(len, sequences)) - 1)
+        return sequences, [start] * len(sequences), start < shared
     prompt, whole = sequences
-    starts, empty = _keep_one([whole], [shared])
-    return [whole], starts, empty or shared < len(prompt)
+    start = min(shared, len(whole) - 1)
+    return [whole], [start], start < len(prompt)
 
 
-def _keep_one(sequences: list[list[int]], starts: list[int]) -> tuple[list[int], bool]:
-    """Starts moved back where they leave no token, and whether any was."""
-    kept = [min(start, len(s) - 1) for start, s in zip(starts, sequences, strict=True)]
-    return kept, kept != starts
+def _shared(sequences: list[np.ndarray]) -> int:
+    """The length of the prefix that all share."""
+    shortest = min(map(len, sequences))
+    block = np.stack([sequence[:shortest] for sequence in sequences])
+    differs = (block != block[0]).any(0)
+    return int(differs.argmax()) if differs.any() else shortest
 
 
-def crop(tokens: list[int], start: int, context: int) -> Span:
-    """The last `context` tokens; the first of what is left is never scored (nothing predicts it)."""
+def crop(tokens: np.ndarray, start: int, context: int) -> Span:
+    """The last `context` tokens; the first of them is never scored, since nothing predicts it."""
     cut = max(0, len(tokens) - context)
-    return Span(np.array(tokens[cut:], dtype=np.int64), max(1, start - cut))
+    return Span(tokens[cut:], max(1, start - cut))

@@ -1,10 +1,11 @@
 """CORE (Li et al. 2024): the mean over tasks of accuracy centred on guessing.
 
 centered = (accuracy - b) / (1 - b) with b the task's random baseline, so 0 is guessing and 1 is
-right throughout; CORE = 100 * mean of the 22 tasks, CORE-Extended the same over every task there is.
+right throughout; CORE = 100 * mean of the 22 tasks, CORE-Extended that of every task there is.
 
-Two uncertainties: over items (a task's standard error, combined over tasks as independent) and over
-draws of the few-shot examples (standard deviation over seeds). Tasks without examples have one draw.
+Two uncertainties: over items (a task's standard error, combined over tasks as independent) and
+over draws of the few-shot examples (standard deviation over seeds). Tasks without examples have
+one draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -27,11 +27,12 @@ class Lambada:
 def lambada(nll: np.ndarray, correct: np.ndarray) -> Lambada:
     """Scores from each item's nll in nats (N,) and whether its word was predicted (N,)."""
     perplexity = float(np.exp(nll.mean()))
-    spread = [float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None for v in (nll, correct)]
+    known = len(nll) > 1
+    errors = [float(v.std(ddof=1) / np.sqrt(len(v))) for v in (nll, correct)] if known else []
     return Lambada(
         n=len(nll),
         perplexity=perplexity,
-        perplexity_stderr=None if spread[0] is None else perplexity * spread[0],
+        perplexity_stderr=perplexity * errors[0] if known else None,
         accuracy=float(correct.mean()),
-        stderr=spread[1],
+        stderr=errors[1] if known else None,
     )

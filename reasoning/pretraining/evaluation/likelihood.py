@@ -10,7 +10,7 @@ Every process scores what it is given: whoever calls divides the work.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class Scorer:
 
     model: LanguageModel
     world: World
-    budget: SolveBudget = SolveBudget()
+    budget: SolveBudget = field(default_factory=SolveBudget)
     precision: str = "auto"
     batch_tokens: int = BATCH_TOKENS
 
