@@ -1,10 +1,18 @@
-"""A tiny language model and a tiny stream that keep the protocols, for tests of what uses them."""
+"""A tiny language model and stream that keep the protocols; the run that tests train them in."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
+from reasoning.pretraining.flops import Passes
+from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
+from reasoning.pretraining.validation import validate
+from reasoning.training.distribution import World
+from reasoning.training.runs import create_run
 
 VOCABULARY, WIDTH, CONTEXT = 11, 16, 8
 
@@ -106,3 +114,49 @@ class CountingStream:
     def restore(self, states):
         assert [state["lane"] for state in states] == list(self.lanes)
         self.lanes = {state["lane"]: state["row"] for state in states}
+
+
+ALONE = World(0, 1, torch.device("cpu"))
+ROWS = np.random.default_rng(0).integers(0, VOCABULARY, (8, CONTEXT + 1))
+BYTES = np.arange(VOCABULARY)  # token 0, as BOS, has none
+TEXT = ROWS[:, 1:] > 0
+
+
+def config(**changes) -> PretrainingConfig:
+    base = {
+        "steps": 12,
+        "context": CONTEXT,
+        "batch": 8,
+        "lanes": 4,
+        "log_every": 2,
+        "checkpoint_every": 4,
+        "device": "cpu",
+        "optimizer": MuonAdamWConfig(momentum_ramp=6),
+        "validation": ValidationConfig(every=6, batch_tokens=3 * CONTEXT, evaluations=(None, 0)),
+    }
+    return PretrainingConfig(**base | changes)
+
+
+def pretrainer(folder=None, world=ALONE, model=None, **changes) -> Pretrainer:
+    settings = config(**changes)
+    stream = CountingStream(settings.batch, settings.lanes, world.rank, world.size)
+
+    def measure(trained):
+        return validate(trained, ROWS, BYTES, settings.validation, world)
+
+    made = model or TinyLM()
+    return Pretrainer(made, stream, settings, world, Passes(2, 2), Passes(0, 2), folder, measure)
+
+
+def run_in(folder: Path, **changes) -> Pretrainer:
+    create_run(folder, {})
+    made = pretrainer(folder, **changes)
+    assert made.train() is False
+    return made
+
+
+def assert_same_tensors(a: Pretrainer, b: Pretrainer, **tolerance):
+    ours, theirs = a._tensors(), b._tensors()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], msg=name, **tolerance)

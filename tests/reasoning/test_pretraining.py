@@ -1,13 +1,7 @@
-"""The pretraining loop on a stand-in model: resuming, accumulation, processes, damage."""
+"""The pretraining loop on a stand-in model: a step's numbers, what is not finite, damage."""
 
-import json
 import math
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
 from functools import partialmethod
 from pathlib import Path
 
@@ -18,70 +12,30 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from language_standins import CONTEXT, VOCABULARY, CountingStream, TinyLM
+from language_standins import (
+    ALONE,
+    BYTES,
+    CONTEXT,
+    ROWS,
+    TEXT,
+    CountingStream,
+    TinyLM,
+    assert_same_tensors,
+    config,
+    pretrainer,
+    run_in,
+)
 
-from baselines.parcae import Parcae, ParcaeConfig
-from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
 from reasoning.pretraining.checkpoints import load_language_weights
-from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
-from reasoning.pretraining.flops import Passes
-from reasoning.pretraining.loop import Pretrainer, sequence_seeds
+from reasoning.pretraining.config import ValidationConfig
+from reasoning.pretraining.loop import sequence_seeds
 from reasoning.pretraining.protocol import LMOutput, SolveBudget
 from reasoning.pretraining.telemetry import TokenStatistics
 from reasoning.pretraining.validation import validate
-from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.checkpoints import CheckpointError, list_checkpoints
-from reasoning.training.distribution import World, join_world
+from reasoning.training.distribution import World
 from reasoning.training.loop import TrainingError
 from reasoning.training.runs import create_run, read_jsonl
-
-ALONE = World(0, 1, torch.device("cpu"))
-ROWS = np.random.default_rng(0).integers(0, VOCABULARY, (8, CONTEXT + 1))
-BYTES = np.arange(VOCABULARY)  # token 0, as BOS, has none
-TEXT = ROWS[:, 1:] > 0
-
-
-def config(**changes) -> PretrainingConfig:
-    base = {
-        "steps": 12,
-        "context": CONTEXT,
-        "batch": 8,
-        "lanes": 4,
-        "log_every": 2,
-        "checkpoint_every": 4,
-        "device": "cpu",
-        "optimizer": MuonAdamWConfig(momentum_ramp=6),
-        "validation": ValidationConfig(every=6, batch_tokens=3 * CONTEXT, evaluations=(None, 0)),
-    }
-    return PretrainingConfig(**base | changes)
-
-
-def pretrainer(folder=None, world=ALONE, model=None, **changes) -> Pretrainer:
-    settings = config(**changes)
-    stream = CountingStream(settings.batch, settings.lanes, world.rank, world.size)
-
-    def measure(trained):
-        return validate(trained, ROWS, BYTES, settings.validation, world)
-
-    made = model or TinyLM()
-    return Pretrainer(made, stream, settings, world, Passes(2, 2), Passes(0, 2), folder, measure)
-
-
-def run_in(folder: Path, **changes) -> Pretrainer:
-    create_run(folder, {})
-    made = pretrainer(folder, **changes)
-    assert made.train() is False
-    return made
-
-
-def assert_same_tensors(a: Pretrainer, b: Pretrainer, **tolerance):
-    ours, theirs = a._tensors(), b._tensors()
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        torch.testing.assert_close(ours[name], theirs[name], msg=name, **tolerance)
-
-
-# One process
 
 
 def test_it_learns_and_logs_what_it_should(tmp_path):
@@ -153,33 +107,6 @@ def test_statistics_are_means_over_all_tokens_and_the_last_steps_percentile():
     assert numbers == {"evaluations": 99.5, "shift": 2.0, "evaluations_p95": 195.0}
     statistics.add({"residual": torch.tensor([[1.0, math.inf]])})
     assert statistics.summary(ALONE)["residual"] is None
-
-
-# Resuming
-
-
-def test_a_run_killed_and_resumed_equals_an_unbroken_one_bit_for_bit(tmp_path):
-    whole = run_in(tmp_path / "whole", steps=40)
-    killed = tmp_path / "killed"
-    process = start_process("slow", killed)
-    try:
-        deadline = time.monotonic() + 60
-        while not list_checkpoints(killed):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.02)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    resumed = pretrainer(killed, steps=40)
-    resumed.resume()
-    assert 0 < resumed.done < 40
-    assert resumed.train() is False
-    assert_same_tensors(whole, resumed, rtol=0, atol=0)
-    texts = [(run / "metrics.jsonl").read_bytes() for run in (tmp_path / "whole", killed)]
-    assert texts[0] == texts[1]
-    steps = [r["step"] for r in read_jsonl(killed / "timing.jsonl") if r["split"] == "train"]
-    assert steps == list(range(2, 42, 2))
 
 
 def test_the_weights_alone_are_read_back_and_two_checkpoints_kept(tmp_path):
@@ -323,112 +250,3 @@ def test_validation_is_the_mean_over_tokens_and_bytes(tmp_path):
     assert records[1]["residual"] is None
     with pytest.raises(ValueError, match=r"8 validation rows .* 3 processes"):
         validate(model, ROWS, BYTES, settings, World(0, 3, torch.device("cpu")))
-
-
-# Two processes
-
-
-def start_process(task: str, folder: Path, rank: int = 0, world: int = 1) -> subprocess.Popen:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(world),
-    }
-    return subprocess.Popen([sys.executable, __file__, task, str(folder)], env=environment)
-
-
-def in_two_processes(task: str, folder: Path) -> dict:
-    processes = [start_process(task, folder, rank, 2) for rank in range(2)]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-    return json.loads((folder / "said.json").read_text())
-
-
-PARALLEL = ("replicated", "sharded")
-
-
-def solving_models() -> dict[str, nn.Module]:
-    """Models that call their blocks many times, under every kind of backward pass."""
-    size = {"width": 16, "head_width": 8, "context": CONTEXT}
-    solver = SolverConfig(tolerance=1e-2, max_evaluations=12)
-    made = {}
-    for kind in ("one-step", "adjoint", "phantom"):
-        torch.manual_seed(0)
-        config = AttractorLMConfig(
-            **size, backbone_layers=1, solver=solver, gradient=GradientConfig(kind=kind)
-        )
-        made[kind] = AttractorLM(config, VOCABULARY)
-    config = ParcaeConfig(**size, prelude_layers=1, core_layers=1, coda_layers=1, steps=3)
-    torch.manual_seed(0)
-    return made | {"parcae": Parcae(config, VOCABULARY)}
-
-
-def test_two_processes_train_as_one_and_resume_across_world_sizes(tmp_path):
-    alone = pretrainer(tmp_path / PARALLEL[0])
-    first = [alone.step() for _ in range(4)]
-    alone.save()  # by one process, for two to go on from
-    shutil.copytree(tmp_path / PARALLEL[0], tmp_path / PARALLEL[1])
-    second = [alone.step() for _ in range(4)]
-    validated = validate(alone.model, ROWS, BYTES, alone.config.validation, ALONE)
-    together = in_two_processes("two", tmp_path)
-    for name, model in solving_models().items():
-        made = pretrainer(model=model)
-        np.testing.assert_allclose(together.pop(name), [made.step() for _ in range(3)], rtol=1e-3)
-    for parallel, said in together.items():
-        np.testing.assert_allclose(said["fresh"], first, rtol=1e-4)
-        np.testing.assert_allclose(said["resumed"], second, rtol=1e-4)
-        for ours, theirs in zip(validated, said["validation"], strict=True):
-            assert ours["tokens"] == theirs["tokens"] == TEXT.sum()
-            assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-4)
-        assert said["statistics"]["evaluations_p95"] == 2
-        # and one process goes on from what two wrote
-        resumed = pretrainer(tmp_path / parallel)
-        resumed.resume()
-        assert resumed.done == 8
-        assert resumed.source.state() == alone.source.state()
-        assert_same_tensors(alone, resumed, rtol=1e-3, atol=1e-5)
-
-
-def process(task: str, folder: Path) -> None:
-    torch.set_num_threads(1)
-    if task == "slow":
-        create_run(folder, {})
-        made = pretrainer(folder, steps=40)
-        made.listen = lambda progress: time.sleep(0.05)
-        made.train()
-        return
-    rank = int(os.environ["RANK"])
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    world = join_world("cpu")
-    said = {parallel: as_one_of_two(folder / parallel, world, parallel) for parallel in PARALLEL}
-    for name, model in solving_models().items():
-        made = pretrainer(None, world, model, parallel="sharded")
-        said[name] = [made.step() for _ in range(3)]
-    if world.is_main:
-        (folder / "said.json").write_text(json.dumps(said))
-    torch.distributed.destroy_process_group()
-
-
-def as_one_of_two(folder: Path, world: World, parallel: str) -> dict:
-    """Four steps from the start; four more from the checkpoint in the folder, which is replaced."""
-    fresh = pretrainer(folder, world, parallel=parallel)
-    said = {"fresh": [fresh.step() for _ in range(4)]}
-    made = pretrainer(folder, world, TinyLM(seed=5), parallel=parallel)
-    made.resume()
-    said["resumed"] = [made.step() for _ in range(4)]
-    if parallel == "sharded":
-        momentum = made.optimizer.state_tensors()["block.qkv.weight.momentum"]
-        assert momentum.to_local().numel() == momentum.numel() // 2
-    said["statistics"] = made.statistics.summary(world)
-    said["validation"] = validate(made.model, ROWS, BYTES, made.config.validation, world)
-    made.save()
-    return said
-
-
-if __name__ == "__main__":
-    process(sys.argv[1], Path(sys.argv[2]))
