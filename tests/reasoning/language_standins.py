@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
 from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
 from reasoning.pretraining.flops import Passes
 from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
 from reasoning.pretraining.validation import validate
+from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.distribution import World
 from reasoning.training.runs import create_run
 
@@ -146,6 +148,20 @@ def pretrainer(folder=None, world=ALONE, model=None, **changes) -> Pretrainer:
 
     made = model or TinyLM()
     return Pretrainer(made, stream, settings, world, Passes(2, 2), Passes(0, 2), folder, measure)
+
+
+def tiny_attractor(gradient: str) -> AttractorLM:
+    """An Attractor whose tokens take unlike numbers of evaluations."""
+    torch.manual_seed(0)
+    config = AttractorLMConfig(
+        width=16,
+        head_width=8,
+        context=CONTEXT,
+        backbone_layers=1,
+        solver=SolverConfig(tolerance=1e-2, max_evaluations=12),
+        gradient=GradientConfig(kind=gradient),
+    )
+    return AttractorLM(config, VOCABULARY)
 
 
 def run_in(folder: Path, **changes) -> Pretrainer:

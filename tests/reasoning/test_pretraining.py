@@ -24,6 +24,7 @@ from language_standins import (
     config,
     pretrainer,
     run_in,
+    tiny_attractor,
 )
 
 from reasoning.pretraining.checkpoints import load_language_weights
@@ -89,6 +90,17 @@ def test_how_a_step_is_computed_changes_nothing_but_rounding(changes, monkeypatc
     for _ in range(4):
         np.testing.assert_allclose(whole.step(), other.step(), rtol=1e-4)
     assert_same_tensors(whole, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["one-step", "adjoint"])
+def test_a_compiled_map_has_the_gradients_of_the_eager_one(kind, monkeypatch):
+    quick = partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", quick)
+    steps = []
+    for compiled in (False, True):
+        made = pretrainer(model=tiny_attractor(kind), compile=compiled)
+        steps.append([made.step() for _ in range(2)])
+    np.testing.assert_allclose(*steps, rtol=1e-4)
 
 
 def test_sequence_seeds_differ_by_row_step_and_seed():

@@ -26,12 +26,11 @@ from language_standins import (
     assert_same_tensors,
     pretrainer,
     run_in,
+    tiny_attractor,
 )
 
 from baselines.parcae import Parcae, ParcaeConfig
-from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
 from reasoning.pretraining.validation import validate
-from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import create_run, read_jsonl
@@ -86,15 +85,8 @@ PARALLEL = ("replicated", "sharded")
 
 def solving_models() -> dict[str, nn.Module]:
     """Models that call their blocks many times, under every kind of backward pass."""
+    made = {kind: tiny_attractor(kind) for kind in ("one-step", "adjoint", "phantom")}
     size = {"width": 16, "head_width": 8, "context": CONTEXT}
-    solver = SolverConfig(tolerance=1e-2, max_evaluations=12)
-    made = {}
-    for kind in ("one-step", "adjoint", "phantom"):
-        torch.manual_seed(0)
-        config = AttractorLMConfig(
-            **size, backbone_layers=1, solver=solver, gradient=GradientConfig(kind=kind)
-        )
-        made[kind] = AttractorLM(config, VOCABULARY)
     config = ParcaeConfig(**size, prelude_layers=1, core_layers=1, coda_layers=1, steps=3)
     torch.manual_seed(0)
     return made | {"parcae": Parcae(config, VOCABULARY)}
