@@ -18,6 +18,7 @@ from scripts import (
     import_released,
     presets,
     pretrain,
+    reproduce,
     solve,
     train,
 )
@@ -45,6 +46,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "import-released": (import_released.main, "make a run of the weights that authors released"),
+    "reproduce": (reproduce.main, "a table of the paper, its numbers beside ours: table2"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
     "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
     "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),

@@ -21,7 +21,7 @@ from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import TrainingError
 from reasoning.training.runs import write_json
 from scripts.budget import Budget, cost_per_step, steps_within
-from scripts.evaluate import Evaluated, evaluate_whole
+from scripts.evaluate import Evaluated, evaluate_run
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
@@ -75,11 +75,11 @@ class Comparison:
         held_out = read_split(place, "test")
         check_fits(run, held_out, place)
         segments = run.config.supervision.segments
-        scored = evaluate_whole(run, held_out, segments, self.world)
+        scored = evaluate_run(run, held_out, segments, self.world)
         training = subset(read_split(place, "train"), TRAINING_PUZZLES)
         name = label(run.config, held_out.kind)
         self._first.setdefault(name, (held_out, scored))
-        known = evaluate_whole(run, training, segments, self.world).record
+        known = evaluate_run(run, training, segments, self.world).record
         self.rows.append(
             Row(name, folder, run.config.seed, scored.record, known, training_cost(folder))
         )

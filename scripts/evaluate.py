@@ -6,6 +6,7 @@ reported in a row of its own, the one that checks the puzzle's rules apart from 
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,8 @@ from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World, join_world
+from reasoning.training.evaluation import predict
+from reasoning.training.meter import Meter
 from reasoning.training.runs import write_json
 from scripts.abstention import auroc, risk_coverage
 from scripts.exploration import Headline, Outcome, Plan, explore
@@ -30,7 +33,23 @@ from scripts.session import TrainedRun, check_fits, metrics, open_run, subset
 from scripts.usage import UsageError, parse
 
 READS_NO_CARRY = ("transformer", "attractor-reset")
+_METERED = 4  # puzzles whose FLOPs are counted
 BINS = 5  # groups of equal size for the breakdown by difficulty
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run on N puzzles: the record, and per puzzle what pictures need.
+
+    answers: uint8 (N, C); right: bool (N,); residual: (N,) after the last segment; solved: whether
+    it is a solver's (else the change of y).
+    """
+
+    record: dict[str, Any]
+    answers: np.ndarray
+    right: np.ndarray
+    residual: np.ndarray
+    solved: bool
 
 
 def evaluate_run(
@@ -40,8 +59,8 @@ def evaluate_run(
     world: World,
     depth: Depth | None = None,
     plan: Plan | None = None,
-) -> dict[str, Any]:
-    """Everything a report needs of a run on a puzzle set, as plain numbers."""
+) -> Evaluated:
+    """Score a run on a puzzle set under a plan of search (none: one start, every segment)."""
     plan = plan or Plan()
     found = explore(run, puzzles, segments, plan, world, depth)
     headline = RULES.index(plan.rule)
@@ -75,7 +94,21 @@ def evaluate_run(
         name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
         for name, value in (("residual", -found.residual), ("halting score", found.halt))
     }
-    return record
+    if plan == Plan():
+        record["flops_per_puzzle"] = _flops_per_puzzle(run, puzzles, segments, world, depth)
+    return Evaluated(record, answers, right, found.last_residual, found.solved)
+
+
+def _flops_per_puzzle(
+    run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World, depth: Depth | None
+) -> float:
+    """FLOPs of all segments on a few puzzles, one at a time, as executed."""
+    alone = World(0, 1, world.device)
+    rows = np.linspace(0, len(puzzles.inputs) - 1, min(_METERED, len(puzzles.inputs))).astype(int)
+    with Meter(run.config.compile) as meter:
+        questions = puzzles.inputs[rows], puzzles.puzzle_ids[rows]
+        predict(run.model, *questions, segments, 1, alone, run.config.precision, depth)
+    return meter.flops / len(rows)
 
 
 def mean(values: np.ndarray) -> dict[str, float]:
@@ -288,7 +321,8 @@ def evaluate(
     check_serves(trained, chosen, plan, evaluations)
     count = segments or trained.config.supervision.segments
     record = {"run": str(run), "data": str(data), "split": split, "tolerance": tolerance}
-    record |= evaluate_run(trained, chosen, count, world, Depth(evaluations=evaluations), plan)
+    depth = Depth(evaluations=evaluations)
+    record |= evaluate_run(trained, chosen, count, world, depth, plan).record
     name = data.resolve().name if split == "test" else f"{data.resolve().name}-{split}"
     path = run / f"evaluation-{name}.json"
     if world.is_main:

@@ -7,25 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reasoning.training.runs import read_jsonl
+from scripts.pictures import DPI, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_DPI = 150
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)
 
 
 def _costs(timing: Sequence[Mapping[str, Any]], name: str) -> dict[int, float] | None:
@@ -43,7 +36,7 @@ def _costs(timing: Sequence[Mapping[str, Any]], name: str) -> dict[int, float] |
 def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
     """Learning curves of runs (label, folder), those of one label in one colour: the training loss
     over minutes, and held-out accuracy over minutes and over FLOPs."""
-    figure = _figure(15, 4)
+    figure = new_figure(15, 4)
     loss, clock, flops = figure.subplots(1, 3)
     labels = list(dict.fromkeys(label for label, _ in runs))
     for label, folder in runs:
@@ -79,7 +72,7 @@ def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path
     with_bins = [(label, r["by_difficulty"]) for label, r in records if "by_difficulty" in r]
     if not with_bins:
         return False
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     for label in dict.fromkeys(label for label, _ in with_bins):
         parts = [b["bins"] for name, b in with_bins if name == label]
@@ -103,7 +96,7 @@ def plot_residuals(residuals: Sequence[tuple[str, np.ndarray, np.ndarray]], path
     shown = [(name, residual, ok) for name, residual, ok in shown if len(residual)]
     if not shown:
         return False
-    figure = _figure(4.6 * len(shown), 3.4)
+    figure = new_figure(4.6 * len(shown), 3.4)
     for axes, (name, residual, ok) in zip(
         np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True
     ):
@@ -116,5 +109,5 @@ def plot_residuals(residuals: Sequence[tuple[str, np.ndarray, np.ndarray]], path
         axes.set_title(name, fontsize=10)
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)
     return True

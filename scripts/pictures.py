@@ -9,10 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DPI = 150
+DPI = 150
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure in inches; matplotlib is imported only where something is drawn."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -22,7 +23,7 @@ def plot_grid(grid: Mapping[str, Any], rule: str, path: Path) -> None:
     """The heat map of a record's `grid`: exact % by depth (segments) and breadth (candidates)."""
     exact = 100 * np.array(grid["exact"][rule]["mean"])
     depths, breadths = grid["depths"], grid["breadths"]
-    figure = _figure(2.4 + 0.8 * len(breadths), 1.6 + 0.5 * len(depths))
+    figure = new_figure(2.4 + 0.8 * len(breadths), 1.6 + 0.5 * len(depths))
     axes = figure.subplots()
     axes.imshow(exact, origin="lower", aspect="auto", cmap="viridis")
     middle = (exact.min() + exact.max()) / 2
@@ -33,7 +34,7 @@ def plot_grid(grid: Mapping[str, Any], rule: str, path: Path) -> None:
     axes.set_yticks(range(len(depths)), depths)
     axes.set(xlabel="breadth, candidates", ylabel="depth, segments")
     axes.set_title(f"held-out exact, %; by {rule}; n = {grid['n']}", fontsize=10)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)
 
 
 def plot_cost(grid: Mapping[str, Any], rule: str, path: Path) -> None:
@@ -50,7 +51,7 @@ def plot_cost(grid: Mapping[str, Any], rule: str, path: Path) -> None:
     costs = {"net_calls": "net calls a puzzle", "evaluations": "solver evaluations a puzzle"}
     if not np.any(grid["evaluations"][rule]):
         del costs["evaluations"]
-    figure = _figure(6.4 * len(costs), 4.4)
+    figure = new_figure(6.4 * len(costs), 4.4)
     for axes, (cost, title) in zip(
         np.atleast_1d(figure.subplots(1, len(costs), sharey=True)), costs.items(), strict=True
     ):
@@ -76,12 +77,12 @@ def plot_cost(grid: Mapping[str, Any], rule: str, path: Path) -> None:
     first = figure.axes[0]
     first.set(ylabel="held-out exact, %", title=f"n = {grid['n']}")
     first.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)
 
 
 def plot_risk(abstention: Mapping[str, Any], path: Path) -> None:
     """Risk against coverage of every confidence score of a record's `abstention`."""
-    figure = _figure(6, 4.2)
+    figure = new_figure(6, 4.2)
     axes = figure.subplots()
     for name, found in abstention.items():
         curve = found["risk_coverage"]
@@ -93,4 +94,4 @@ def plot_risk(abstention: Mapping[str, Any], path: Path) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)

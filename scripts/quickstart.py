@@ -1,8 +1,8 @@
 """The quickstart: puzzles, three models at equal width, one table, in minutes on two CPU cores.
 
 Everything lands in one folder (default runs/quickstart): data/, a run per model, comparison.md and
-.json, curves.png and solving.png. Each part is skipped if it is there already, and an interrupted
-training goes on from its last checkpoint.
+.json, report.html with its pictures, and solving.png. Each part is skipped if it is there already,
+and an interrupted training goes on from its last checkpoint.
 """
 
 import sys
@@ -18,7 +18,7 @@ from puzzles.render import to_png
 from puzzles.sources import sudoku
 from reasoning.training.distribution import World, join_world
 from scripts.cli import run_guarded
-from scripts.compare import collect, finish_run, write_comparison
+from scripts.compare import Comparison, finish_run
 from scripts.presets import RunConfig, preset
 from scripts.session import open_run, run_predictions
 from scripts.usage import UsageError, parse
@@ -75,11 +75,14 @@ def quickstart(
             config = RunConfig.model_validate(preset(name).model_dump() | changes)
             folders.append(out / f"{name}-seed{seed}")
             finish_run(config, folders[-1], world, console)
-    text = write_comparison(collect(folders, data, world), out)
+    made = Comparison(data, world)
+    for folder in folders:
+        made.add(folder)
+    text = made.write(out, f"Quickstart: {size}x{size} sudoku")
     picture(folders[0], data, out / "solving.png", world)
-    Console(width=max(110, console.width)).print(Markdown(text))
+    Console(width=max(160, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60
-    console.print(f"{minutes:.1f} minutes; the table, curves.png and solving.png are in {out}")
+    console.print(f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}")
 
 
 def main(words: list[str]) -> int:

@@ -1,0 +1,44 @@
+"""Table 2 end to end at toy size, and its published column against the paper."""
+
+import json
+
+import pytest
+
+from scripts.cli import main
+from scripts.presets import preset_names
+from scripts.table2 import SYSTEMS
+
+
+def test_table2_runs_whole_resumes_and_shows_the_papers_numbers(tmp_path, capsys):
+    out = tmp_path / "table2"
+    words = ["reproduce", "table2", "--scale", "mini", "--steps", "5", "--out", str(out)]
+    assert main(words) == 0
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    assert len(stamps) == 7 + 6  # TRM-mlp serves sudoku only
+    assert main(words) == 0
+    assert stamps == {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    capsys.readouterr()
+    found = json.loads((out / "table2.json").read_text())
+    assert found["published"]["attractor-27m"] == {"sudoku": 91.4, "maze": 93.1}
+    assert found["ours"]["sudoku"]["trm-7m"]["metrics"]["exact"]["n"] == 1
+    large = found["ours"]["sudoku"]["trm-27m"]["parameters"]
+    small = found["ours"]["sudoku"]["trm-7m"]["parameters"]
+    assert large > 4 * small
+    rows = [line for line in (out / "table2.md").read_text().splitlines() if "Attractor" in line]
+    assert len(rows) == 2
+    assert "| 54.3 |" in rows[0]
+    assert "| 46.7 |" in rows[0]
+    assert (out / "maze" / "report.html").exists()
+
+
+def test_full_scale_uses_the_published_sizes():
+    names = [system.preset_name("full") for system in SYSTEMS]
+    assert set(names) <= set(preset_names())
+    assert names[0] == "transformer-27m"
+    assert names[2] == "trm-7m"
+
+
+@pytest.mark.parametrize("words", [[], ["table9"]])
+def test_an_unknown_table_is_refused(words, capsys):
+    assert main(["reproduce", *words]) == 2
+    assert "table2" in capsys.readouterr().err
