@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from reasoning.training.loop import TrainingError
 from scripts import (
     compare,
+    corpus,
     data,
     evaluate,
     evaluate_lm,
@@ -20,6 +21,7 @@ from scripts import (
     pretrain,
     reproduce,
     solve,
+    tokenizer,
     train,
 )
 from scripts.usage import UsageError, describe, parse
@@ -28,19 +30,27 @@ from scripts.usage import UsageError, describe, parse
 Command = Callable[[Sequence[str]], int]
 
 
-def _data(words: Sequence[str]) -> int:
-    if not words or words[0] not in data.COMMANDS:
-        asked = f"no data command is called {words[0]!r}" if words else "data needs a command"
-        if set(words) & {"-h", "--help"}:
-            print("loopbench data COMMAND, one of: " + ", ".join(data.COMMANDS))
+def _group(name: str, commands: dict[str, Callable[..., None]]) -> Command:
+    """A command whose first word chooses one of several."""
+
+    def run(words: Sequence[str]) -> int:
+        if words and words[0] in commands:
+            parse(commands[words[0]], words[1:], f"loopbench {name} {words[0]}")()
             return 0
-        raise UsageError(f"{asked}; there are {', '.join(data.COMMANDS)}")
-    parse(data.COMMANDS[words[0]], words[1:], f"loopbench data {words[0]}")()
-    return 0
+        if set(words) & {"-h", "--help"}:
+            print(f"loopbench {name} COMMAND, one of: " + ", ".join(commands))
+            return 0
+        asked = f"no {name} command is called {words[0]!r}" if words else f"{name} needs a command"
+        raise UsageError(f"{asked}; there are {', '.join(commands)}")
+
+    return run
 
 
 COMMANDS: dict[str, tuple[Command, str]] = {
-    "data": (_data, "generate, import or check puzzles: sudoku | maze | import | check"),
+    "data": (
+        _group("data", data.COMMANDS),
+        "sudoku | maze | import | check: puzzles generated, imported, checked",
+    ),
     "presets": (presets.main, "list the presets with sizes and recipes (--json)"),
     "train": (train.main, "train a preset on a data folder, or --resume a run"),
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
@@ -48,6 +58,8 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "import-released": (import_released.main, "make a run of the weights that authors released"),
     "reproduce": (reproduce.main, "a table of the paper, its numbers beside ours: table2"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
+    "tokenizer": (_group("tokenizer", tokenizer.COMMANDS), "train | info: byte-level BPE for text"),
+    "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),
     "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
     "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
     "generate": (generate.main, "continue a text with a pretrained language model"),

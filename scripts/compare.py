@@ -195,7 +195,7 @@ def train_and_compare(
     for config in configs:
         for seed in range(seeds):
             seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
-            folder = out / f"{config.preset}-seed{seed}"
+            folder = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
             try:
                 finish_run(seeded, folder, world, console)
             except TrainingError as error:

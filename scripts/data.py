@@ -4,27 +4,18 @@ Each command is one function that tyro turns into flags; bad input raises DataEr
 with a message of one line.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from tyro.conf import Positional
 
 from puzzles import sources
 from puzzles.check import check_dataset
 from puzzles.dataset import check_output, difficulty_summary, write_dataset
-from puzzles.parallel import StageProgress
+from scripts.progress import stage_progress
 
 
 def sudoku(
@@ -55,7 +46,7 @@ def sudoku(
         search_rounds: Rounds of pool search that make the hard part when there are no lists (9x9).
     """
     check_output(out)
-    with _progress() as progress:
+    with stage_progress() as progress:
         built = sources.sudoku(
             size,
             train,
@@ -96,7 +87,7 @@ def maze(
             on some mazes have several shortest paths.
     """
     check_output(out)
-    with _progress() as progress:
+    with stage_progress() as progress:
         built = sources.maze(
             kind, size, train, test, seed, min_path=min_path, openings=openings, progress=progress
         )
@@ -134,7 +125,7 @@ def import_(
     check_output(out)
     if (path is None) == (hub is None):
         raise ValueError("name either a path to import or a set of the hub, --hub")
-    with _progress() as progress:
+    with stage_progress() as progress:
         if hub is not None:
             if test_hard or test_seventeen is not None:
                 raise ValueError("the hub's sets have a test split; leave the test lists out")
@@ -162,7 +153,7 @@ def check(folder: Positional[Path]) -> None:
     Args:
         folder: The dataset's folder, with train/ and test/.
     """
-    with _progress() as progress:
+    with stage_progress() as progress:
         report = check_dataset(folder, progress)
     table = Table(title=f"{report.kind} {report.size}x{report.size}: every row is right")
     table.add_column("")
@@ -220,26 +211,3 @@ def _overlap_text(overlap: Any) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}"
-
-
-@contextmanager
-def _progress() -> Iterator[StageProgress]:
-    """Progress bars, one a stage, on a terminal's error stream; gone when the work is done."""
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),  # turns where a stage tells only its beginning and its end
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, rows: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=rows)
-            bars.update(tasks[stage], completed=done)
-
-        yield show

@@ -89,12 +89,12 @@ _SIZES = {
     "7m": {"width": 512, "layers": 2},
     "27m": {"width": 512, "layers": 8},
 }
-_SMALL_SCALES = ("mini", "cpu")
+SMALL_SCALES = ("mini", "cpu")
 # The released token-mixing block normalises over the tokens it has just mixed.
 _MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
 
 
-def _curriculum(**shallow: int) -> tuple[Stage, ...]:
+def curriculum(**shallow: int) -> tuple[Stage, ...]:
     """What leaves the plateau ("copy the givens, guess the rest") at the small scales.
 
     Few segments at first, and in each no more depth than the gradient sees: the Attractor starts
@@ -132,9 +132,9 @@ def _small(scale: str, model: ModelConfig) -> dict[str, Any]:
     """A recipe for minutes on two cores: AdamW decaying to zero and a curriculum of depth."""
     mini = scale == "mini"
     if isinstance(model, AttractorConfig):
-        curriculum = _curriculum(evaluations=0)
+        stages = curriculum(evaluations=0)
     else:
-        curriculum = _curriculum(cycles=getattr(model, "gradient_cycles", 1))
+        stages = curriculum(cycles=getattr(model, "gradient_cycles", 1))
     return {
         "steps": 60 if mini else 1400,
         "batch": 16 if mini else 64,
@@ -142,7 +142,7 @@ def _small(scale: str, model: ModelConfig) -> dict[str, Any]:
         "evaluate_every": 30 if mini else 400,
         "evaluate_puzzles": 128,
         "checkpoint_every": 30 if mini else 200,
-        "supervision": SupervisionConfig(segments=16, curriculum=curriculum),
+        "supervision": SupervisionConfig(segments=16, curriculum=stages),
         "loss": LossConfig(cells="softmax"),
         "optimizer": OptimizerConfig(
             name="adamw",
@@ -162,7 +162,7 @@ def _speed(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
     """ "Speed is Confidence": Muon, cosine to zero, label smoothing, a light halting loss, a late
     average; 8,000 steps where the published recipe takes 65,104. The AdamW rate of what is not a
     matrix is ours."""
-    small = scale in _SMALL_SCALES
+    small = scale in SMALL_SCALES
     steps = recipe["steps"] if small else 8_000
     optimizer = recipe["optimizer"].model_copy(
         update={
@@ -185,7 +185,7 @@ def _speed(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
     size: dict[str, Any] = dict(_SIZES[scale])
-    small = scale in _SMALL_SCALES
+    small = scale in SMALL_SCALES
     if small:
         size["positions"] = "learned"
     # TRM's paper: n 6 for sudoku, 4 for mazes.
@@ -243,7 +243,7 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     if model.startswith("trm-mlp") and puzzle == "maze":
         raise ValueError(f"{model} serves sudoku only (a token mixer of 900 cells): use trm")
     network = _model(model, scale, puzzle)
-    recipe = _small(scale, network) if scale in _SMALL_SCALES else _published(model)
+    recipe = _small(scale, network) if scale in SMALL_SCALES else _published(model)
     if model.endswith("-speed"):
         recipe = _speed(scale, recipe)
     if model == "hrm":

@@ -1,4 +1,5 @@
-"""`loopbench reproduce NAME`: a table of the paper, its published numbers beside ours."""
+"""`loopbench reproduce NAME`: a table of the paper, its published numbers beside ours, or one of
+our own that the paper leaves open (controls, layers, gradients)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from reasoning.training.distribution import join_world
+from scripts.ablations import ABLATIONS, ablation
 from scripts.table2 import Scale, table2
 from scripts.usage import UsageError, parse
 
@@ -42,7 +44,39 @@ def reproduce_table2(
     console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
 
-TABLES: dict[str, Callable[..., None]] = {"table2": reproduce_table2}
+def _reproduce_ablation(name: str) -> Callable[..., None]:
+    def run(
+        out: Path,
+        scale: Literal["mini", "cpu"] = "cpu",
+        data: Path | None = None,
+        seeds: int = 1,
+        steps: int | None = None,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    ) -> None:
+        """Variants of one model that differ in one thing, compared. Resumable.
+
+        Args:
+            out: folder for runs, table and report.
+            scale: cpu: minutes a variant and seed; mini: seconds.
+            data: folder of sudokus; none: generated.
+            seeds: seeds per variant, 0 upwards.
+            steps: optimiser steps per run; none: the preset's own.
+            device: where to run; auto: the best present.
+        """
+        if seeds < 1:
+            raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+        world, console = join_world(device), Console()
+        text = ablation(name, scale, out, data, seeds, steps, world, console)
+        Console(width=max(160, console.width)).print(Markdown(text))
+        console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
+
+    return run
+
+
+TABLES: dict[str, Callable[..., None]] = {
+    "table2": reproduce_table2,
+    **{name: _reproduce_ablation(name) for name in ABLATIONS},
+}
 
 
 def main(words: Sequence[str]) -> int:

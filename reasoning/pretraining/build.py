@@ -139,7 +139,7 @@ def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> _Layout:
     for done, (split, path) in enumerate(files.files()):
         tell("reading files", done, len(files.files()))
         for text in read_documents(path, files.split_on):
-            if _is_empty(text):
+            if is_empty(text):
                 empty += 1
             else:
                 lengths[split].append(len(text.encode()))
@@ -173,7 +173,8 @@ def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> _Layout:
     return _Layout(plan, names, shard_of)
 
 
-def _is_empty(text: str) -> bool:
+def is_empty(text: str) -> bool:
+    """Whether a document is left out: nothing but whitespace."""
     return not text or text.isspace()
 
 
@@ -246,7 +247,7 @@ def _write_shards(
 def _parts(files: TextFiles, cut: int) -> Iterator[str]:
     """Every document that is not empty, the long ones in parts."""
     for _, text in files.documents():
-        if not _is_empty(text):
+        if not is_empty(text):
             yield from cut_document(text, cut)
 
 

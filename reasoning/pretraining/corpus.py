@@ -34,7 +34,8 @@ class CorpusError(ValueError):
 
 
 def source_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The files that paths stand for, folders searched. CorpusError for a missing or empty one."""
+    """The files that paths stand for, folders searched. CorpusError for a path that is missing or
+    has no text below it."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -110,7 +111,9 @@ def _told(path: Path) -> Iterator[None]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise CorpusError(f"{path}: damaged gzip file ({_reason(error)}). Get it again") from error
     except pa.ArrowException as error:
-        raise CorpusError(f"{path}: damaged parquet file ({_reason(error)}). Get it again") from error
+        raise CorpusError(
+            f"{path}: damaged parquet file ({_reason(error)}). Get it again"
+        ) from error
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({_reason(error)}). Check the file") from error
 

@@ -167,7 +167,8 @@ class TokenStream:
         corpus: where the tokens come from; its training split.
         context: S, tokens a model sees; a row has S + 1, inputs row[:-1] and labels row[1:].
         batch: rows of the global batch.
-        lanes: virtual readers; fixes the data order together with batch and context.
+        lanes: virtual readers; fixes the data order together with batch and context. A document of
+            many rows fills many rows of its lane in turn, so more lanes mix a batch better.
         rank, world: this process of how many; it gets lanes rank * lanes / world and following.
 
     Raises ValueError if lanes does not divide batch, or world lanes; CorpusError if there are
@@ -196,7 +197,7 @@ class TokenStream:
 
     @property
     def epoch(self) -> int:
-        """Whole passes that every lane of this process has begun its way past."""
+        """Passes through its documents that every lane of this process has finished."""
         return min(lane.epoch for lane in self._lanes)
 
     def next(self) -> np.ndarray:
@@ -234,14 +235,14 @@ def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> n
     """
     capacity = context + 1
     there = corpus.counts("validation").tokens // capacity
-    count = there if count is None else count
-    if not 1 <= count <= there:
+    wanted = max(1, there) if count is None else count
+    if not 1 <= wanted <= there:
         raise CorpusError(
-            f"{corpus.folder}: {count} validation rows of {capacity} tokens asked for, "
-            f"{there} there. Ask for 1 to {there}, or build the corpus with more validation text"
+            f"{corpus.folder}: {wanted} validation rows of {capacity} tokens asked for, {there} "
+            "there. Ask for fewer, for a shorter context, or build with more validation text"
         )
     lane = _Lane(corpus, "validation", 0, 1, capacity)
-    rows = np.empty((count, capacity), dtype=np.int64)
+    rows = np.empty((wanted, capacity), dtype=np.int64)
     for row in rows:
         lane.fill(row)
     return rows

@@ -1,10 +1,10 @@
 """Token shards: a corpus on disk, memory-mapped.
 
-    corpus.json                 the manifest: tokenizer, counts, sources, every shard with its hashes
+    corpus.json                 the manifest: tokenizer, sources, counts, every shard's hashes
     tokenizer.json              the tokenizer that made the tokens
     train-00000.tokens.npy      uint16 (uint32 above 65,536 ids), the documents one after another,
                                 each with its BOS in front
-    train-00000.offsets.npy     int64 (documents + 1,), where each document begins; the last: the end
+    train-00000.offsets.npy     int64 (documents + 1,), where each document begins, and the end
     validation-00000...         the same for the held-out documents
 
 The manifest holds no time and no path: equal texts, tokenizer and options give equal bytes. It is
@@ -50,7 +50,7 @@ class Shard(Counts):
 
     @property
     def split(self) -> str:
-        """"train" or "validation"."""
+        """ "train" or "validation"."""
         return self.name.rsplit("-", 1)[0]
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from tokenizers import AddedToken, Regex, Tokenizer as LibraryTokenizer, decoders, models
-from tokenizers import pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as LibraryTokenizer
 
 MIN_VOCABULARY, MAX_VOCABULARY = 256, 65536
 TOKENIZER_FILE = "tokenizer.json"
@@ -37,7 +37,7 @@ class TokenizerError(ValueError):
 class Tokenizer(Protocol):
     """Text to ids 0..vocabulary-1 and back.
 
-    token_bytes: int64 (vocabulary,), raw bytes each token stands for, valid UTF-8 or not; 0 for BOS.
+    token_bytes: int64 (vocabulary,), raw bytes of each token, valid UTF-8 or not; 0 for BOS.
     identity: sha256, hex; equal for tokenizers that encode alike.
     """
 

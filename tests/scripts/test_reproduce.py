@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scripts.ablations import ABLATIONS, configuration
 from scripts.cli import main
 from scripts.presets import preset_names
 from scripts.table2 import SYSTEMS
@@ -36,6 +37,28 @@ def test_full_scale_uses_the_published_sizes():
     assert set(names) <= set(preset_names())
     assert names[0] == "transformer-27m"
     assert names[2] == "trm-7m"
+
+
+def test_an_ablation_changes_one_thing_and_names_it(tmp_path, capsys):
+    out = tmp_path / "gradients"
+    words = ["reproduce", "gradients", "--scale", "mini", "--steps", "5", "--out", str(out)]
+    assert main(words) == 0
+    groups = json.loads((out / "comparison.json").read_text())
+    names = ["phantom K 1", "phantom K 2", "phantom K 3"]
+    assert list(groups) == [*names, "one-step", "neumann", "adjoint", "unrolled"]
+    # More phantom steps keep more for the backward pass; implicit gradients keep one application.
+    kept = {name: group["training_bytes"]["mean"] for name, group in groups.items()}
+    assert kept["phantom K 1"] < kept["phantom K 2"] < kept["phantom K 3"] < kept["unrolled"]
+    assert kept["one-step"] < kept["phantom K 2"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_variants_of_an_ablation_are_different_configurations(name, tmp_path):
+    configs = [configuration(v, "mini", tmp_path).model_dump() for v in ABLATIONS[name]]
+    names = [config.pop("preset") for config in configs]
+    assert len(set(names)) == len(names)
+    assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
 
 
 @pytest.mark.parametrize("words", [[], ["table9"]])

@@ -1,0 +1,94 @@
+"""Controls, depth of the net, and gradients: one change at a time, trained and compared alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from puzzles.dataset import read_split, write_dataset
+from puzzles.sources import sudoku
+from reasoning.training.distribution import World
+from scripts.compare import train_and_compare
+from scripts.presets import RunConfig, curriculum, preset
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A name, the model whose preset it starts from, and nested fields that differ from it."""
+
+    name: str
+    model: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _phantom(steps: int) -> Variant:
+    changes = {"model": {"gradient": {"steps": steps}}}
+    return Variant(f"phantom K {steps}", "attractor", changes)
+
+
+def _gradient(kind: str, **settings: Any) -> Variant:
+    """A gradient without steps of its own gets as many evaluations in all: three where the preset
+    has phantom steps alone, six where it has three evaluations and three steps."""
+    model = {"gradient": {"kind": kind, **settings}, "solver": {"max_evaluations": 6}}
+    early = {"curriculum": curriculum(evaluations=3)}
+    return Variant(kind, "attractor", {"model": model, "supervision": early})
+
+
+ABLATIONS: dict[str, tuple[Variant, ...]] = {
+    "controls": tuple(
+        Variant(name, name)
+        for name in ("attractor", "trm-matched", "attractor-z", "two-step", "attractor-reset")
+    ),
+    "layers": tuple(
+        Variant(f"{model} {layers} layers", model, {"model": {"layers": layers}})
+        for model in ("attractor", "trm")
+        for layers in (2, 4, 8)
+    ),
+    "gradients": (
+        *map(_phantom, (1, 2, 3)),
+        *(_gradient(kind) for kind in ("one-step", "neumann", "adjoint", "unrolled")),
+    ),
+}
+
+
+def _merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for name, change in changes.items():
+        inner = isinstance(change, Mapping)
+        merged[name] = _merged(values[name], change) if inner else change
+    return merged
+
+
+def configuration(variant: Variant, scale: str, data: Path) -> RunConfig:
+    """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label."""
+    values = _merged(preset(f"{variant.model}-{scale}").model_dump(), variant.changes)
+    return RunConfig.model_validate(values | {"preset": variant.name, "data": str(data)})
+
+
+def ablation(
+    name: str,
+    scale: str,
+    out: Path,
+    data: Path | None,
+    seeds: int,
+    steps: int | None,
+    world: World,
+    console: Console,
+) -> str:
+    """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
+
+    data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
+    """
+    folder = data or out / "data"
+    if data is None and world.is_main and not folder.exists():
+        size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
+        write_dataset(folder, *sudoku(size, train=train, test=test, seed=0))
+    world.barrier()
+    read_split(folder, "train")  # refused before anything is trained
+    configs = [configuration(variant, scale, folder) for variant in ABLATIONS[name]]
+    if steps is not None:
+        configs = [RunConfig.model_validate(c.model_dump() | {"steps": steps}) for c in configs]
+    made = train_and_compare(configs, folder, seeds, out, world, console)
+    return made.write(out, f"{name.capitalize()}, scale {scale}")
