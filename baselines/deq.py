@@ -81,6 +81,10 @@ class DEQ(CausalLM):
         """The blocks of the map."""
         return list(self.stack.blocks)
 
+    def repeated_blocks(self) -> list[nn.Module]:
+        """All of them."""
+        return self.blocks()
+
     def cost(self) -> Cost:
         """Counts for the FLOP rules; everything but the readout is repeated."""
         return self.count(once=[], core=list(self.stack.blocks))

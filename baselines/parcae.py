@@ -157,6 +157,10 @@ class Parcae(CausalLM):
         """Prelude, core and coda."""
         return [*self.prelude, *self.core, *self.coda]
 
+    def repeated_blocks(self) -> list[nn.Module]:
+        """The core."""
+        return list(self.core)
+
     def cost(self) -> Cost:
         """Counts for the FLOP rules; B e is computed once, as C h is."""
         once = [*self.prelude, *self.coda, self.injection, self.readout]

@@ -141,6 +141,10 @@ class AttractorLM(CausalLM):
         """Backbone, then head."""
         return [*self.backbone, *([] if self.head is None else self.head.blocks)]
 
+    def repeated_blocks(self) -> list[nn.Module]:
+        """The head."""
+        return [] if self.head is None else list(self.head.blocks)
+
     def cost(self) -> Cost:
         """Counts for the FLOP rules; the head is the repeated part."""
         core = [] if self.head is None else list(self.head.blocks)

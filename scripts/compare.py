@@ -24,10 +24,11 @@ from scripts.budget import Budget, cost_per_step, steps_within
 from scripts.evaluate import Evaluated, evaluate_run
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
+from scripts.live import LiveProgress
 from scripts.presets import RunConfig, label, preset
 from scripts.report import Row, comparison, markdown, training_cost
 from scripts.session import check_fits, load_config, open_run, subset
-from scripts.train import LiveProgress, train_run
+from scripts.train import newest, train_run
 from scripts.usage import UsageError, parse
 
 TRAINING_PUZZLES = 500  # of the training set, scored beside the held-out ones
@@ -50,7 +51,7 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
     if exists and not checkpoints:
         # Interrupted before its first checkpoint: nothing to keep but the record of the attempt.
         (out / "config.json").unlink()
-    with LiveProgress(f"{config.preset} seed {config.seed}", console) as live:
+    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         outcome = train_run(config, out, world, resume=bool(checkpoints), listen=live)
     if outcome.interrupted:
         console.print(f"{out}: stopped at step {outcome.step}; the same command goes on from there")

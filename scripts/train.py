@@ -5,12 +5,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch.distributed as dist
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
@@ -19,11 +18,10 @@ from reasoning.training import loop
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Outcome, Trainer
 from reasoning.training.runs import RunError, create_run
+from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
 from scripts.session import grid_shape, load_config, metrics, read_data, run_predictions, subset
-from scripts.usage import UsageError, parse
-
-WandbMode = Literal["off", "online", "offline"]
+from scripts.usage import UsageError, option_value, parse
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,6 @@ class Train:
     """Report to Weights & Biases too; offline needs no account."""
 
 
-def _words_of(words: Sequence[str], flag: str) -> str | None:
-    """The value of --flag VALUE or --flag=VALUE, if given."""
-    for i, word in enumerate(words):
-        if word == flag and i + 1 < len(words):
-            return words[i + 1]
-        if word.startswith(flag + "="):
-            return word.split("=", 1)[1]
-    return None
-
-
 def read_words(words: Sequence[str]) -> Train:
     """Parse the command. The preset, and the data's kind, decide what the other words override."""
     program = "loopbench train"
@@ -64,7 +52,7 @@ def read_words(words: Sequence[str]) -> Train:
         if changed:
             raise UsageError("--resume RUN goes on under RUN's own configuration: give it alone")
         return given
-    name, data = _words_of(words, "--preset"), _words_of(words, "--data")
+    name, data = option_value(words, "--preset"), option_value(words, "--data")
     if {"-h", "--help"} & set(words):
         name, data = name or "attractor-cpu", None
     if name is None:
@@ -93,13 +81,10 @@ def train_run(
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)
 
-    reporter = _wandb_run(wandb, config, out) if world.is_main else None
+    reporter = Reporter(wandb if world.is_main else "off", out, config.model_dump(mode="json"))
 
     def tell(progress: loop.Progress) -> None:
-        if reporter is not None:
-            for name, record in (("train", progress.training), ("test", progress.evaluation)):
-                if record:
-                    reporter.log({f"{name}/{k}": v for k, v in _flat(record)}, step=progress.step)
+        reporter(progress)
         listen(progress)
 
     trainer = Trainer(model, stream, config, world, out, evaluate, tell)
@@ -109,8 +94,7 @@ def train_run(
         create_run(out, _record(config, train, trainer))
     world.barrier()
     outcome = trainer.train()
-    if reporter is not None:
-        reporter.finish()
+    reporter.finish()
     return outcome
 
 
@@ -143,59 +127,14 @@ def _record(config: RunConfig, train: PuzzleSet, trainer: Trainer) -> dict[str, 
     }
 
 
-def _flat(record: dict[str, Any]):
-    for name, value in record.items():
-        if isinstance(value, dict):
-            yield name, value["mean"]
-        elif value is not None:
-            yield name, value
-
-
-def _wandb_run(mode: WandbMode, config: RunConfig, out: Path):
-    if mode == "off":
-        return None
-    import wandb
-
-    return wandb.init(
-        project="loopbench",
-        name=out.name,
-        dir=out.parent,
-        mode=mode,
-        config=config.model_dump(mode="json"),
-    )
-
-
-class LiveProgress:
-    """A live line with the loss, the held-out accuracy and the time left."""
-
-    def __init__(self, label: str, console: Console):
-        self._progress = Progress(
-            TextColumn(f"[bold]{label}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  held-out exact {task.fields[exact]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = None
-
-    def __enter__(self) -> "LiveProgress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._task is not None:
-            self._progress.stop()
-
-    def __call__(self, progress: loop.Progress) -> None:
-        if self._task is None:
-            self._progress.start()  # with the first step: a refusal before it prints one line
-            self._task = self._progress.add_task("", total=progress.total, loss="-", exact="-")
-        fields = {}
-        if progress.training:
-            fields["loss"] = f"{progress.training['cell_loss']:.3f}"
-        if progress.evaluation:
-            fields["exact"] = f"{100 * progress.evaluation['exact']['mean']:.1f} %"
-        self._progress.update(self._task, completed=progress.step, **fields)
+def newest(progress: loop.Progress) -> dict[str, str]:
+    """What a report says of the loss and of held-out puzzles."""
+    said = {}
+    if progress.training:
+        said["loss"] = f"{progress.training['cell_loss']:.3f}"
+    if progress.evaluation:
+        said["held-out exact"] = f"{100 * progress.evaluation['exact']['mean']:.1f} %"
+    return said
 
 
 def main(words: Sequence[str]) -> int:
@@ -211,7 +150,7 @@ def main(words: Sequence[str]) -> int:
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
     try:
-        with LiveProgress(f"{config.preset} seed {config.seed}", console) as live:
+        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
             outcome = train_run(config, out, world, resume, given.wandb, live)
     finally:
         if dist.is_initialized():

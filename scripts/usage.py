@@ -46,6 +46,16 @@ def parse(form: Callable[..., Any], words: Sequence[str], program: str, default:
     return parsed
 
 
+def option_value(words: Sequence[str], flag: str) -> str | None:
+    """The value of --flag VALUE or --flag=VALUE, if given: to choose a command's defaults by."""
+    for i, word in enumerate(words):
+        if word == flag and i + 1 < len(words):
+            return words[i + 1]
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1]
+    return None
+
+
 def describe(error: ValidationError) -> str:
     """A pydantic error as one line: --field: reason (got value)."""
     first = error.errors()[0]

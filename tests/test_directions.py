@@ -58,3 +58,9 @@ def test_training_sees_models_only_through_the_protocol():
     models = {"reasoning.attractor", "reasoning.nn.reasoner"}
     for path in (ROOT / "reasoning" / "training").rglob("*.py"):
         assert not imported(path) & models, path
+
+
+def test_pretraining_sees_models_only_through_the_protocol():
+    models = {"reasoning.attractor_lm", "reasoning.nn.language", "reasoning.nn.causal"}
+    for path in (ROOT / "reasoning" / "pretraining").rglob("*.py"):
+        assert not imported(path) & models, path

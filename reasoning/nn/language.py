@@ -91,6 +91,10 @@ class CausalLM(nn.Module):
         """RMS(x) E^T (B, S, V), fp32; `matrix` (V, D) in place of the embedding."""
         return wide(F.linear(self.norm(x), self.embedding.weight if matrix is None else matrix))
 
+    def repeated_blocks(self) -> list[nn.Module]:
+        """Blocks called as often as the data asks for; none unless a model says so."""
+        return []
+
     def parameter_roles(self) -> dict[str, Role]:
         """Weights of blocks and other projections are matrices, lookup gates are not."""
         return {name: self._role(name, parameter) for name, parameter in self.named_parameters()}

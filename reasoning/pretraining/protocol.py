@@ -90,4 +90,8 @@ class LanguageModel(Protocol):
         """Counts for the FLOP rules."""
 
     def blocks(self) -> list[nn.Module]:
-        """The modules to compile, checkpoint and shard one by one."""
+        """The modules to compile and shard one by one."""
+
+    def repeated_blocks(self) -> list[nn.Module]:
+        """Those of them that are called as often as the data asks for: processes would not gather
+        their shards in step, so they stay with the rest of the model."""

@@ -14,6 +14,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +45,25 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
 
 
-def save_checkpoint(
-    run: Path, step: int, model: nn.Module, ema: nn.Module, state: dict[str, Any]
-) -> Path:
-    """Write the checkpoint of `step` and drop all but the last two.
+def partial_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of `step` is prepared."""
+    return run / "checkpoints" / f".partial-{step:08d}"
+
+
+@contextmanager
+def writing(run: Path, step: int) -> Iterator[Path]:
+    """The folder to write the checkpoint of `step` to; put in place whole when the block ends,
+    then all but the last two are dropped.
 
     CheckpointError if the disk refuses; earlier checkpoints then stay as they are.
     """
-    parent = run / "checkpoints"
-    folder, partial = parent / f"step-{step:08d}", parent / f".partial-{step:08d}"
+    folder, partial = run / "checkpoints" / f"step-{step:08d}", partial_folder(run, step)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        save_file(_plain(model), partial / _FILES[0])
-        save_file(_plain(ema), partial / _FILES[1])
-        torch.save(state, partial / _FILES[2])
-        manifest = {"step": step, "sha256": {name: _digest(partial / name) for name in _FILES}}
+        partial.mkdir(parents=True)
+        yield partial
+        digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
+        manifest = {"step": step, "sha256": digests}
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
@@ -72,16 +76,29 @@ def save_checkpoint(
         ) from error
     for old in list_checkpoints(run)[:-KEPT]:
         shutil.rmtree(old)
-    return folder
 
 
-def _verified(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def save_checkpoint(
+    run: Path, step: int, model: nn.Module, ema: nn.Module, state: dict[str, Any]
+) -> None:
+    """Write the checkpoint of `step`; see `writing`."""
+    with writing(run, step) as folder:
+        save_file(_plain(model), folder / _FILES[0])
+        save_file(_plain(ema), folder / _FILES[1])
+        torch.save(state, folder / _FILES[2])
+
+
+def verified(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """A checkpoint's manifest, after its files (all by default) were compared with it.
+
+    CheckpointError with the name of a file that is missing or not as it was written.
+    """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         expected = manifest["sha256"]
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder}/manifest.json: not readable ({error})") from error
-    for name in names:
+    for name in expected if names is None else names:
         path = folder / name
         if not path.is_file() or _digest(path) != expected.get(name):
             raise CheckpointError(
@@ -91,7 +108,8 @@ def _verified(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
     return manifest
 
 
-def _latest(run: Path) -> Path:
+def latest_checkpoint(run: Path) -> Path:
+    """The newest whole checkpoint. CheckpointError if there is none."""
     found = list_checkpoints(run)
     if not found:
         raise CheckpointError(f"{run}: holds no checkpoint; train it first")
@@ -100,9 +118,9 @@ def _latest(run: Path) -> Path:
 
 def load_weights(run: Path, model: nn.Module, averaged: bool = True) -> int:
     """Load the latest weights (their average by default) into `model`; returns their step."""
-    folder = _latest(run)
+    folder = latest_checkpoint(run)
     name = _FILES[1] if averaged else _FILES[0]
-    manifest = _verified(folder, (name,))
+    manifest = verified(folder, (name,))
     _fill(model, folder / name)
     return manifest["step"]
 
@@ -111,8 +129,8 @@ def load_checkpoint(
     run: Path, model: nn.Module, ema: nn.Module, device: torch.device
 ) -> tuple[int, dict[str, Any]]:
     """Load weights and average in place; returns the step and the rest of the state."""
-    folder = _latest(run)
-    manifest = _verified(folder, _FILES)
+    folder = latest_checkpoint(run)
+    manifest = verified(folder, _FILES)
     _fill(model, folder / _FILES[0])
     _fill(ema, folder / _FILES[1])
     state = torch.load(folder / _FILES[2], map_location=device, weights_only=True)

@@ -7,11 +7,8 @@ of processes, meet the same data and the same exploration.
 """
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +31,7 @@ from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
+from reasoning.training.interrupts import interrupts
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers
 from reasoning.training.runs import JsonLines
@@ -224,7 +222,7 @@ class Trainer:
         logs = _Logs(self.run if self.world.is_main else None, resumed)
         pending: list[dict[str, Tensor]] = []
         clock = time.perf_counter()
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
                 pending.append(self.step())
@@ -360,23 +358,3 @@ class _Logs:
     def close(self) -> None:
         for file in self._files:
             file.close()
-
-
-@contextmanager
-def _interrupts():
-    """A list that a first SIGINT or SIGTERM fills; a second one acts at once."""
-    received: list[int] = []
-    previous: dict[int, Any] = {}
-
-    def note(number, frame):
-        received.append(number)
-        signal.signal(number, previous[number])
-
-    if threading.current_thread() is threading.main_thread():  # handlers can be set nowhere else
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

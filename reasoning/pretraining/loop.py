@@ -1,0 +1,275 @@
+"""The pretraining loop, the same for every language model.
+
+One step: the next rows of the stream, next-token cross entropy averaged over the tokens of the
+*global* batch, gradients summed over micro-batches and processes, clipped, applied by MuonAdamW. A
+step whose loss or gradient is not finite changes no weight. What is random is a function of
+(seed, step, row of the global batch), and the rows do not depend on the number of processes, so a
+resumed run, and one on another number of processes, trains on the same.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from reasoning.pretraining.checkpoints import (
+    load_pretraining,
+    model_tensors,
+    save_pretraining,
+)
+from reasoning.pretraining.config import PretrainingConfig
+from reasoning.pretraining.flops import (
+    Passes,
+    matmul_rule,
+    measured_passes,
+    peak_flops,
+    published_rule,
+)
+from reasoning.pretraining.optimizer import MuonAdamW, trapezoid
+from reasoning.pretraining.parallel import clip_gradients, is_sharded, prepare
+from reasoning.pretraining.protocol import LanguageModel
+from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import autocast
+from reasoning.training.interrupts import interrupts
+from reasoning.training.loop import Progress, TrainingError
+from reasoning.training.runs import JsonLines
+
+_PROBED_ROWS = 2
+
+
+class TokenSource(Protocol):
+    """This process's rows of every global batch, in order, with a position to save."""
+
+    def next(self) -> np.ndarray:
+        """int64 (batch / processes, context + 1)."""
+
+    def state(self) -> list[dict[str, Any]]:
+        """One JSON-able position per own lane."""
+
+    def restore(self, states: list[dict[str, Any]]) -> None: ...
+
+
+class Pretrainer:
+    """State of one run. `train` steps it to the end; `step` advances it by one.
+
+    Args:
+        model: on `world.device`, with its initial weights.
+        source: this process's rows.
+        published: core passes that the published FLOP rule charges this model.
+        gradient: core passes of a training step beyond the evaluations the model reports.
+        run: the run's folder, or None to write nothing.
+        validate: called at `validation.every` and at the end, in eval mode; returns one record per
+            budget.
+        listen: called after every step.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        source: TokenSource,
+        config: PretrainingConfig,
+        world: World,
+        published: Passes,
+        gradient: Passes,
+        run: Path | None = None,
+        validate: Callable[[LanguageModel], list[dict[str, Any]]] | None = None,
+        listen: Callable[[Progress], None] = lambda progress: None,
+    ):
+        self.model, self.source, self.config, self.world = model, source, config, world
+        self.run, self.validate, self.listen = run, validate, listen
+        self.rows, self.lanes = world.rows(config.batch), world.rows(config.lanes)
+        self.cost, self.published, self.gradient = model.cost(), published, gradient
+        if config.jacobian_every and not isinstance(model, HasMap):
+            raise ValueError(
+                "jacobian_every: this model has no map to estimate |J| of; set it to 0"
+            )
+        roles = model.parameter_roles()
+        prepare(model, config, world)
+        self.optimizer = MuonAdamW(model, roles, config.optimizer)
+        self.done = self.skipped = self.skipped_in_a_row = 0
+        self.flops = {"published_rule": 0.0, "matmul_rule": 0.0}
+        self.statistics = TokenStatistics()
+        self._probed: Tensor | None = None  # rows of the latest step, for |J|
+
+    # Checkpoints
+
+    def _tensors(self) -> dict[str, Tensor]:
+        state = {f"optimizer.{k}": v for k, v in self.optimizer.state_tensors().items()}
+        return model_tensors(self.model) | state | {"rng": torch.get_rng_state()}
+
+    def save(self) -> None:
+        """Write a checkpoint; every process takes part."""
+        lanes = self.source.state()
+        if self.world.size > 1:
+            gathered: list[Any] = [None] * self.world.size
+            dist.all_gather_object(gathered, lanes)
+            lanes = [lane for part in gathered for lane in part]
+        state = {
+            "lanes": lanes,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "flops": self.flops,
+        }
+        save_pretraining(self.run, self.done, self._tensors(), state, self.world)
+
+    def resume(self) -> None:
+        """Take everything from the run's latest checkpoint, whatever world wrote it."""
+        tensors = self._tensors()
+        state = load_pretraining(self.run, tensors, self.world)
+        torch.set_rng_state(tensors["rng"])
+        self.source.restore(state["lanes"][self.lanes])
+        self.done, self.flops = state["step"], state["flops"]
+        self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+
+    # Training
+
+    def step(self) -> tuple[float, float]:
+        """One optimiser step; returns the global batch's mean loss and its gradient's norm."""
+        config, world = self.config, self.world
+        rows = torch.from_numpy(self.source.next()).to(world.device)
+        seeds = sequence_seeds(config.seed, self.done, config.batch)[self.rows].to(world.device)
+        size = config.micro_batch or len(rows)
+        # Sharded gradients come averaged over the processes; every other sum is taken as it is.
+        scale = (world.size if is_sharded(config, world) else 1) / config.tokens_per_step
+        self.model.train()
+        self.optimizer.zero_grad()
+        self.statistics.start_step()
+        total = torch.zeros((), device=world.device)
+        for first in range(0, len(rows), size):
+            piece = slice(first, first + size)
+            with autocast(world.device, config.precision):
+                output = self.model(rows[piece, :-1], seeds=seeds[piece])
+            labels = rows[piece, 1:].reshape(-1)
+            loss = F.cross_entropy(output.logits.flatten(0, 1), labels, reduction="sum")
+            (loss * scale).backward()
+            total += loss.detach()
+            self.statistics.add(output.diagnostics)
+        if not is_sharded(config, world):
+            world.sum_gradients(self.model)
+        norm = clip_gradients(self.model, config.optimizer.clip)
+        mean = float(world.sum(total)) / config.tokens_per_step
+        if math.isfinite(mean) and math.isfinite(norm):
+            self.optimizer.step(self.done, config.steps)
+            self.skipped_in_a_row = 0
+        else:
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+        self.done += 1
+        self._probed = rows[:_PROBED_ROWS, :-1]
+        if self.skipped_in_a_row == config.max_skipped:
+            raise TrainingError(
+                f"step {self.done}: the loss is {mean}, the gradient's norm {norm}, and "
+                f"{config.max_skipped} updates in a row were skipped as not finite: lower "
+                "--optimizer.lr and --optimizer.muon-lr; the last checkpoint is intact"
+            )
+        return mean, norm
+
+    def train(self) -> bool:
+        """Run to the last step, or to an interrupt (SIGINT, SIGTERM), which saves and returns.
+
+        The wait for an interrupt is at most `log_every` steps. Returns whether it was interrupted.
+        TrainingError after `max_skipped` updates in a row that were not finite.
+        """
+        config = self.config
+        logs = _Logs(self.run if self.world.is_main else None, self.done or None)
+        pending: list[tuple[float, float]] = []
+        clock = time.perf_counter()
+        with interrupts() as interrupted:
+            stopping = False
+            while self.done < config.steps and not stopping:
+                pending.append(self.step())
+                last = self.done == config.steps
+                record, validations = None, []
+                if self.done % config.log_every == 0 or last:
+                    record, flops = self._record(pending)
+                    tokens = len(pending) * config.tokens_per_step
+                    seconds = time.perf_counter() - clock
+                    peak = peak_flops(self.world.device, config.peak_tflops)
+                    logs.write("train", record, rates(seconds, tokens, flops, peak, self.world))
+                    pending = []
+                    clock = time.perf_counter()
+                if self.validate and (self.done % config.validation.every == 0 or last):
+                    started = time.perf_counter()
+                    validations = [{"step": self.done} | r for r in self.validate(self.model)]
+                    seconds = time.perf_counter() - started
+                    for validation in validations:
+                        logs.write("validation", validation, {"seconds": seconds})
+                    clock += seconds
+                # An interrupt waits for a log line, so that a resume repeats and misses none, and
+                # is agreed on, for a signal may reach the processes on different steps.
+                stopping = not pending and self._any_process(bool(interrupted))
+                if self.run and (self.done % config.checkpoint_every == 0 or last or stopping):
+                    started = time.perf_counter()
+                    self.save()
+                    clock += time.perf_counter() - started
+                shown = validations[0] if validations else None
+                self.listen(Progress(self.done, config.steps, record, shown))
+        logs.close()
+        return self.done < config.steps
+
+    def _any_process(self, here: bool) -> bool:
+        flag = torch.tensor([float(here)], device=self.world.device)
+        return bool(self.world.sum(flag) > 0) if self.world.size > 1 else here
+
+    def _record(self, pending: list[tuple[float, float]]) -> tuple[dict[str, Any], float]:
+        """The line of the pending steps, and their FLOPs by the matmul rule. Means over the steps
+        whose update was applied, null if there was none."""
+        config, optimizer = self.config, self.config.optimizer
+        kept = [pair for pair in pending if all(map(math.isfinite, pair))]
+        means = [math.fsum(values) / len(kept) for values in zip(*kept, strict=True)]
+        loss, norm = means or (None, None)
+        numbers = self.statistics.summary(self.world)
+        self.statistics = TokenStatistics()
+        tokens = len(pending) * config.tokens_per_step
+        passes = measured_passes(numbers, self.gradient)
+        spent = tokens * matmul_rule(self.cost, config.context, passes)
+        self.flops["matmul_rule"] += spent
+        charged = published_rule(self.cost, config.context, self.published)
+        self.flops["published_rule"] += tokens * charged
+        factor = trapezoid(self.done - 1, config.steps, optimizer.cooldown)
+        record = {
+            "step": self.done,
+            "tokens": self.done * config.tokens_per_step,
+            "loss": loss,
+            "grad_norm": norm,
+            "lr": factor * optimizer.lr,
+            "muon_lr": factor * optimizer.muon_lr,
+            "skipped": self.skipped,
+        }
+        if config.jacobian_every and self.done % config.jacobian_every == 0:
+            seed = config.seed + self.done
+            norm = estimate_jacobian(self.model, self._probed, seed, self.world)
+            record["jacobian_norm"] = norm
+        record |= numbers | {f"flops_{rule}": value for rule, value in self.flops.items()}
+        return record, spent
+
+
+def sequence_seeds(seed: int, step: int, batch: int) -> Tensor:
+    """int64 (batch,): an independent non-negative seed for every row of a step's global batch."""
+    words = np.random.SeedSequence((seed, step)).generate_state(batch, np.uint64) >> np.uint64(1)
+    return torch.from_numpy(words.astype(np.int64))
+
+
+class _Logs:
+    """The run's two logs, or nothing where there is no folder."""
+
+    def __init__(self, run: Path | None, resume_step: int | None):
+        names = ("metrics.jsonl", "timing.jsonl") if run else ()
+        self._files = [JsonLines(run / name, resume_step) for name in names]
+
+    def write(self, split: str, record: dict[str, Any], timing: dict[str, Any]) -> None:
+        lines = (record, {"step": record["step"]} | timing)
+        for file, line in zip(self._files, lines, strict=False):
+            file.write({"split": split} | line)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()

@@ -1,0 +1,43 @@
+"""A model made ready for its device: its blocks compiled and sharded."""
+
+import torch
+import torch._functorch.config
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from reasoning.pretraining.config import PretrainingConfig
+from reasoning.training.distribution import World
+
+
+def is_sharded(config: PretrainingConfig, world: World) -> bool:
+    """Whether weights are sharded; one process has nobody to share with."""
+    return config.parallel == "sharded" and world.size > 1
+
+
+def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
+    """Compile, then shard, in place.
+
+    Names of parameters stay. The blocks alone are compiled: solvers around them stay eager.
+    """
+    if config.compile:
+        # Implicit gradients go through one graph of the map several times (J^T products), which a
+        # compiled block refuses while its backward pass may overwrite what it saved.
+        torch._functorch.config.donated_buffer = False
+        for block in model.blocks():
+            block.compile()
+    if is_sharded(config, world):
+        mesh = init_device_mesh(world.device.type, (world.size,))
+        repeated = {id(block) for block in model.repeated_blocks()}
+        for block in model.blocks():
+            if id(block) not in repeated:
+                fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)  # the rest, gathered once for a whole pass
+
+
+def clip_gradients(model: nn.Module, limit: float | None) -> float:
+    """Scale gradients to a norm of `limit` at most; returns the norm before, over all processes."""
+    largest = float("inf") if limit is None else limit
+    norm: Tensor = nn.utils.clip_grad_norm_(model.parameters(), largest)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

@@ -1,0 +1,101 @@
+"""What a run says of itself: per-token numbers of the solver, estimates of |J|, device figures."""
+
+import math
+import resource
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from reasoning.fixed_point import jacobian_norm
+from reasoning.training.distribution import World
+
+_QUANTILE = 0.95
+# Diagnostics whose tail matters too.
+_TAILED = ("evaluations", "residual")
+
+
+@runtime_checkable
+class HasMap(Protocol):
+    """A model that solves for a fixed point and can show the map."""
+
+    def fixed_point(self, tokens: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """The map at tokens (B, S), its proposal and its solution (B, S, D)."""
+
+
+def estimate_jacobian(
+    model: HasMap, tokens: Tensor, seed: int, world: World, iterations: int = 8
+) -> float | None:
+    """|df/dy| at the solution of whole sequences (B, S) by power iteration, in fp32: the mean over
+    sequences and processes."""
+    f, _, solution = model.fixed_point(tokens)
+    generator = torch.Generator().manual_seed(seed)
+    norms = jacobian_norm(f, solution, iterations, generator).detach()
+    total = world.sum(torch.stack([norms.sum(), norms.new_tensor(float(len(norms)))]))
+    return finite(float(total[0] / total[1]))
+
+
+class TokenStatistics:
+    """Diagnostics (B, S) since the last line: means over all tokens, and the 95th percentile over
+    the tokens of the latest step. Nothing waits for the device before `summary`."""
+
+    def __init__(self):
+        self._sums: dict[str, Tensor] = {}
+        self._tokens: dict[str, int] = {}
+        self._latest: dict[str, list[Tensor]] = {}
+
+    def start_step(self) -> None:
+        self._latest = {}
+
+    @torch.no_grad()
+    def add(self, diagnostics: Mapping[str, Tensor]) -> None:
+        for name, value in diagnostics.items():
+            value = value.detach().float().reshape(-1)
+            self._sums[name] = self._sums.get(name, 0) + value.sum()
+            self._tokens[name] = self._tokens.get(name, 0) + value.numel()
+            if name in _TAILED:
+                self._latest.setdefault(name, []).append(value)
+
+    def summary(self, world: World) -> dict[str, float | None]:
+        """Numbers over all processes (each has as many tokens); starts afresh."""
+        if not self._sums:
+            return {}
+        names = list(self._sums)
+        sums = world.sum(torch.stack([self._sums[name] for name in names])).tolist()
+        numbers = {
+            name: finite(total / (self._tokens[name] * world.size))
+            for name, total in zip(names, sums, strict=True)
+        }
+        for name, parts in self._latest.items():
+            values = world.gather_rows(torch.cat(parts)).cpu()
+            tail = torch.quantile(values, _QUANTILE, interpolation="higher")
+            numbers[f"{name}_p95"] = finite(float(tail))
+        self.__init__()
+        return numbers
+
+
+def finite(value: float) -> float | None:
+    """The value, or None (JSON has no infinity), as for the residual of no evaluation."""
+    return value if math.isfinite(value) else None
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory in use so far: the device's allocator on cuda, else this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def rates(
+    seconds: float, tokens: int, flops: float, peak: float | None, world: World
+) -> dict[str, Any]:
+    """What depends on the clock, for timing.jsonl. MFU counts matmuls and all processes' peak."""
+    per_second = flops / seconds
+    return {
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "tflops_per_second": per_second / 1e12,
+        "mfu": per_second / (peak * world.size) if peak else None,
+        "peak_memory_gib": peak_memory_gib(world.device),
+    }

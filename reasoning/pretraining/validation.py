@@ -1,0 +1,43 @@
+"""Held-out scores during training: one record for every solve budget asked for."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from reasoning.pretraining.config import ValidationConfig
+from reasoning.pretraining.evaluation.likelihood import Scorer
+from reasoning.pretraining.evaluation.perplexity import evaluate_rows
+from reasoning.pretraining.protocol import LanguageModel, SolveBudget
+from reasoning.pretraining.telemetry import finite
+from reasoning.training.distribution import World
+
+
+def validate(
+    model: LanguageModel,
+    rows: np.ndarray,
+    token_bytes: np.ndarray,
+    config: ValidationConfig,
+    world: World,
+    precision: str = "auto",
+) -> list[dict[str, Any]]:
+    """`evaluate_rows` of rows (N, S + 1) under each budget, flat, the same on every process.
+
+    ValueError if the processes do not divide N: then all make the same number of passes, which
+    sharded weights need.
+    """
+    if len(rows) % world.size:
+        raise ValueError(
+            f"{len(rows)} validation rows do not divide over {world.size} processes: "
+            "set --validation.rows to a multiple"
+        )
+    records = []
+    for most in config.evaluations:
+        budget = SolveBudget(most, config.tolerance)
+        scorer = Scorer(model, world, budget, precision, config.batch_tokens)
+        scores = asdict(evaluate_rows(scorer, rows, token_bytes))
+        numbers = scores.pop("diagnostics") | scores
+        numbers = {name: finite(float(value)) for name, value in numbers.items()}
+        counts = {name: int(scores[name]) for name in ("rows", "tokens", "bytes")}
+        records.append({"max_evaluations": most} | numbers | counts)
+    return records

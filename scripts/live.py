@@ -1,0 +1,80 @@
+"""How a run is followed while it trains: a live line on the terminal, Weights & Biases."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reasoning.training import loop
+
+WandbMode = Literal["off", "online", "offline"]
+
+
+class LiveProgress:
+    """A live line with a run's newest numbers and the time left.
+
+    newest: names and texts of the numbers that a report brings, if any.
+    """
+
+    def __init__(
+        self, label: str, console: Console, newest: Callable[[loop.Progress], dict[str, str]]
+    ):
+        self._progress = Progress(
+            TextColumn(f"[bold]{label}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._newest, self._said = newest, {}
+        self._task = None
+
+    def __enter__(self) -> "LiveProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def __call__(self, progress: loop.Progress) -> None:
+        if self._task is None:
+            self._progress.start()  # with the first step: a refusal before it prints one line
+            self._task = self._progress.add_task("", total=progress.total, said="")
+        self._said |= self._newest(progress)
+        said = "  ".join(f"{name} {text}" for name, text in self._said.items())
+        self._progress.update(self._task, completed=progress.step, said=said)
+
+
+class Reporter:
+    """Sends a run's records to Weights & Biases, or nowhere."""
+
+    def __init__(self, mode: WandbMode, run: Path, config: dict[str, Any]):
+        self._run = None
+        if mode != "off":
+            import wandb
+
+            self._run = wandb.init(
+                project="loopbench", name=run.name, dir=run.parent, mode=mode, config=config
+            )
+
+    def __call__(self, progress: loop.Progress) -> None:
+        if self._run is not None:
+            for name, record in (("train", progress.training), ("test", progress.evaluation)):
+                numbers = {f"{name}/{key}": value for key, value in _flat(record or {})}
+                if numbers:
+                    self._run.log(numbers, step=progress.step)
+
+    def finish(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+
+
+def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield name, value["mean"]
+        elif value is not None:
+            yield name, value

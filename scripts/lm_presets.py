@@ -1,0 +1,164 @@
+"""Recipes of the language presets `<model>-<size>`; the models themselves are in lm_models.
+
+Sizes 140m to 1.3b train as published (batch 256 x 2048 tokens, tokens in proportion to size; the
+1.3b Transformer's rates are 770m's); 60m is the ablations' 1e9 tokens; mini takes minutes on one
+CPU core.
+"""
+
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+
+from reasoning.nn.reasoner import parameter_count
+from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
+from reasoning.pretraining.flops import NO_CORE, Passes
+from scripts.lm_models import (
+    LANGUAGE_MODELS,
+    LanguageModelConfig,
+    build_language_model,
+    language_model_config,
+)
+
+VOCABULARY = 32_768  # what published parameter counts are of
+
+
+class LanguageRunConfig(PretrainingConfig):
+    """A pretraining run: a language model and how it is trained."""
+
+    preset: str = Field(description="the preset this configuration started from")
+    corpus: str = Field("", description="corpus folder, made by loopbench corpus build")
+    model: LanguageModelConfig = Field(description="the model")
+
+    @model_validator(mode="after")
+    def _rows_fit_the_model(self):
+        if self.context > self.model.context:
+            raise ValueError(
+                f"context {self.context} is longer than model.context {self.model.context}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_map_to_probe(self):
+        if self.jacobian_every and not _has_map(self.model):
+            raise ValueError(
+                "jacobian_every estimates |J| of a map, which this model does not have: set it to 0"
+            )
+        return self
+
+
+def _has_map(model: LanguageModelConfig) -> bool:
+    return model.kind == "deq" or (model.kind == "attractor" and model.head != "absent")
+
+
+# Steps of 524,288 tokens; AdamW's and Muon's rates; the attractor head's share of AdamW's rate.
+_SCHEDULES = {
+    "60m": (1_907, 8e-3, 8e-3, 0.5),
+    "140m": (21_362, 8e-3, 8e-3, 0.5),
+    "370m": (56_457, 8e-3, 8e-3, 0.4),
+    "770m": (117_492, 6e-3, 8e-3, 0.4),
+    "1.3b": (198_364, 6e-3, 8e-3, 0.4),
+}
+
+
+def _published(model: str, size: str, config: LanguageModelConfig) -> dict[str, Any]:
+    steps, lr, muon_lr, head = _SCHEDULES[size]
+    if (model, size) == ("attractor", "770m"):
+        lr, muon_lr = 5e-3, 6e-3
+    large = size in ("770m", "1.3b")
+    return {
+        "steps": steps,
+        "micro_batch": 8 if large else 32,
+        "compile": True,
+        "parallel": "sharded" if large else "replicated",
+        "jacobian_every": 1000 if _has_map(config) and not large else 0,
+        "optimizer": MuonAdamWConfig(lr=lr, muon_lr=muon_lr, head_lr_scale=head),
+        "validation": ValidationConfig(every=1000, rows=256, evaluations=_budgets(config)),
+    }
+
+
+def _mini(config: LanguageModelConfig) -> dict[str, Any]:
+    return {
+        "steps": 400,
+        "context": 128,
+        "batch": 16,
+        "lanes": 4,
+        "checkpoint_every": 100,
+        "jacobian_every": 100 if _has_map(config) else 0,
+        "optimizer": MuonAdamWConfig(head_lr_scale=0.5),
+        "validation": ValidationConfig(every=100, rows=64, evaluations=_budgets(config)),
+    }
+
+
+def _budgets(config: LanguageModelConfig) -> tuple[int | None, ...]:
+    """The model's own budget; for the Attractor the unrefined proposal too."""
+    return (None, 0) if config.kind == "attractor" else (None,)
+
+
+def language_preset(name: str) -> LanguageRunConfig:
+    """A preset's configuration. UsageError, with the names, if unknown."""
+    model = language_model_config(name)
+    family, _, size = name.rpartition("-")
+    if size == "mini":
+        recipe = _mini(model)
+    else:
+        recipe = _published(family, size, model)
+        if size == "770m" and family in ("attractor", "parcae"):
+            model = model.model_copy(update={"checkpoint": True})
+    return LanguageRunConfig(preset=name, model=model, **recipe)
+
+
+def published_passes(model: LanguageModelConfig) -> Passes:
+    """Core passes that the published FLOP rule charges."""
+    match model.kind:
+        case "parcae":
+            return Passes(8, 4)
+        case "attractor" | "deq":
+            return Passes(7, 1)
+    return NO_CORE
+
+
+def gradient_passes(model: LanguageModelConfig) -> Passes:
+    """Core passes of a training step beyond the evaluations the model reports.
+
+    A product with J^T alone costs half a backward pass. Those of an adjoint solve are not reported
+    and not counted, nor is recomputation.
+    """
+    if model.kind == "parcae":
+        return Passes(0, model.gradient_steps)
+    if not _has_map(model):
+        return NO_CORE
+    gradient = model.gradient
+    match gradient.kind:
+        case "phantom":
+            return Passes(gradient.steps, gradient.steps)
+        case "neumann":
+            return Passes(1, 1 + (gradient.terms - 1) / 2)
+        case "unrolled":
+            return Passes(0, model.solver.max_evaluations)
+    return Passes(1, 1)
+
+
+def describe_language_preset(name: str) -> dict[str, Any]:
+    """A preset's size, cost and recipe; parameters at a vocabulary of 32,768."""
+    config = language_preset(name)
+    with torch.device("meta"):
+        model = build_language_model(config.model, VOCABULARY, config.seed)
+    cost = model.cost()
+    tokens = config.steps * config.tokens_per_step
+    rates = f"AdamW {config.optimizer.lr:g}, Muon {config.optimizer.muon_lr:g}"
+    return {
+        "preset": name,
+        "parameters": parameter_count(model),
+        "matmul_parameters": cost.once + cost.core,
+        "width": cost.width,
+        "layers": len(model.blocks()),
+        "core_layers": cost.core_layers,
+        "tokens": tokens,
+        "recipe": f"{rates}, {config.steps:,} steps of {config.tokens_per_step:,} tokens",
+    }
+
+
+def describe_language_presets() -> list[dict[str, Any]]:
+    """Every preset, as `loopbench presets` lists them."""
+    return [describe_language_preset(name) for name in LANGUAGE_MODELS]

@@ -1,0 +1,175 @@
+"""`loopbench pretrain`: one run. Also `torchrun --nproc-per-node N -m scripts.pretrain ...`."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch.distributed as dist
+import tyro
+from rich.console import Console
+
+from reasoning.pretraining.loop import Pretrainer
+from reasoning.pretraining.packing import TokenStream, validation_rows
+from reasoning.pretraining.protocol import LanguageModel
+from reasoning.pretraining.shards import Corpus
+from reasoning.pretraining.validation import validate
+from reasoning.training.distribution import World, join_world
+from reasoning.training.loop import Progress
+from reasoning.training.runs import RunError, create_run
+from scripts.live import LiveProgress, Reporter, WandbMode
+from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_presets import (
+    LanguageRunConfig,
+    gradient_passes,
+    language_preset,
+    published_passes,
+)
+from scripts.lm_session import load_language_config, run_tokenizer
+from scripts.usage import UsageError, option_value, parse
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pretrain a language preset on a corpus, or go on with an interrupted run.
+
+    loopbench pretrain --preset attractor-mini --corpus DIR --out RUN [options]
+    loopbench pretrain --resume RUN
+    """
+
+    config: Annotated[LanguageRunConfig, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder to write the run to; it must not hold one already."""
+    resume: Path | None = None
+    """Folder of a run to go on with, bit for bit, under its own configuration."""
+    wandb: WandbMode = "off"
+    """Report to Weights & Biases too; offline needs no account."""
+
+
+def read_words(words: Sequence[str]) -> Pretrain:
+    """Parse the command. The preset decides what the other words override."""
+    program = "loopbench pretrain"
+    if option_value(words, "--resume") is not None:
+        # Everything else is the run's own; only where to report may change.
+        default = Pretrain(language_preset("attractor-mini"))
+        given = parse(Pretrain, words, program, default)
+        if given.config != default.config or given.out is not None:
+            raise UsageError("--resume RUN goes on under RUN's own configuration: give it alone")
+        return given
+    name = option_value(words, "--preset")
+    if {"-h", "--help"} & set(words):
+        name = name or "attractor-mini"
+    if name is None:
+        raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_MODELS)}")
+    given = parse(Pretrain, words, program, Pretrain(language_preset(name)))
+    if not given.config.corpus or given.out is None:
+        raise UsageError("give --corpus DIR and --out RUN")
+    return given
+
+
+def pretrain_run(
+    config: LanguageRunConfig,
+    out: Path,
+    world: World,
+    resume: bool = False,
+    wandb: WandbMode = "off",
+    listen: Callable[[Progress], None] = lambda progress: None,
+) -> bool:
+    """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
+    before the first step."""
+    corpus = Corpus(config.corpus)
+    if resume:
+        _check_same(corpus, out)
+    rows = validation_rows(corpus, config.context, config.validation.rows)
+    if len(rows) % world.size:
+        raise UsageError(
+            f"--validation.rows: {len(rows)} rows do not divide over {world.size} processes"
+        )
+    stream = TokenStream(corpus, config.context, config.batch, config.lanes, world.rank, world.size)
+    model = build_language_model(config.model, corpus.vocabulary, config.seed).to(world.device)
+
+    def measure(trained: LanguageModel) -> list[dict[str, Any]]:
+        sizes, settings = corpus.tokenizer.token_bytes, config.validation
+        return validate(trained, rows, sizes, settings, world, config.precision)
+
+    reporter = Reporter(wandb if world.is_main else "off", out, config.model_dump(mode="json"))
+
+    def tell(progress: Progress) -> None:
+        reporter(progress)
+        listen(progress)
+
+    passes = published_passes(config.model), gradient_passes(config.model)
+    trainer = Pretrainer(model, stream, config, world, *passes, out, measure, tell)
+    if resume:
+        trainer.resume()
+    elif world.is_main:
+        create_run(out, _record(config, corpus, trainer))
+        corpus.tokenizer.save(out)
+    world.barrier()
+    interrupted = trainer.train()
+    reporter.finish()
+    return interrupted
+
+
+def _check_same(corpus: Corpus, run: Path) -> None:
+    """RunError unless this is the corpus, and the tokenizer, that the run began with."""
+    record = load_language_config(run)[1]
+    run_tokenizer(run, corpus.tokenizer.identity)
+    if record["corpus"] != corpus.identity:
+        raise RunError(
+            f"{corpus.folder}: is not the corpus {run} began with (its tokens differ); "
+            "put that one back, or start a new run"
+        )
+
+
+def _record(config: LanguageRunConfig, corpus: Corpus, trainer: Pretrainer) -> dict[str, Any]:
+    return {
+        "config": config.model_dump(mode="json"),
+        "corpus": corpus.identity,
+        "tokenizer": corpus.tokenizer.identity,
+        "vocabulary": corpus.vocabulary,
+        "parameters": trainer.cost.total,
+        "device": str(trainer.world.device),
+        "processes": trainer.world.size,
+    }
+
+
+def newest(progress: Progress) -> dict[str, str]:
+    """What a report says of the loss and of held-out text."""
+    said = {}
+    if progress.training and progress.training["loss"] is not None:
+        said["loss"] = f"{progress.training['loss']:.3f}"
+    if progress.training and progress.training.get("evaluations") is not None:
+        said["evaluations"] = f"{progress.training['evaluations']:.1f}"
+    if progress.evaluation:
+        said["held-out perplexity"] = f"{progress.evaluation['perplexity']:.2f}"
+    return said
+
+
+def main(words: Sequence[str]) -> int:
+    """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
+    given = read_words(words)
+    resume = given.resume is not None
+    out = given.resume if resume else given.out
+    config = load_language_config(out)[0] if resume else given.config
+    if not resume and (out / "config.json").exists():
+        raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
+    world = join_world(config.device)
+    console = Console(stderr=True, quiet=not world.is_main)
+    try:
+        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+            interrupted = pretrain_run(config, out, world, resume, given.wandb, live)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    if interrupted:
+        console.print(f"stopped; go on with: loopbench pretrain --resume {out}")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    from scripts.cli import main as loopbench
+
+    sys.exit(loopbench(["pretrain", *sys.argv[1:]]))

@@ -1,0 +1,183 @@
+"""`loopbench pretrain` end to end at toy size: what it writes and refuses, runs opened again."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reasoning.pretraining.build import TextFiles, build_corpus
+from reasoning.pretraining.flops import published_rule
+from reasoning.pretraining.packing import validation_rows
+from reasoning.pretraining.shards import Corpus
+from reasoning.pretraining.tokenizer import ByteTokenizer
+from reasoning.pretraining.validation import validate
+from reasoning.training.distribution import World
+from reasoning.training.runs import read_jsonl
+from scripts.cli import main
+from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_presets import (
+    VOCABULARY,
+    describe_language_preset,
+    gradient_passes,
+    language_preset,
+    published_passes,
+)
+from scripts.lm_session import open_language_run
+
+TINY = "--steps 4 --context 32 --batch 4 --lanes 2 --log-every 2 --checkpoint-every 2"
+SMALL = "--model.width 16 --model.head-width 8 --validation.rows 4 --jacobian-every 0"
+
+
+def corpus_of(folder: Path, seed: int) -> Path:
+    draw = random.Random(seed)
+    words = ["loop", "solve", "point", "fixed", "again", "until"]
+    texts = [" ".join(draw.choices(words, k=draw.randint(5, 60))) for _ in range(120)]
+    folder.mkdir()
+    (folder / "text.txt").write_text("\n\n".join(texts))
+    files = TextFiles([folder / "text.txt"], split_on="\n\n", held_out=0.2, shards=2)
+    build_corpus(folder / "corpus", ByteTokenizer(), files)
+    return folder / "corpus"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return corpus_of(tmp_path_factory.mktemp("text") / "a", 0)
+
+
+def words(preset: str, corpus: Path, out: Path, *more: str) -> list[str]:
+    start = ["pretrain", "--preset", preset, "--corpus", str(corpus), "--out", str(out)]
+    return [*start, "--device", "cpu", *TINY.split(), *SMALL.split(), *more]
+
+
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "attractor"
+    assert main(words("attractor-mini", corpus, run, "--jacobian-every", "2")) == 0
+    return run
+
+
+def refused(capsys, arguments, *parts):
+    assert main([str(a) for a in arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+
+
+def test_a_run_records_losses_solves_and_both_flop_rules(trained):
+    records = read_jsonl(trained / "metrics.jsonl")
+    training = [r for r in records if r["split"] == "train"]
+    assert [r["step"] for r in training] == [2, 4]
+    for name in ("loss", "lr", "evaluations", "evaluations_p95", "residual", "residual_p95",
+                 "converged", "proposal_norm", "displacement", "jacobian_norm",
+                 "flops_published_rule", "flops_matmul_rule"):  # fmt: skip
+        assert training[-1][name] > 0, name
+    validation = [r for r in records if r["split"] == "validation"]
+    assert [(r["step"], r["max_evaluations"]) for r in validation] == [(4, None), (4, 0)]
+    config = json.loads((trained / "config.json").read_text())
+    assert config["vocabulary"] == 257
+    assert config["config"]["model"]["width"] == 16
+
+
+def test_an_opened_run_is_the_model_that_was_validated(trained, corpus):
+    run = open_language_run(trained, torch.device("cpu"))
+    assert run.step == 4
+    assert not run.model.training
+    assert run.tokenizer.decode(run.tokenizer.encode(["loop"])[0]) == "loop"
+    rows = validation_rows(Corpus(corpus), 32, 4)
+    alone = World(0, 1, torch.device("cpu"))
+    sizes = run.tokenizer.token_bytes
+    seen = validate(run.model, rows, sizes, run.config.validation, alone)
+    written = [r for r in read_jsonl(trained / "metrics.jsonl") if r["split"] == "validation"]
+    for ours, theirs in zip(seen, written, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "preset", ["transformer-mini", "transformer-plain-mini", "parcae-mini", "deq-mini"]
+)
+def test_every_model_trains(preset, corpus, tmp_path):
+    out = tmp_path / "run"
+    assert main(words(preset, corpus, out)) == 0
+    losses = [r["loss"] for r in read_jsonl(out / "metrics.jsonl") if r["split"] == "train"]
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
+
+
+def test_a_finished_run_resumes_to_nothing_and_only_on_its_own_corpus(
+    trained, corpus, tmp_path, capsys
+):
+    before = (trained / "metrics.jsonl").read_bytes()
+    assert main(["pretrain", "--resume", str(trained)]) == 0
+    assert (trained / "metrics.jsonl").read_bytes() == before
+    refused(capsys, ["pretrain", "--resume", trained, "--steps", 9], "give it alone")
+    other = corpus_of(tmp_path / "b", 1)
+    config = json.loads((trained / "config.json").read_text())
+    config["config"]["corpus"] = str(other)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "tokenizer.json").write_bytes((trained / "tokenizer.json").read_bytes())
+    refused(capsys, ["pretrain", "--resume", run], str(other), "is not the corpus")
+
+
+def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys):
+    out = tmp_path / "run"
+    start = ["pretrain", "--corpus", corpus, "--out", out]
+    refused(capsys, start, "--preset", "attractor-770m")
+    refused(capsys, [*start, "--preset", "attractor-9b"], "attractor-9b", "parcae-mini")
+    refused(capsys, ["pretrain", "--preset", "parcae-mini", "--out", out], "--corpus DIR")
+    refused(capsys, words("deq-mini", tmp_path / "none", out), str(tmp_path / "none"))
+    refused(capsys, words("deq-mini", corpus, trained), "already holds a run")
+    refused(capsys, words("deq-mini", corpus, out, "--context", "999"), "longer than model.context")
+    refused(capsys, words("deq-mini", corpus, out, "--lanes", "4"), "4 lanes", "--shards")
+    refused(capsys, words("deq-mini", corpus, out, "--validation.rows", "999"), "999", "rows")
+    refused(
+        capsys, words("deq-mini", corpus, out, "--optimizer.muonlr", "1"), "--optimizer.muon-lr"
+    )
+    more = ("--jacobian-every", "2")
+    refused(capsys, words("transformer-mini", corpus, out, *more), "jacobian_every", "set it to 0")
+    refused(capsys, ["pretrain", "--resume", tmp_path], str(tmp_path))
+    assert not out.exists()
+
+
+# Presets
+
+
+@pytest.mark.parametrize("name", list(LANGUAGE_MODELS))
+def test_every_preset_is_whole(name):
+    config = language_preset(name)
+    assert config.preset == name
+    assert config.model.context >= config.context
+    if not name.endswith("mini"):
+        assert config.tokens_per_step == 524_288
+        assert config.optimizer.clip == 1.0
+
+
+def test_published_sizes_tokens_and_exaflops_come_together():
+    """Figure 4, from the models themselves."""
+    tokens = {"140m": 11.2e9, "370m": 29.6e9, "770m": 61.6e9}
+    published = {
+        "140m": (9.2, 15.2, 11.3),
+        "370m": (71.5, 123.5, 92.9),
+        "770m": (305.2, 545.8, 377.4),
+    }
+    for size, row in published.items():
+        for family, exaflops in zip(("transformer", "parcae", "attractor"), row, strict=True):
+            config = language_preset(f"{family}-{size}")
+            assert config.steps * config.tokens_per_step == pytest.approx(tokens[size], rel=1e-4)
+            with torch.device("meta"):
+                cost = build_language_model(config.model, VOCABULARY, 0).cost()
+            each = published_rule(cost, 2048, published_passes(config.model))
+            assert round(each * tokens[size] / 1e18, 1) == exaflops
+
+
+def test_a_preset_describes_itself():
+    row = describe_language_preset("attractor-770m")
+    assert row["parameters"] == 769_493_760
+    assert (row["width"], row["layers"], row["core_layers"]) == (1280, 37, 2)
+    assert "AdamW 0.005, Muon 0.006, 117,492 steps" in row["recipe"]
+    assert gradient_passes(language_preset("parcae-140m").model).backward == 4
