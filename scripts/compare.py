@@ -31,7 +31,7 @@ from scripts.session import check_fits, load_config, open_run, subset
 from scripts.train import newest, train_run
 from scripts.usage import UsageError, parse
 
-TRAINING_PUZZLES = 500  # of the training set, scored beside the held-out ones
+TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
 
 
 def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> None:
