@@ -147,13 +147,24 @@ def _grid(found: Outcome) -> dict[str, Any]:
     }
 
 
+def difficulty_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of up to BINS bins of about equal size; the last closes its bin.
+
+    Where most puzzles share the least difficulty (no guess needed), that is a bin of its own.
+    """
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)))
+    harder = values[values > values.min()]
+    if len(edges) < BINS and len(harder):
+        rest = np.quantile(harder, np.linspace(0, 1, BINS))
+        edges = np.unique(np.concatenate(([values.min()], rest)))
+    return np.repeat(edges, 2) if len(edges) == 1 else edges
+
+
 def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
     """Accuracy in bins of growing difficulty, where the set knows it."""
     if puzzles.difficulty is None:
         return {}
-    edges = np.unique(np.quantile(puzzles.difficulty, np.linspace(0, 1, BINS + 1)))
-    if len(edges) == 1:  # one value only: one bin
-        edges = np.repeat(edges, 2)
+    edges = difficulty_edges(puzzles.difficulty)
     place = np.clip(np.searchsorted(edges, puzzles.difficulty, side="right") - 1, 0, len(edges) - 2)
     bins = []
     for i in range(len(edges) - 1):

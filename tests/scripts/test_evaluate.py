@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from scripts.cli import main
+from scripts.evaluate import difficulty_edges
 
 
 def evaluated(run, data, *words) -> dict:
@@ -121,3 +123,13 @@ def test_what_a_model_or_puzzle_lacks_is_refused(mazes, tmp_path, capsys):
     assert record["search"]["residual_of"] == "change of y"
     assert "evaluations_per_puzzle" not in record
     assert "valid shortest, not exact" in " ".join(capsys.readouterr().out.split())
+
+
+def test_bins_of_difficulty_are_of_about_equal_size_and_ties_have_their_own():
+    spread = np.random.default_rng(0).normal(size=1000)
+    counts = np.histogram(spread, difficulty_edges(spread))[0]
+    assert counts.tolist() == [200] * 5
+    tied = np.concatenate((np.zeros(900), np.linspace(1, 2, 100)))
+    edges = difficulty_edges(tied)
+    assert np.histogram(tied, edges)[0].tolist() == [900, 25, 25, 25, 25]
+    assert difficulty_edges(np.full(7, 3.0)).tolist() == [3.0, 3.0]
