@@ -210,8 +210,10 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
 
     row("all", record["metrics"])
     breakdown = record.get("by_difficulty")
-    for part in breakdown["bins"] if breakdown else ():
-        row(f"{breakdown['name']} {part['from']:g} to {part['to']:g}", part["metrics"])
+    if breakdown:
+        table.caption = f"by {breakdown['name']}; all bins but the last are open above"
+        for part in breakdown["bins"]:
+            row(f"{part['from']:.3g} to {part['to']:.3g}", part["metrics"])
     console.print(table)
     _print_selection(record, console)
     cost = f"{record['net_calls_per_puzzle']:.1f} net calls a puzzle"
