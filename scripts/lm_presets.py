@@ -149,6 +149,7 @@ def describe_language_preset(name: str) -> dict[str, Any]:
     rates = f"AdamW {config.optimizer.lr:g}, Muon {config.optimizer.muon_lr:g}"
     return {
         "preset": name,
+        "task": "language",
         "parameters": parameter_count(model),
         "matmul_parameters": cost.once + cost.core,
         "width": cost.width,
