@@ -15,7 +15,7 @@ from scripts.figures import finish
 from scripts.lm_comparison import LanguageScale, Study, training_numbers
 from scripts.lm_models import build_language_model
 from scripts.lm_presets import VOCABULARY, gradient_passes, language_preset, published_passes
-from scripts.lm_probes import step_memory
+from scripts.lm_probes import step_cost
 from scripts.lm_session import load_language_config
 from scripts.lm_tables import PARCAE, changed
 from scripts.pictures import new_figure
@@ -197,7 +197,13 @@ def figure5(study: Study, depths: Sequence[int]) -> str:
     series = {}
     for name, variant in _DEEP.items():
         config = study.configuration(variant, size)
-        kept = [step_memory(config, vocabulary, device, SolveBudget(t)) for t in depths]
+        model = build_language_model(config.model, vocabulary, config.seed).to(device)
+        shape = (config.micro_batch or config.batch, config.context)
+        tokens = torch.randint(vocabulary, shape, generator=torch.Generator().manual_seed(0))
+        kept = [
+            step_cost(model, tokens.to(device), config.precision, SolveBudget(t)).size
+            for t in depths
+        ]
         slope = float(np.polyfit(depths, kept, 1)[0]) if len(depths) > 1 else None
         series[name] = {"bytes": kept, "bytes_per_iteration": slope}
     on_cuda = device.type == "cuda"

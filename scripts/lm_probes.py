@@ -1,4 +1,6 @@
-"""Probes of language models: memory of a training step, the way of a state, its principal axes."""
+"""Probes of language models: cost of a training pass, the way of a state, its principal axes."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,42 +10,49 @@ from torch import Tensor, nn
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
 from reasoning.training.evaluation import autocast
 from reasoning.training.meter import Meter
-from scripts.lm_models import build_language_model
-from scripts.lm_presets import LanguageRunConfig
 
 _NEVER = 1e-30  # a tolerance no residual meets
 
 
-def step_memory(
-    config: LanguageRunConfig,
-    vocabulary: int,
-    device: torch.device,
-    budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
-) -> int:
-    """Bytes that one forward and backward pass of a micro-batch takes, from fresh weights.
+@dataclass(frozen=True)
+class StepCost:
+    """One forward and backward pass of a micro-batch, as executed.
 
-    On cuda the allocator's peak, weights and gradients included; elsewhere what autograd keeps for
-    the backward pass, weights included.
+    size: bytes: on cuda the allocator's peak, weights and gradients included; elsewhere what
+        autograd keeps for the backward pass, weights included.
     """
-    model = build_language_model(config.model, vocabulary, config.seed).to(device).train()
-    drawn = torch.Generator().manual_seed(config.seed)
-    shape = (config.micro_batch or config.batch, config.context)
-    tokens = torch.randint(vocabulary, shape, generator=drawn).to(device)
+
+    flops: int
+    size: int
+
+
+def step_cost(
+    model: LanguageModel,
+    tokens: Tensor,
+    precision: str,
+    budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
+) -> StepCost:
+    """What a training pass on tokens (B, S) costs; leaves no gradients."""
+    device = tokens.device
     seeds = torch.arange(len(tokens), device=device)
 
     def step() -> None:
-        with autocast(device, config.precision):
+        with autocast(device, precision):
             logits = model(tokens, budget=budget, seeds=seeds).logits
         F.cross_entropy(logits.flatten(0, 1), tokens.flatten()).backward()
+        model.zero_grad(set_to_none=True)
 
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        step()
-        return torch.cuda.max_memory_allocated(device)
+    was_training = model.training
+    model.train()
     with Meter() as meter:
         step()
-    return meter.saved_bytes
+    size = meter.saved_bytes
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        size = torch.cuda.max_memory_allocated(device)
+    model.train(was_training)
+    return StepCost(meter.flops, size)
 
 
 @torch.no_grad()

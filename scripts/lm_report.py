@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
 from scripts.lm_comparison import (
     OWN,
@@ -12,10 +16,11 @@ from scripts.lm_comparison import (
     bundle_scores,
     held_out,
     iterates,
+    open_as,
     train_variants,
     training_numbers,
 )
-from scripts.lm_probes import step_memory
+from scripts.lm_probes import step_cost
 from scripts.lm_tables import Entry, LanguageTable, Published, Relative
 from scripts.report import spread
 
@@ -24,32 +29,34 @@ SWEEP = (0, 1, 2, 4, 8)  # T, beside the model's own budget
 
 @dataclass(frozen=True)
 class Column:
-    """heading; numbers are divided by `unit` and shown with so many digits."""
+    """heading; numbers are divided by `unit` and formatted by `form`, the paper's as they are."""
 
     heading: str
-    digits: int = 2
+    form: str = ".2f"
     unit: float = 1.0
 
 
 COLUMNS = {
-    "parameters": Column("parameters", 0),
+    "parameters": Column("parameters", ",.0f"),
     "perplexity": Column("val. PPL"),
-    "bits_per_byte": Column("bits per byte", 4),
+    "bits_per_byte": Column("bits per byte", ".4f"),
     "lambada": Column("LAMBADA PPL"),
     "core": Column("CORE"),
     "extended": Column("CORE-Extended"),
-    "evaluations": Column("evaluations, held-out", 1),
-    "evaluations_training": Column("evaluations, mean over training", 1),
-    "evaluations_late": Column("evaluations, last quarter of training", 1),
-    "converged": Column("converged %", 1, 0.01),
-    "published_flops": Column("training TFLOP, published rule", 2, 1e12),
-    "matmul_flops": Column("training TFLOP, matmuls measured", 2, 1e12),
-    "matmul_flops_per_parameter": Column("matmul MFLOP per parameter", 2, 1e6),
-    "step_seconds": Column("seconds per step", 3),
-    "step_bytes": Column("MiB a step", 1, 2**20),
+    "evaluations": Column("evaluations", ".1f"),
+    "evaluations_training": Column("evaluations in training", ".1f"),
+    "evaluations_late": Column("in its last quarter", ".1f"),
+    "converged": Column("converged %", ".1f", 0.01),
+    "published_flops": Column("training TFLOP, published rule", ".4g", 1e12),
+    "matmul_flops": Column("training TFLOP, matmuls", ".4g", 1e12),
+    "matmul_flops_per_parameter": Column("matmul MFLOP per parameter", ".4g", 1e6),
+    "step_seconds": Column("seconds a step", ".3g"),
+    "step_bytes": Column("MiB a step", ".1f", 2**20),
+    "step_flops": Column("GFLOP a step, executed", ".4g", 1e9),
+    "flops_ratio": Column("FLOPs of a step, relative"),
     "memory_ratio": Column("memory, relative"),
     "time_ratio": Column("step time, relative"),
-    "over_full": Column("over full IFT", 3),
+    "over_full": Column("over full IFT", ".3f"),
 }
 _FROM_BUNDLE = ("lambada", "core", "extended")
 
@@ -96,21 +103,34 @@ def _run(
     numbers = training_numbers(folder) | _scores(study, folder, entry.reading)
     if any(column in table.columns for column in _FROM_BUNDLE):
         numbers |= bundle_scores(study, folder, entry.reading)
-    config = study.configuration(entry.variant, size, seed)
-    if "step_bytes" in table.columns:
-        numbers["step_bytes"] = step_memory(config, study.text.vocabulary, study.world.device)
-    if table.sweep and entry.reading == OWN and iterates(config.model):
+    if "step_bytes" in table.costs:
+        numbers |= _step_cost(study, folder)
+    model = study.configuration(entry.variant, size, seed).model
+    if table.sweep and entry.reading == OWN and iterates(model):
         budgets = {str(t): replace(entry.reading, max_evaluations=t) for t in SWEEP}
         run["sweep"] = {t: _scores(study, folder, reading) for t, reading in budgets.items()}
     return run | {"numbers": numbers}
 
 
-def _scores(study: Study, folder: Any, reading: Reading) -> dict[str, float]:
+def _scores(study: Study, folder: Path, reading: Reading) -> dict[str, float]:
     """Held-out scores; perplexity over every label, BOS too, as the literature has it."""
     scores = held_out(study, folder, reading)
     names = ("bits_per_byte", "evaluations", "converged", "residual", "displacement")
     found = {name: scores[name] for name in names if scores.get(name) is not None}
     return {"perplexity": scores["perplexity_with_bos"]} | found
+
+
+def _step_cost(study: Study, folder: Path) -> dict[str, float]:
+    """Of a micro-batch of held-out rows, from the trained weights."""
+    opened = open_as(study, folder)
+    config = opened.config
+    there = study.text.counts("validation").tokens // (config.context + 1)
+    rows = validation_rows(
+        study.text, config.context, min(there, config.micro_batch or config.batch)
+    )
+    tokens = torch.from_numpy(rows[:, :-1]).to(study.world.device)
+    cost = step_cost(opened.model, tokens, config.precision)
+    return {"step_bytes": cost.size, "step_flops": cost.flops}
 
 
 def _relate(runs: Mapping[str, list[dict[str, Any]]], column: str, relative: Relative) -> None:
@@ -179,17 +199,18 @@ def _claims(
 
 def _markdown(table: LanguageTable, record: Mapping[str, Any]) -> str:
     rows = record["rows"]
-    head = ["row", "size", "seeds"]
-    for column in table.columns:
-        published = any(column in row["published"] for row in rows)
-        head += [f"paper: {COLUMNS[column].heading}"] * published + [COLUMNS[column].heading]
-    lines = [f"# {table.title}", "", *_grid(head, [_cells(table, row, rows) for row in rows])]
+    lines = [f"# {table.title}"]
+    lines += ["", *_measured(table.columns, rows)]
+    if table.costs:
+        # Of a variant's rows, which differ in how it is read out, one.
+        runs = {(row["size"], row["variant"]): row | {"name": row["variant"]} for row in rows}
+        lines += ["", "What training took:", "", *_measured(table.costs, list(runs.values()))]
     swept = [row for row in rows if "sweep" in row]
     if swept:
         lines += ["", "Validation perplexity by T, most evaluations per token:", ""]
         lines += _grid(["row", "size", *map(str, SWEEP), "own"], [_swept(row) for row in swept])
     if record["claims"]:
-        lines += ["", "What the paper says, and what is so here:", ""]
+        lines += ["", "What is claimed, and what is so here:", ""]
         lines += [_told(claim) for claim in record["claims"]]
     lines += ["", *_failures(rows), _origin(record)]
     if table.note:
@@ -197,20 +218,28 @@ def _markdown(table: LanguageTable, record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _measured(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows by columns, the paper's number before ours where the paper has the column."""
+    published = {column for column in columns for row in rows if column in row["published"]}
+    head = ["row", "size", "seeds"]
+    for column in columns:
+        heading = COLUMNS[column].heading
+        head += [f"paper: {heading}"] * (column in published) + [heading]
+    return _grid(head, [_cells(columns, published, row) for row in rows])
+
+
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def _cells(
-    table: LanguageTable, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def _cells(columns: Sequence[str], published: set[str], row: Mapping[str, Any]) -> list[str]:
     ours = row["ours"]
     seeds = f"{len(row['runs'])}" + (f", {row['failed']} failed" if row["failed"] else "")
     cells = [row["name"], row["size"], seeds]
-    for column in table.columns:
+    for column in columns:
         form = COLUMNS[column]
-        if any(column in other["published"] for other in rows):
-            cells.append(published_cell(row["published"].get(column)))
+        if column in published:
+            cells.append(published_cell(row["published"].get(column), form))
         if column in ours:
             cells.append(measured_cell(ours[column], form))
         else:
@@ -218,19 +247,21 @@ def _cells(
     return cells
 
 
-def published_cell(value: Published | None) -> str:
-    """A published number as printed."""
+def published_cell(value: Published | None, form: Column) -> str:
+    """A published number, in the column's unit already."""
     if isinstance(value, tuple):
-        return f"{value[0]:g} ± {value[1]:g}"
-    return "-" if value is None else str(value)
+        return f"{value[0]:{form.form}} ± {value[1]:{form.form}}"
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:{form.form}}"
 
 
 def measured_cell(value: Mapping[str, float], form: Column) -> str:
     """A spread as 'mean ± deviation', the mean alone where there is nothing to tell."""
-    mean = f"{value['mean'] / form.unit:,.{form.digits}f}"
-    if value["n"] == 1 or (form.digits == 0 and value["sd"] == 0):
+    mean = f"{value['mean'] / form.unit:{form.form}}"
+    if value["n"] == 1 or value["sd"] == 0:
         return mean
-    return f"{mean} ± {value['sd'] / form.unit:,.{form.digits}f}"
+    return f"{mean} ± {value['sd'] / form.unit:{'.2g' if 'g' in form.form else form.form}}"
 
 
 def _swept(row: Mapping[str, Any]) -> list[str]:
@@ -247,7 +278,7 @@ def _told(claim: Mapping[str, Any]) -> str:
         return said + "no pair of runs"
     pairs, held = claim["difference"]["n"], claim["holds_on"]
     verdict = "holds" if held == pairs else "does not hold" if held == 0 else "mixed"
-    difference = measured_cell(claim["difference"], replace(measure, digits=measure.digits + 1))
+    difference = measured_cell(claim["difference"], replace(measure, form=".3g"))
     return f"{said}**{verdict}**, on {held} of {pairs} seeds, difference {difference}"
 
 
