@@ -214,41 +214,48 @@ def _training(path: Path) -> list[dict[str, Any]]:
     return [record for record in read_jsonl(path) if record["split"] == "train"]
 
 
-def held_out(study: Study, run: Path, reading: Reading) -> dict[str, Any]:
-    """Scores on the corpus's held-out rows under one reading; measured once, then kept."""
+def held_out(study: Study, run: Path, readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Scores on the corpus's held-out rows under each reading; measured once, then kept."""
     config = load_language_config(run)[0]
     corpus, world = study.text, study.world
-    there = corpus.counts("validation").tokens // (config.context + 1)
-    count = min(study.rows, there) // world.size * world.size
-    settings = asdict(reading) | {
-        "config": config.model_dump(mode="json", exclude={"corpus"}),
-        "corpus": corpus.identity,
-        "rows": count,
-        "device": world.device.type,
-    }
-    path = run / "held-out" / f"{settings_hash(settings)}.json"
-    if path.exists():
-        return json.loads(path.read_text())["scores"]
-    opened = open_as(study, run, reading)
-    rows = validation_rows(corpus, config.context, count)
-    asked = ValidationConfig(
-        evaluations=(reading.max_evaluations,), tolerance=reading.tolerance, rows=count
-    )
-    sizes = corpus.tokenizer.token_bytes
-    scores = validate(opened.model, rows, sizes, asked, world, config.precision)[0]
-    if world.is_main:
-        path.parent.mkdir(exist_ok=True)
-        write_json(path, {"settings": settings, "scores": scores})
-    world.barrier()
+    count = min(study.rows, full_rows(corpus, config)) // world.size * world.size
+    sizes, opened, scores = corpus.tokenizer.token_bytes, None, []
+    for reading in readings:
+        settings = asdict(reading) | {
+            "config": config.model_dump(mode="json", exclude={"corpus"}),
+            "corpus": corpus.identity,
+            "rows": count,
+            "device": world.device.type,
+        }
+        path = run / "held-out" / f"{settings_hash(settings)}.json"
+        if path.exists():
+            scores.append(json.loads(path.read_text())["scores"])
+            continue
+        if opened is None:
+            opened = open_language_run(run, world.device)
+            rows = validation_rows(corpus, config.context, count)
+        start_at(opened, reading)
+        asked = ValidationConfig(
+            evaluations=(reading.max_evaluations,), tolerance=reading.tolerance, rows=count
+        )
+        scores += validate(opened.model, rows, sizes, asked, world, config.precision)
+        if world.is_main:
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, {"settings": settings, "scores": scores[-1]})
+        world.barrier()  # or a later look might find it on some processes alone
     return scores
 
 
-def open_as(study: Study, run: Path, reading: Reading = OWN) -> LanguageRun:
-    """A run opened, its solver starting where the reading says (a start holds no weights)."""
-    opened = open_language_run(run, study.world.device)
-    if reading.start is not None:
-        opened.model.config = opened.model.config.model_copy(update={"start": reading.start})
-    return opened
+def full_rows(corpus: Corpus, config: LanguageRunConfig) -> int:
+    """How many held-out rows of the run's context the corpus fills."""
+    return corpus.counts("validation").tokens // (config.context + 1)
+
+
+def start_at(opened: LanguageRun, reading: Reading) -> None:
+    """Let the solver begin where the reading says; a start holds no weights."""
+    own = opened.config.model
+    start = {} if reading.start is None else {"start": reading.start}
+    opened.model.config = own.model_copy(update=start)
 
 
 def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]:
@@ -257,7 +264,7 @@ def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]
     {} for another start too: a run's kept answers are of its own."""
     if study.bundle is None or reading.start is not None:
         return {}
-    opened = open_as(study, run, reading)
+    opened = open_language_run(run, study.world.device)
     budget = SolveBudget(reading.max_evaluations, reading.tolerance)
     scorer = Scorer(opened.model, study.world, budget, opened.config.precision)
     ask = Ask(study.bundle, (), study.extended, study.limit, (FEW_SHOT_SEED,), None, 0)

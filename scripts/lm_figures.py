@@ -15,11 +15,12 @@ from scripts.lm_comparison import (
     Reading,
     Study,
     bundle_scores,
+    full_rows,
     held_out,
-    open_as,
     train_variants,
 )
 from scripts.lm_probes import distances_to_last, principal_components, trajectory
+from scripts.lm_session import open_language_run
 from scripts.lm_tables import ATTRACTOR, DEQ, FROZEN, PARCAE, TABLE_1
 from scripts.pictures import new_figure
 from scripts.report import spread
@@ -76,10 +77,9 @@ def _size(study: Study, published: tuple[str, ...]) -> str:
 
 
 def _trajectory(study: Study, run: Path) -> dict[str, Any]:
-    opened = open_as(study, run)
-    corpus = study.text
-    there = corpus.counts("validation").tokens // (opened.config.context + 1)
-    rows = validation_rows(corpus, opened.config.context, min(_ROWS, there))[:, :-1]
+    opened = open_language_run(run, study.world.device)
+    count = min(_ROWS, full_rows(study.text, opened.config))
+    rows = validation_rows(study.text, opened.config.context, count)[:, :-1]
     tokens = torch.from_numpy(rows).to(study.world.device)
     states = trajectory(opened.model, tokens, ITERATIONS)
     points, shares = principal_components(states[0])
@@ -172,10 +172,10 @@ def _swept(
     seeds = [seed for seed in range(study.seeds) if (variant.name, seed) not in failures]
     runs = [study.folder(variant, size, seed) for seed in seeds]
     readings = {str(t): Reading(max_evaluations=t) for t in _BUDGETS} | {"own": OWN}
+    by_run = [held_out(study, run, list(readings.values())) for run in runs]
     found: dict[str, Any] = {}
-    for t, reading in readings.items() if runs else ():
-        scores = [held_out(study, run, reading)["perplexity_with_bos"] for run in runs]
-        found[t] = {"perplexity": spread(scores)}
+    for i, (t, reading) in enumerate(readings.items() if runs else ()):
+        found[t] = {"perplexity": spread([scores[i]["perplexity_with_bos"] for scores in by_run])}
         cores = [bundle_scores(study, run, reading).get("core") for run in runs]
         if None not in cores:
             found[t]["core"] = spread(cores)

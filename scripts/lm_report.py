@@ -14,13 +14,14 @@ from scripts.lm_comparison import (
     Reading,
     Study,
     bundle_scores,
+    full_rows,
     held_out,
     iterates,
-    open_as,
     train_variants,
     training_numbers,
 )
 from scripts.lm_probes import step_cost
+from scripts.lm_session import open_language_run
 from scripts.lm_tables import Entry, LanguageTable, Published, Relative
 from scripts.report import spread
 
@@ -100,34 +101,36 @@ def _run(
     run = {"run": str(folder.relative_to(study.out)), "seed": seed}
     if failure is not None:
         return run | {"failure": failure}
-    numbers = training_numbers(folder) | _scores(study, folder, entry.reading)
+    numbers = training_numbers(folder)
     if any(column in table.columns for column in _FROM_BUNDLE):
         numbers |= bundle_scores(study, folder, entry.reading)
     if "step_bytes" in table.costs:
         numbers |= _step_cost(study, folder)
     model = study.configuration(entry.variant, size, seed).model
-    if table.sweep and entry.reading == OWN and iterates(model):
-        budgets = {str(t): replace(entry.reading, max_evaluations=t) for t in SWEEP}
-        run["sweep"] = {t: _scores(study, folder, reading) for t, reading in budgets.items()}
-    return run | {"numbers": numbers}
+    sweeps = table.sweep and entry.reading == OWN and iterates(model)
+    budgets = {str(t): Reading(max_evaluations=t) for t in SWEEP} if sweeps else {}
+    own, *swept = _scores(study, folder, [entry.reading, *budgets.values()])
+    if sweeps:
+        run["sweep"] = dict(zip(budgets, swept, strict=True))
+    return run | {"numbers": numbers | own}
 
 
-def _scores(study: Study, folder: Path, reading: Reading) -> dict[str, float]:
+def _scores(study: Study, folder: Path, readings: Sequence[Reading]) -> list[dict[str, float]]:
     """Held-out scores; perplexity over every label, BOS too, as the literature has it."""
-    scores = held_out(study, folder, reading)
     names = ("bits_per_byte", "evaluations", "converged", "residual", "displacement")
-    found = {name: scores[name] for name in names if scores.get(name) is not None}
-    return {"perplexity": scores["perplexity_with_bos"]} | found
+    return [
+        {"perplexity": scores["perplexity_with_bos"]}
+        | {name: scores[name] for name in names if scores.get(name) is not None}
+        for scores in held_out(study, folder, readings)
+    ]
 
 
 def _step_cost(study: Study, folder: Path) -> dict[str, float]:
     """Of a micro-batch of held-out rows, from the trained weights."""
-    opened = open_as(study, folder)
+    opened = open_language_run(folder, study.world.device)
     config = opened.config
-    there = study.text.counts("validation").tokens // (config.context + 1)
-    rows = validation_rows(
-        study.text, config.context, min(there, config.micro_batch or config.batch)
-    )
+    count = min(full_rows(study.text, config), config.micro_batch or config.batch)
+    rows = validation_rows(study.text, config.context, count)
     tokens = torch.from_numpy(rows[:, :-1]).to(study.world.device)
     cost = step_cost(opened.model, tokens, config.precision)
     return {"step_bytes": cost.size, "step_flops": cost.flops}
