@@ -5,9 +5,11 @@ OUT/runs/<variant>-<size>-seed<k>     one run of every variant, size and seed, t
     held-out/<hash>.json              its scores on held-out rows, per way of reading it out
 """
 
+import fcntl
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -141,27 +143,48 @@ def iterates(model: LanguageModelConfig) -> bool:
 def finish_language_run(
     config: LanguageRunConfig, out: Path, world: World, console: Console
 ) -> None:
-    """Train a run, go on with an interrupted one, or leave a finished one as it is.
+    """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
+    command is at it, wait until that one is done.
 
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
     another configuration or corpus. TrainingError or DivergedError if it cannot go on.
     """
-    if (out / "config.json").exists():
-        held, record = load_language_config(out)
-        same = held.model_copy(update={"corpus": config.corpus}) == config
-        if not same or record["corpus"] != Corpus(config.corpus).identity:
-            raise UsageError(
-                f"{out}: holds a run of another configuration or corpus; choose another --out"
-            )
-    standing = where_it_stands(out, config.steps)
-    world.barrier()
-    if standing == "finished":
-        return
-    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        interrupted = pretrain_run(config, out, world, standing == "begun", listen=live)
+    with _alone(out, world):
+        _check_same(config, out)
+        standing = where_it_stands(out, config.steps)
+        world.barrier()
+        if standing == "finished":
+            return
+        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+            interrupted = pretrain_run(config, out, world, standing == "begun", listen=live)
     if interrupted:
         console.print(f"{out}: stopped; the same command goes on from there")
         raise KeyboardInterrupt
+
+
+def _check_same(config: LanguageRunConfig, out: Path) -> None:
+    if not (out / "config.json").exists():
+        return
+    held, record = load_language_config(out)
+    same = held.model_copy(update={"corpus": config.corpus}) == config
+    if not same or record["corpus"] != Corpus(config.corpus).identity:
+        raise UsageError(
+            f"{out}: holds a run of another configuration or corpus; choose another --out"
+        )
+
+
+@contextmanager
+def _alone(run: Path, world: World) -> Iterator[None]:
+    """Hold the run's lock, which ends with the process however it ends."""
+    if world.is_main:
+        run.parent.mkdir(parents=True, exist_ok=True)
+        with (run.parent / f".{run.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            world.barrier()
+            yield
+    else:
+        world.barrier()
+        yield
 
 
 def train_variants(

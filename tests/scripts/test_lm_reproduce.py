@@ -1,8 +1,10 @@
 """Language tables and figures end to end at toy size, and their parts against other means."""
 
+import fcntl
 import json
 import random
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +300,21 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(out, tmp_path, monkey
     assert logs[0] == logs[1]
 
 
+def test_two_commands_do_not_train_one_run_at_once(out, tmp_path):
+    made = study(out, tmp_path, seeds=1)
+    run = made.folder(PLAIN, "mini", 0)
+    run.parent.mkdir()
+    other = threading.Thread(target=lm_comparison.train_variants, args=(made, [PLAIN], "mini"))
+    with (run.parent / f".{run.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert not run.exists()
+    other.join()
+    assert lm_comparison.training_numbers(run)["steps"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -332,6 +349,22 @@ def test_changes_are_nested_and_read_as_json():
     words = ["batch=4", "model.width=64", "model.solver.kind=picard", "compile=false"]
     nested = {"width": 64, "solver": {"kind": "picard"}}
     assert changes_of(words) == {"batch": 4, "model": nested, "compile": False}
+
+
+def test_a_variants_name_stands_for_one_configuration():
+    """At every size, so that tables can share runs by name."""
+    found: dict[str, dict] = {}
+    world, console = World(0, 1, torch.device("cpu")), Console(quiet=True)
+    for table in LANGUAGE_TABLES.values():
+        for scale in ("mini", "full"):
+            made = lm_comparison.Study(Path("out"), scale, world, console)
+            for size in table.sizes(scale, ()):
+                for entry in table.rows(size):
+                    config = made.configuration(entry.variant, size).model_dump()
+                    assert found.setdefault(config.pop("preset"), config) == config
+    assert len(found) == 16 + 4 * 3 + 1 + 11  # mini, table 1 at its sizes, the 60m ablations
+    values = list(found.values())
+    assert all(a != b for i, a in enumerate(values) for b in values[:i])
 
 
 @pytest.mark.parametrize("name", LANGUAGE_TABLES)
