@@ -1,7 +1,5 @@
 """Controls, depth of the net, and gradients: one change at a time, trained and compared alike."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,7 @@ from puzzles.sources import sudoku
 from reasoning.training.distribution import World
 from scripts.compare import train_and_compare
 from scripts.presets import RunConfig, curriculum, preset
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A name, the model whose preset it starts from, and nested fields that differ from it."""
-
-    name: str
-    model: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
+from scripts.variants import Variant, merged
 
 
 def _phantom(steps: int) -> Variant:
@@ -53,17 +43,9 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
 }
 
 
-def _merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for name, change in changes.items():
-        inner = isinstance(change, Mapping)
-        merged[name] = _merged(values[name], change) if inner else change
-    return merged
-
-
 def configuration(variant: Variant, scale: str, data: Path) -> RunConfig:
     """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label."""
-    values = _merged(preset(f"{variant.model}-{scale}").model_dump(), variant.changes)
+    values = merged(preset(f"{variant.model}-{scale}").model_dump(), variant.changes)
     return RunConfig.model_validate(values | {"preset": variant.name, "data": str(data)})
 
 

@@ -34,6 +34,17 @@ from scripts.usage import UsageError, parse
 TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
 
 
+def where_it_stands(out: Path, steps: int) -> Literal["new", "begun", "finished"]:
+    """What a run's folder holds of so many steps. One interrupted before its first checkpoint has
+    nothing to keep but the record of the attempt, which goes: it is new."""
+    checkpoints = list_checkpoints(out)
+    if not checkpoints:
+        (out / "config.json").unlink(missing_ok=True)
+        return "new"
+    done = json.loads((checkpoints[-1] / "manifest.json").read_text())["step"]
+    return "finished" if done == steps else "begun"
+
+
 def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> None:
     """Train a run, go on with an interrupted one, or leave a finished one as it is.
 
@@ -43,16 +54,12 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
     exists = (out / "config.json").exists()
     if exists and load_config(out)[0] != config:
         raise UsageError(f"{out}: holds a run of another configuration; choose another --out")
-    checkpoints = list_checkpoints(out)
-    if checkpoints and json.loads((checkpoints[-1] / "manifest.json").read_text())["step"] == (
-        config.steps
-    ):
+    standing = where_it_stands(out, config.steps)
+    world.barrier()
+    if standing == "finished":
         return
-    if exists and not checkpoints:
-        # Interrupted before its first checkpoint: nothing to keep but the record of the attempt.
-        (out / "config.json").unlink()
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        outcome = train_run(config, out, world, resume=bool(checkpoints), listen=live)
+        outcome = train_run(config, out, world, resume=standing == "begun", listen=live)
     if outcome.interrupted:
         console.print(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
         raise KeyboardInterrupt

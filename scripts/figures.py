@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
+def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
+    """Light grid, no frame above and right, saved."""
     for axis in axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
@@ -63,7 +64,7 @@ def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
     clock.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))
     flops.set(xlabel="training TFLOP, as executed", ylabel="held-out exact, %", ylim=(-2, 102))
     clock.legend(frameon=False, fontsize=8)
-    _finish((loss, clock, flops), figure, path)
+    finish((loss, clock, flops), figure, path)
 
 
 def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path) -> bool:
@@ -85,7 +86,7 @@ def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path
         )
     axes.set(xlabel=with_bins[0][1]["name"], ylabel="held-out exact, %", ylim=(-2, 102))
     axes.legend(frameon=False, fontsize=8)
-    _finish((axes,), figure, path)
+    finish((axes,), figure, path)
     return True
 
 

@@ -133,7 +133,7 @@ def gradient_passes(model: LanguageModelConfig) -> Passes:
         case "phantom":
             return Passes(gradient.steps, gradient.steps)
         case "neumann":
-            return Passes(1, 1 + (gradient.terms - 1) / 2)
+            return Passes(1, 1 + gradient.terms / 2)
         case "unrolled":
             return Passes(0, model.solver.max_evaluations)
     return Passes(1, 1)
@@ -149,6 +149,7 @@ def describe_language_preset(name: str) -> dict[str, Any]:
     rates = f"AdamW {config.optimizer.lr:g}, Muon {config.optimizer.muon_lr:g}"
     return {
         "preset": name,
+        "task": "language",
         "parameters": parameter_count(model),
         "matmul_parameters": cost.once + cost.core,
         "width": cost.width,

@@ -5,14 +5,11 @@ published sizes and recipe). Grid, vocabulary and length come from the data fold
 serves every puzzle.
 """
 
-from collections.abc import Callable, Sequence
-from json import dumps
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from baselines.controls import (
@@ -27,10 +24,8 @@ from baselines.trm import TRM, TRMConfig
 from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, SolverConfig
 from reasoning.losses import LossConfig
 from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Stage, SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
-from scripts.usage import parse
 
 ModelConfig = Annotated[
     AttractorConfig
@@ -276,76 +271,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
     return flat
-
-
-def describe_preset(name: str) -> dict[str, Any]:
-    """A preset's sizes, cost and recipe, as `loopbench presets` shows them."""
-    config = preset(name)
-    model = config.model
-    counts: dict[str, int | None] = {}
-    shapes = {"sudoku": GridShape(81, 11), "maze": GridShape(900, 6)}
-    for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
-        try:
-            served = preset(name, kind)
-        except ValueError:
-            counts[column] = None
-            continue
-        with torch.device("meta"):
-            counts[column] = parameter_count(build_model(served, shape))
-    match model:
-        case AttractorConfig():
-            most = model.solver.max_evaluations + model.gradient.forward_steps
-            joint, sweep = most * (model.inner_steps + 1), most * model.inner_steps + 1
-            calls = f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
-        case TRMConfig() | HRMConfig():
-            calls = str(model.cycles * (model.inner_steps + 1))
-        case TwoStepConfig():
-            calls = str(model.sweeps * (model.inner_steps + 1))
-        case _:
-            calls = "1"
-    optimizer = config.optimizer
-    recipe = f"{optimizer.name} {optimizer.lr:g}, batch {config.batch}, {config.steps} steps"
-    return {
-        "preset": name,
-        "parameters": counts,
-        "layers": model.layers,
-        "width": model.width,
-        "segments": config.supervision.segments,
-        "net_calls_per_segment": calls,
-        "recipe": recipe,
-    }
-
-
-def show_presets(json: bool = False) -> None:
-    """List the presets: parameters (puzzle embedding apart), sizes, cost of a segment, recipe.
-
-    Args:
-        json: print JSON, every field in full.
-    """
-    described = [describe_preset(name) for name in preset_names()]
-    if json:
-        print(dumps(described, indent=2))
-        return
-    table = Table(title="presets")
-    right = {"9x9 sudoku", "30x30 maze", "layers", "width", "segments", "net calls/segment"}
-    for heading in (
-        "preset",
-        "9x9 sudoku",
-        "30x30 maze",
-        "layers",
-        "width",
-        "segments",
-        "net calls/segment",
-        "recipe",
-    ):
-        table.add_column(heading, justify="right" if heading in right else "left")
-    for row in described:
-        counts = ["-" if n is None else f"{n:,}" for n in row["parameters"].values()]
-        numbers = (row[k] for k in ("layers", "width", "segments", "net_calls_per_segment"))
-        table.add_row(row["preset"], *counts, *map(str, numbers), row["recipe"])
-    Console(width=max(120, Console().width)).print(table)
-
-
-def main(words: Sequence[str]) -> int:
-    parse(show_presets, words, "loopbench presets")()
-    return 0

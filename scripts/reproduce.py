@@ -1,5 +1,5 @@
-"""`loopbench reproduce NAME`: a table of the paper, its published numbers beside ours, or one of
-our own that the paper leaves open (controls, layers, gradients)."""
+"""`loopbench reproduce NAME`: a table or figure of the paper, its published numbers beside ours, or
+a table of our own that the paper leaves open (controls, layers, gradients)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from rich.markdown import Markdown
 
 from reasoning.training.distribution import join_world
 from scripts.ablations import ABLATIONS, ablation
+from scripts.lm_reproduce import LANGUAGE
 from scripts.table2 import Scale, table2
 from scripts.usage import UsageError, parse
 
@@ -76,6 +77,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
 TABLES: dict[str, Callable[..., None]] = {
     "table2": reproduce_table2,
     **{name: _reproduce_ablation(name) for name in ABLATIONS},
+    **LANGUAGE,
 }
 
 

@@ -17,6 +17,7 @@ from puzzles.dataset import read_split
 from puzzles.sudoku.rules import format_grid, from_tokens
 from reasoning.training.runs import read_jsonl
 from scripts.cli import COMMANDS, main, usage
+from scripts.lm_models import LANGUAGE_MODELS
 from scripts.presets import preset_names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,11 +79,23 @@ def test_train_help_shows_units_and_defaults_of_nested_fields(capsys):
 
 def test_presets_as_json(capsys):
     assert main(["presets", "--json"]) == 0
-    rows = {row["preset"]: row for row in json.loads(capsys.readouterr().out)}
+    listed = json.loads(capsys.readouterr().out)
+    rows = {row["preset"]: row for row in listed if row["task"] == "puzzles"}
     assert list(rows) == preset_names()
     assert rows["trm-7m"]["parameters"] == {"sudoku_9x9": 6_828_034, "maze_30x30": 6_822_914}
     assert rows["trm-7m"]["net_calls_per_segment"] == "21"
     assert rows["trm-mlp-7m"]["parameters"]["maze_30x30"] is None
+    language = {row["preset"]: row for row in listed if row["task"] == "language"}
+    assert list(language) == list(LANGUAGE_MODELS)
+    assert language["attractor-140m"]["parameters"] == 134_237_184
+    assert language["transformer-1.3b"]["parameters"] == 1_333_868_544
+
+
+def test_presets_of_both_kinds_are_shown(capsys):
+    assert main(["presets"]) == 0
+    said = capsys.readouterr().out
+    assert "6,828,034" in said
+    assert "769,493,760" in said
 
 
 def test_a_run_records_what_made_it(trained):

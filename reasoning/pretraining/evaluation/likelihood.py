@@ -27,6 +27,10 @@ _BATCH_LOGITS = 2**28  # most logits of one forward pass: 1 GiB in fp32
 _READ_LOGITS = 2**24  # most logits read at a time: 64 MiB in fp32
 
 
+class DivergedError(ValueError):
+    """A model whose answers are not finite numbers."""
+
+
 @dataclass(frozen=True)
 class Span:
     """A sequence int64 (L,), of which the tokens from `start` (1 or later) on are scored."""
@@ -135,7 +139,7 @@ def token_scores(
     logits: Tensor, rows: np.ndarray, positions: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """NLL in nats, float64 (K,), of K targets under logits (B, S, V) at (row, position), and
-    whether each target is the most likely token, bool (K,). ValueError if one is not finite."""
+    whether each target is the most likely token, bool (K,). DivergedError if one is not finite."""
     places = [torch.from_numpy(each).to(logits.device) for each in (rows, positions, targets)]
     step = max(1, _READ_LOGITS // logits.shape[-1])
     nll, greedy = [], []
@@ -145,7 +149,9 @@ def token_scores(
         greedy.append(chosen.argmax(-1) == target)
     nats = torch.cat(nll).cpu().numpy().astype(np.float64)
     if not np.isfinite(nats).all():
-        raise ValueError("the model gives a token a likelihood that is not finite: it has diverged")
+        raise DivergedError(
+            "the model gives a token a likelihood that is not finite: it has diverged"
+        )
     return nats, torch.cat(greedy).cpu().numpy()
 
 

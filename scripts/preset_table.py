@@ -1,0 +1,108 @@
+"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe."""
+
+from collections.abc import Sequence
+from json import dumps
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from baselines.controls import TwoStepConfig
+from baselines.hrm import HRMConfig
+from baselines.trm import TRMConfig
+from reasoning.attractor import AttractorConfig
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import parameter_count
+from scripts.lm_presets import describe_language_presets
+from scripts.presets import build_model, preset, preset_names
+from scripts.usage import parse
+
+
+def describe_preset(name: str) -> dict[str, Any]:
+    """A preset's sizes, cost and recipe, as the table shows them."""
+    config = preset(name)
+    model = config.model
+    counts: dict[str, int | None] = {}
+    shapes = {"sudoku": GridShape(81, 11), "maze": GridShape(900, 6)}
+    for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
+        try:
+            served = preset(name, kind)
+        except ValueError:
+            counts[column] = None
+            continue
+        with torch.device("meta"):
+            counts[column] = parameter_count(build_model(served, shape))
+    match model:
+        case AttractorConfig():
+            most = model.solver.max_evaluations + model.gradient.forward_steps
+            joint, sweep = most * (model.inner_steps + 1), most * model.inner_steps + 1
+            calls = f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
+        case TRMConfig() | HRMConfig():
+            calls = str(model.cycles * (model.inner_steps + 1))
+        case TwoStepConfig():
+            calls = str(model.sweeps * (model.inner_steps + 1))
+        case _:
+            calls = "1"
+    optimizer = config.optimizer
+    recipe = f"{optimizer.name} {optimizer.lr:g}, batch {config.batch}, {config.steps} steps"
+    return {
+        "preset": name,
+        "task": "puzzles",
+        "parameters": counts,
+        "layers": model.layers,
+        "width": model.width,
+        "segments": config.supervision.segments,
+        "net_calls_per_segment": calls,
+        "recipe": recipe,
+    }
+
+
+def show_presets(json: bool = False) -> None:
+    """List the presets: parameters, sizes, cost, recipe. Those of puzzles are for `loopbench
+    train`, their parameters without the puzzle embedding; those of language for `loopbench
+    pretrain`, at a vocabulary of 32,768.
+
+    Args:
+        json: print JSON, every field in full; `task` tells puzzles' presets from language's.
+    """
+    puzzles = [describe_preset(name) for name in preset_names()]
+    language = describe_language_presets()
+    if json:
+        print(dumps([*puzzles, *language], indent=2))
+        return
+    console = Console(width=max(120, Console().width))
+    console.print(_puzzle_table(puzzles))
+    console.print(_language_table(language))
+
+
+def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
+    table = Table(title=title)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in words else "right")
+    return table
+
+
+def _puzzle_table(described: Sequence[dict[str, Any]]) -> Table:
+    headings = ("preset", "9x9 sudoku", "30x30 maze", "layers", "width", "segments")
+    table = _table("presets", (*headings, "net calls/segment", "recipe"), {"preset", "recipe"})
+    for row in described:
+        counts = ["-" if n is None else f"{n:,}" for n in row["parameters"].values()]
+        numbers = (row[k] for k in ("layers", "width", "segments", "net_calls_per_segment"))
+        table.add_row(row["preset"], *counts, *map(str, numbers), row["recipe"])
+    return table
+
+
+def _language_table(described: Sequence[dict[str, Any]]) -> Table:
+    headings = ("preset", "parameters", "in matmuls", "width", "layers", "repeated", "tokens")
+    table = _table("language presets", (*headings, "recipe"), {"preset", "recipe"})
+    for row in described:
+        counts = (f"{row[name]:,}" for name in ("parameters", "matmul_parameters"))
+        sizes = (str(row[name]) for name in ("width", "layers", "core_layers"))
+        table.add_row(row["preset"], *counts, *sizes, f"{row['tokens']:.3g}", row["recipe"])
+    return table
+
+
+def main(words: Sequence[str]) -> int:
+    parse(show_presets, words, "loopbench presets")()
+    return 0

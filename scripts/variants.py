@@ -1,0 +1,24 @@
+"""Variants of a model that differ from its preset in named fields, and nested changes of fields."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A name, the model whose preset it starts from, and nested fields that differ from it."""
+
+    name: str
+    model: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with changes laid over them; whoever reads the result refuses unknown names."""
+    result = dict(values)
+    for name, change in changes.items():
+        below = values.get(name)
+        inner = isinstance(change, Mapping) and isinstance(below, Mapping)
+        result[name] = merged(below, change) if inner else change
+    return result

@@ -1,0 +1,377 @@
+"""Language tables and figures end to end at toy size, and their parts against other means."""
+
+import fcntl
+import json
+import random
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from reasoning.pretraining.flops import Passes, matmul_rule
+from reasoning.pretraining.protocol import SolveBudget
+from reasoning.solver_config import GradientConfig, SolverConfig
+from reasoning.training.distribution import World
+from reasoning.training.loop import TrainingError
+from scripts import lm_comparison
+from scripts.cli import main
+from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_presets import gradient_passes
+from scripts.lm_probes import distances_to_last, principal_components, step_cost, trajectory
+from scripts.lm_report import language_table
+from scripts.lm_reproduce import changes_of
+from scripts.lm_tables import ATTRACTOR, DEQ, LANGUAGE_TABLES, PLAIN, Entry, LanguageTable
+
+TINY = "model.width=8 model.head_width=4 model.context=16"
+SMALL = f"context=16 batch=4 log_every=1 checkpoint_every=2 validation.rows=2 {TINY}"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """One folder, so that tables share their runs; it holds the corpus."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    draw = random.Random(0)
+    words = ["loop", "solve", "point", "fixed", "again", "until"]
+    texts = [" ".join(draw.choices(words, k=draw.randint(5, 40))) for _ in range(120)]
+    (folder / "words.txt").write_text("\n\n".join(texts))
+    return folder
+
+
+def reproduce(name: str, out: Path, *more: str, seeds: int = 2) -> dict:
+    text = ["--text", str(out / "words.txt"), "--split-on", r"\n\n"]
+    given = ["--out", str(out), "--seeds", str(seeds), "--steps", "2", "--rows", "4", *text]
+    assert main(["reproduce", name, *given, *more, "--device", "cpu", "--set", *SMALL.split()]) == 0
+    return json.loads((out / f"{name}.json").read_text())
+
+
+def stamps(out: Path) -> dict[Path, int]:
+    """When every run's weights were last written."""
+    return {p: p.stat().st_mtime_ns for p in out.glob("runs/*/checkpoints/*/manifest.json")}
+
+
+def trained(before: dict[Path, int], after: dict[Path, int]) -> set[str]:
+    """Variants whose runs are new; earlier runs must be untouched."""
+    assert before.items() <= after.items()
+    return {path.parts[-4].rsplit("-mini", 1)[0] for path in after.keys() - before.keys()}
+
+
+def published(record: dict, column: str) -> list:
+    found = [row["published"].get(column) for row in record["rows"]]
+    return [value for value in found if value is not None]
+
+
+def test_tables_and_figures_share_runs_and_show_the_papers_numbers(out, capsys):
+    first = reproduce("table1", out)
+    assert published(first, "perplexity")[:3] == [21.48, 19.06, 18.3]
+    assert published(first, "lambada") == [127.39, 80.64, 68.02]
+    rows = {row["name"]: row for row in first["rows"]}
+    assert rows["Attractor, T = 0"]["ours"]["evaluations"]["mean"] == 0
+    assert rows["Attractor, solved"]["ours"]["evaluations"]["mean"] > 1
+    # The T = 0 row is the sweep's first point of the same weights.
+    swept, read_out = rows["Attractor, solved"]["sweep"], rows["Attractor, T = 0"]["ours"]
+    assert list(swept) == ["0", "1", "2", "4", "8"]
+    assert swept["0"]["perplexity"] == read_out["perplexity"]
+    assert "sweep" not in rows["Transformer"]
+    assert all(row["ours"]["perplexity"]["n"] == 2 for row in first["rows"])
+    text = (out / "table1.md").read_text()
+    assert "14.59 ± 0.11" in text
+    assert "not run" in text  # no bundle was given
+    assert "tokenizer bytes" in text
+
+    before = stamps(out)
+    assert reproduce("table1", out) == first  # measured anew or kept, the same to the last digit
+    assert stamps(out) == before
+
+    third = reproduce("table3", out)
+    after = stamps(out)
+    assert trained(before, after) == {"deq", "deq-tied"}
+    assert published(third, "perplexity") == [42.18, 38.74, 34.05]
+    assert published(third, "evaluations") == [14.6, 13.9, 8.4]
+    same = next(row for row in third["rows"] if row["variant"] == "attractor")
+    assert same["ours"]["perplexity"] == rows["Attractor, solved"]["ours"]["perplexity"]
+
+    sixth = reproduce("fig6", out)
+    assert stamps(out) == after
+    for way in sixth["trajectories"].values():
+        assert len(way["points"]) == 17
+        assert way["distance_to_last"][-1] == 0
+    assert [run["step"] for run in sixth["evaluations"]["deq"]] == [[1, 2], [1, 2]]
+
+    seventh = reproduce("fig7", out)
+    assert stamps(out) == after
+    points = seventh["sizes"]["mini"]["models"]["attractor"]
+    assert list(points) == [*map(str, range(9)), "own"]
+    assert points["4"]["perplexity"] == swept["4"]["perplexity"]
+    assert seventh["sizes"]["mini"]["published"]["Attractor, T = 0"] == 18.3
+    for name in ("fig6", "fig7"):
+        assert (out / f"{name}.png").stat().st_size > 5000
+    capsys.readouterr()
+
+
+def test_injection_backward_and_start(out, capsys):
+    fourth = reproduce("table4", out)
+    assert published(fourth, "perplexity") == [51.92, 36.81, 34.05]
+    assert published(fourth, "converged") == [12.4, 88.6, 99.7]
+    assert published(fourth, "evaluations")[0] == "T_max"
+
+    fifth = reproduce("table5", out)
+    assert published(fifth, "memory_ratio") == [4.8, 1.8, 1.0]
+    assert published(fifth, "time_ratio") == [2.7, 1.4, 1.0]
+    ours = {row["name"]: row["ours"] for row in fifth["rows"]}
+    one_step, full = ours["one-step, u = v"], ours["full IFT (Anderson on u)"]
+    assert one_step["memory_ratio"]["mean"] == 1
+    assert ours["phantom, K 3"]["memory_ratio"]["mean"] > 1  # three applications are kept
+    assert full["flops_ratio"]["mean"] > 1
+    gap = one_step["perplexity"]["mean"] - full["perplexity"]["mean"]
+    assert one_step["over_full"]["mean"] == pytest.approx(gap)
+
+    before = stamps(out)
+    sixth = reproduce("table6", out)
+    assert trained(before, stamps(out)) == {"attractor-zero", "attractor-gaussian"}
+    assert published(sixth, "perplexity") == [43.87, 41.26, 34.05]
+    # One model solved to 1e-4 from three starts: the fixed point is one.
+    strict = [r["ours"] for r in sixth["rows"] if r["reading"]["tolerance"] is not None]
+    assert len(strict) == 3
+    assert all(each["converged"]["mean"] == 1 for each in strict)
+    found = [each["perplexity"]["mean"] for each in strict]
+    assert np.ptp(found) < 1e-3 * found[0]
+    capsys.readouterr()
+
+
+def test_figure4_prints_the_nine_published_totals(tmp_path, capsys):
+    assert main(["reproduce", "fig4", "--scale", "full", "--out", str(tmp_path)]) == 0
+    bars = json.loads((tmp_path / "fig4.json").read_text())["bars"]
+    totals = [round(bar["published_rule_exaflops"], 1) for bar in bars]
+    assert totals == [9.2, 15.2, 11.3, 71.5, 123.5, 92.9, 305.2, 545.8, 377.4]
+    said = capsys.readouterr().out
+    assert all(str(total) in said for total in totals)
+    assumed = [bar["evaluations_source"] for bar in bars if bar["model"] == "attractor"]
+    assert assumed == ["assumed T = 6"] * 3
+    assert (tmp_path / "fig4.png").stat().st_size > 5000
+
+
+def test_figure4_takes_the_evaluations_of_runs(out, capsys):
+    run = out / "runs" / "attractor-mini-seed0"
+    lm_comparison.train_variants(study(out, out, seeds=1), [ATTRACTOR], "mini")
+    place = out / "figure4"
+    assert main(["reproduce", "fig4", "--out", str(place), "--runs", str(run)]) == 0
+    bars = json.loads((place / "fig4.json").read_text())["bars"]
+    mini = next(b for b in bars if (b["size"], b["model"]) == ("mini", "attractor"))
+    assert mini["evaluations"] == pytest.approx(
+        lm_comparison.training_numbers(run)["evaluations_training"]
+    )
+    assert "measured" in mini["evaluations_source"]
+    capsys.readouterr()
+
+
+def test_figure5_grows_with_unrolled_loops_alone(tmp_path, capsys):
+    words = ["reproduce", "fig5", "--out", str(tmp_path), "--depths", "1", "4", "8"]
+    assert main([*words, "--device", "cpu", "--set", "context=16", "batch=4", *TINY.split()]) == 0
+    record = json.loads((tmp_path / "fig5.json").read_text())
+    series = {name: each["bytes"] for name, each in record["series"].items()}
+    assert len(set(series["attractor, one-step"])) == 1
+    for name in ("attractor, unrolled", "parcae, every loop with gradient"):
+        one, four, eight = series[name]
+        assert (eight - four) / 4 == pytest.approx((four - one) / 3, rel=0.05)
+        assert eight > four > one
+    one, four, eight = series["parcae, last 4 loops with gradient"]
+    assert one < four
+    assert four == eight
+    assert (tmp_path / "fig5.png").exists()
+    capsys.readouterr()
+
+
+def test_principal_components_are_those_of_the_covariance():
+    points = np.random.default_rng(0).normal(size=(40, 5)) * [5, 3, 1, 0.5, 0.1] + 7
+    coordinates, shares = principal_components(points)
+    values, axes = np.linalg.eigh(np.cov(points.T))
+    expected = (points - points.mean(0)) @ axes[:, ::-1][:, :2]
+    np.testing.assert_allclose(np.abs(coordinates), np.abs(expected), atol=1e-10)
+    np.testing.assert_allclose(shares, values[::-1][:2] / values.sum())
+    line = np.outer([0.0, 1.0, 3.0], [3.0, 4.0])
+    coordinates, shares = principal_components(line)
+    np.testing.assert_allclose(coordinates[:, 0], [-20 / 3, -5 / 3, 25 / 3])
+    np.testing.assert_allclose(shares, [1, 0], atol=1e-12)
+
+
+def test_a_trajectory_starts_at_the_proposal_and_ends_at_the_solution():
+    tokens = torch.arange(12).view(1, 12)
+    small = {"width": 16, "head_width": 8}
+    config = LANGUAGE_MODELS["attractor-mini"].model_copy(update=small)
+    model = build_language_model(config, 16, 0).eval()
+    states = trajectory(model, tokens, 24)
+    f, proposal, _ = model.fixed_point(tokens)
+    np.testing.assert_allclose(states[0, 0], proposal[0, -1].numpy())
+    with torch.no_grad():
+        first = f(proposal)[0, -1].numpy()
+    np.testing.assert_allclose(states[0, 1], first, rtol=1e-5, atol=1e-6)
+    assert distances_to_last(states)[0, 20] < 0.01
+    parcae = build_language_model(
+        LANGUAGE_MODELS["parcae-mini"].model_copy(update=small), 16, 0
+    ).eval()
+    longer, shorter = trajectory(parcae, tokens, 4), trajectory(parcae, tokens, 2)
+    np.testing.assert_array_equal(longer[:, :3], shorter)
+    with torch.no_grad():  # what is followed is what is decoded
+        seen = []
+        hook = parcae.coda[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        parcae(tokens, SolveBudget(4))
+        hook.remove()
+        decoded = parcae.readout(torch.from_numpy(longer[:, -1]))
+    torch.testing.assert_close(seen[0][:, -1], decoded, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        {"kind": "one-step"},
+        {"kind": "neumann", "terms": 1},
+        {"kind": "neumann", "terms": 3},
+        {"kind": "phantom", "steps": 3},
+        {"kind": "unrolled"},
+    ],
+    ids=str,
+)
+def test_the_matmul_rule_charges_a_gradient_what_it_executes(gradient):
+    solver = SolverConfig(max_evaluations=3, min_evaluations=3)
+    update = {"gradient": GradientConfig(**gradient), "solver": solver, "context": 32}
+    config = LANGUAGE_MODELS["attractor-mini"].model_copy(update=update)
+    model = build_language_model(config, 64, 0)
+    tokens = torch.randint(64, (1, 32), generator=torch.Generator().manual_seed(0))
+    beyond = gradient_passes(config)
+    rule = matmul_rule(model.cost(), 32, Passes(3 + beyond.forward, beyond.backward))
+    # Fused attention's backward computes its scores once more, which the rule leaves out.
+    assert step_cost(model, tokens, "fp32").flops / 32 == pytest.approx(rule, rel=0.02)
+
+
+def study(out: Path, place: Path, seeds: int, steps: int = 2) -> lm_comparison.Study:
+    """Of its own runs, on the corpus of the others."""
+    if not (out / "corpus").exists():
+        lm_comparison.build_text(out, [out / "words.txt"], "\n\n")
+    world, console = World(0, 1, torch.device("cpu")), Console(quiet=True)
+    changes = changes_of(SMALL.split())
+    return lm_comparison.Study(
+        place, "mini", world, console, out / "corpus", seeds, steps, rows=4, changes=changes
+    )
+
+
+def test_a_run_that_fails_is_listed_and_the_others_are_kept(out, tmp_path, monkeypatch):
+    real = lm_comparison.pretrain_run
+
+    def fails_once(config, *rest, **options):
+        if config.preset == "transformer-plain-mini" and config.seed == 0:
+            raise TrainingError("step 1: the loss is nan")
+        return real(config, *rest, **options)
+
+    entries = (Entry("plain", PLAIN, {"perplexity": 1.5}),)
+    table = LanguageTable("Test", {"60m": entries}, ("perplexity",))
+    made = study(out, tmp_path, seeds=2)
+    monkeypatch.setattr(lm_comparison, "pretrain_run", fails_once)
+    text = language_table(made, "test", table)
+    assert "| plain | mini | 2, 1 failed | 1.50 |" in text
+    assert "transformer-plain-mini-seed0 failed: step 1: the loss is nan" in text
+    (row,) = json.loads((tmp_path / "test.json").read_text())["rows"]
+    assert row["ours"]["perplexity"]["n"] == 1
+    monkeypatch.undo()
+    assert "| plain | mini | 2 | 1.50 |" in language_table(made, "test", table)
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(out, tmp_path, monkeypatch):
+    whole, broken = (study(out, tmp_path / name, seeds=1, steps=4) for name in ("whole", "broken"))
+    lm_comparison.train_variants(whole, [PLAIN], "mini")
+    real = lm_comparison.LiveProgress.__call__
+
+    def interrupts(self, progress):
+        real(self, progress)
+        if progress.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(lm_comparison.LiveProgress, "__call__", interrupts)
+    with pytest.raises(KeyboardInterrupt):
+        lm_comparison.train_variants(broken, [PLAIN], "mini")
+    monkeypatch.undo()
+    assert {path.parts[-2] for path in stamps(broken.out)} == {"step-00000002"}
+    lm_comparison.train_variants(broken, [PLAIN], "mini")
+    run = "runs/transformer-plain-mini-seed0"
+    logs = [(made.out / run / "metrics.jsonl").read_bytes() for made in (whole, broken)]
+    assert logs[0] == logs[1]
+
+
+def test_two_commands_do_not_train_one_run_at_once(out, tmp_path):
+    made = study(out, tmp_path, seeds=1)
+    run = made.folder(PLAIN, "mini", 0)
+    run.parent.mkdir()
+    other = threading.Thread(target=lm_comparison.train_variants, args=(made, [PLAIN], "mini"))
+    with (run.parent / f".{run.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert not run.exists()
+    other.join()
+    assert lm_comparison.training_numbers(run)["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["table1"], ["--corpus", "--text"]),
+        (["table1", "--scale", "full", "--corpus", "nowhere"], ["nowhere"]),
+        (["table3", "--seeds", "0"], ["--seeds", "1 or more"]),
+        (["table3", "--limit", "5"], ["--bundle"]),
+        (["table3", "--set", "width"], ["width", "NAME=VALUE"]),
+        (["table3", "--set", "steps=3"], ["--steps"]),
+        (["fig5", "--depths", "0"], ["--depths"]),
+        (["fig5", "--set", "model.widht=16"], ["widht"]),
+        (["fig4", "--runs", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(words, parts, tmp_path, capsys):
+    assert main(["reproduce", *words, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_other_settings_in_one_folder_are_refused(out, capsys):
+    lm_comparison.train_variants(study(out, out, seeds=1), [DEQ], "mini")
+    words = ["reproduce", "table3", "--out", str(out), "--device", "cpu", "--seeds", "1"]
+    assert main([*words, "--steps", "3", "--set", *SMALL.split()]) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_changes_are_nested_and_read_as_json():
+    words = ["batch=4", "model.width=64", "model.solver.kind=picard", "compile=false"]
+    nested = {"width": 64, "solver": {"kind": "picard"}}
+    assert changes_of(words) == {"batch": 4, "model": nested, "compile": False}
+
+
+def test_a_variants_name_stands_for_one_configuration():
+    """At every size, so that tables can share runs by name."""
+    found: dict[str, dict] = {}
+    world, console = World(0, 1, torch.device("cpu")), Console(quiet=True)
+    for table in LANGUAGE_TABLES.values():
+        for scale in ("mini", "full"):
+            made = lm_comparison.Study(Path("out"), scale, world, console)
+            for size in table.sizes(scale, ()):
+                for entry in table.rows(size):
+                    config = made.configuration(entry.variant, size).model_dump()
+                    assert found.setdefault(config.pop("preset"), config) == config
+    assert len(found) == 16 + 4 * 3 + 1 + 10  # mini, table 1 at its sizes, the 60m ablations
+    values = list(found.values())
+    assert all(a != b for i, a in enumerate(values) for b in values[:i])
+
+
+@pytest.mark.parametrize("name", LANGUAGE_TABLES)
+def test_every_claim_names_rows_of_its_table(name):
+    table = LANGUAGE_TABLES[name]
+    for scale in ("mini", *table.sizes("full", ())):
+        names = [entry.name for entry in table.rows(scale)]
+        assert len(set(names)) == len(names)
+    names = {entry.name for entry in table.rows("mini")}
+    assert all({claim.less, claim.more} <= names for claim in table.claims)
