@@ -4,21 +4,23 @@ Every ratio is of two things timed by turns in one run; every absolute figure st
 matrix product rate of the same run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from reasoning.training.distribution import choose_device
+from puzzles.dataset import read_split
+from reasoning.training.distribution import World, choose_device
 from reasoning.training.runs import environment, write_json
 from scripts import measures
-from scripts.bench_report import plot_scaling, tables
+from scripts.bench_report import plot_scaling, table
 from scripts.lm_measures import language_training
 from scripts.lm_presets import language_preset
 from scripts.measures import Record, against_published, full_depth, trm_d128
 from scripts.presets import preset
+from scripts.session import load_config, open_run, subset
 from scripts.timing import Clock, matmul_rates
 from scripts.usage import UsageError, parse
 
@@ -105,6 +107,7 @@ class _Bench:
     rates: dict[str, float]
     precisions: tuple[Precision, ...]
     modes: tuple[Mode, ...]
+    runs: tuple[Path, ...]
 
     def configs(self) -> Iterator[tuple[str, Any]]:
         changes = {} if self.sizes.batch is None else {"batch": self.sizes.batch}
@@ -141,9 +144,13 @@ class _Bench:
     def evaluation(self) -> Iterator[Record]:
         sizes = self.sizes
         for name, config in self.configs():
-            yield measures.evaluation(
-                name, config, self.clock, sizes.evaluated, sizes.segments, _LEAVE
-            )
+            puzzles = measures.sudokus(9, sizes.evaluated)
+            run = measures.fresh_run(name, config, puzzles, self.clock.device)
+            yield measures.evaluation(run, puzzles, self.clock, sizes.segments, None)
+        for folder in self.runs:
+            run = open_run(folder, World(0, 1, self.clock.device))
+            puzzles = subset(read_split(run.config.data, "test"), sizes.evaluated)
+            yield measures.evaluation(run, puzzles, self.clock, sizes.segments, _LEAVE)
 
     def language(self) -> Iterator[Record]:
         for name in self.sizes.lm_presets:
@@ -172,6 +179,7 @@ def bench(
     lm_presets: tuple[str, ...] | None = None,
     precisions: tuple[Precision, ...] = ("fp32", "bf16"),
     modes: tuple[Mode, ...] = ("eager", "compiled"),
+    runs: tuple[Path, ...] = (),
     batch: int | None = None,
     rows: int | None = None,
     seconds: float | None = None,
@@ -190,6 +198,7 @@ def bench(
         lm_presets: language presets; none: by --quick.
         precisions: activations.
         modes: how the nets run; compiled needs a C++ compiler on a CPU.
+        runs: folders of trained runs to evaluate too, on their own held-out puzzles.
         batch: slots of a puzzle step; none: the preset's.
         rows: rows of a language step; none: the preset's, or 2 with --quick.
         seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
@@ -206,42 +215,28 @@ def bench(
     sizes = _QUICK if quick else _FULL
     given = {"presets": presets, "lm_presets": lm_presets, "batch": batch, "rows": rows}
     sizes = replace(sizes, **{name: value for name, value in given.items() if value is not None})
-    chosen = choose_device(device)
+    for folder in runs:
+        load_config(folder)
     length = (0.2 if quick else 1.0) if seconds is None else seconds
-    clock = Clock(chosen, length, least=2 if quick else 3, warmup=1)
-    record = run(sizes, clock, parts, precisions, modes, json, Console(width=120))
-    if json is not None and record.get("scaling"):
-        plot_scaling(record["scaling"], json.with_name(f"{json.stem}-scaling.png"))
-
-
-def run(
-    sizes: Sizes,
-    clock: Clock,
-    parts: Sequence[Part],
-    precisions: tuple[Precision, ...],
-    modes: tuple[Mode, ...],
-    json: Path | None,
-    console: Console,
-) -> dict[str, Any]:
-    """Measure the parts in order, each printed and written as soon as it is done."""
+    clock = Clock(choose_device(device), length, least=2 if quick else 3)
+    console = Console(width=max(144, Console().width))
     rates = matmul_rates(clock, sizes.matmul)
-    record: dict[str, Any] = {
+    shown = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates.items())
+    console.print(f"{clock.device}, matrix products of {sizes.matmul}: {shown}")
+    record = {
         "environment": environment(),
         "device": str(clock.device),
         "matmul_size": sizes.matmul,
         "matmul_flops_per_second": rates,
     }
-    shown = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates.items())
-    console.print(f"{clock.device}, matrix products of {sizes.matmul}: {shown}")
-    made = _Bench(sizes, clock, rates, precisions, modes)
-    for part in parts:
-        measure: Callable[[], Iterator[Record]] = getattr(made, part)
-        record[part] = list(measure())
-        for table in tables(part, record[part]):
-            console.print(table)
+    made = _Bench(sizes, clock, rates, precisions, modes, runs)
+    for part in parts:  # each printed and written as soon as it is done
+        record[part] = list(getattr(made, part)())
+        console.print(table(part, record[part]))
         if json is not None:
             write_json(json, record)
-    return record
+    if json is not None and "scaling" in record:
+        plot_scaling(record["scaling"], json.with_name(f"{json.stem}-scaling.png"))
 
 
 def main(words: Sequence[str]) -> int:

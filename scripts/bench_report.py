@@ -1,6 +1,6 @@
 """The bench's figures as tables and its scaling as a picture."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +123,16 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
 }
 
 
-def tables(part: str, records: Sequence[Record]) -> Iterator[Table]:
+def table(part: str, records: Sequence[Record]) -> Table:
     """The table of a part."""
     title, columns = _TABLES[part]
-    table = Table(title=title)
+    shown = Table(title=title)
     for heading, _ in columns:
         text = heading in ("", "precision", "mode", "part", "gradient", "axis")
-        table.add_column(heading, justify="left" if text else "right")
+        shown.add_column(heading, justify="left" if text else "right")
     for record in records:
-        table.add_row(*(show(record) for _, show in columns))
-    yield table
+        shown.add_row(*(show(record) for _, show in columns))
+    return shown
 
 
 def plot_scaling(records: Sequence[Record], path: Path) -> None:

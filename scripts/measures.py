@@ -36,7 +36,6 @@ Record = dict[str, Any]
 
 _BLANK = 1
 _CLUES = 25
-_DAMPING = 0.5  # of the updates where fresh weights have to come to rest
 # One training step of the published TRM code at D 128, batch 32, 9x9, T 3, n 6, on a machine whose
 # fp32 matrix products ran at 200 GFLOP/s: as shipped (bf16), and the same code in fp32.
 PUBLISHED_STEP = {"as shipped": 3.33, "fp32 eager": 1.31}
@@ -241,33 +240,40 @@ def shares(config: RunConfig, clock: Clock) -> Iterator[Record]:
         yield {"part": name, "seconds": seconds, "step_seconds": step, "of_step": seconds / step}
 
 
+def fresh_run(name: str, config: RunConfig, puzzles: PuzzleSet, device: torch.device) -> TrainedRun:
+    """Fresh weights as a run whose answers stand at once, for the residual alone to decide who
+    leaves: the net of fresh weights does not come to rest."""
+    model = build_model(config, grid_shape(puzzles)).to(device).eval()
+    torch.nn.init.zeros_(model.heads.lm_head.weight)
+    return TrainedRun(Path(name), config, puzzles.kind, puzzles.size, model, 0)
+
+
 def evaluation(
-    name: str, config: RunConfig, clock: Clock, puzzles: int, segments: int, leave: float
+    run: TrainedRun, puzzles: PuzzleSet, clock: Clock, segments: int, leave: float | None
 ) -> Record:
     """Puzzles a second of an evaluation, every start kept to the end and starts at rest leaving.
 
-    How many leave, and when, depends on the weights: `calls_left` is the share of net calls that
-    were still made. Fresh weights need not come to rest, so updates are damped.
+    leave: residual at which a start leaves; None: the median of the residuals after the last
+    segment, so that many do. `calls_left` is the share of net calls that were still made: no
+    evaluation can be faster than its inverse.
     """
     torch.compiler.reset()
-    sets = sudokus(9, puzzles)
     world = World(0, 1, clock.device)
-    damped = config.model.model_copy(update={"update_damping": _DAMPING})
-    config = config.model_copy(update={"model": damped})
-    model = build_model(config, grid_shape(sets)).to(clock.device).eval()
-    run = TrainedRun(Path(), config, sets.kind, sets.size, model, 0)
+    if leave is None:
+        leave = float(np.median(explore(run, puzzles, segments, Plan(), world).last_residual))
     plans = {"stay": Plan(), "leave": Plan(leave=leave)}
     calls: dict[str, float] = {}
 
     def once(kind: str) -> None:
-        found = explore(run, sets, segments, plans[kind], world)
+        found = explore(run, puzzles, segments, plans[kind], world)
         calls[kind] = float(found.net_calls[:, 0, -1, -1].sum())
 
     timings = clock.compare({kind: lambda kind=kind: once(kind) for kind in plans})
-    rates = {f"puzzles_per_second_{k}": puzzles / t.median for k, t in timings.items()}
+    rates = {f"puzzles_per_second_{k}": len(puzzles) / t.median for k, t in timings.items()}
     return {
-        "preset": name,
-        "puzzles": puzzles,
+        "preset": run.folder.name,
+        "step": run.step,
+        "puzzles": len(puzzles),
         "segments": segments,
         "leave": leave,
         **rates,
