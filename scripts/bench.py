@@ -36,13 +36,14 @@ Precision = Literal["fp32", "bf16"]
 class Sizes:
     """What is measured, and how largely.
 
-    batch: of the puzzle presets; None: their own. rows: of a language step; None: the preset's.
+    batch, micro_batch: of the puzzle presets; rows: of a language step; None: the preset's own.
     axes: sizes that a step of the first preset is scaled in.
     """
 
     presets: tuple[str, ...]
     lm_presets: tuple[str, ...]
     batch: int | None
+    micro_batch: int | None
     rows: int | None
     matmul: int
     d128_batch: int
@@ -58,6 +59,7 @@ _QUICK = Sizes(
     presets=("trm-cpu", "attractor-cpu"),
     lm_presets=("transformer-mini", "attractor-mini"),
     batch=None,
+    micro_batch=None,
     rows=2,
     matmul=768,
     d128_batch=32,
@@ -79,6 +81,7 @@ _FULL = Sizes(
     ),
     lm_presets=("transformer-140m", "parcae-140m", "attractor-140m"),
     batch=None,
+    micro_batch=None,
     rows=None,
     matmul=8192,
     d128_batch=32,
@@ -110,7 +113,8 @@ class _Bench:
     runs: tuple[Path, ...]
 
     def configs(self) -> Iterator[tuple[str, Any]]:
-        changes = {} if self.sizes.batch is None else {"batch": self.sizes.batch}
+        given = {"batch": self.sizes.batch, "micro_batch": self.sizes.micro_batch}
+        changes = {key: value for key, value in given.items() if value is not None}
         for name in self.sizes.presets:
             yield name, full_depth(preset(name), **changes)
 
@@ -181,6 +185,7 @@ def bench(
     modes: tuple[Mode, ...] = ("eager", "compiled"),
     runs: tuple[Path, ...] = (),
     batch: int | None = None,
+    micro_batch: int | None = None,
     rows: int | None = None,
     seconds: float | None = None,
 ) -> None:
@@ -200,6 +205,7 @@ def bench(
         modes: how the nets run; compiled needs a C++ compiler on a CPU.
         runs: folders of trained runs to evaluate too, on their own held-out puzzles.
         batch: slots of a puzzle step; none: the preset's.
+        micro_batch: slots of a forward pass of a puzzle step; none: all at once.
         rows: rows of a language step; none: the preset's, or 2 with --quick.
         seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
     """
@@ -213,7 +219,13 @@ def bench(
     if json is not None and not json.parent.is_dir():
         raise UsageError(f"--json: there is no folder {json.parent}; make it first")
     sizes = _QUICK if quick else _FULL
-    given = {"presets": presets, "lm_presets": lm_presets, "batch": batch, "rows": rows}
+    given = {
+        "presets": presets,
+        "lm_presets": lm_presets,
+        "batch": batch,
+        "micro_batch": micro_batch,
+        "rows": rows,
+    }
     sizes = replace(sizes, **{name: value for name, value in given.items() if value is not None})
     for folder in runs:
         load_config(folder)
