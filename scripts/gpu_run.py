@@ -319,14 +319,14 @@ def _speedrun(
     names = presets or ("trm-mlp-speed-7m", "attractor-speed-7m")
     more = ("--compile", "True", "--evaluate-every", "500", "--checkpoint-every", "500", *more)
     if data is not None:
-        return Speedrun(names, data, None, more, 64, 16, 1000)
+        return Speedrun(names, data, None, more, 64, 16, 512)
     if sudoku is None:
         raise UsageError("give the speedrun's puzzles: --data DIR, or --sudoku DIR to import them")
     lists = sudoku / "sudoku-lists"
     hard = [str(lists / f"{name}.csv.gz") for name in ("forum_hardest_1905_11plus", "top1465")]
     make = ("import", str(sudoku / "sudoku-extreme-1k" / "train1k.csv"), "--test", "5000")
     make += ("--test-hard", *hard, "--test-seventeen", str(lists / "17_clue.csv.gz"))
-    return Speedrun(names, out / "data", make, more, 64, 16, 1000)
+    return Speedrun(names, out / "data", make, more, 64, 16, 512)
 
 
 def gpu_run(
