@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from scripts import cli, device_checks, gpu_run, wheels
+from scripts import bench, cli, data, device_checks, evaluate, gpu_run, train, usage, wheels
 from scripts.device_checks import Check, difference
 from scripts.gpu_run import Progress, Speedrun, Task, benches, correctness, run_chunk, speedruns
 
@@ -208,6 +209,27 @@ def test_a_machine_without_wheels_is_told_what_it_lacks(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "lacks pydantic, tyro" in said
     assert "prepare" in said
+
+
+def test_the_commands_for_the_gpu_are_understood(tmp_path, sudokus):
+    """None is run: what a GPU's minutes go to must not end in a misspelt option."""
+    out = tmp_path / "gpu"
+    plan = gpu_run.speedrun(out, False, None, sudokus, None, 5, "--model.cycles 3")
+    assert plan.presets == ("trm-mlp-speed-7m", "attractor-speed-7m")
+    plan = replace(plan, presets=("trm-mlp-speed-7m",))
+    forms = {"bench": bench.bench, "evaluate": evaluate.evaluate}
+    for task in (*benches(out, "cuda", False), *speedruns(out, "cuda", plan)):
+        command, *words = task.words
+        if command == "train":
+            config = train.read_words(words).config
+            assert (config.compile, config.steps, config.ema.start) == (True, 5, 3)
+            assert config.model.cycles == 3
+        else:
+            usage.parse(forms[command], words, "")
+    for task in correctness(out, "cuda", False):
+        usage.parse(device_checks.check, task.words, "")
+    shared = gpu_run.speedrun(out, False, None, None, tmp_path, None, "")
+    usage.parse(data.COMMANDS["import"], [*shared.make_data[1:], "--out", str(out)], "")
 
 
 @pytest.mark.parametrize(
