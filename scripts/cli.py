@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from reasoning.training.loop import TrainingError
 from scripts import (
+    bench,
     compare,
     corpus,
     data,
@@ -56,10 +57,8 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "import-released": (import_released.main, "make a run of the weights that authors released"),
-    "reproduce": (
-        reproduce.main,
-        "a table or figure of the paper, its numbers beside ours",
-    ),
+    "reproduce": (reproduce.main, "a table or figure of the paper, its numbers beside ours"),
+    "bench": (bench.main, "time training, solver, evaluation, language models; memory; scaling"),
     "solve": (solve.main, "answer one puzzle with a trained run"),
     "tokenizer": (_group("tokenizer", tokenizer.COMMANDS), "train | info: byte-level BPE for text"),
     "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),

@@ -1,0 +1,256 @@
+"""`loopbench bench`: how fast training, solving, evaluation and pretraining are on this machine.
+
+Every ratio is of two things timed by turns in one run; every absolute figure stands beside the
+matrix product rate of the same run.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from puzzles.dataset import read_split
+from reasoning.training.distribution import World, choose_device
+from reasoning.training.runs import environment, write_json
+from scripts import measures
+from scripts.bench_report import plot_scaling, table
+from scripts.lm_measures import language_training
+from scripts.lm_presets import language_preset
+from scripts.measures import Record, against_published, full_depth, trm_d128
+from scripts.presets import preset
+from scripts.session import load_config, open_run, subset
+from scripts.timing import Clock, matmul_rates
+from scripts.usage import UsageError, parse
+
+Part = Literal[
+    "training", "published", "solver", "shares", "evaluation", "language", "memory", "scaling"
+]
+PARTS: tuple[Part, ...] = Part.__args__
+Mode = Literal["eager", "compiled"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and how largely.
+
+    batch, micro_batch: of the puzzle presets; rows: of a language step; None: the preset's own.
+    axes: sizes that a step of the first preset is scaled in.
+    """
+
+    presets: tuple[str, ...]
+    lm_presets: tuple[str, ...]
+    batch: int | None
+    micro_batch: int | None
+    rows: int | None
+    matmul: int
+    d128_batch: int
+    solves: tuple[int, ...]
+    evaluated: int
+    segments: int
+    evaluations: tuple[int, ...]
+    layers: tuple[int, ...]
+    axes: dict[str, tuple[int, ...]]
+
+
+_QUICK = Sizes(
+    presets=("trm-cpu", "attractor-cpu"),
+    lm_presets=("transformer-mini", "attractor-mini"),
+    batch=None,
+    micro_batch=None,
+    rows=2,
+    matmul=768,
+    d128_batch=32,
+    solves=(8,),
+    evaluated=32,
+    segments=16,
+    evaluations=(1, 2, 4, 8),
+    layers=(1, 2, 4),
+    axes={"batch": (4, 8, 16, 32), "grid": (4, 6, 9), "width": (32, 64, 128), "layers": (1, 2, 4)},
+)
+_FULL = Sizes(
+    presets=(
+        "trm-7m",
+        "trm-mlp-speed-7m",
+        "attractor-7m",
+        "attractor-speed-7m",
+        "trm-27m",
+        "attractor-27m",
+    ),
+    lm_presets=("transformer-140m", "parcae-140m", "attractor-140m"),
+    batch=None,
+    micro_batch=None,
+    rows=None,
+    matmul=8192,
+    d128_batch=32,
+    solves=(3, 8, 64),
+    evaluated=1024,
+    segments=16,
+    evaluations=(1, 2, 4, 8, 16, 32, 64),
+    layers=(1, 2, 4, 8),
+    axes={
+        "batch": (96, 192, 384, 768),
+        "grid": (9, 16, 30),
+        "width": (128, 256, 512),
+        "layers": (1, 2, 4, 8),
+    },
+)
+# Residual at which a start leaves: above what bf16 states can reach (0.005 to 0.008).
+_LEAVE = 0.01
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One run of the bench."""
+
+    sizes: Sizes
+    clock: Clock
+    rates: dict[str, float]
+    precisions: tuple[Precision, ...]
+    modes: tuple[Mode, ...]
+    runs: tuple[Path, ...]
+
+    def configs(self) -> Iterator[tuple[str, Any]]:
+        given = {"batch": self.sizes.batch, "micro_batch": self.sizes.micro_batch}
+        changes = {key: value for key, value in given.items() if value is not None}
+        for name in self.sizes.presets:
+            yield name, full_depth(preset(name), **changes)
+
+    def training(self) -> Iterator[Record]:
+        for name, config in self.configs():
+            yield from measures.training(
+                name, config, self.clock, self.rates, self.precisions, self.modes
+            )
+
+    def published(self) -> Iterator[Record]:
+        config = trm_d128(self.sizes.d128_batch)
+        rows = measures.training(
+            "TRM, D 128", config, self.clock, self.rates, self.precisions, self.modes
+        )
+        for row in rows:
+            yield against_published(row, self.rates["fp32"])
+
+    def solver(self) -> Iterator[Record]:
+        for mode in self.modes:
+            for evaluations in self.sizes.solves:
+                yield from measures.solver_cost(
+                    self.clock, self.sizes.d128_batch, evaluations, mode == "compiled"
+                )
+
+    def shares(self) -> Iterator[Record]:
+        rows = [("TRM, D 128", trm_d128(self.sizes.d128_batch)), next(self.configs())]
+        for name, config in rows:
+            for row in measures.shares(config, self.clock):
+                yield {"preset": name} | row
+
+    def evaluation(self) -> Iterator[Record]:
+        sizes = self.sizes
+        for name, config in self.configs():
+            puzzles = measures.sudokus(9, sizes.evaluated)
+            run = measures.fresh_run(name, config, puzzles, self.clock.device)
+            yield measures.evaluation(run, puzzles, self.clock, sizes.segments, None)
+        for folder in self.runs:
+            run = open_run(folder, World(0, 1, self.clock.device))
+            puzzles = subset(read_split(run.config.data, "test"), sizes.evaluated)
+            yield measures.evaluation(run, puzzles, self.clock, sizes.segments, _LEAVE)
+
+    def language(self) -> Iterator[Record]:
+        for name in self.sizes.lm_presets:
+            yield from language_training(
+                name, self.clock, self.rates, self.precisions, self.modes, self.sizes.rows
+            )
+
+    def memory(self) -> Iterator[Record]:
+        sizes = self.sizes
+        batch = min(sizes.d128_batch, 8) if self.clock.device.type == "cpu" else sizes.d128_batch
+        yield from measures.memory(self.clock.device, batch, sizes.evaluations, sizes.layers)
+
+    def scaling(self) -> Iterator[Record]:
+        # Token mixers are made for one grid; attention serves every size.
+        name = next(n for n in self.sizes.presets if not n.startswith("trm-mlp"))
+        for row in measures.scaling(preset(name), self.clock, self.sizes.axes):
+            yield {"preset": name} | row
+
+
+def bench(
+    quick: bool = False,
+    json: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    parts: tuple[Part, ...] = PARTS,
+    presets: tuple[str, ...] | None = None,
+    lm_presets: tuple[str, ...] | None = None,
+    precisions: tuple[Precision, ...] = ("fp32", "bf16"),
+    modes: tuple[Mode, ...] = ("eager", "compiled"),
+    runs: tuple[Path, ...] = (),
+    batch: int | None = None,
+    micro_batch: int | None = None,
+    rows: int | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Time training, the solver, a step's parts, evaluation and language models; memory; scaling.
+
+    Medians after a warm-up, rivals by turns, beside the matrix product rate of the same run. A
+    curriculum is left out: every step is at full depth.
+
+    Args:
+        quick: presets of the small scales and few repetitions, for a CPU.
+        json: file for the figures; STEM-scaling.png is drawn beside it.
+        device: where to run; auto: the best present.
+        parts: what to measure.
+        presets: puzzle presets; none: by --quick.
+        lm_presets: language presets; none: by --quick.
+        precisions: activations.
+        modes: how the nets run; compiled needs a C++ compiler on a CPU.
+        runs: folders of trained runs to evaluate too, on their own held-out puzzles.
+        batch: slots of a puzzle step; none: the preset's.
+        micro_batch: slots of a forward pass of a puzzle step; none: all at once.
+        rows: rows of a language step; none: the preset's, or 2 with --quick.
+        seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
+    """
+    for name, count in (("batch", batch), ("rows", rows), ("seconds", seconds)):
+        if count is not None and count <= 0:
+            raise UsageError(f"--{name}: must be above 0 (got {count})")
+    for name in presets or ():
+        preset(name)
+    for name in lm_presets or ():
+        language_preset(name)
+    if json is not None and not json.parent.is_dir():
+        raise UsageError(f"--json: there is no folder {json.parent}; make it first")
+    sizes = _QUICK if quick else _FULL
+    given = {
+        "presets": presets,
+        "lm_presets": lm_presets,
+        "batch": batch,
+        "micro_batch": micro_batch,
+        "rows": rows,
+    }
+    sizes = replace(sizes, **{name: value for name, value in given.items() if value is not None})
+    for folder in runs:
+        load_config(folder)
+    length = (0.2 if quick else 1.0) if seconds is None else seconds
+    clock = Clock(choose_device(device), length, least=2 if quick else 3)
+    console = Console(width=max(144, Console().width))
+    rates = matmul_rates(clock, sizes.matmul)
+    shown = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates.items())
+    console.print(f"{clock.device}, matrix products of {sizes.matmul}: {shown}")
+    record = {
+        "environment": environment(),
+        "device": str(clock.device),
+        "matmul_size": sizes.matmul,
+        "matmul_flops_per_second": rates,
+    }
+    made = _Bench(sizes, clock, rates, precisions, modes, runs)
+    for part in parts:  # each printed and written as soon as it is done
+        record[part] = list(getattr(made, part)())
+        console.print(table(part, record[part]))
+        if json is not None:
+            write_json(json, record)
+    if json is not None and "scaling" in record:
+        plot_scaling(record["scaling"], json.with_name(f"{json.stem}-scaling.png"))
+
+
+def main(words: Sequence[str]) -> int:
+    parse(bench, words, "loopbench bench")()
+    return 0

@@ -1,0 +1,96 @@
+"""What `loopbench bench` measures of language models: tokens a second, and their FLOPs' rate."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from reasoning.pretraining.loop import Pretrainer
+from reasoning.training.distribution import World
+from reasoning.training.meter import Meter
+from scripts.lm_models import build_language_model
+from scripts.lm_presets import (
+    VOCABULARY,
+    LanguageRunConfig,
+    gradient_passes,
+    language_preset,
+    published_passes,
+)
+from scripts.measures import Record, peak_memory
+from scripts.timing import Clock
+
+
+class RandomTokens:
+    """A token source without text: the speed of a step does not depend on what is written."""
+
+    def __init__(self, rows: int, context: int, vocabulary: int):
+        self._draw = np.random.default_rng(0)
+        self._shape, self._vocabulary = (rows, context + 1), vocabulary
+
+    def next(self) -> np.ndarray:
+        return self._draw.integers(0, self._vocabulary, self._shape)
+
+    def state(self) -> list[dict[str, Any]]:
+        return []
+
+    def restore(self, states: list[dict[str, Any]]) -> None:
+        raise NotImplementedError("random tokens have no position to go on from")
+
+
+def language_training(
+    name: str,
+    clock: Clock,
+    rates: dict[str, float],
+    precisions: Iterable[str],
+    modes: Iterable[str],
+    rows: int | None = None,
+) -> Iterator[Record]:
+    """A record of a pretraining step for every precision and mode (eager, compiled).
+
+    rows: of a step; None: the preset's. Metered FLOPs are those of one micro-batch, as executed,
+    times the micro-batches.
+    """
+    preset = language_preset(name)
+    small = name.endswith("-mini")
+    vocabulary = 257 if small else VOCABULARY
+    size = {} if rows is None else {"batch": rows, "lanes": 1, "micro_batch": None}
+    for precision in precisions:
+        for mode in modes:
+            torch.compiler.reset()
+            changes = {"precision": precision, "compile": mode == "compiled", "jacobian_every": 0}
+            config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
+            trainer = _pretrainer(config, vocabulary, clock.device)
+            with peak_memory(clock.device) as memory:
+                timing = clock.time(trainer.step)
+            flops = _flops(trainer, vocabulary)
+            yield {
+                "preset": name,
+                "precision": precision,
+                "mode": mode,
+                "tokens_per_step": config.tokens_per_step,
+                "seconds_per_step": timing.median,
+                "first_step_seconds": timing.first,
+                "tokens_per_second": config.tokens_per_step / timing.median,
+                "flops_per_step": flops,
+                "of_matmul_rate": flops / timing.median / rates[precision],
+                **memory,
+            }
+
+
+def _pretrainer(config: LanguageRunConfig, vocabulary: int, device: torch.device) -> Pretrainer:
+    model = build_language_model(config.model, vocabulary, config.seed).to(device)
+    source = RandomTokens(config.batch, config.context, vocabulary)
+    passes = published_passes(config.model), gradient_passes(config.model)
+    return Pretrainer(model, source, config, World(0, 1, device), *passes)
+
+
+def _flops(trainer: Pretrainer, vocabulary: int) -> float:
+    """FLOPs of a step's forward and backward passes, from one micro-batch of it."""
+    config = trainer.config
+    rows = config.micro_batch or config.batch
+    whole, trainer.source = trainer.source, RandomTokens(rows, config.context, vocabulary)
+    with Meter(config.compile) as meter:
+        trainer.step()
+    trainer.source = whole
+    return meter.flops * config.batch / rows

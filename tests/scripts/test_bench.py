@@ -1,0 +1,150 @@
+"""`loopbench bench`: what its figures count, against arithmetic and the models themselves."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from puzzles.metrics import is_valid
+from reasoning.nn.grid import Net
+from reasoning.training.meter import Meter
+from scripts import measures
+from scripts.cli import main
+from scripts.measures import against_published, full_depth, sudokus, trainer_of, trm_d128
+from scripts.presets import preset
+from scripts.timing import Clock, matmul_rates
+
+CPU = torch.device("cpu")
+SHORT = Clock(CPU, seconds=0.0, least=1, warmup=1)
+
+
+@pytest.mark.parametrize("size", [4, 6, 9])
+def test_synthetic_sudokus_are_solved_grids_with_cells_blanked(size):
+    made = sudokus(size, 20)
+    assert is_valid("sudoku", made.inputs, made.labels).all()
+    given = made.inputs != 1
+    assert (made.inputs[given] == made.labels[given]).all()
+    assert 0 < given.mean() < 0.6
+    assert len(np.unique(made.labels, axis=0)) > 10
+
+
+def test_rivals_are_timed_by_turns_and_the_first_call_apart():
+    order = []
+
+    def rival(name):
+        order.append(name)
+        time.sleep(6e-3)  # longer than the least turn, so once in each
+
+    clock = Clock(CPU, seconds=0.0, least=3, warmup=1)
+    found = clock.compare({"a": lambda: rival("a"), "b": lambda: rival("b")})
+    assert "".join(order) == "ab" * 5  # first, warm-up, three rounds
+    assert found["a"].rounds == 3
+    assert found["a"].median >= 6e-3
+
+
+def test_speed_against_published_figures_is_scaled_by_the_matrix_rate():
+    row = against_published({"seconds_per_step": 1.0}, 100e9)  # half the published rate
+    assert row["seconds_at_200_gflops"] == pytest.approx(0.5)
+    assert row["times_faster_than"] == pytest.approx({"as shipped": 6.66, "fp32 eager": 2.62})
+
+
+def test_the_published_step_is_trm_at_width_128():
+    model = trm_d128().model
+    assert (model.width, model.layers, model.cycles, model.inner_steps) == (128, 2, 3, 6)
+    assert trm_d128().batch == 32
+
+
+def test_training_rows_count_the_flops_of_a_step(tmp_path):
+    config = full_depth(preset("trm-mini"), batch=4)
+    rates = matmul_rates(SHORT, 64)
+    rows = list(measures.training("x", config, SHORT, rates, ("fp32", "bf16"), ("eager",)))
+    assert [row["precision"] for row in rows] == ["fp32", "bf16"]
+    with Meter() as meter:
+        trainer_of(config, sudokus(9, 4), CPU).advance()
+    for row in rows:
+        assert row["flops_per_step"] == meter.flops
+        spent = row["flops_per_step"] / row["seconds_per_step"]
+        assert row["of_matmul_rate"] == pytest.approx(spent / rates[row["precision"]])
+        assert row["segments_per_second"] == pytest.approx(4 / row["seconds_per_step"])
+        assert row["puzzles_per_second"] == pytest.approx(row["segments_per_second"] / 16)
+
+
+def test_kept_memory_is_flat_in_evaluations_unless_unrolled_and_grows_with_depth():
+    rows = list(measures.memory(CPU, 1, (1, 2, 4), (1, 2)))
+    kept = {(r["gradient"], r["evaluations"], r["layers"]): r["saved_bytes"] for r in rows}
+    for kind in ("phantom", "one-step"):
+        assert kept[kind, 1, 2] == kept[kind, 4, 2]
+    assert kept["unrolled", 4, 2] > 1.8 * kept["unrolled", 2, 2]
+    assert 1.5 < kept["phantom", 4, 2] / kept["phantom", 4, 1] < 2.1
+
+
+def test_a_solve_costs_as_many_evaluations_as_its_map_alone(monkeypatch):
+    calls = {"anderson": 0, "picard": 0, "map": 0}
+    timed = Clock.compare
+
+    def counting(clock, rivals):
+        net = Net.forward
+        for name, work in rivals.items():
+
+            def forward(self, *given, name=name):
+                calls[name] += 1
+                return net(self, *given)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Net, "forward", forward)
+                work()
+        return timed(clock, rivals)
+
+    monkeypatch.setattr(Clock, "compare", counting)
+    rows = list(measures.solver_cost(SHORT, 1, 3, compiled=False))
+    assert calls == dict.fromkeys(calls, 3 * 3)  # evaluations x (n + 1) calls of the net
+    assert [row["solver"] for row in rows] == ["anderson", "picard"]
+
+
+def test_starts_that_leave_save_calls():
+    puzzles = sudokus(9, 12)
+    run = measures.fresh_run("trm-mini", preset("trm-mini"), puzzles, CPU)
+    row = measures.evaluation(run, puzzles, SHORT, 6, None)
+    assert 0.1 < row["calls_left"] < 1
+    never = measures.evaluation(run, puzzles, SHORT, 2, 1e-9)
+    assert never["calls_left"] == 1
+
+
+def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, capsys):
+    file = tmp_path / "speed.json"
+    words = "bench --quick --device cpu --seconds 0.001 --presets trm-mini --batch 2 --modes eager"
+    words += " --precisions fp32 --lm-presets transformer-mini --rows 1"
+    words += " --parts training language scaling"
+    assert main([*words.split(), "--json", str(file)]) == 0
+    said = capsys.readouterr().out
+    for part in ("GFLOP/s", "training steps", "pretraining steps", "axis"):
+        assert part in said
+    record = json.loads(file.read_text())
+    assert record["matmul_flops_per_second"]["fp32"] > 0
+    [language] = record["language"]
+    assert language["tokens_per_step"] == 128
+    by_axis = {}
+    for row in record["scaling"]:
+        by_axis.setdefault(row["axis"], {})[row["value"]] = row["flops_per_step"]
+    assert by_axis["batch"][32] == 8 * by_axis["batch"][4]
+    assert by_axis["layers"][4] > 3 * by_axis["layers"][1]
+    assert (tmp_path / "speed-scaling.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--presets", "trm-huge"], "trm-huge"),
+        (["--lm-presets", "gpt-9"], "gpt-9"),
+        (["--json", "/nowhere/at/all.json"], "/nowhere/at"),
+        (["--batch", "0"], "--batch"),
+        (["--runs", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_refusals_come_before_any_time_is_spent(words, part, capsys):
+    assert main(["bench", "--quick", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert part in said

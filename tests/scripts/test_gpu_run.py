@@ -1,0 +1,260 @@
+"""`scripts/gpu_run` at toy size: chunks that resume, what is kept, device checks, wheels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from scripts import bench, cli, data, device_checks, evaluate, gpu_run, train, usage, wheels
+from scripts.device_checks import Check, difference
+from scripts.gpu_run import Progress, Speedrun, Task, benches, correctness, run_chunk, speedruns
+
+ROOT = Path(__file__).parent.parent.parent
+QUIET = Console(quiet=True)
+MODULES = {"scripts.cli": cli.main, "scripts.device_checks": device_checks.main}
+
+
+def here(module, words, seconds, log):
+    """Start a task in this process: quicker than one of its own."""
+    return MODULES[module](list(words))
+
+
+def interrupted_once_it_logs(module, words, seconds, log):
+    """The same, a training interrupted as soon as it has written a line."""
+    if words[0] == "train" and "--resume" not in words:
+        lines = Path(words[words.index("--out") + 1]) / "metrics.jsonl"
+
+        def interrupt():
+            while not (lines.exists() and lines.stat().st_size):
+                time.sleep(1e-3)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+    return here(module, words, seconds, log)
+
+
+def test_everything_at_toy_size_through_an_interrupt(tmp_path, capsys):
+    out = tmp_path / "gpu"
+    out.mkdir()
+    make = ("sudoku", "--size", "4", "--train", "48", "--test", "12")
+    train = ("--steps", "60", "--evaluate-every", "30", "--checkpoint-every", "30")
+    plan = Speedrun(("trm-mlp-speed-mini",), out / "data", make, train, 4, 2, 4)
+    tasks = [benches(out, "cpu", toy=True)[1], *speedruns(out, "cpu", plan)]
+    run_chunk(tasks, out, 9, Progress(out), QUIET, interrupted_once_it_logs)
+    first = Progress(out)
+    assert [first.status(task) for task in tasks] == ["done", "done", "stopped", "to do", "to do"]
+    with pytest.raises(SystemExit) as left:
+        gpu_run.finish(tasks, out, first, QUIET)
+    assert left.value.code == 3
+
+    run_chunk(tasks, out, 9, Progress(out), QUIET, here)
+    second = Progress(out)
+    assert {second.status(task) for task in tasks} == {"done"}
+    gpu_run.finish(tasks, out, second, Console(width=140))
+    said = capsys.readouterr().out
+    assert "all done" in said
+    assert "step 60" in said
+    record = json.loads((out / "results.json").read_text())
+    points = record["curves"]["trm-mlp-speed-mini"]
+    assert [p["step"] for p in points] == [30, 60]
+    assert 0 < points[0]["flops"] < points[1]["flops"]
+    assert points[1]["minutes"] > points[1]["training_minutes"] > points[0]["training_minutes"] > 0
+    # The same command wrote both to one place.
+    found = [record[f"{what}-trm-mlp-speed-mini"] for what in ("evaluate", "search")]
+    assert [f["segments"] for f in found] == [16, 4]
+    assert [f["search"]["breadth"] for f in found] == [1, 2]
+    assert [f["metrics"]["exact"]["n"] for f in found] == [12, 4]
+    weights = load_file(out / "trm-mlp-speed-mini.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.bfloat16}
+
+
+def test_the_device_checks_pass_here_and_are_told(tmp_path):
+    out = tmp_path
+    [task] = correctness(out, "cpu", toy=True)
+    run_chunk([task], out, 9, Progress(out), QUIET, here)
+    assert Progress(out).status(task) == "done"
+    record = gpu_run.gather([task], out, Progress(out))
+    names = [check["name"] for check in record["checks"]["checks"]]
+    for part in ("Anderson + Adjoint", "Picard + Unrolled", "bf16", "gradients, fp32", "(text)"):
+        assert any(part in name for name in names), part
+
+
+def test_a_difference_is_found_and_fails():
+    a, b = torch.randn(50), torch.randn(3, 3)
+    assert difference([a, b], [a, b]) == 0
+    assert difference([1.01 * a, 1.01 * b], [a, b]) == pytest.approx(0.01, rel=1e-4)
+    assert not Check("", difference([1.01 * a], [a]), 1e-4).passed
+    assert not Check("", float("nan"), 1.0).passed
+
+
+def test_a_wrong_gradient_ends_the_checks_with_1(tmp_path, monkeypatch):
+    honest = device_checks._implicit
+    calls = []
+
+    def wrong_first(*given):
+        calls.append(given)
+        numbers = honest(*given)
+        return [1.001 * n for n in numbers] if len(calls) == 1 else numbers
+
+    monkeypatch.setattr(device_checks, "_implicit", wrong_first)
+    monkeypatch.setattr(device_checks, "model_checks", lambda *given: iter(()))
+    with pytest.raises(SystemExit) as left:
+        device_checks.main(["--device", "cpu", "--json", str(tmp_path / "c.json")])
+    assert left.value.code == 1
+    record = json.loads((tmp_path / "c.json").read_text())["checks"]
+    assert [check["passed"] for check in record] == [False] + [True] * (len(record) - 1)
+
+
+class Script:
+    """A start that answers from a script, and the clock it runs by."""
+
+    def __init__(self, monkeypatch, *answers):
+        self.now, self.started, self.answers = 0.0, [], list(answers)
+        monkeypatch.setattr(gpu_run.time, "monotonic", lambda: self.now)
+
+    def __call__(self, module, words, seconds, log):
+        self.started.append(words[0])
+        code, taken = self.answers.pop(0)
+        self.now += min(taken, seconds)
+        return code if taken < seconds else -signal.SIGTERM
+
+
+def statuses(progress, tasks):
+    return [progress.status(task) for task in tasks]
+
+
+def test_a_chunk_ends_on_time_and_the_next_goes_on(tmp_path, monkeypatch):
+    tasks = [Task(name, "m", (name,), least=2.0) for name in "abc"]
+    script = Script(monkeypatch, (0, 200), (0, 9999), (0, 100), (0, 100))
+    progress = Progress(tmp_path)
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    assert statuses(progress, tasks) == ["done", "stopped", "to do"]
+    assert script.now == 9 * 60 - gpu_run._GRACE
+    progress = Progress(tmp_path)  # from its file, as another chunk would
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    assert statuses(progress, tasks) == ["done"] * 3
+    assert script.started == ["a", "b", "b", "c"]
+    assert progress.tasks["b"]["seconds"] == pytest.approx(310 + 100)
+
+
+def test_what_needs_more_time_than_is_left_waits(tmp_path, monkeypatch):
+    tasks = [Task("a", "m", ("a",)), Task("b", "m", ("b",), least=5.0)]
+    script = Script(monkeypatch, (0, 300))
+    progress = Progress(tmp_path)
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    assert statuses(progress, tasks) == ["done", "to do"]
+
+
+def test_failures_are_passed_over_until_asked_again(tmp_path, monkeypatch):
+    tasks = [Task(name, "m", (name,)) for name in "ab"]
+    script = Script(monkeypatch, (2, 10), (0, 9999), (0, 1), (0, 1))
+    progress = Progress(tmp_path)
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    # b had nearly the whole chunk: another would be as short.
+    assert statuses(progress, tasks) == ["failed", "failed"]
+    with pytest.raises(SystemExit) as left:
+        gpu_run.finish(tasks, tmp_path, progress, QUIET)
+    assert left.value.code == 1
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    assert script.started == ["a", "b"]
+    progress.forget_failures()
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    assert statuses(progress, tasks) == ["done", "done"]
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, {handler})
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "code"),
+    [("lambda *_: sys.exit(130)", 130), ("signal.SIG_IGN", -signal.SIGKILL)],
+)
+def test_a_task_past_its_time_is_asked_then_made_to_stop(tmp_path, monkeypatch, handler, code):
+    (tmp_path / "stubborn.py").write_text(STUBBORN.format(handler=handler))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(gpu_run, "_GRACE", 1.0)
+    assert gpu_run.launch("stubborn", (), 2.0, tmp_path / "log") == code
+    assert (tmp_path / "log").read_text() == "ready\n"
+
+
+def test_wheels_are_installed_only_where_missing(tmp_path):
+    there = tmp_path / "pytest-1.0-py3-none-any.whl"
+    absent = tmp_path / "no_such_package-1.0-py3-none-any.whl"
+    assert wheels.missing([there, absent]) == [absent]
+    found = wheels.needed(wheels.declared())
+    assert {"pydantic", "pydantic-core", "tyro", "safetensors"} <= set(found)
+    assert not set(found) & set(wheels.PRESENT)
+    assert wheels.package("Typing_Extensions>=4; python_version < '4'") == "typing-extensions"
+
+
+def test_a_machine_without_wheels_is_told_what_it_lacks(monkeypatch, capsys):
+    monkeypatch.setattr(wheels, "is_here", lambda name: name not in ("pydantic", "tyro"))
+    monkeypatch.setattr(wheels, "WHEELS", Path("/nowhere"))
+    assert wheels.install() == 2
+    said = capsys.readouterr().err
+    assert "lacks pydantic, tyro" in said
+    assert "prepare" in said
+
+
+def test_the_commands_for_the_gpu_are_understood(tmp_path, sudokus):
+    """None is run: what a GPU's minutes go to must not end in a misspelt option."""
+    out = tmp_path / "gpu"
+    plan = gpu_run.speedrun(out, False, None, sudokus, None, 5, "--model.cycles 3")
+    assert plan.presets == ("trm-mlp-speed-7m", "attractor-speed-7m")
+    plan = replace(plan, presets=("trm-mlp-speed-7m",))
+    forms = {"bench": bench.bench, "evaluate": evaluate.evaluate}
+    for task in (*benches(out, "cuda", False), *speedruns(out, "cuda", plan)):
+        command, *words = task.words
+        if command == "train":
+            config = train.read_words(words).config
+            assert (config.compile, config.steps, config.ema.start) == (True, 5, 3)
+            assert config.model.cycles == 3
+        else:
+            usage.parse(forms[command], words, "")
+    for task in correctness(out, "cuda", False):
+        usage.parse(device_checks.check, task.words, "")
+    shared = gpu_run.speedrun(out, False, None, None, tmp_path, None, "")
+    usage.parse(data.COMMANDS["import"], [*shared.make_data[1:], "--out", str(out)], "")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--minutes", "0.5"], "--minutes"),
+        (["--device", "cpu"], "--data"),
+        (["--toyy"], "--toy"),
+    ],
+)
+def test_refusals(words, part, tmp_path, capsys):
+    assert cli.run_guarded(gpu_run.main, [*words, "--out", str(tmp_path / "o")]) == 2
+    assert part in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_script_is_sound_shell_and_executable():
+    path = ROOT / "scripts" / "gpu_run"
+    assert path.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    said = subprocess.run(
+        [path, "--help"],
+        env=os.environ | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--toy" in said.stdout
