@@ -88,6 +88,10 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
             "training_metrics": {
                 n: spread([m.training_set["metrics"][n]["mean"] for m in done]) for n in names
             },
+            "halted_exact": spread([_halted(m)["metrics"]["exact"]["mean"] for m in done]),
+            "halted_net_calls_per_puzzle": spread(
+                [_halted(m)["net_calls_per_puzzle"]["mean"] for m in done]
+            ),
             "net_calls_per_puzzle": spread([m.evaluation["net_calls_per_puzzle"] for m in done]),
             "collapsed": sum(m.evaluation["metrics"]["exact"]["mean"] < COLLAPSED for m in done),
         }
@@ -98,6 +102,11 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
         group["flops_per_puzzle"] = None if None in flops else spread(flops)
     group["runs"] = [_run(m) for m in members]
     return group
+
+
+def _halted(row: Row) -> dict[str, Any]:
+    """What a run answers where its own halting score stops it first."""
+    return row.evaluation["selection"]["halt-first"]
 
 
 def _run(row: Row) -> dict[str, Any]:
@@ -128,7 +137,8 @@ def headings(names: Sequence[str]) -> list[str]:
     """The columns of the table."""
     shown = [f"{name.replace('_', ' ')} %" for name in names]
     return [
-        *("model", "parameters", "seeds", *shown, "training exact %"),
+        *("model", "parameters", "seeds", *shown, "exact % (net calls) halting itself"),
+        "training exact %",
         *("training net calls, 1e6", "training TFLOP", "training minutes", "MiB"),
         *("net calls a puzzle", "MFLOP a puzzle"),
     ]
@@ -145,6 +155,7 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
         f"{group['parameters']:,}",
         ", ".join([seeds, *marks]),
         *(percent(group["metrics"][name]) for name in names),
+        f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'], 1, 0)})",
         percent(group["training_metrics"]["exact"]),
         amount(group["training_net_calls"], 1e6, 2),
         amount(group["training_flops"], 1e12, 1),
@@ -165,7 +176,9 @@ def notes(groups: Mapping[str, Any]) -> str:
     """What the table's numbers are."""
     puzzles = next((g["puzzles"] for g in groups.values() if "puzzles" in g), 0)
     return (
-        f"{puzzles} held-out puzzles; ± is the standard deviation over seeds. Net calls and FLOPs "
+        f"{puzzles} held-out puzzles, every segment of each run, except where a model halts itself: "
+        "its answer where its halting score is first positive. ± is the standard deviation over "
+        "seeds. Net calls and FLOPs "
         "are as executed. MiB: what one step keeps for its backward pass, or on a GPU the peak. "
         f"Collapsed: below {100 * COLLAPSED:g} % exact."
     )

@@ -25,6 +25,9 @@ def record(exact: float, calls: float = 10.0) -> dict:
         "metrics": metrics,
         "net_calls_per_puzzle": calls,
         "flops_per_puzzle": 3e6,
+        "selection": {
+            "halt-first": {"metrics": metrics, "net_calls_per_puzzle": {"mean": calls / 2}}
+        },
     }
 
 
@@ -39,6 +42,7 @@ def test_means_and_deviations_over_seeds():
     exact = groups["a"]["metrics"]["exact"]
     assert exact == pytest.approx({"mean": 0.6, "sd": float(np.std([0.5, 0.7], ddof=1)), "n": 2})
     assert groups["a"]["training_flops"]["mean"] == 3e12
+    assert groups["a"]["halted_net_calls_per_puzzle"]["mean"] == 5.0
     assert groups["a"]["collapsed"] == 0
     assert groups["b"]["collapsed"] == 1
     assert [run["exact"]["mean"] for run in groups["a"]["runs"]] == [0.5, 0.7]
