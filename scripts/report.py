@@ -176,7 +176,7 @@ def notes(groups: Mapping[str, Any]) -> str:
     """What the table's numbers are."""
     puzzles = next((g["puzzles"] for g in groups.values() if "puzzles" in g), 0)
     return (
-        f"{puzzles} held-out puzzles, every segment of each run, except where a model halts itself: "
+        f"{puzzles} held-out puzzles, every segment run; where a model halts itself: "
         "its answer where its halting score is first positive. ± is the standard deviation over "
         "seeds. Net calls and FLOPs "
         "are as executed. MiB: what one step keeps for its backward pass, or on a GPU the peak. "
