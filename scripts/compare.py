@@ -264,7 +264,7 @@ def compare(
         configs = within_budget(configs, train, world, budget, amount, console)
         made = train_and_compare(configs, data, seeds, out, world, console)
     text = made.write(out, f"Comparison on {data or 'the data of each run'}")
-    Console(width=max(160, console.width)).print(Markdown(text))
+    Console(width=max(190, console.width)).print(Markdown(text))
     console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
 
 

@@ -80,7 +80,7 @@ def quickstart(
         made.add(folder)
     text = made.write(out, f"Quickstart: {size}x{size} sudoku")
     picture(folders[0], data, out / "solving.png", world)
-    Console(width=max(160, console.width)).print(Markdown(text))
+    Console(width=max(190, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60
     console.print(f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}")
 

@@ -68,7 +68,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         world, console = join_world(device), Console()
         text = ablation(name, scale, out, data, seeds, steps, world, console)
-        Console(width=max(160, console.width)).print(Markdown(text))
+        Console(width=max(190, console.width)).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
 
     return run
