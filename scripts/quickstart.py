@@ -28,7 +28,8 @@ SHOWN = (1, 2, 4, 8)  # segments in the picture
 
 
 def picture(run_folder: Path, data: Path, path: Path, world: World) -> None:
-    """Draw one held-out puzzle after several segments: the first that takes the run longest."""
+    """Draw one held-out puzzle after several segments: of those that are right from some segment
+    on and never before, the first that takes the run longest."""
     run = open_run(run_folder, world)
     test = read_split(data, "test")
     segments = run.config.supervision.segments
@@ -36,7 +37,8 @@ def picture(run_folder: Path, data: Path, path: Path, world: World) -> None:
     right = (tokens == test.labels).all(-1)
     # Segments until the answer is right and stays so; 0 for puzzles that end wrong.
     settled = np.where(right[-1], segments - right[::-1].cumprod(0).sum(0) + 1, 0)
-    row = int(settled.argmax())
+    steady = right.argmax(0) + 1 == settled
+    row = int((settled * steady).argmax())
     last = max(int(settled[row]), 1)
     shown = sorted({s for s in (*SHOWN, last) if s <= segments})
     panels = [("puzzle", test.inputs[row])]
