@@ -19,48 +19,24 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from baselines.trm import TRM, TRMConfig
 from reasoning.attractor import Attractor, AttractorConfig
-from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import Reasoner, ReasonerConfig
 from reasoning.supervision import Depth, SegmentOutput, State
 
 
-class TwoStepConfig(ReasonerConfig):
-    """Sizes, and how often z and y are updated in turn."""
+class TwoStepConfig(TRMConfig):
+    """TRM's settings: cycles are the sweeps, inner_steps the z updates from zero."""
 
     kind: Literal["two-step"] = "two-step"
-    sweeps: int = Field(3, gt=0, description="updates of z and y per segment")
-    inner_steps: int = Field(2, gt=0, description="z updates from zero per sweep")
+    inner_steps: int = Field(2, gt=0, description="n, z updates from zero per y update")
 
 
-class TwoStep(Reasoner):
+class TwoStep(TRM):
     config: TwoStepConfig
 
-    def __init__(self, config: TwoStepConfig, shape: GridShape):
-        super().__init__(config, shape)
-
-    def segment(
-        self,
-        state: State,
-        inputs: Tensor,
-        puzzle_ids: Tensor,
-        depth: Depth,
-        seeds: Tensor | None = None,
-    ) -> SegmentOutput:
-        """One segment; `depth.cycles` stands for the sweeps."""
-        sweeps = self.config.sweeps if depth.cycles is None else depth.cycles
-        steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
-        x = self.embedding(inputs, puzzle_ids)
-        y, z = state
-        graph = torch.is_grad_enabled()
-        for sweep in range(sweeps):
-            with torch.set_grad_enabled(graph and sweep == sweeps - 1):
-                first, z = sweep * (steps + 1), torch.zeros_like(z)
-                for i in range(steps):
-                    z = self.update(self.net, z, y + x, seeds, first + i)
-                y = self.update(self.net, y, z, seeds, first + steps)
-        calls = torch.full((len(inputs),), sweeps * (steps + 1), device=inputs.device)
-        return self.read(y, z, calls, {})
+    def begin_cycle(self, z: Tensor) -> Tensor:
+        """Zero: the latent carried so far is not read."""
+        return torch.zeros_like(z)
 
 
 class AttractorResetConfig(AttractorConfig):

@@ -42,6 +42,10 @@ class TRM(Reasoner):
     def __init__(self, config: TRMConfig, shape: GridShape):
         super().__init__(config, shape)
 
+    def begin_cycle(self, z: Tensor) -> Tensor:
+        """The latent a cycle goes on from; a control starts anew (`baselines.controls`)."""
+        return z
+
     def segment(
         self,
         state: State,
@@ -58,7 +62,7 @@ class TRM(Reasoner):
         graph = torch.is_grad_enabled()
         for cycle in range(cycles):
             with torch.set_grad_enabled(graph and cycle >= cycles - self.config.gradient_cycles):
-                first = cycle * (steps + 1)
+                first, z = cycle * (steps + 1), self.begin_cycle(z)
                 for i in range(steps):
                     z = self.update(self.net, z, y + x, seeds, first + i)
                 y = self.update(self.net, y, z, seeds, first + steps)

@@ -8,7 +8,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from baselines.controls import TwoStepConfig
 from baselines.hrm import HRMConfig
 from baselines.trm import TRMConfig
 from reasoning.attractor import AttractorConfig
@@ -40,8 +39,6 @@ def describe_preset(name: str) -> dict[str, Any]:
             calls = f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
         case TRMConfig() | HRMConfig():
             calls = str(model.cycles * (model.inner_steps + 1))
-        case TwoStepConfig():
-            calls = str(model.sweeps * (model.inner_steps + 1))
         case _:
             calls = "1"
     optimizer = config.optimizer

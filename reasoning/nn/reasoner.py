@@ -27,11 +27,6 @@ class ReasonerConfig(NetConfig):
         0.0, ge=0, description="deviation of the noise every net call adds (EqR: 0.01)"
     )
 
-    @property
-    def stochastic(self) -> bool:
-        """Whether a segment draws random numbers, and so needs seeds."""
-        return self.initial == "random" or self.update_noise > 0
-
 
 class Reasoner(nn.Module):
     """Embedding, net and heads around a state (y, z), each (B, L, D); models add `segment`.

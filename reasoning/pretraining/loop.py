@@ -205,7 +205,7 @@ class Pretrainer:
                     clock += seconds
                 # An interrupt waits for a log line, so that a resume repeats and misses none, and
                 # is agreed on, for a signal may reach the processes on different steps.
-                stopping = not pending and self._any_process(bool(interrupted))
+                stopping = not pending and self.world.any(bool(interrupted))
                 if self.run and (self.done % config.checkpoint_every == 0 or last or stopping):
                     started = time.perf_counter()
                     self.save()
@@ -214,10 +214,6 @@ class Pretrainer:
                 self.listen(Progress(self.done, config.steps, record, shown))
         logs.close()
         return self.done < config.steps
-
-    def _any_process(self, here: bool) -> bool:
-        flag = torch.tensor([float(here)], device=self.world.device)
-        return bool(self.world.sum(flag) > 0) if self.world.size > 1 else here
 
     def _record(self, pending: list[tuple[float, float]]) -> tuple[dict[str, Any], float]:
         """The line of the pending steps, and their FLOPs by the matmul rule. Means over the steps

@@ -52,6 +52,12 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so on any process; one alone does not wait for its device."""
+        if self.size == 1:
+            return here
+        return bool(self.sum(torch.tensor([float(here)], device=self.device)) > 0)
+
     def gather_rows(self, rows: Tensor) -> Tensor:
         """Concatenate every process's rows (equal counts) in rank order, on every process."""
         if self.size == 1:

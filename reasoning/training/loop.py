@@ -238,17 +238,13 @@ class Trainer:
                     clock = time.perf_counter()
                 # An interrupt waits for a log line, so that a resume repeats and misses none, and
                 # is agreed on, for a signal may reach the processes on different steps.
-                stopping = not pending and self._any_process(bool(interrupted))
+                stopping = not pending and self.world.any(bool(interrupted))
                 due = self.done % config.checkpoint_every == 0 or last
                 if self.run and (due or stopping):
                     self.save()
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
         return Outcome(self.done, self.done < config.steps, self.net_calls)
-
-    def _any_process(self, here: bool) -> bool:
-        flag = torch.tensor([float(here)], device=self.world.device)
-        return bool(self.world.sum(flag) > 0) if self.world.size > 1 else here
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Means over the pending steps and all processes: the one wait for the device.
