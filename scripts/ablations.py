@@ -56,6 +56,7 @@ def ablation(
     data: Path | None,
     seeds: int,
     steps: int | None,
+    compile: bool,
     world: World,
     console: Console,
 ) -> str:
@@ -69,8 +70,10 @@ def ablation(
         write_dataset(folder, *sudoku(size, train=train, test=test, seed=0))
     world.barrier()
     read_split(folder, "train")  # refused before anything is trained
-    configs = [configuration(variant, scale, folder) for variant in ABLATIONS[name]]
-    if steps is not None:
-        configs = [RunConfig.model_validate(c.model_dump() | {"steps": steps}) for c in configs]
+    changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
+    configs = [
+        RunConfig.model_validate(configuration(variant, scale, folder).model_dump() | changes)
+        for variant in ABLATIONS[name]
+    ]
     made = train_and_compare(configs, folder, seeds, out, world, console)
     return made.write(out, f"{name.capitalize()}, scale {scale}")

@@ -199,8 +199,8 @@ def train_and_compare(
     """
     kind = read_split(data, "train").kind
     made = Comparison(data, world)
-    for config in configs:
-        for seed in range(seeds):
+    for seed in range(seeds):  # outermost: an unfinished comparison has as many of each
+        for config in configs:
             seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
             folder = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
             try:
@@ -223,6 +223,7 @@ def compare(
     amount: float | None = None,
     out: Path = Path("runs/comparison"),
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    compile: bool = False,
 ) -> None:
     """Compare finished runs, or train presets x seeds on the same data order and compare those.
 
@@ -238,6 +239,7 @@ def compare(
             first preset spends on its own.
         out: folder for the report and, with --presets, the runs.
         device: where to run; auto: the best present.
+        compile: compile the nets with torch.compile.
     """
     if bool(runs) == bool(presets):
         raise UsageError("give either runs or --presets with --data")
@@ -256,7 +258,8 @@ def compare(
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         train = read_split(data, "train")
-        changes = {"data": str(data), "device": device} | ({"steps": steps} if steps else {})
+        changes = {"data": str(data), "device": device, "compile": compile}
+        changes |= {"steps": steps} if steps else {}
         configs = [
             RunConfig.model_validate(preset(name.strip(), train.kind).model_dump() | changes)
             for name in presets.split(",")

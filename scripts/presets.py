@@ -249,13 +249,15 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     return RunConfig(preset=name, model=network, **recipe)
 
 
-_APART = ("preset", "data", "seed", "steps", "device")  # no other model, no other recipe
+# Neither another model nor another recipe.
+_APART = ("preset", "data", "seed", "steps", "device", "compile")
 
 
 def label(config: RunConfig, puzzle: str = "sudoku") -> str:
     """The preset's name and, as field=value, what differs from it.
 
-    Seed, data, device and the number of steps apart: a comparison tells the last itself.
+    Seed, data, device, compilation and the number of steps apart: a comparison tells the last
+    itself.
     """
     if config.preset not in preset_names():
         return config.preset

@@ -23,6 +23,7 @@ def reproduce_table2(
     seeds: int = 1,
     steps: int | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    compile: bool = False,
 ) -> None:
     """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
 
@@ -35,12 +36,13 @@ def reproduce_table2(
         seeds: seeds per system, 0 upwards.
         steps: optimiser steps per run; none: each preset's own.
         device: where to run; auto: the best present.
+        compile: compile the nets with torch.compile.
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
     world, console = join_world(device), Console()
     data = {"sudoku": sudoku, "maze": maze}
-    text = table2(scale, out, data, seeds, steps, world, console)
+    text = table2(scale, out, data, seeds, steps, compile, world, console)
     Console(width=max(120, console.width)).print(Markdown(text))
     console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
@@ -53,6 +55,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         seeds: int = 1,
         steps: int | None = None,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        compile: bool = False,
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.
 
@@ -63,11 +66,12 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
             seeds: seeds per variant, 0 upwards.
             steps: optimiser steps per run; none: the preset's own.
             device: where to run; auto: the best present.
+            compile: compile the nets with torch.compile.
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         world, console = join_world(device), Console()
-        text = ablation(name, scale, out, data, seeds, steps, world, console)
+        text = ablation(name, scale, out, data, seeds, steps, compile, world, console)
         Console(width=max(190, console.width)).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
 

@@ -92,6 +92,7 @@ def table2(
     data: Mapping[str, Path | None],
     seeds: int,
     steps: int | None,
+    compile: bool,
     world: World,
     console: Console,
 ) -> str:
@@ -100,6 +101,7 @@ def table2(
     data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
     of each task in OUT/<task>/.
     """
+    changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     results: dict[str, dict[str, Any]] = {}
     for task in TASKS:
         folder = data[task] or out / "data" / task
@@ -112,9 +114,9 @@ def table2(
         served = [s for s in SYSTEMS if s.published[task] is not None]
         results[task], whole = {}, Comparison(folder, world)
         for system in served:
-            config = _config(system, scale, task, folder)
-            if steps is not None:
-                config = RunConfig.model_validate(config.model_dump() | {"steps": steps})
+            config = RunConfig.model_validate(
+                _config(system, scale, task, folder).model_dump() | changes
+            )
             place = out / task / _slug(system)
             made = train_and_compare([config], folder, seeds, place, world, console)
             (group,) = comparison(made.rows).values()

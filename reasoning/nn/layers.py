@@ -82,6 +82,18 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (x * cos + rotated * sin).to(x.dtype)
 
 
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k' / sqrt(K)) v on (B, H, L, K).
+
+    PyTorch's fused kernel for CPUs is 3 times slower on short rows of narrow heads than two batched
+    products with a compiled softmax between them.
+    """
+    if q.device.type == "cpu" and torch.compiler.is_compiling():
+        weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]), dim=-1)
+        return weights @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
 class Attention(nn.Module):
     """Full (bidirectional) self-attention; q, k, v packed along the output as H heads each."""
 
@@ -98,8 +110,7 @@ class Attention(nn.Module):
         q, k, v = qkv.unbind(0)
         if rotary is not None:
             q, k = apply_rotary(q, *rotary), apply_rotary(k, *rotary)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.o_proj(rearrange(mixed, "B H L K -> B L (H K)"))
+        return self.o_proj(rearrange(_attend(q, k, v), "B H L K -> B L (H K)"))
 
 
 class Block(nn.Module):

@@ -96,6 +96,7 @@ class Trainer:
         self.done, self.net_calls = 0, 0.0
         self.carry: Carry | None = None
         if config.compile:
+            torch.compiler.reset()  # what a process compiled before counts towards its limit
             # The nets alone, once: loops, solvers and heads stay eager around them.
             for net in (*model.nets(), *self.ema.model.nets()):
                 net.compile()
