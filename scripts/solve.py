@@ -1,5 +1,6 @@
-"""`loopbench solve`: answer one puzzle with a trained run."""
+"""`loopbench solve`: answer one puzzle with a trained run, or with the weights that ship."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ from puzzles.errors import DataError
 from puzzles.maze import rules as maze_rules
 from puzzles.maze import search as maze_search
 from puzzles.metrics import is_valid
+from puzzles.puzzle_set import Kind
 from puzzles.render import to_text
 from puzzles.sudoku import rules as sudoku_rules
 from puzzles.sudoku.solver import solve_unique
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
+from scripts.pretrained import load_pretrained
 from scripts.session import TrainedRun, open_run
 from scripts.usage import UsageError, parse
 
@@ -33,6 +36,15 @@ def read_puzzle(argument: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{argument}: cannot be read as text ({error})") from error
     return argument
+
+
+def size_of(text: str, kind: Kind) -> int:
+    """Cells along a side of the puzzle. DataError unless it is square."""
+    cells = len("".join(text.split()) if kind == "sudoku" else maze_rules.parse(text))
+    size = math.isqrt(cells)
+    if not cells or size * size != cells:
+        raise DataError(f"the puzzle has {cells} cells, which make no square")
+    return size
 
 
 def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
@@ -52,25 +64,33 @@ def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
 
 
 def solve(
-    run: Annotated[Path, tyro.conf.Positional],
-    puzzle: Annotated[str, tyro.conf.Positional],
+    arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
+    pretrained: Kind | None = None,
     segments: int | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> int:
     """Answer one puzzle; exit 0 if the answer keeps the rules, 1 if it breaks one.
 
     Args:
-        run: folder of a trained run.
-        puzzle: the characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for
-            standard input.
+        arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
+            characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
+            input.
+        pretrained: answer with the weights that ship for sudoku or maze, of the puzzle's size.
         segments: segments to run; none: as the run was configured.
         device: where to run; auto: the best present.
     """
     if segments is not None and segments < 1:
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    if len(arguments) != (1 if pretrained else 2):
+        expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
+        raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
     world = join_world(device)
-    trained = open_run(run, world)
-    inputs = tokens_of(read_puzzle(puzzle), trained)
+    text = read_puzzle(arguments[-1])
+    if pretrained:
+        trained = load_pretrained(pretrained, size_of(text, pretrained), world)
+    else:
+        trained = open_run(Path(arguments[0]), world)
+    inputs = tokens_of(text, trained)
     count = segments or trained.config.supervision.segments
     ids = np.zeros(1, dtype=np.int32)
     said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)

@@ -105,15 +105,21 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
                 converged |= active & finite & (residual <= budget.tolerance)
             active = active & finite & ~converged
         if budget.final_step:
-            best = _where(better, fz, best)
+            best = _where(better, fz, best, look)
         elif k:
-            best = _where(better, z, best)
+            best = _where(better, z, best, look)
         if k + 1 < budget.max_evaluations:
-            z = _where(active, propose(fz, gap, now), best)
+            z = _where(active, propose(fz, gap, now), best, look)
     return Found(best, residual, evaluations, converged, part_residuals)
 
 
-def _where(chosen: Tensor, a: Tensors, b: Tensors) -> Tensors:
+def _where(chosen: Tensor, a: Tensors, b: Tensors, look: bool) -> Tensors:
+    """a of the samples chosen, b of the others; where looking costs nothing, no copy of either when
+    all samples are alike."""
+    if look and chosen.all():
+        return a
+    if look and not chosen.any():
+        return b
     return tuple(torch.where(per_sample(chosen, x), x, y) for x, y in zip(a, b, strict=True))
 
 

@@ -1,0 +1,95 @@
+"""Weights that ship: packaging and loading agree, and the weights do what their card says."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from puzzles import sources
+from puzzles.dataset import read_split, write_dataset
+from puzzles.sudoku.rules import format_grid, from_tokens
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import predict
+from reasoning.training.runs import RunError
+from scripts.cli import main
+from scripts.pretrained import LARGEST, WEIGHTS, load_pretrained, read_card, shipped
+from scripts.session import open_run
+
+CPU = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def packaged(trained, sudokus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("weights")
+    assert main(["package", str(trained), "--data", str(sudokus), "--out", str(out)]) == 0
+    return out
+
+
+def test_loading_gives_the_runs_average_to_bf16(packaged, trained):
+    assert shipped(packaged) == {"sudoku": [4]}
+    loaded = load_pretrained("sudoku", 4, CPU, packaged)
+    original = open_run(trained, CPU).model.state_dict()
+    assert loaded.step == 20
+    for name, value in loaded.model.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, original[name].bfloat16().float())
+
+
+def test_the_card_scores_the_weights_as_they_ship(packaged, sudokus):
+    card = read_card(packaged / "sudoku-4.json")
+    loaded = load_pretrained("sudoku", 4, CPU, packaged)
+    test = read_split(sudokus, "test")
+    said = predict(loaded.model, test.inputs, test.puzzle_ids, card.segments, 20, CPU, "fp32")
+    assert card.accuracy["cell"]["mean"] == np.mean(said.tokens[-1] == test.labels)
+    assert card.accuracy["exact"]["n"] == len(test.inputs) == card.data["counts"]["test"]["puzzles"]
+
+
+def test_damaged_or_missing_weights_are_refused(packaged, tmp_path):
+    with pytest.raises(RunError, match=r"sudoku 9x9.*sudoku 4x4"):
+        load_pretrained("sudoku", 9, CPU, packaged)
+    weights = (packaged / "sudoku-4.safetensors").read_bytes()
+    (tmp_path / "sudoku-4.safetensors").write_bytes(weights[:-8])
+    card = json.loads((packaged / "sudoku-4.json").read_text())
+    (tmp_path / "sudoku-4.json").write_text(json.dumps(card))
+    with pytest.raises(RunError, match=r"sudoku-4\.safetensors"):
+        load_pretrained("sudoku", 4, CPU, tmp_path)
+    (tmp_path / "sudoku-4.json").write_text(json.dumps(card | {"accurracy": {}}))
+    with pytest.raises(RunError, match="accurracy"):
+        load_pretrained("sudoku", 4, CPU, tmp_path)
+
+
+@pytest.mark.parametrize(("task", "size"), [(t, n) for t, each in shipped().items() for n in each])
+def test_what_ships_is_whole_and_answers_fresh_puzzles_as_its_card_says(task, size, tmp_path):
+    card = read_card(WEIGHTS / f"{task}-{size}.json")
+    assert (WEIGHTS / f"{task}-{size}.safetensors").stat().st_size <= LARGEST
+    run = load_pretrained(task, size, CPU)
+    # A seed that neither its training nor its held-out puzzles are of.
+    options = {k: v for k, v in card.data["options"].items() if k not in ("train", "test")}
+    make = getattr(sources, card.data["command"])
+    seed = card.data["seed"] + 1
+    options = {k: v for k, v in options.items() if v is not None and v != []}
+    write_dataset(tmp_path / "data", *make(**options, train=100, test=100, seed=seed))
+    test = read_split(tmp_path / "data", "test")
+    said = predict(run.model, test.inputs, test.puzzle_ids, card.segments, 100, CPU, "fp32")
+    exact = np.mean((said.tokens[-1] == test.labels).all(axis=1))
+    promised = card.accuracy["exact"]["mean"]
+    assert exact >= promised - 4 * np.sqrt(max(promised * (1 - promised), 0.01) / 100)
+
+
+def test_solve_takes_weights_by_the_puzzles_size(capsys, tmp_path):
+    (size, *_) = shipped()["sudoku"]
+    write_dataset(tmp_path / "data", *sources.sudoku(size, train=2, test=8, seed=3))
+    test = read_split(tmp_path / "data", "test")
+    solved = [
+        main(["solve", "--pretrained", "sudoku", format_grid(from_tokens(row))]) == 0
+        for row in test.inputs
+    ]
+    assert np.mean(solved) >= 0.5
+    assert "valid: every rule holds" in capsys.readouterr().out
+    assert main(["solve", "--pretrained", "sudoku", "1" * 35]) == 2
+    assert "35 cells" in capsys.readouterr().err
+    assert main(["solve", "--pretrained", "sudoku", "." * 256]) == 2
+    assert "no weights ship for sudoku 16x16" in capsys.readouterr().err
+    assert main(["solve", "--pretrained", "sudoku"]) == 2
+    assert "PUZZLE alone" in capsys.readouterr().err
