@@ -32,6 +32,7 @@ from reasoning.fixed_point import (
     Unrolled,
     solve,
 )
+from reasoning.nn.compilation import compile_nets
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
 from reasoning.training.evaluation import autocast
@@ -139,10 +140,8 @@ def model_checks(device: torch.device, full: bool, compiled: bool) -> Iterator[C
             error = difference(half[i], exact[i])
             yield Check(f"{name}: {what}, bf16", error, _TIMES_FLOOR * floor)
         if compiled and name in ("attractor-mini", "trm-mlp-mini", "attractor-mini (text)"):
-            torch.compiler.reset()
             model = build()
-            for net in model.blocks() if hasattr(model, "blocks") else model.nets():
-                net.compile()
+            compile_nets(model.blocks() if hasattr(model, "blocks") else model.nets())
             fast = numbers(model, device, "fp32", batch)
             for i, what in enumerate(("values", "gradients")):
                 yield Check(f"{name}: {what}, compiled", difference(fast[i], here[i]), _FP32)

@@ -57,7 +57,6 @@ def language_training(
     size = {} if rows is None else {"batch": rows, "lanes": 1, "micro_batch": None}
     for precision in precisions:
         for mode in modes:
-            torch.compiler.reset()
             changes = {"precision": precision, "compile": mode == "compiled", "jacobian_every": 0}
             config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
             trainer = _pretrainer(config, vocabulary, clock.device)

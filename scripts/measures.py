@@ -20,6 +20,7 @@ from puzzles.sudoku.symmetry import augment
 from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.fixed_point import Anderson, OneStep, Picard, solve
 from reasoning.losses import LossConfig, supervision_loss
+from reasoning.nn.compilation import compile_nets
 from reasoning.nn.grid import GridShape
 from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.supervision import Depth, SupervisionConfig
@@ -102,7 +103,6 @@ def training(
     for precision in precisions:
         flops = None
         for mode in modes:
-            torch.compiler.reset()
             compiled = mode == "compiled"
             setting = config.model_copy(update={"precision": precision, "compile": compiled})
             trainer = trainer_of(setting, puzzles, clock.device)
@@ -158,12 +158,11 @@ def attractor_d128(solver: SolverConfig, gradient: GradientConfig, **sizes: Any)
 
 def solver_cost(clock: Clock, batch: int, evaluations: int, compiled: bool) -> Iterator[Record]:
     """Seconds of a solve over those of as many evaluations of its map: all but the map."""
-    torch.compiler.reset()
     puzzles = sudokus(9, batch)
     config = attractor_d128(SolverConfig(), GradientConfig())
     model = Attractor(config, grid_shape(puzzles)).to(clock.device).eval()
     if compiled:
-        model.net.compile()
+        compile_nets(model.nets())
     questions = torch.from_numpy(puzzles.inputs).to(clock.device, torch.int64)
     ids = torch.from_numpy(puzzles.puzzle_ids).to(clock.device, torch.int64)
     with torch.no_grad(), autocast(clock.device, "auto"):
@@ -207,7 +206,6 @@ def solver_cost(clock: Clock, batch: int, evaluations: int, compiled: bool) -> I
 def shares(config: RunConfig, clock: Clock) -> Iterator[Record]:
     """Seconds of a step's parts, and their share of the step: the batch without and with its
     augmentation, the loss with its backward pass in fp32 and fp64, optimiser and average."""
-    torch.compiler.reset()
     puzzles = sudokus(9, config.batch)
     trainer = trainer_of(config, puzzles, clock.device)
     trainer.advance()
@@ -257,7 +255,6 @@ def evaluation(
     segment, so that many do. `calls_left` is the share of net calls that were still made: no
     evaluation can be faster than its inverse.
     """
-    torch.compiler.reset()
     world = World(0, 1, clock.device)
     if leave is None:
         leave = float(np.median(explore(run, puzzles, segments, Plan(), world).last_residual))
@@ -326,7 +323,6 @@ def scaling(config: RunConfig, clock: Clock, axes: dict[str, tuple[int, ...]]) -
     """Seconds of a training step as one size at a time departs from a configuration."""
     for axis, values in axes.items():
         for value in values:
-            torch.compiler.reset()
             batch = value if axis == "batch" else config.batch
             puzzles = grids(value if axis == "grid" else 9, batch)
             changes: Record = {"batch": batch, "augment": False}

@@ -1,12 +1,11 @@
 """A model made ready for its device: its blocks compiled and sharded."""
 
-import torch
-import torch._functorch.config
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from reasoning.nn.compilation import compile_nets
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.training.distribution import World
 
@@ -22,11 +21,7 @@ def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
     Names of parameters stay. The blocks alone are compiled: solvers around them stay eager.
     """
     if config.compile:
-        # Implicit gradients go through one graph of the map several times (J^T products), which a
-        # compiled block refuses while its backward pass may overwrite what it saved.
-        torch._functorch.config.donated_buffer = False
-        for block in model.blocks():
-            block.compile()
+        compile_nets(model.blocks())
     if is_sharded(config, world):
         mesh = init_device_mesh(world.device.type, (world.size,))
         repeated = {id(block) for block in model.repeated_blocks()}

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reasoning.nn.compilation import compile_nets
 from reasoning.randomness import fold
 from reasoning.supervision import (
     Batch,
@@ -96,10 +97,7 @@ class Trainer:
         self.done, self.net_calls = 0, 0.0
         self.carry: Carry | None = None
         if config.compile:
-            torch.compiler.reset()  # what a process compiled before counts towards its limit
-            # The nets alone, once: loops, solvers and heads stay eager around them.
-            for net in (*model.nets(), *self.ema.model.nets()):
-                net.compile()
+            compile_nets((*model.nets(), *self.ema.model.nets()))
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import socket
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,18 @@ ALONE = World(0, 1, torch.device("cpu"))
 SIZE = {"width": 16, "layers": 1, "heads": 2, "multiple": 32, "puzzle_tokens": 1}
 
 
+PUZZLES = 5
+
+
 class Source:
-    """Random tokens; the label of a cell is its successor."""
+    """Random tokens; the label of a cell is its successor. A puzzle's id is its first cell."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
 
     def batch_at(self, step):
-        inputs = np.random.default_rng(step).integers(1, 5, (8, 4)).astype(np.uint8)
-        return inputs, inputs % 4 + 1, np.zeros(8, np.int32)
+        inputs = np.random.default_rng(step).integers(1, 5, (self.batch, 4)).astype(np.uint8)
+        return inputs, inputs % 4 + 1, inputs[:, 0].astype(np.int32)
 
 
 def config(**changes) -> TrainingConfig:
@@ -55,8 +62,9 @@ def config(**changes) -> TrainingConfig:
 
 def trainer(folder=None, world=ALONE, kind=TRM, settings=None, **changes) -> Trainer:
     torch.manual_seed(0)
-    model = kind((settings or TRMConfig)(**SIZE, inner_steps=1), GridShape(4, 5))
-    return Trainer(model, Source(), config(**changes), world, folder)
+    model = kind((settings or TRMConfig)(**SIZE, inner_steps=1), GridShape(4, 5, PUZZLES))
+    chosen = config(**changes)
+    return Trainer(model, Source(chosen.batch), chosen, world, folder)
 
 
 def run_in(folder: Path, **changes) -> Trainer:
@@ -157,6 +165,20 @@ def test_a_compiled_net_trains_as_the_eager_one():
     for _ in range(3):
         torch.testing.assert_close(compiled.step()["loss"], eager.step()["loss"])
     assert_same_weights(eager.model, compiled.model, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("gradient", ["one-step", "neumann", "phantom", "adjoint", "unrolled"])
+def test_a_compiled_net_has_every_gradient_of_the_eager_one(gradient, monkeypatch):
+    # Captured and differentiated as ever; no kernels are built, which takes long.
+    quick = partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", quick)
+    settings = partial(AttractorConfig, gradient={"kind": gradient})
+    made = [trainer(kind=Attractor, settings=settings, compile=c) for c in (False, True)]
+    for _ in range(2):
+        eager, compiled = (t.step() for t in made)
+        # Untrained, the map is no contraction: an adjoint solve amplifies rounding.
+        torch.testing.assert_close(compiled["grad_norm"], eager["grad_norm"], rtol=1e-3, atol=0)
+    assert_same_weights(made[0].model, made[1].model, rtol=1e-3, atol=1e-4)
 
 
 # Resuming and accumulation
@@ -291,20 +313,22 @@ def test_predictions_cover_every_row_once_and_leave_the_mode_as_it_was():
     assert made.model.training
 
 
-# Two processes
+# Several processes
+
+TWELVE = {"batch": 12}
 
 
-def _process(rank: int, port: int, folder: str) -> None:
+def _process(rank: int, size: int, port: int, folder: str) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
+        "WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
     world = join_world("cpu")
-    made = trainer(Path(folder), world)
+    made = trainer(Path(folder), world, **TWELVE)
     losses = [float(world.sum(made.step()["loss"].clone())) for _ in range(6)]
     made.save()
     rows = np.random.default_rng(0).integers(1, 5, (7, 4)).astype(np.uint8)
@@ -314,22 +338,27 @@ def _process(rank: int, port: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_train_as_one_and_their_checkpoint_resumes_in_one(tmp_path):
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_train_as_one_and_their_checkpoint_resumes_in_one(size, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(_process, args=(port, str(tmp_path)), nprocs=2)
+    mp.spawn(_process, args=(size, port, str(tmp_path)), nprocs=size)
     said = torch.load(tmp_path / "said.pt")
-    alone = trainer()
+    alone = trainer(**TWELVE)
     losses = [float(alone.step()["loss"]) for _ in range(6)]
     np.testing.assert_allclose(said["losses"], losses, rtol=1e-5)
     rows = np.random.default_rng(0).integers(1, 5, (7, 4)).astype(np.uint8)
     expected = predict(alone.model, rows, np.zeros(7, np.int32), 2, 7, ALONE).tokens
     np.testing.assert_array_equal(said["tokens"], expected)
-    # The carry of both processes was saved whole: one process goes on from it.
-    resumed = trainer(tmp_path)
+    # The carry of every process was saved whole: one process goes on from it.
+    resumed = trainer(tmp_path, **TWELVE)
     resumed.resume()
-    torch.testing.assert_close(resumed.carry.state, alone.carry.state, rtol=1e-4, atol=1e-5)
+    # Every puzzle that was met has moved, alike: its gradients are of the slots of all processes.
+    puzzles = resumed.model.embedding.puzzles.weight
+    assert (puzzles != 0).any(-1).tolist() == [False, True, True, True, True]
+    torch.testing.assert_close(puzzles, alone.model.embedding.puzzles.weight)
+    torch.testing.assert_close(resumed.carry.state, alone.carry.state, rtol=1e-3, atol=1e-4)
     assert float(resumed.step()["loss"]) == pytest.approx(float(alone.step()["loss"]), rel=1e-5)
 
 
