@@ -9,7 +9,8 @@ stopped by a signal, saves, and is resumed; any other task that a chunk's end cu
     speedrun      a sudoku set, the speed recipes trained on it, then searched wide and deep
 
 OUT/results.json holds everything that was measured so far: checks, figures, learning curves against
-wall-clock and FLOPs, evaluations. Beside it: averaged weights in bf16, a file a run.
+wall-clock and FLOPs, evaluations. OUT/weights/<run>/ holds each run's averaged weights in bf16 and
+their card, ready to ship (`loopbench package`).
 """
 
 import json
@@ -24,16 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import save_file
 
 from reasoning.training.checkpoints import list_checkpoints
-from reasoning.training.distribution import World, choose_device
+from reasoning.training.distribution import choose_device
 from reasoning.training.runs import environment, read_jsonl, write_json
 from scripts.cli import run_guarded
-from scripts.session import open_run
 from scripts.usage import UsageError, parse
 
 Part = Literal["correctness", "bench", "speedrun"]
@@ -125,7 +123,7 @@ def benches(out: Path, device: str, toy: bool) -> list[Task]:
 
 
 def speedruns(out: Path, device: str, plan: Speedrun) -> list[Task]:
-    """Data, then for every preset: train, evaluate as trained, search wide and deep."""
+    """Data, then for every preset: train, evaluate as trained, package, search wide and deep."""
     tasks = []
     if plan.make_data is not None:
         words = ("data", *plan.make_data, "--out", str(plan.data))
@@ -140,9 +138,13 @@ def speedruns(out: Path, device: str, plan: Speedrun) -> list[Task]:
         search = ("--segments", str(plan.segments), "--breadth", str(plan.breadth))
         search += ("--puzzles", str(plan.puzzles), "--leave", str(_LEAVE))
         written = run / f"evaluation-{plan.data.resolve().name}.json"
-        for what, more, least in (("evaluate", (), 1.0), ("search", search, 3.0)):
-            keep = (written, out / f"{what}-{name}.json")
-            words = (*evaluate, *more)
+        package = ("package", *evaluate[1:], "--out", str(out / "weights" / name))
+        for what, words, least, kept in (
+            ("evaluate", evaluate, 1.0, True),
+            ("package", package, 1.0, False),
+            ("search", (*evaluate, *search), 3.0, True),
+        ):
+            keep = (written, out / f"{what}-{name}.json") if kept else None
             tasks.append(Task(f"{what} {name}", "scripts.cli", words, least, keep=keep))
     return tasks
 
@@ -241,7 +243,7 @@ def curve(run: Path) -> list[dict[str, Any]]:
 
 
 def gather(tasks: Sequence[Task], out: Path, progress: Progress) -> dict[str, Any]:
-    """Everything measured so far, in one record; writes it, and the runs' weights in bf16."""
+    """Everything measured so far, in one record, which it writes."""
     runs = [task.run for task in tasks if task.run is not None and list_checkpoints(task.run)]
     parts = {
         path.stem: json.loads(path.read_text())
@@ -255,14 +257,6 @@ def gather(tasks: Sequence[Task], out: Path, progress: Progress) -> dict[str, An
         **parts,
     }
     write_json(out / "results.json", record)
-    for run in runs:
-        trained = open_run(run, World(0, 1, torch.device("cpu")))
-        weights = {
-            name: value.bfloat16().contiguous() if value.is_floating_point() else value
-            for name, value in trained.model.state_dict().items()
-        }
-        about = {"config": trained.config.model_dump_json(), "step": str(trained.step)}
-        save_file(weights, out / f"{run.name}.safetensors", metadata=about)
     return record
 
 

@@ -9,7 +9,7 @@ Weights are named for the task and the size of grid they answer: one of 6x6 says
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -97,6 +97,7 @@ def package(
     data: Path,
     segments: int | None = None,
     out: Path = WEIGHTS,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, and write both files.
 
@@ -105,8 +106,9 @@ def package(
         data: folder of the held-out puzzles; its record says how they were made.
         segments: segments of the score; none: as the run was configured.
         out: folder to write to; none: where loopbench looks for weights.
+        device: where to score; auto: the best present.
     """
-    world = join_world("cpu")
+    world = join_world(device)
     opened = open_run(run, world)
     puzzles = read_split(data, "test")
     check_fits(opened, puzzles, data)
@@ -146,7 +148,7 @@ def package(
 def _rounded(model: nn.Module) -> dict[str, torch.Tensor]:
     """The model's floating-point state in bf16; the model then holds the same rounded numbers."""
     state = {
-        name: (value.bfloat16() if value.is_floating_point() else value).contiguous()
+        name: (value.bfloat16() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in model.state_dict().items()
     }
     model.load_state_dict(state)

@@ -15,7 +15,18 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from scripts import bench, cli, data, device_checks, evaluate, gpu_run, train, usage, wheels
+from scripts import (
+    bench,
+    cli,
+    data,
+    device_checks,
+    evaluate,
+    gpu_run,
+    pretrained,
+    train,
+    usage,
+    wheels,
+)
 from scripts.device_checks import Check, difference
 from scripts.gpu_run import Progress, Speedrun, Task, benches, correctness, run_chunk, speedruns
 
@@ -52,7 +63,7 @@ def test_everything_at_toy_size_through_an_interrupt(tmp_path, capsys):
     tasks = [benches(out, "cpu", toy=True)[1], *speedruns(out, "cpu", plan)]
     run_chunk(tasks, out, 9, Progress(out), QUIET, interrupted_once_it_logs)
     first = Progress(out)
-    assert [first.status(task) for task in tasks] == ["done", "done", "stopped", "to do", "to do"]
+    assert [first.status(task) for task in tasks] == ["done", "done", "stopped", *["to do"] * 3]
     with pytest.raises(SystemExit) as left:
         gpu_run.finish(tasks, out, first, QUIET)
     assert left.value.code == 3
@@ -74,7 +85,7 @@ def test_everything_at_toy_size_through_an_interrupt(tmp_path, capsys):
     assert [f["segments"] for f in found] == [16, 4]
     assert [f["search"]["breadth"] for f in found] == [1, 2]
     assert [f["metrics"]["exact"]["n"] for f in found] == [12, 4]
-    weights = load_file(out / "trm-mlp-speed-mini.safetensors")
+    weights = load_file(out / "weights" / "trm-mlp-speed-mini" / "sudoku-4.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.bfloat16}
 
 
@@ -217,7 +228,7 @@ def test_the_commands_for_the_gpu_are_understood(tmp_path, sudokus):
     plan = gpu_run.speedrun(out, False, None, sudokus, None, 5, "--model.cycles 3")
     assert plan.presets == ("trm-mlp-speed-7m", "attractor-speed-7m")
     plan = replace(plan, presets=("trm-mlp-speed-7m",))
-    forms = {"bench": bench.bench, "evaluate": evaluate.evaluate}
+    forms = {"bench": bench.bench, "evaluate": evaluate.evaluate, "package": pretrained.package}
     for task in (*benches(out, "cuda", False), *speedruns(out, "cuda", plan)):
         command, *words = task.words
         if command == "train":
