@@ -1,7 +1,7 @@
 """`loopbench bench`: how fast training, solving, evaluation and pretraining are on this machine.
 
-Every ratio is of two things timed by turns in one run; every absolute figure stands beside the
-matrix product rate of the same run.
+Every ratio is of two things timed by turns; a training step is timed by turns with matrix products,
+and stands beside their rate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from scripts.lm_presets import language_preset
 from scripts.measures import Record, against_published, full_depth, trm_d128
 from scripts.presets import preset
 from scripts.session import load_config, open_run, subset
-from scripts.timing import Clock, matmul_rates
+from scripts.timing import Clock, Yardstick
 from scripts.usage import UsageError, parse
 
 Part = Literal[
@@ -45,7 +45,6 @@ class Sizes:
     batch: int | None
     micro_batch: int | None
     rows: int | None
-    matmul: int
     d128_batch: int
     solves: tuple[int, ...]
     evaluated: int
@@ -61,7 +60,6 @@ _QUICK = Sizes(
     batch=None,
     micro_batch=None,
     rows=2,
-    matmul=768,
     d128_batch=32,
     solves=(8,),
     evaluated=32,
@@ -83,7 +81,6 @@ _FULL = Sizes(
     batch=None,
     micro_batch=None,
     rows=None,
-    matmul=8192,
     d128_batch=32,
     solves=(3, 8, 64),
     evaluated=1024,
@@ -99,6 +96,8 @@ _FULL = Sizes(
 )
 # Residual at which a start leaves: above what bf16 states can reach (0.005 to 0.008).
 _LEAVE = 0.01
+# Size of the matrix products; some CPUs take a second for a small one in bf16.
+_MATMUL = {"cpu": 1024, "cuda": 8192}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class _Bench:
 
     sizes: Sizes
     clock: Clock
-    rates: dict[str, float]
+    yardstick: Yardstick
     precisions: tuple[Precision, ...]
     modes: tuple[Mode, ...]
     runs: tuple[Path, ...]
@@ -121,16 +120,16 @@ class _Bench:
     def training(self) -> Iterator[Record]:
         for name, config in self.configs():
             yield from measures.training(
-                name, config, self.clock, self.rates, self.precisions, self.modes
+                name, config, self.clock, self.yardstick, self.precisions, self.modes
             )
 
     def published(self) -> Iterator[Record]:
         config = trm_d128(self.sizes.d128_batch)
         rows = measures.training(
-            "TRM, D 128", config, self.clock, self.rates, self.precisions, self.modes
+            "TRM, D 128", config, self.clock, self.yardstick, self.precisions, self.modes
         )
         for row in rows:
-            yield against_published(row, self.rates["fp32"])
+            yield against_published(row)
 
     def solver(self) -> Iterator[Record]:
         for mode in self.modes:
@@ -159,7 +158,7 @@ class _Bench:
     def language(self) -> Iterator[Record]:
         for name in self.sizes.lm_presets:
             yield from language_training(
-                name, self.clock, self.rates, self.precisions, self.modes, self.sizes.rows
+                name, self.clock, self.yardstick, self.precisions, self.modes, self.sizes.rows
             )
 
     def memory(self) -> Iterator[Record]:
@@ -232,16 +231,14 @@ def bench(
     length = (0.2 if quick else 1.0) if seconds is None else seconds
     clock = Clock(choose_device(device), length, least=2 if quick else 3)
     console = Console(width=max(144, Console().width))
-    rates = matmul_rates(clock, sizes.matmul)
-    shown = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates.items())
-    console.print(f"{clock.device}, matrix products of {sizes.matmul}: {shown}")
+    yardstick = Yardstick(_MATMUL[clock.device.type])
+    console.print(f"{clock.device}; shares and ratios are of matrix products of {yardstick.size}")
     record = {
         "environment": environment(),
         "device": str(clock.device),
-        "matmul_size": sizes.matmul,
-        "matmul_flops_per_second": rates,
+        "matmul_size": yardstick.size,
     }
-    made = _Bench(sizes, clock, rates, precisions, modes, runs)
+    made = _Bench(sizes, clock, yardstick, precisions, modes, runs)
     for part in parts:  # each printed and written as soon as it is done
         record[part] = list(getattr(made, part)())
         console.print(table(part, record[part]))

@@ -38,6 +38,7 @@ _STEP: list[Column] = [
 ]
 _WORK: list[Column] = [
     ("GFLOP a step", lambda r: f"{r['flops_per_step'] / 1e9:,.2f}"),
+    ("matmul GFLOP/s", lambda r: f"{r['matmul_flops_per_second'][r['precision']] / 1e9:,.0f}"),
     ("% of matmul rate", _percent("of_matmul_rate")),
     ("peak MiB", _mebibytes("peak_bytes")),
 ]
@@ -61,7 +62,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
                 (f"x {name} ({seconds} s)", lambda r, n=name: f"{r['times_faster_than'][n]:.2f}")
                 for name, seconds in (("as shipped", 3.33), ("fp32 eager", 1.31))
             ),
-            *_WORK[:2],
+            *_WORK[:3],
         ],
     ),
     "solver": (

@@ -18,7 +18,7 @@ from scripts.lm_presets import (
     published_passes,
 )
 from scripts.measures import Record, peak_memory
-from scripts.timing import Clock
+from scripts.timing import Clock, Yardstick
 
 
 class RandomTokens:
@@ -41,7 +41,7 @@ class RandomTokens:
 def language_training(
     name: str,
     clock: Clock,
-    rates: dict[str, float],
+    yardstick: Yardstick,
     precisions: Iterable[str],
     modes: Iterable[str],
     rows: int | None = None,
@@ -61,7 +61,7 @@ def language_training(
             config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
             trainer = _pretrainer(config, vocabulary, clock.device)
             with peak_memory(clock.device) as memory:
-                timing = clock.time(trainer.step)
+                timing, rates = yardstick.beside(clock, trainer.step, {precision})
             flops = _flops(trainer, vocabulary)
             yield {
                 "preset": name,
@@ -72,6 +72,7 @@ def language_training(
                 "first_step_seconds": timing.first,
                 "tokens_per_second": config.tokens_per_step / timing.median,
                 "flops_per_step": flops,
+                "matmul_flops_per_second": rates,
                 "of_matmul_rate": flops / timing.median / rates[precision],
                 **memory,
             }

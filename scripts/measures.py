@@ -31,7 +31,7 @@ from reasoning.training.meter import Meter
 from scripts.exploration import Plan, explore
 from scripts.presets import RunConfig, build_model, preset
 from scripts.session import TrainedRun, grid_shape
-from scripts.timing import Clock
+from scripts.timing import Clock, Yardstick
 
 Record = dict[str, Any]
 
@@ -94,7 +94,7 @@ def training(
     name: str,
     config: RunConfig,
     clock: Clock,
-    rates: dict[str, float],
+    yardstick: Yardstick,
     precisions: Iterable[str],
     modes: Iterable[str],
 ) -> Iterator[Record]:
@@ -107,7 +107,7 @@ def training(
             setting = config.model_copy(update={"precision": precision, "compile": compiled})
             trainer = trainer_of(setting, puzzles, clock.device)
             with peak_memory(clock.device) as memory:
-                timing = clock.time(trainer.advance)
+                timing, rates = yardstick.beside(clock, trainer.advance, {"fp32", precision})
             if flops is None:
                 with Meter(compiled) as meter:
                     trainer.advance()
@@ -125,14 +125,16 @@ def training(
                 "segments_per_second": slots,
                 "puzzles_per_second": slots / config.supervision.segments,
                 "flops_per_step": flops,
+                "matmul_flops_per_second": rates,
                 "of_matmul_rate": flops / timing.median / rates[precision],
                 **memory,
             }
 
 
-def against_published(record: Record, rate: float) -> Record:
+def against_published(record: Record) -> Record:
     """A step's seconds as they would be where fp32 matrix products run at the published rate, and
     how many times faster that is than the published code."""
+    rate = record["matmul_flops_per_second"]["fp32"]
     seconds = record["seconds_per_step"] * rate / PUBLISHED_RATE
     speedups = {name: published / seconds for name, published in PUBLISHED_STEP.items()}
     return record | {"seconds_at_200_gflops": seconds, "times_faster_than": speedups}

@@ -7,7 +7,7 @@ of them and their ratio stands. Work on a GPU is waited for before the clock is 
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,28 @@ class Clock:
         return self.compare({"": work})[""]
 
 
-def matmul_rates(clock: Clock, size: int) -> dict[str, float]:
-    """FLOP/s of a (size, size, size) matrix product of random numbers, in fp32 and in bf16."""
-    draw = torch.Generator().manual_seed(0)
-    square = torch.randn(size, size, generator=draw).to(clock.device)
-    half = square.bfloat16()
-    timings = clock.compare({"fp32": lambda: square @ square, "bf16": lambda: half @ half})
-    return {name: 2 * size**3 / timing.median for name, timing in timings.items()}
+@dataclass(frozen=True)
+class Yardstick:
+    """Products of (size, size) matrices of random numbers, which other work is timed beside."""
+
+    size: int
+
+    def product(self, device: torch.device, precision: str) -> Work:
+        """One product, in fp32 or bf16."""
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        draw = torch.Generator().manual_seed(0)
+        square = torch.randn(self.size, self.size, generator=draw).to(device, dtype)
+        return lambda: square @ square
+
+    def rate(self, timing: Timing) -> float:
+        """FLOP/s of products so timed."""
+        return 2 * self.size**3 / timing.median
+
+    def beside(
+        self, clock: Clock, work: Work, precisions: Iterable[str]
+    ) -> tuple[Timing, dict[str, float]]:
+        """Time work by turns with products, so that both meet the machine as it is just then;
+        returns the work's timing and the products' FLOP/s by precision."""
+        products = {name: self.product(clock.device, name) for name in precisions}
+        found = clock.compare({"": work, **products})
+        return found[""], {name: self.rate(found[name]) for name in products}
