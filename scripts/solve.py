@@ -1,6 +1,7 @@
 """`loopbench solve`: answer one puzzle with a trained run, or with the weights that ship."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +30,12 @@ def read_puzzle(argument: str) -> str:
     """The puzzle's characters: the argument itself, a file's text, or standard input for '-'."""
     if argument == "-":
         return sys.stdin.read()
-    path = Path(argument)
+    if not os.path.isfile(argument):  # Path.is_file raises where a name is as long as a maze
+        return argument
     try:
-        if path.is_file():
-            return path.read_text()
+        return Path(argument).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{argument}: cannot be read as text ({error})") from error
-    return argument
 
 
 def size_of(text: str, kind: Kind) -> int:
