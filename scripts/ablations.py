@@ -38,7 +38,9 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
     ),
     "gradients": (
         *map(_phantom, (1, 2, 3)),
-        *(_gradient(kind) for kind in ("one-step", "neumann", "adjoint", "unrolled")),
+        *(_gradient(kind) for kind in ("one-step", "neumann", "unrolled")),
+        # Unclipped, an adjoint solve on a map that does not contract soon ends in nan.
+        _gradient("adjoint", clip=2.0),
     ),
 }
 

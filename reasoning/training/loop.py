@@ -270,9 +270,11 @@ class Trainer:
             self.done - 1, self.config.steps
         ).segments
         if not math.isfinite(record["loss"]):
+            clipped = self.config.optimizer.clip is not None
+            remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
             raise TrainingError(
-                f"the loss is {record['loss']} at step {self.done}: lower --optimizer.lr or set "
-                "--optimizer.clip; the last checkpoint is intact"
+                f"the loss is {record['loss']} at step {self.done}: {remedy}; the last checkpoint "
+                "is intact"
             )
         return record
 
