@@ -10,6 +10,7 @@ import torch.distributed as dist
 import tyro
 from rich.console import Console
 
+from reasoning.nn.compilation import check_compiler
 from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.packing import TokenStream, validation_rows
 from reasoning.pretraining.protocol import LanguageModel
@@ -78,6 +79,8 @@ def pretrain_run(
 ) -> bool:
     """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
     before the first step."""
+    if config.compile:
+        check_compiler(world.device)
     corpus = Corpus(config.corpus)
     if resume:
         _check_same(corpus, out)

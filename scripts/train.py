@@ -14,6 +14,7 @@ from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
+from reasoning.nn.compilation import check_compiler
 from reasoning.training import loop
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Outcome, Trainer
@@ -73,6 +74,8 @@ def train_run(
     listen: Callable[[loop.Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Train a run to its end, or to an interrupt. Everything it takes is checked first."""
+    if config.compile:
+        check_compiler(world.device)
     train, test = read_data(config.data)
     held_out = subset(test, config.evaluate_puzzles)
     model = build_model(config, grid_shape(train)).to(world.device)

@@ -1,10 +1,23 @@
 """Compilation of nets: blocks and nets alone, while loops, solvers and heads stay eager."""
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable
 
 import torch
 import torch._functorch.config
 from torch import nn
+
+
+def check_compiler(device: torch.device) -> None:
+    """ValueError, naming the remedy, where nets cannot be compiled for the device."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if device.type == "cpu" and shutil.which(name) is None:
+        raise ValueError(
+            f"compile: needs a C++ compiler for a CPU, and {name} is not there: install it, name "
+            "another in CXX, or train without --compile"
+        )
 
 
 def compile_nets(nets: Iterable[nn.Module]) -> None:

@@ -185,7 +185,7 @@ def test_solve_says_whether_the_answer_is_valid_by_its_exit_code(
     capsys.readouterr()
 
 
-def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, capsys):
+def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     refused(capsys, ["trian"], "trian", "train")
     refused(capsys, words("attractor-mini", sudokus, out, "--model.widht", "3"), "--model.width")
@@ -204,6 +204,8 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     refused(capsys, words("attractor-mini", tmp_path / "none", out), "none")
     refused(capsys, words("attractor-mini", sudokus, trained), "--resume")
     refused(capsys, ["train", "--resume", tmp_path], "is not a run")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    refused(capsys, words("trm-mini", sudokus, out, "--compile", "--device", "cpu"), "CXX")
     refused(capsys, ["evaluate", trained, "--data", mazes], "maze of size 7", "sudoku of size 4")
     refused(capsys, ["evaluate", trained, "--data", sudokus, "--segments", "0"], "at least 1")
     refused(capsys, ["compare", "--presets", "trm-mini"], "--data")
