@@ -59,8 +59,10 @@ def evaluate_run(
     world: World,
     depth: Depth | None = None,
     plan: Plan | None = None,
+    metered: bool = True,
 ) -> Evaluated:
-    """Score a run on a puzzle set under a plan of search (none: one start, every segment)."""
+    """Score a run on a puzzle set under a plan of search (none: one start, every segment), and,
+    without one, count the FLOPs of a few puzzles."""
     plan = plan or Plan()
     found = explore(run, puzzles, segments, plan, world, depth)
     headline = RULES.index(plan.rule)
@@ -94,7 +96,7 @@ def evaluate_run(
         name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
         for name, value in (("residual", -found.residual), ("halting score", found.halt))
     }
-    if plan == Plan():
+    if metered and plan == Plan():
         record["flops_per_puzzle"] = _flops_per_puzzle(run, puzzles, segments, world, depth)
     return Evaluated(record, answers, right, found.last_residual, found.solved)
 
