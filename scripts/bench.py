@@ -168,7 +168,7 @@ class _Bench:
 
     def scaling(self) -> Iterator[Record]:
         # Token mixers are made for one grid; attention serves every size.
-        name = next(n for n in self.sizes.presets if not n.startswith("trm-mlp"))
+        name = next(n for n in self.sizes.presets if "-mlp" not in n)
         for row in measures.scaling(preset(name), self.clock, self.sizes.axes):
             yield {"preset": name} | row
 

@@ -64,6 +64,7 @@ def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
 # Table 2's systems, the speed recipe on two of them, and the controls (`baselines.controls`).
 MODELS = (
     "attractor",
+    "attractor-mlp",
     "trm",
     "trm-mlp",
     "hrm",
@@ -214,6 +215,8 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
             return TwoStepConfig(**size)
         case "attractor":
             return AttractorConfig(**size, **attractor)
+        case "attractor-mlp":
+            return AttractorConfig(**size | _MLP, **attractor)
         case "attractor-speed":
             # Tokens mix as in TRM-mlp where the grid is small enough for it.
             mixer = _MLP if puzzle == "sudoku" else {}
@@ -235,8 +238,9 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     model, _, scale = name.rpartition("-")
     if model not in MODELS or scale not in SCALES:
         raise ValueError(f"no preset is called {name!r}; there are {', '.join(preset_names())}")
-    if model.startswith("trm-mlp") and puzzle == "maze":
-        raise ValueError(f"{model} serves sudoku only (a token mixer of 900 cells): use trm")
+    if "-mlp" in model and puzzle == "maze":
+        other = model.partition("-")[0]
+        raise ValueError(f"{model} serves sudoku only (a token mixer of 900 cells): use {other}")
     network = _model(model, scale, puzzle)
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published(model)
     if model.endswith("-speed"):
