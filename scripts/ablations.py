@@ -26,16 +26,24 @@ def _gradient(kind: str, **settings: Any) -> Variant:
     return Variant(kind, "attractor", {"model": model, "supervision": early})
 
 
+def _layers(*models: str) -> tuple[Variant, ...]:
+    return tuple(
+        Variant(f"{model} {layers} layers", model, {"model": {"layers": layers}})
+        for model in models
+        for layers in (2, 4, 8)
+    )
+
+
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
     "controls": tuple(
         Variant(name, name)
-        for name in ("attractor", "trm-matched", "attractor-z", "two-step", "attractor-reset")
+        for name in (
+            *("attractor", "trm", "trm-matched", "attractor-z", "two-step"),
+            *("attractor-reset", "hrm", "transformer"),
+        )
     ),
-    "layers": tuple(
-        Variant(f"{model} {layers} layers", model, {"model": {"layers": layers}})
-        for model in ("attractor", "trm")
-        for layers in (2, 4, 8)
-    ),
+    "layers": _layers("attractor", "trm"),
+    "layers-mlp": _layers("attractor-mlp", "trm-mlp"),
     "gradients": (
         *map(_phantom, (1, 2, 3)),
         *(_gradient(kind) for kind in ("one-step", "neumann", "unrolled")),
