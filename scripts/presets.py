@@ -69,6 +69,7 @@ MODELS = (
     "trm-mlp",
     "hrm",
     "transformer",
+    "transformer-mlp",
     "attractor-speed",
     "trm-mlp-speed",
     "attractor-z",
@@ -211,6 +212,8 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
             return HRMConfig(**size)
         case "transformer":
             return TransformerConfig(**size)
+        case "transformer-mlp":
+            return TransformerConfig(**size | _MLP)
         case "two-step":
             return TwoStepConfig(**size)
         case "attractor":
@@ -248,7 +251,7 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     if model == "hrm":
         q_learning = {"halting": "q-learning"}
         recipe["supervision"] = recipe["supervision"].model_copy(update=q_learning)
-    if model == "transformer":
+    if isinstance(network, TransformerConfig):
         recipe["supervision"] = SupervisionConfig(segments=1, exploration=0.0)
     return RunConfig(preset=name, model=network, **recipe)
 
