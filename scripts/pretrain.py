@@ -163,6 +163,7 @@ def main(words: Sequence[str]) -> int:
     try:
         with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
             interrupted = pretrain_run(config, out, world, resume, given.wandb, live)
+        world.barrier()  # nobody leaves while another still sends to it
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

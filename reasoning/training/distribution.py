@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+# Its functions' defaults keep the group that is the world when it is first imported (the first
+# optimiser step does, through torch.compile). Imported after joining it kept the world alive past
+# destroy_process_group, and a gloo thread still letting go of a tensor when Python ended aborted
+# the process. Here it is imported before there is any.
+import torch.distributed.nn  # isort: skip
 from torch import Tensor, nn
 
 

@@ -136,6 +136,7 @@ def process(task: str, folder: Path) -> None:
         said[name] = [made.step() for _ in range(3)]
     if world.is_main:
         (folder / "said.json").write_text(json.dumps(said))
+    world.barrier()
     torch.distributed.destroy_process_group()
 
 
