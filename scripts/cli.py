@@ -26,6 +26,7 @@ from scripts import (
     tokenizer,
     train,
 )
+from scripts.memory import keep_freed_memory
 from scripts.usage import UsageError, describe, parse
 
 # One line of help each; a command takes its words and returns an exit code.
@@ -93,6 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def run_guarded(command: Command, words: Sequence[str]) -> int:
     """Run a command; what it refuses becomes one line on standard error and an exit code."""
+    keep_freed_memory()
     try:
         return command(words)
     except BrokenPipeError:
