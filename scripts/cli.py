@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
+from reasoning.training.distribution import leave_world
 from reasoning.training.loop import TrainingError
 from scripts import (
     bench,
@@ -96,7 +97,9 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
     """Run a command; what it refuses becomes one line on standard error and an exit code."""
     keep_freed_memory()
     try:
-        return command(words)
+        code = command(words)
+        leave_world()
+        return code
     except BrokenPipeError:
         return 0
     except ValidationError as error:

@@ -5,6 +5,7 @@ reported in a row of its own, the one that checks the puzzle's rules apart from 
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -375,3 +376,9 @@ def notes(run: TrainedRun, plan: Plan, segments: int) -> list[str]:
 def main(words: Sequence[str]) -> int:
     parse(evaluate, words, "loopbench evaluate")()
     return 0
+
+
+if __name__ == "__main__":
+    from scripts.cli import main as loopbench
+
+    sys.exit(loopbench(["evaluate", *sys.argv[1:]]))

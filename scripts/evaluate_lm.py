@@ -9,6 +9,7 @@ RUN/evaluation-lm/<hash>/   one folder per checkpoint and settings
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,14 +93,14 @@ def evaluate_language_run(
 
 
 def validation_rows_of(corpus: Path, run: "LanguageRun", count: int) -> Any:
-    """The corpus's fixed validation rows (N, context + 1) at the model's context.
+    """The corpus's fixed validation rows (N, context + 1) at the run's context.
 
     CorpusError if it was written with another tokenizer than the run's.
     """
     from reasoning.pretraining.packing import validation_rows
     from reasoning.pretraining.shards import Corpus
 
-    return validation_rows(Corpus(corpus, run.tokenizer), run.model.context, count or None)
+    return validation_rows(Corpus(corpus, run.tokenizer), run.config.context, count or None)
 
 
 def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None)
         "step": run.step,
         "config_sha256": file_hash(run.folder / "config.json"),
         "tokenizer": run.tokenizer.identity,
-        "context": run.model.context,
+        "context": scorer.longest,
         "max_evaluations": scorer.budget.max_evaluations,
         "tolerance": scorer.budget.tolerance,
         "precision": scorer.precision,
@@ -207,6 +208,9 @@ def evaluate_lm(
 ) -> None:
     """Score a pretraining run on a CORE bundle and on held-out text; run again to go on.
 
+    Sequences are as long as in its training at most. Under `torchrun -m scripts.evaluate_lm` the
+    processes share the items.
+
     Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json.
 
     Args:
@@ -235,8 +239,8 @@ def evaluate_lm(
     ):
         if value is not None and value < least:
             raise UsageError(f"--{name}: must be {least} or more (got {value})")
-    if tolerance is not None and not tolerance >= 0:
-        raise UsageError(f"--tolerance: must be 0 or more (got {tolerance})")
+    if tolerance is not None and not tolerance > 0:
+        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
     from scripts.lm_session import open_language_run
 
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
@@ -244,10 +248,18 @@ def evaluate_lm(
     world = join_world(device)
     opened = open_language_run(run, str(world.device))
     budget = SolveBudget(solver_evaluations, tolerance)
-    scorer = Scorer(opened.model, world, budget, batch_tokens=batch_tokens)
+    # A model may take longer sequences than it was trained on; it is not judged by those.
+    context = opened.config.context
+    scorer = Scorer(opened.model, world, budget, batch_tokens=batch_tokens, context=context)
     evaluate_language_run(opened, scorer, ask, Console())
 
 
 def main(words: Sequence[str]) -> int:
     parse(evaluate_lm, words, "loopbench evaluate-lm")()
     return 0
+
+
+if __name__ == "__main__":
+    from scripts.cli import main as loopbench
+
+    sys.exit(loopbench(["evaluate-lm", *sys.argv[1:]]))

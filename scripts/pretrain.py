@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch.distributed as dist
 import tyro
 from rich.console import Console
 
@@ -160,13 +159,8 @@ def main(words: Sequence[str]) -> int:
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
-    try:
-        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-            interrupted = pretrain_run(config, out, world, resume, given.wandb, live)
-        world.barrier()  # nobody leaves while another still sends to it
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+        interrupted = pretrain_run(config, out, world, resume, given.wandb, live)
     if interrupted:
         console.print(f"stopped; go on with: loopbench pretrain --resume {out}")
         return 130

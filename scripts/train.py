@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch.distributed as dist
 import tyro
 from rich.console import Console
 from torch import nn
@@ -152,13 +151,8 @@ def main(words: Sequence[str]) -> int:
         raise RunError(f"{out}: holds imported weights, not training: there is nothing to resume")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
-    try:
-        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-            outcome = train_run(config, out, world, resume, given.wandb, live)
-        world.barrier()  # nobody leaves while another still sends to it
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+        outcome = train_run(config, out, world, resume, given.wandb, live)
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")
         return 130

@@ -101,3 +101,11 @@ def join_world(device: str) -> World:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return World(dist.get_rank(), dist.get_world_size(), chosen)
+
+
+def leave_world() -> None:
+    """Leave torchrun's world, if one was joined, when every process is done: whoever still sends
+    must find the others there."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

@@ -68,10 +68,21 @@ def run(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    opened = SimpleNamespace(folder=folder, model=Leaning(), tokenizer=Bytes(), step=7)
+    pretend_run(folder, monkeypatch, context=64)
+    return folder
+
+
+def pretend_run(folder: Path, monkeypatch, context: int) -> None:
+    """Let every run be this folder's, trained on rows of `context` tokens."""
+    opened = SimpleNamespace(
+        folder=folder,
+        model=Leaning(),
+        tokenizer=Bytes(),
+        config=SimpleNamespace(context=context),
+        step=7,
+    )
     session = SimpleNamespace(open_language_run=lambda run, device: opened)
     monkeypatch.setitem(sys.modules, "scripts.lm_session", session)
-    return folder
 
 
 def results(run):
@@ -117,6 +128,19 @@ def test_another_budget_is_another_evaluation(run, bundle):
     assert nats == pytest.approx([n - 0.75 * (1 + t) for n, t in zip(norms, (0, 3), strict=True)])
 
 
+def test_sequences_are_as_long_as_in_training_at_most(run, bundle, monkeypatch):
+    words = ["evaluate-lm", str(run), "--bundle", str(bundle)]
+    cropped = {}
+    for context in (64, 4):
+        pretend_run(run, monkeypatch, context)
+        assert main(words) == 0
+        record, folders = results(run)
+        assert record["settings"]["context"] == context
+        cropped[context] = [task["cropped"] for task in record["bundle"]["tasks"]]
+    assert folders == 2
+    assert cropped == {64: [0, 0], 4: [8, 0]}
+
+
 def test_a_missing_task_of_core_extended_is_listed(run, bundle, capsys):
     words = ["evaluate-lm", str(run), "--bundle", str(bundle), "--extended", "--limit", "1"]
     assert main(words) == 0
@@ -136,7 +160,7 @@ def test_a_missing_task_of_core_extended_is_listed(run, bundle, capsys):
         (["--bundle", "BUNDLE", "--tasks", "gone"], "gone.jsonl: missing"),
         (["--bundle", "BUNDLE", "--limit", "-1"], "--limit: must be 0 or more (got -1)"),
         (["--bundle", "BUNDLE", "--solver-evaluations", "-2"], "--solver-evaluations: must be"),
-        (["--bundle", "BUNDLE", "--tolerance", "nan"], "--tolerance: must be 0 or more"),
+        (["--bundle", "BUNDLE", "--tolerance", "nan"], "--tolerance: must be above 0"),
         (["--bundle", "BUNDLE", "--few-shot-seeds", "1", "1"], "all different"),
         (["--bundle", "BUNDLE", "--rows", "-1"], "--rows: must be 0 or more"),
     ],

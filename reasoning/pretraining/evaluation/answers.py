@@ -123,7 +123,7 @@ def _answer(
     seed: int,
 ) -> np.ndarray:
     """Rows of COLUMNS, float64 (len(indices), 5), for the items at `indices`."""
-    context = scorer.model.context
+    context = scorer.longest
     texts = [prompts(task, items[i], draw_examples(items, i, task.shots, seed)) for i in indices]
     flat = tokenizer.encode([text for group in texts for text in group])
     encoded = iter(np.array([tokenizer.bos, *tokens], dtype=np.int64) for tokens in flat)

@@ -58,7 +58,8 @@ class Scorer:
 
     Every process holds the whole model (its passes are not in step with the others').
     precision: 'auto' (bf16 autocast on cuda), 'bf16' or 'fp32'; batch_tokens: tokens of one
-    forward pass, fewer where the logits would pass 1 GiB.
+    forward pass, fewer where the logits would pass 1 GiB; context: the longest sequence that is
+    asked of the model, None: the longest it takes (it may have been trained on shorter ones).
     """
 
     model: LanguageModel
@@ -66,6 +67,12 @@ class Scorer:
     budget: SolveBudget = field(default_factory=SolveBudget)
     precision: str = "auto"
     batch_tokens: int = BATCH_TOKENS
+    context: int | None = None
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.model.context if self.context is None else self.context
 
     @torch.no_grad()
     def forward(self, tokens: np.ndarray) -> LMOutput:
@@ -83,7 +90,7 @@ class Scorer:
         return max(1, most // length)
 
     def spans(self, spans: Sequence[Span]) -> SpanScores:
-        """Score every span; each must fit the model's context."""
+        """Score every span; each must fit the context."""
         inputs, members = _share_inputs(spans)
         nll, misses = np.zeros(len(spans)), np.zeros(len(spans))
         for batch in self._batches(inputs):
