@@ -14,8 +14,8 @@ HRM has both levels; TRM and EqR have one net, their L_level. Inside, the layout
 Sizes come from the tensors. What tensors cannot tell (`Unstated`) is as published unless given:
 
 * HRM: N 2, T 2, one puzzle token. TRM: T 3, n 6 (4 on the 30x30 maze), 16 puzzle tokens, of which
-  the first holds the embedding and the rest are zero. EqR: TRM without puzzle tokens, with a random
-  start and damped noisy updates.
+  the first holds the embedding and the rest are zero. EqR: TRM with a random start and damped noisy
+  updates; no puzzle tokens, or TRM's 16 where the file holds a puzzle embedding.
 * Heads are 64 wide; attention has rotary positions, the token mixer none.
 * After the token mixer, the norm runs over the tokens (TRM's code normalises before it transposes
   back).
@@ -77,7 +77,7 @@ class Unstated(BaseModel):
     cells: int | None = Field(None, gt=0, description="cells of a grid; none: from the vocabulary")
     heads: int | None = Field(None, gt=0, description="attention heads; none: 64 channels each")
     puzzle_tokens: int | None = Field(
-        None, gt=0, description="positions that hold the puzzle embedding; none: HRM 1, TRM 16"
+        None, gt=0, description="positions that hold the puzzle embedding; none: HRM 1, others 16"
     )
     positions: Literal["rope", "none"] = Field(
         "rope", description="positions of attention without learned ones"
@@ -88,6 +88,15 @@ class Unstated(BaseModel):
     cycles: int | None = Field(None, gt=0, description="y updates per segment; none: HRM 2, TRM 3")
     inner_steps: int | None = Field(
         None, gt=0, description="z updates per y update; none: HRM 2, TRM 6, on 30x30 mazes 4"
+    )
+    initial: Literal["fixed", "random"] | None = Field(
+        None, description="the start of y and z; none: fixed, EqR's random"
+    )
+    update_damping: float | None = Field(
+        None, ge=0, lt=1, description="share of the state kept in an update; none: 0, EqR's 0.05"
+    )
+    update_noise: float | None = Field(
+        None, ge=0, description="deviation of the noise in an update; none: 0, EqR's 0.01"
     )
 
 
@@ -162,8 +171,6 @@ def infer(
     levels = {prefix: _depth(tensors, prefix) for prefix in _LEVELS[system].values()}
     if len(set(levels.values())) > 1:
         raise ReleasedError(f"its levels differ in layers, {levels}: not supported")
-    if system == "eqr" and _PUZZLES in tensors:
-        raise ReleasedError(f"holds {_PUZZLES}, which EqR has not; {_looks_like(tensors)}")
     vocabulary, width = _matrix(tensors, _EMBEDDING)
     puzzles = _matrix(tensors, _PUZZLES)[0] if _PUZZLES in tensors else 1
     mixer = "mlp" if "L_level.layers.0.mlp_t.down_proj.weight" in tensors else "attention"
@@ -179,15 +186,14 @@ def infer(
     sizes |= _swiglu(tensors, width, puzzle_tokens + cells, mixer)
     if mixer == "mlp":
         sizes["mixer_norm"] = unstated.mixer_norm
-    for name in ("cycles", "inner_steps"):
-        if getattr(unstated, name) is not None:
-            sizes[name] = getattr(unstated, name)
+    if system != "hrm" and (cells, vocabulary) == _MAZE:
+        sizes["inner_steps"] = 4
+    if system == "eqr":
+        sizes |= _INTERVENTIONS
+    told = ("cycles", "inner_steps", *_INTERVENTIONS)
+    sizes |= unstated.model_dump(include=set(told), exclude_none=True)
     shape = GridShape(cells, vocabulary, puzzles)
-    if system == "hrm":
-        return HRMConfig(**sizes), shape
-    if (cells, vocabulary) == _MAZE:
-        sizes = {"inner_steps": 4} | sizes
-    return TRMConfig(**sizes, **(_INTERVENTIONS if system == "eqr" else {})), shape
+    return (HRMConfig if system == "hrm" else TRMConfig)(**sizes), shape
 
 
 def published_names(model: HRM | TRM, system: System) -> dict[str, str]:
@@ -336,7 +342,7 @@ def _looks_like(tensors: Mapping[str, Tensor]) -> str:
     if levels == ["H_level", "L_level"]:
         return "its names are HRM's"
     if levels == ["L_level"]:
-        return "its names are TRM's" if _PUZZLES in tensors else "its names are EqR's or TRM's"
+        return "its names are TRM's or EqR's"
     return f"its names are {_some(sorted(tensors))}"
 
 

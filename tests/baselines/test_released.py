@@ -125,6 +125,18 @@ def test_eqr_is_trm_without_puzzle_tokens_damped_from_a_random_start(mlp, tmp_pa
     assert not torch.equal(noisy.logits, output.logits)
 
 
+@pytest.mark.parametrize("name", ["trm", "trm-mlp"])
+def test_eqr_with_a_puzzle_embedding_and_told_to_be_still_is_trm(name, tmp_path):
+    """A file of EqR may hold TRM's 16 puzzle tokens; without its interventions it is TRM."""
+    _, weights, puzzle_tokens, loop = CASES[name]
+    path = save(tmp_path, weights)
+    assert load_released(path, "eqr", GRID).config.puzzle_tokens == puzzle_tokens
+    still = {"initial": "fixed", "update_damping": 0.0, "update_noise": 0.0}
+    released = load_released(path, "eqr", GRID.model_copy(update=still))
+    assert released.dropped == ()
+    compare(released.model, weights, puzzle_tokens, loop, 4, 1e-5, carried=False)
+
+
 @pytest.mark.parametrize(
     "prefix", ["", "inner.", "model.inner.", "_orig_mod.model.inner.", "model._orig_mod.inner."]
 )
@@ -260,7 +272,7 @@ def test_a_file_of_another_system_is_refused(tmp_path):
     trm, hrm = (save(tmp_path, CASES[name][1], f"{name}.pt") for name in ("trm", "hrm"))
     for path, system, said in (
         (trm, "hrm", "lacks H_level.* its names are TRM's"),
-        (trm, "eqr", "holds puzzle_emb.weights, which EqR has not"),
+        (hrm, "eqr", "holds H_level"),
         (hrm, "trm", "holds H_level"),
     ):
         with pytest.raises(ReleasedError, match=said):
