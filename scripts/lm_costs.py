@@ -134,8 +134,8 @@ def _figure4_text(bars: Sequence[Mapping[str, Any]], ratios: Mapping[str, Any]) 
         "",
         "The published rule charges lookup tables as matmuls and fixed passes (Attractor 7 forward "
         "and 1 backward, Parcae 8 and 4). Matmuls alone: with the unembedding, without lookups, "
-        "at the evaluations of the last column and the one pass that carries the gradient; an "
-        "adjoint solve (770m) comes on top.",
+        "at the evaluations of the last column and the one pass that carries the gradient; of an "
+        "adjoint solve (770m) the least products with J^T that its recipe allows.",
     ]
     return "\n".join(lines) + "\n"
 

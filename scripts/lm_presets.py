@@ -121,8 +121,8 @@ def published_passes(model: LanguageModelConfig) -> Passes:
 def gradient_passes(model: LanguageModelConfig) -> Passes:
     """Core passes of a training step beyond the evaluations the model reports.
 
-    A product with J^T alone costs half a backward pass. Those of an adjoint solve are not reported
-    and not counted, nor is recomputation.
+    A product with J^T alone costs half a backward pass. An adjoint solve does not report how many
+    it made: its least is counted. Recomputation is not.
     """
     if model.kind == "parcae":
         return Passes(0, model.gradient_steps)
@@ -134,6 +134,8 @@ def gradient_passes(model: LanguageModelConfig) -> Passes:
             return Passes(gradient.steps, gradient.steps)
         case "neumann":
             return Passes(1, 1 + gradient.terms / 2)
+        case "adjoint":
+            return Passes(1, 1 + max(gradient.min_evaluations, 1) / 2)
         case "unrolled":
             return Passes(0, model.solver.max_evaluations)
     return Passes(1, 1)

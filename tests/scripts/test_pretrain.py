@@ -181,3 +181,5 @@ def test_a_preset_describes_itself():
     assert (row["width"], row["layers"], row["core_layers"]) == (1280, 37, 2)
     assert "AdamW 0.005, Muon 0.006, 117,492 steps" in row["recipe"]
     assert gradient_passes(language_preset("parcae-140m").model).backward == 4
+    # its own backward pass, and half of one for each of the adjoint solve's least six products
+    assert gradient_passes(language_preset("attractor-770m").model).backward == 1 + 6 / 2
