@@ -1,4 +1,4 @@
-"""Controls, depth of the net, and gradients: one change at a time, trained and compared alike."""
+"""Controls, depth of the net, gradients, recipes: one change at a time, trained and compared."""
 
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ def _phantom(steps: int) -> Variant:
     return Variant(f"phantom K {steps}", "attractor", changes)
 
 
-def _gradient(kind: str, **settings: Any) -> Variant:
+def _gradient(name: str, **settings: Any) -> Variant:
     """A gradient without steps of its own gets as many evaluations in all: three where the preset
     has phantom steps alone, six where it has three evaluations and three steps."""
+    kind = name.partition(",")[0]
     model = {"gradient": {"kind": kind, **settings}, "solver": {"max_evaluations": 6}}
     early = {"curriculum": curriculum(evaluations=3)}
-    return Variant(kind, "attractor", {"model": model, "supervision": early})
+    return Variant(name, "attractor", {"model": model, "supervision": early})
 
 
 def _layers(*models: str) -> tuple[Variant, ...]:
@@ -33,6 +34,9 @@ def _layers(*models: str) -> tuple[Variant, ...]:
         for layers in (2, 4, 8)
     )
 
+
+# EqR's: a random start, and updates that keep a part of the state and add noise.
+_INTERVENTIONS = {"initial": "random", "update_damping": 0.05, "update_noise": 0.01}
 
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
     "controls": tuple(
@@ -48,7 +52,16 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
         *map(_phantom, (1, 2, 3)),
         *(_gradient(kind) for kind in ("one-step", "neumann", "unrolled")),
         # Unclipped, an adjoint solve on a map that does not contract soon ends in nan.
-        _gradient("adjoint", clip=2.0),
+        _gradient("adjoint, clip 2", clip=2.0),
+    ),
+    "recipes": tuple(
+        variant
+        for model, speed in (("attractor-mlp", "attractor-speed"), ("trm-mlp", "trm-mlp-speed"))
+        for variant in (
+            Variant(model, model),
+            Variant(speed, speed),
+            Variant(f"{model}, EqR", model, {"model": _INTERVENTIONS}),
+        )
     ),
 }
 

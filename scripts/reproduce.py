@@ -1,5 +1,5 @@
 """`loopbench reproduce NAME`: a table or figure of the paper, its published numbers beside ours, or
-a table of our own that the paper leaves open (controls, layers, layers-mlp, gradients)."""
+a table of our own that the paper leaves open (controls, layers, layers-mlp, gradients, recipes)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -50,7 +50,7 @@ def test_an_ablation_changes_one_thing_and_names_it(tmp_path, capsys):
     assert main(words) == 0
     groups = json.loads((out / "comparison.json").read_text())
     names = ["phantom K 1", "phantom K 2", "phantom K 3"]
-    assert list(groups) == [*names, "one-step", "neumann", "unrolled", "adjoint"]
+    assert list(groups) == [*names, "one-step", "neumann", "unrolled", "adjoint, clip 2"]
     # More phantom steps keep more for the backward pass; implicit gradients keep one application.
     kept = {name: group["training_bytes"]["mean"] for name, group in groups.items()}
     assert kept["phantom K 1"] < kept["phantom K 2"] < kept["phantom K 3"] < kept["unrolled"]
