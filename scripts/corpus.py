@@ -29,7 +29,8 @@ def build(
     shards: int | None = None,
     hub: bool = False,
 ) -> None:
-    """Write text as token shards. Started again after a break, it goes on where it stopped.
+    """Write text as token shards. Started again after a break, it goes on where it stopped; on a
+    finished corpus it writes shards that are missing or damaged again.
 
     Empty documents are left out and counted. A document longer than half a training shard is cut
     in parts.
@@ -38,7 +39,7 @@ def build(
         paths: files or folders of text: .parquet (column text), .jsonl (field text) or plain text
             (a file is one document unless --split-on parts it), also .gz.
         tokenizer: folder of a tokenizer, or `bytes`.
-        out: folder to write; must not exist or be empty, or hold the same build broken off.
+        out: folder to write; must not exist or be empty, or hold the same build.
         validation: files or folders of held-out text.
         held_out: share of the training documents held out, evenly spaced, without --validation
             files; none: 0.01.
@@ -60,8 +61,11 @@ def build(
         held_out=None if validation else HELD_OUT if held_out is None else held_out,
         shards=shards,
     )
+    repairs: list[str] = []
     with stage_progress() as progress:
-        manifest = build_corpus(out, made_by, files, progress)
+        manifest = build_corpus(out, made_by, files, progress, repairs.append)
+    for line in repairs:
+        Console(stderr=True).print(line, soft_wrap=True)
     _show(manifest, f"corpus of {out.name}")
     Console().print(f"written to {out}", soft_wrap=True)
 

@@ -11,7 +11,7 @@ shard is cut in parts of equal length, each a document of its own from there on;
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +34,7 @@ from reasoning.pretraining.shards import (
     write_record,
     write_shard,
 )
-from reasoning.pretraining.tokenizer import Tokenizer
+from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer
 
 MIN_SHARDS = 64  # training shards, unless the text is too little: the most lanes of a run
 SHARD_BYTES = 200_000_000  # of text, in the largest shard
@@ -92,9 +92,16 @@ class _Layout:
 
 
 def build_corpus(
-    folder: Path, tokenizer: Tokenizer, files: TextFiles, progress: Progress | None = None
+    folder: Path,
+    tokenizer: Tokenizer,
+    files: TextFiles,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Write the corpus folder, or go on with one whose build was broken off.
+    """Write the corpus folder, go on with one whose build was broken off, or write those files of
+    a finished one again that are missing or damaged.
+
+    say: told which files were written again, in a line.
 
     Raises CorpusError for bad text and for a folder that holds something else, and what
     `tokenizer.encode` raises.
@@ -104,8 +111,12 @@ def build_corpus(
     layout = _survey(tokenizer, files, tell)
     if (folder / MANIFEST_FILE).exists():
         manifest = _read(folder / MANIFEST_FILE, Manifest)
-        if manifest is None or manifest.plan != layout.plan:
+        if manifest is None:
+            raise CorpusError(f"{folder / MANIFEST_FILE}: damaged. Delete {folder} and build again")
+        names = [shard.name for shard in manifest.shards]
+        if (manifest.plan, names) != (layout.plan, layout.names):
             raise CorpusError(f"{folder}: holds another corpus. Choose another --out or delete it")
+        _repair(folder, tokenizer, files, layout, manifest, tell, say)
         return manifest
     plan_file = folder / PLAN_FILE
     if plan_file.exists() and _read(plan_file, Plan) != layout.plan:
@@ -115,13 +126,48 @@ def build_corpus(
         )
     tokenizer.save(folder)
     write_record(plan_file, layout.plan)
-    shards = _write_shards(folder, tokenizer, files, layout, tell)
+    done = [_finished(folder, name) for name in layout.names]
+    shards = _write_shards(folder, tokenizer, files, layout, done, tell)
     splits: dict[Split, Counts] = {split: _sum(shards, split) for split in layout.plan.shards}
     manifest = Manifest(plan=layout.plan, splits=splits, shards=tuple(shards))
     write_record(folder / MANIFEST_FILE, manifest)
-    for path in [plan_file, *(_record_file(folder, name) for name in layout.names)]:
-        path.unlink(missing_ok=True)
+    plan_file.unlink()
+    _drop_records(folder, layout)
     return manifest
+
+
+def _repair(
+    folder: Path,
+    tokenizer: Tokenizer,
+    files: TextFiles,
+    layout: _Layout,
+    manifest: Manifest,
+    tell: Progress,
+    say: Callable[[str], None],
+) -> None:
+    """Write those files of a finished corpus again that are missing or not as recorded."""
+    known: list[Shard | None] = []
+    for number, shard in enumerate(manifest.shards, 1):
+        known.append(shard if _is_whole(folder, shard) else None)
+        tell("checking shards", number, len(manifest.shards))
+    damaged = [
+        shard.name for shard, found in zip(manifest.shards, known, strict=True) if found is None
+    ]
+    if damaged:
+        shards = _write_shards(folder, tokenizer, files, layout, known, tell)
+        if tuple(shards) != manifest.shards:
+            raise CorpusError(
+                f"{folder}: the texts give other tokens than {MANIFEST_FILE} records (another "
+                f"version of the tokenizer's library?). Delete {folder} and build again"
+            )
+        _drop_records(folder, layout)
+    file = folder / TOKENIZER_FILE
+    before = file.read_bytes() if file.exists() else None
+    tokenizer.save(folder)
+    if file.read_bytes() != before:
+        damaged.append(TOKENIZER_FILE)
+    if damaged:
+        say(f"{folder}: damaged or missing, written again: {', '.join(damaged)}")
 
 
 def _check_folder(folder: Path) -> None:
@@ -214,10 +260,15 @@ def _assign(sizes: np.ndarray, held: np.ndarray, shards: int) -> tuple[list[str]
 
 
 def _write_shards(
-    folder: Path, tokenizer: Tokenizer, files: TextFiles, layout: _Layout, tell: Progress
+    folder: Path,
+    tokenizer: Tokenizer,
+    files: TextFiles,
+    layout: _Layout,
+    known: Sequence[Shard | None],
+    tell: Progress,
 ) -> list[Shard]:
-    """Tokenise and write every shard that is not there yet."""
-    done = [_finished(folder, name) for name in layout.names]
+    """Tokenise and write every shard that is not known to be there."""
+    done = list(known)
     missing = np.bincount(layout.shard_of, minlength=len(layout.names))
     documents: list[list[np.ndarray]] = [[] for _ in layout.names]
     text_bytes = [0] * len(layout.names)
@@ -290,11 +341,19 @@ def _record_file(folder: Path, name: str) -> Path:
 def _finished(folder: Path, name: str) -> Shard | None:
     """The record of a shard that a broken build left whole; None if there is none."""
     shard = _read(_record_file(folder, name), Shard)
-    if shard is None:
-        return None
-    files = {kind: folder / f"{name}.{kind}.npy" for kind in shard.sha256}
-    whole = all(f.is_file() and sha256_of(f) == shard.sha256[kind] for kind, f in files.items())
-    return shard if whole else None
+    return shard if shard is not None and _is_whole(folder, shard) else None
+
+
+def _is_whole(folder: Path, shard: Shard) -> bool:
+    """Whether the shard's files are there as recorded."""
+    files = {kind: folder / f"{shard.name}.{kind}.npy" for kind in shard.sha256}
+    return all(f.is_file() and sha256_of(f) == shard.sha256[kind] for kind, f in files.items())
+
+
+def _drop_records(folder: Path, layout: _Layout) -> None:
+    """Delete the shards' own records, which the manifest replaces."""
+    for name in layout.names:
+        _record_file(folder, name).unlink(missing_ok=True)
 
 
 def _read(path: Path, kind: type[_Record]) -> _Record | None:

@@ -275,6 +275,34 @@ def test_a_build_that_is_done_is_left_alone_and_another_refused(tmp_path, source
         build_corpus(tmp_path, ByteTokenizer(), files)
 
 
+def test_building_again_repairs_what_is_damaged(tmp_path, source):
+    files = TextFiles([source], shards=4)
+    folder, told = tmp_path / "c", []
+    build_corpus(folder, ByteTokenizer(), files)
+    before, inodes = files_of(folder), {p.name: p.stat().st_ino for p in folder.iterdir()}
+    cut, gone = folder / "train-00002.tokens.npy", folder / "validation-00000.offsets.npy"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    gone.unlink()
+    (folder / "tokenizer.json").write_text("{}")
+    build_corpus(folder, ByteTokenizer(), files, say=told.append)
+    assert files_of(folder) == before
+    assert len(told) == 1
+    for word in (str(folder), "train-00002", "validation-00000", "tokenizer.json"):
+        assert word in told[0]
+    left = {p.name for p in folder.glob("train*") if p.stat().st_ino == inodes[p.name]}
+    assert left == {name for name in before if name.startswith("train-0000") and "2." not in name}
+    build_corpus(folder, ByteTokenizer(), files, say=told.append)
+    assert len(told) == 1
+
+
+def test_a_damaged_manifest_is_not_built_upon(tmp_path, source):
+    files = TextFiles([source], shards=4)
+    build_corpus(tmp_path / "c", ByteTokenizer(), files)
+    (tmp_path / "c" / "corpus.json").write_text("{")
+    with pytest.raises(CorpusError, match=r"corpus\.json: damaged\. Delete .* and build again"):
+        build_corpus(tmp_path / "c", ByteTokenizer(), files)
+
+
 def test_text_that_cannot_make_a_corpus_is_refused(tmp_path, source):
     short = write_texts(tmp_path / "short.jsonl", ["one"])
     empty = write_texts(tmp_path / "empty.jsonl", [" ", ""])
