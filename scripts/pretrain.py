@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,10 @@ from reasoning.pretraining.packing import TokenStream, validation_rows
 from reasoning.pretraining.protocol import LanguageModel
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
+from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
-from reasoning.training.runs import RunError, create_run
+from reasoning.training.runs import RunError, create_run, restart_run
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
 from scripts.lm_presets import (
@@ -75,9 +77,13 @@ def pretrain_run(
     resume: bool = False,
     wandb: WandbMode = "off",
     listen: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> bool:
     """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
-    before the first step."""
+    before the first step.
+
+    say: told, in a line, what the user should know of before that step.
+    """
     if config.compile:
         check_compiler(world.device)
     corpus = Corpus(config.corpus)
@@ -103,10 +109,14 @@ def pretrain_run(
 
     passes = published_passes(config.model), gradient_passes(config.model)
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure, tell)
-    if resume:
+    if resume and was_saved(out):
         trainer.resume()
     elif world.is_main:
-        create_run(out, _record(config, corpus, trainer))
+        if resume:
+            restart_run(out)
+            say(f"{out}: stopped before its first checkpoint; starts from step 0 again")
+        else:
+            create_run(out, _record(config, corpus, trainer))
         corpus.tokenizer.save(out)
     world.barrier()
     interrupted = trainer.train()
@@ -117,7 +127,8 @@ def pretrain_run(
 def _check_same(corpus: Corpus, run: Path) -> None:
     """RunError unless this is the corpus, and the tokenizer, that the run began with."""
     record = load_language_config(run)[1]
-    run_tokenizer(run, corpus.tokenizer.identity)
+    if was_saved(run):  # else the run may have been killed before it wrote its tokenizer
+        run_tokenizer(run, corpus.tokenizer.identity)
     if record["corpus"] != corpus.identity:
         raise RunError(
             f"{corpus.folder}: is not the corpus {run} began with (its tokens differ); "
@@ -159,8 +170,9 @@ def main(words: Sequence[str]) -> int:
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
+    say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        interrupted = pretrain_run(config, out, world, resume, given.wandb, live)
+        interrupted = pretrain_run(config, out, world, resume, given.wandb, live, say)
     if interrupted:
         console.print(f"stopped; go on with: loopbench pretrain --resume {out}")
         return 130

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,10 @@ from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.training import loop
+from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Outcome, Trainer
-from reasoning.training.runs import RunError, create_run
+from reasoning.training.runs import RunError, create_run, restart_run
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
 from scripts.session import grid_shape, load_config, metrics, read_data, run_predictions, subset
@@ -71,8 +73,12 @@ def train_run(
     resume: bool = False,
     wandb: WandbMode = "off",
     listen: Callable[[loop.Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Train a run to its end, or to an interrupt. Everything it takes is checked first."""
+    """Train a run to its end, or to an interrupt. Everything it takes is checked first.
+
+    say: told, in a line, what the user should know of before the first step.
+    """
     if config.compile:
         check_compiler(world.device)
     train, test = read_data(config.data)
@@ -90,8 +96,11 @@ def train_run(
         listen(progress)
 
     trainer = Trainer(model, stream, config, world, out, evaluate, tell)
-    if resume:
+    if resume and was_saved(out):
         trainer.resume()
+    elif resume and world.is_main:
+        restart_run(out)
+        say(f"{out}: stopped before its first checkpoint; starts from step 0 again")
     elif world.is_main:
         create_run(out, _record(config, train, trainer))
     world.barrier()
@@ -151,8 +160,9 @@ def main(words: Sequence[str]) -> int:
         raise RunError(f"{out}: holds imported weights, not training: there is nothing to resume")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
+    say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        outcome = train_run(config, out, world, resume, given.wandb, live)
+        outcome = train_run(config, out, world, resume, given.wandb, live, say)
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")
         return 130

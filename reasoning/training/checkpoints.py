@@ -45,6 +45,12 @@ def list_checkpoints(run: Path) -> list[Path]:
     return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
 
 
+def was_saved(run: Path) -> bool:
+    """Whether a run got as far as a checkpoint. A damaged one counts: it must not be taken for a
+    run that may start over."""
+    return any((run / "checkpoints").glob("step-*"))
+
+
 def partial_folder(run: Path, step: int) -> Path:
     """Where the checkpoint of `step` is prepared."""
     return run / "checkpoints" / f".partial-{step:08d}"

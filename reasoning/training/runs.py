@@ -80,6 +80,12 @@ def create_run(folder: Path, config: dict[str, Any]) -> None:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
+def restart_run(folder: Path) -> None:
+    """Record anew what runs: a run that left no checkpoint starts again from step 0. Its logs are
+    emptied when training opens them."""
+    write_json(folder / "environment.json", environment())
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's configuration. RunError if there is none to read."""
     path = folder / "config.json"

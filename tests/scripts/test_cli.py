@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from puzzles.dataset import read_split
 from puzzles.sudoku.rules import format_grid, from_tokens
+from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
 from scripts.cli import COMMANDS, main, usage
 from scripts.lm_models import LANGUAGE_MODELS
@@ -277,6 +278,36 @@ def test_a_run_killed_mid_training_resumes_to_the_same_bytes(sudokus, tmp_path):
         assert a.keys() == b.keys()
         for key in a:
             np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
+    sudokus, tmp_path, monkeypatch, capsys
+):
+    settings = ["--steps", "8", "--log-every", "2", "--checkpoint-every", "8", "--device", "cpu"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main(words("trm-mini", sudokus, whole, *settings)) == 0
+    steps = Trainer.step
+
+    def dies(trainer):
+        if trainer.done == 5:
+            raise SystemExit  # no command catches it
+        return steps(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", dies)
+        with pytest.raises(SystemExit):
+            main(words("trm-mini", sudokus, killed, *settings))
+    assert [r["step"] for r in read_jsonl(killed / "metrics.jsonl")] == [2, 4]
+    (killed / "environment.json").unlink()  # killed even earlier
+    capsys.readouterr()
+    assert main(["train", "--resume", str(killed)]) == 0
+    assert "starts from step 0 again" in " ".join(capsys.readouterr().err.split())
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert (killed / "environment.json").exists()
+    # A checkpoint that lost its manifest is no reason to start over.
+    (killed / "checkpoints" / "step-00000008" / "manifest.json").unlink()
+    refused(capsys, ["train", "--resume", killed], "holds no checkpoint")
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
 def test_an_interrupt_saves_and_says_how_to_go_on(sudokus, tmp_path):

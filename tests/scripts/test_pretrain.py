@@ -10,6 +10,7 @@ import torch
 
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.flops import published_rule
+from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.packing import validation_rows
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.tokenizer import ByteTokenizer
@@ -122,6 +123,34 @@ def test_a_finished_run_resumes_to_nothing_and_only_on_its_own_corpus(
     (run / "config.json").write_text(json.dumps(config))
     (run / "tokenizer.json").write_bytes((trained / "tokenizer.json").read_bytes())
     refused(capsys, ["pretrain", "--resume", run], str(other), "is not the corpus")
+
+
+def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
+    corpus, tmp_path, monkeypatch, capsys
+):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    late = ("--checkpoint-every", "4")
+    assert main(words("transformer-mini", corpus, whole, *late)) == 0
+    steps = Pretrainer.step
+
+    def dies(trainer):
+        if trainer.done == 3:
+            raise SystemExit  # no command catches it
+        return steps(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretrainer, "step", dies)
+        with pytest.raises(SystemExit):
+            main(words("transformer-mini", corpus, killed, *late))
+    assert [r["step"] for r in read_jsonl(killed / "metrics.jsonl")] == [2]
+    for name in ("environment.json", "tokenizer.json"):
+        (killed / name).unlink()  # killed even earlier
+    capsys.readouterr()
+    assert main(["pretrain", "--resume", str(killed)]) == 0
+    assert "starts from step 0 again" in " ".join(capsys.readouterr().err.split())
+    for name in ("metrics.jsonl", "tokenizer.json"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert (killed / "environment.json").exists()
 
 
 def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys):
