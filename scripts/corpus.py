@@ -32,8 +32,8 @@ def build(
     """Write text as token shards. Started again after a break, it goes on where it stopped; on a
     finished corpus it writes shards that are missing or damaged again.
 
-    Empty documents are left out and counted. A document longer than half a training shard is cut
-    in parts.
+    Empty documents are left out and counted. Training documents are cut only where there are fewer
+    than training shards, or where one has more than four shards' share of the text.
 
     Args:
         paths: files or folders of text: .parquet (column text), .jsonl (field text) or plain text
@@ -42,7 +42,7 @@ def build(
         out: folder to write; must not exist or be empty, or hold the same build.
         validation: files or folders of held-out text.
         held_out: share of the training documents held out, evenly spaced, without --validation
-            files; none: 0.01.
+            files (of a single document: parts of it); none: 0.01.
         split_on: what separates documents in plain text files, no part of them; \\n and \\t are
             understood. Nothing is guessed: a blank line may separate paragraphs too.
         shards: training shards, at least as many as the lanes of a run; none: 64, or one for every
@@ -100,3 +100,8 @@ def _show(manifest: Manifest, title: str) -> None:
         f"{plan.documents:,} documents read; {plan.empty_documents:,} empty ones left out, "
         f"{plan.cut_documents:,} longer than {plan.cut_bytes:,} bytes cut in parts"
     )
+    if plan.held_out is not None and plan.documents == 1:
+        console.print(
+            "the text is one document, so parts of it are held out: give --validation files, or "
+            "--split-on to part it, for a validation split of other documents"
+        )

@@ -6,8 +6,7 @@ shares of the bytes. The second pass tokenises; a shard is written when its last
 A build that is started again after a break makes the same plan, skips the shards that are whole
 and ends with the same bytes.
 
-Every lane of a training run needs a shard of its own, so a document longer than half a training
-shard is cut in parts of equal length, each a document of its own from there on; no other is cut.
+Which documents are cut so that every training shard gets text is `layout.py`'s rule.
 """
 
 from array import array
@@ -20,6 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from reasoning.pretraining.corpus import CorpusError, read_documents
+from reasoning.pretraining.layout import SHARD_BYTES, Layout, lay_out
 from reasoning.pretraining.shards import (
     MANIFEST_FILE,
     Counts,
@@ -37,8 +37,6 @@ from reasoning.pretraining.shards import (
 from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer
 
 MIN_SHARDS = 64  # training shards, unless the text is too little: the most lanes of a run
-SHARD_BYTES = 200_000_000  # of text, in the largest shard
-MIN_CUT_BYTES = 1024  # a document of fewer bytes is never cut
 PLAN_FILE = "building.json"
 _BATCH_BYTES = 4_000_000  # of text, tokenised at once
 _Record = TypeVar("_Record", Plan, Manifest, Shard)
@@ -49,7 +47,7 @@ class TextFiles:
     """What goes into a corpus.
 
     train, validation: files, see `corpus.read_documents`; split_on: the separator of documents in
-    the plain text ones; held_out: share of the training documents, 0 to 1, that makes the
+    the plain text ones; held_out: share of the training documents, 0 to 0.5, that makes the
     validation split when there are no files for it; shards: of the training split, None:
     64, or one for every 200 MB of text if that is more.
     """
@@ -82,15 +80,6 @@ class TextFiles:
         return [("train", f) for f in self.train] + [("validation", f) for f in self.validation]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """The plan, and what follows from it: shard_of (parts,), index into names."""
-
-    plan: Plan
-    names: list[str]
-    shard_of: np.ndarray
-
-
 def build_corpus(
     folder: Path,
     tokenizer: Tokenizer,
@@ -108,28 +97,31 @@ def build_corpus(
     """
     tell = progress or (lambda stage, done, rows: None)
     _check_folder(folder)
-    layout = _survey(tokenizer, files, tell)
+    plan, layout = _survey(tokenizer, files, tell)
     if (folder / MANIFEST_FILE).exists():
         manifest = _read(folder / MANIFEST_FILE, Manifest)
         if manifest is None:
             raise CorpusError(f"{folder / MANIFEST_FILE}: damaged. Delete {folder} and build again")
         names = [shard.name for shard in manifest.shards]
-        if (manifest.plan, names) != (layout.plan, layout.names):
-            raise CorpusError(f"{folder}: holds another corpus. Choose another --out or delete it")
+        if (manifest.plan, names) != (plan, layout.names):
+            raise CorpusError(
+                f"{folder}: holds another corpus (texts, options or loopbench's version differ). "
+                "Choose another --out or delete it"
+            )
         _repair(folder, tokenizer, files, layout, manifest, tell, say)
         return manifest
     plan_file = folder / PLAN_FILE
-    if plan_file.exists() and _read(plan_file, Plan) != layout.plan:
+    if plan_file.exists() and _read(plan_file, Plan) != plan:
         raise CorpusError(
             f"{folder}: a build of other texts or options was broken off here. Start it again as "
             "it was, choose another --out or delete the folder"
         )
     tokenizer.save(folder)
-    write_record(plan_file, layout.plan)
+    write_record(plan_file, plan)
     done = [_finished(folder, name) for name in layout.names]
     shards = _write_shards(folder, tokenizer, files, layout, done, tell)
-    splits: dict[Split, Counts] = {split: _sum(shards, split) for split in layout.plan.shards}
-    manifest = Manifest(plan=layout.plan, splits=splits, shards=tuple(shards))
+    splits: dict[Split, Counts] = {split: _sum(shards, split) for split in plan.shards}
+    manifest = Manifest(plan=plan, splits=splits, shards=tuple(shards))
     write_record(folder / MANIFEST_FILE, manifest)
     plan_file.unlink()
     _drop_records(folder, layout)
@@ -140,7 +132,7 @@ def _repair(
     folder: Path,
     tokenizer: Tokenizer,
     files: TextFiles,
-    layout: _Layout,
+    layout: Layout,
     manifest: Manifest,
     tell: Progress,
     say: Callable[[str], None],
@@ -178,7 +170,7 @@ def _check_folder(folder: Path) -> None:
         raise CorpusError(f"{folder}: holds other files. Choose another --out or empty it")
 
 
-def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> _Layout:
+def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> tuple[Plan, Layout]:
     """Read all the text once and fix the plan."""
     lengths: dict[Split, array] = {"train": array("q"), "validation": array("q")}
     empty, sources = 0, []
@@ -199,10 +191,7 @@ def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> _Layout:
                 "text: every document is empty. Give files with text"
             )
     shards = files.shards or max(MIN_SHARDS, -(-int(train.sum()) // SHARD_BYTES))
-    cut = max(MIN_CUT_BYTES, int(train.sum()) // (2 * shards))
-    sizes = [_part_sizes(train, cut), _part_sizes(validation, cut)]
-    held = np.concatenate([_held_out(len(sizes[0]), files.held_out), np.ones(len(sizes[1]), bool)])
-    names, shard_of = _assign(np.concatenate(sizes), held, shards)
+    layout = lay_out(train, validation, files.held_out, shards)
     plan = Plan(
         tokenizer=TokenizerRecord(
             identity=tokenizer.identity, vocabulary=tokenizer.vocabulary, bos=tokenizer.bos
@@ -212,11 +201,12 @@ def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> _Layout:
         held_out=files.held_out,
         documents=len(train) + len(validation),
         empty_documents=empty,
-        cut_documents=int((train > cut).sum() + (validation > cut).sum()),
-        cut_bytes=cut,
-        shards={s: sum(n.startswith(s) for n in names) for s in ("train", "validation")},
+        cut_documents=int(layout.cut.sum()),
+        cut_bytes=layout.cut_bytes,
+        part_bytes=layout.part_bytes,
+        shards={s: sum(n.startswith(s) for n in layout.names) for s in ("train", "validation")},
     )
-    return _Layout(plan, names, shard_of)
+    return plan, layout
 
 
 def is_empty(text: str) -> bool:
@@ -224,46 +214,11 @@ def is_empty(text: str) -> bool:
     return not text or text.isspace()
 
 
-def _part_sizes(lengths: np.ndarray, cut: int) -> np.ndarray:
-    """About how many bytes every part has when documents are cut."""
-    parts = -(-lengths // cut)
-    return np.repeat(lengths // np.maximum(parts, 1), parts)
-
-
-def _held_out(parts: int, share: float | None) -> np.ndarray:
-    """Which training parts are held out: evenly spaced, at least one."""
-    held = np.zeros(parts, dtype=bool)
-    if share is not None:
-        count = max(1, round(share * parts))
-        if count >= parts:
-            raise CorpusError(
-                f"the training text is {parts} document: holding one out leaves none. Give more "
-                "text, --split-on to part it, or --validation files"
-            )
-        held[((np.arange(count) + 0.5) * parts / count).astype(np.int64)] = True
-    return held
-
-
-def _assign(sizes: np.ndarray, held: np.ndarray, shards: int) -> tuple[list[str], np.ndarray]:
-    """Names of the shards and which one each part goes to: runs of about equal bytes."""
-    names: list[str] = []
-    shard_of = np.empty(len(sizes), dtype=np.int64)
-    for split, members in (("validation", held), ("train", ~held)):
-        total = int(sizes[members].sum())
-        count = shards if split == "train" else -(-total // SHARD_BYTES)
-        before = np.cumsum(sizes[members]) - sizes[members]
-        # Too little text leaves some shards empty; the others are numbered without gaps.
-        used, index = np.unique(before * count // total, return_inverse=True)
-        shard_of[members] = index + len(names)
-        names += [f"{split}-{i:05d}" for i in range(len(used))]
-    return names, shard_of
-
-
 def _write_shards(
     folder: Path,
     tokenizer: Tokenizer,
     files: TextFiles,
-    layout: _Layout,
+    layout: Layout,
     known: Sequence[Shard | None],
     tell: Progress,
 ) -> list[Shard]:
@@ -273,7 +228,7 @@ def _write_shards(
     documents: list[list[np.ndarray]] = [[] for _ in layout.names]
     text_bytes = [0] * len(layout.names)
     position = 0
-    for texts in _batches(_parts(files, layout.plan.cut_bytes)):
+    for texts in _batches(_parts(files, layout)):
         targets = layout.shard_of[position : position + len(texts)].tolist()
         position += len(texts)
         if len(targets) < len(texts):
@@ -295,11 +250,13 @@ def _write_shards(
     return done
 
 
-def _parts(files: TextFiles, cut: int) -> Iterator[str]:
-    """Every document that is not empty, the long ones in parts."""
+def _parts(files: TextFiles, layout: Layout) -> Iterator[str]:
+    """Every document that is not empty, those to cut in parts."""
+    cut = iter(layout.cut.tolist())
     for _, text in files.documents():
         if not is_empty(text):
-            yield from cut_document(text, cut)
+            # More documents than were surveyed end the build, see `_write_shards`.
+            yield from cut_document(text, layout.part_bytes) if next(cut, False) else (text,)
 
 
 def cut_document(text: str, cut: int) -> Iterator[str]:
@@ -350,7 +307,7 @@ def _is_whole(folder: Path, shard: Shard) -> bool:
     return all(f.is_file() and sha256_of(f) == shard.sha256[kind] for kind, f in files.items())
 
 
-def _drop_records(folder: Path, layout: _Layout) -> None:
+def _drop_records(folder: Path, layout: Layout) -> None:
     """Delete the shards' own records, which the manifest replaces."""
     for name in layout.names:
         _record_file(folder, name).unlink(missing_ok=True)

@@ -79,8 +79,11 @@ class Plan(_Record):
     held_out: float | None = Field(description="share of documents held out; none: from own files")
     documents: int = Field(description="documents read, the empty ones left out", ge=0)
     empty_documents: int = Field(description="documents of nothing but whitespace, left out", ge=0)
-    cut_documents: int = Field(description="documents longer than cut_bytes, cut in parts", ge=0)
+    cut_documents: int = Field(description="training documents longer than cut_bytes, cut", ge=0)
     cut_bytes: int = Field(description="most bytes of a document that is left whole", ge=1)
+    part_bytes: int | None = Field(
+        None, description="most bytes of a part of another; none: cut_bytes, as once it was", ge=1
+    )
     shards: dict[Split, int] = Field(description="shards of each split")
 
 

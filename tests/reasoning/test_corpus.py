@@ -184,13 +184,23 @@ def test_validation_files_are_the_validation_split(tmp_path, source):
     assert documents_of(tmp_path / "c", "train") == TEXTS
 
 
+def test_ordinary_documents_stay_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = ["".join(map(chr, rng.integers(97, 123, n))) for n in rng.integers(20, 7600, 150)]
+    source = write_texts(tmp_path / "texts.jsonl", texts)
+    manifest = build_corpus(tmp_path / "c", ByteTokenizer(), TextFiles([source]))
+    found = [documents_of(tmp_path / "c", split) for split in ("train", "validation")]
+    assert sorted(found[0] + found[1]) == sorted(texts)
+    assert (manifest.plan.cut_documents, manifest.plan.shards["train"]) == (0, 64)
+
+
 def test_one_long_document_gives_shards_for_many_lanes(tmp_path):
     text = "".join(chr(0x3042 + i % 80) for i in range(1_000_000))  # 3 MB
     source = tmp_path / "book.txt"
     source.write_text(text)
     manifest = build_corpus(tmp_path / "c", ByteTokenizer(), TextFiles([source]))
     assert manifest.plan.documents == manifest.plan.cut_documents == 1
-    assert manifest.plan.shards["train"] >= 8
+    assert manifest.plan.shards["train"] == 64
     parts = documents_of(tmp_path / "c", "train") + documents_of(tmp_path / "c", "validation")
     assert sum(map(len, parts)) == len(text)
     assert TokenStream(Corpus(tmp_path / "c"), 2048, 8, 8).next().shape == (8, 2049)
@@ -386,8 +396,11 @@ def test_enwik8_makes_a_corpus(tmp_path, shared_data):
     tokenizer = train_bpe(pages[:100], 1024)
     files = TextFiles([tmp_path / "head.txt"], split_on="</page>")
     plan = build_corpus(tmp_path / "c", tokenizer, files).plan
-    parts = [part for page in pages for part in cut_document(page, plan.cut_bytes)]
     held = documents_of(tmp_path / "c", "validation")
+    parts = []
+    for page in pages:
+        whole = page in held or len(page.encode()) <= plan.cut_bytes
+        parts += [page] if whole else cut_document(page, plan.part_bytes)
     found = documents_of(tmp_path / "c", "train")
     assert found == [part for part in parts if part not in set(held)]
     assert len(found) + len(held) == len(parts)

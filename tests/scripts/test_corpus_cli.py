@@ -43,6 +43,14 @@ def test_from_text_to_a_checked_corpus(tmp_path, text, capsys):
     assert f"{size:,} bytes, {tokens:,} tokens: {size / tokens:.3f} bytes per token" in told(capsys)
 
 
+def test_parts_of_a_single_document_in_both_splits_are_told_of(tmp_path, text, capsys):
+    words = ["corpus", "build", str(text), "--tokenizer", "bytes", "--out"]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    assert "the text is one document, so parts of it are held out" in told(capsys)
+    assert main([*words, str(tmp_path / "many"), "--split-on", r"\n\n"]) == 0
+    assert "one document" not in told(capsys)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
