@@ -78,17 +78,22 @@ def pretrain_run(
     wandb: WandbMode = "off",
     listen: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
+    fit_rows: bool = False,
 ) -> bool:
     """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
     before the first step.
 
-    say: told, in a line, what the user should know of before that step.
+    say: told, in a line, what the user should know of before that step; fit_rows: where the corpus
+    has fewer validation rows than the configuration asks for, let a new run ask for what is there.
     """
     if config.compile:
         check_compiler(world.device)
     corpus = Corpus(config.corpus)
     if resume:
         _check_same(corpus, out)
+    asked = config.validation.rows
+    if fit_rows and not resume:
+        config = _with_rows_there(config, corpus, world)
     rows = validation_rows(corpus, config.context, config.validation.rows)
     if len(rows) % world.size:
         raise UsageError(
@@ -117,11 +122,27 @@ def pretrain_run(
             say(f"{out}: stopped before its first checkpoint; starts from step 0 again")
         else:
             create_run(out, _record(config, corpus, trainer))
+            if len(rows) < asked:
+                say(
+                    f"{corpus.folder}: too little validation text for {asked} rows of "
+                    f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
+                )
         corpus.tokenizer.save(out)
     world.barrier()
     interrupted = trainer.train()
     reporter.finish()
     return interrupted
+
+
+def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:
+    """With as many validation rows as the corpus has and the processes can share, at most as many
+    as before. Unchanged if there are none: `validation_rows` then tells what is missing."""
+    there = corpus.counts("validation").tokens // (config.context + 1)
+    rows = min(config.validation.rows, there // world.size * world.size)
+    if rows == 0:
+        return config
+    validation = config.validation.model_copy(update={"rows": rows})
+    return config.model_copy(update={"validation": validation})
 
 
 def _check_same(corpus: Corpus, run: Path) -> None:
@@ -168,11 +189,14 @@ def main(words: Sequence[str]) -> int:
     config = load_language_config(out)[0] if resume else given.config
     if not resume and (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
+    rows_given = option_value(words, "--validation.rows") is not None
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        interrupted = pretrain_run(config, out, world, resume, given.wandb, live, say)
+        interrupted = pretrain_run(
+            config, out, world, resume, given.wandb, live, say, fit_rows=not rows_given
+        )
     if interrupted:
         console.print(f"stopped; go on with: loopbench pretrain --resume {out}")
         return 130

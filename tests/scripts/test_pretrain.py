@@ -153,6 +153,31 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
     assert (killed / "environment.json").exists()
 
 
+def test_validation_rows_that_were_not_asked_for_are_those_there(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("much text to learn from " * 99)
+    for name, size in (("small", 19 * 33 + 5), ("tiny", 9)):
+        (tmp_path / f"{name}.txt").write_text("x" * size)
+        files = TextFiles([tmp_path / "text.txt"], [tmp_path / f"{name}.txt"], held_out=None)
+        build_corpus(tmp_path / name, ByteTokenizer(), files)
+    out = tmp_path / "run"
+    start = words("transformer-mini", tmp_path / "small", out)
+    at = start.index("--validation.rows")
+    unasked = start[:at] + start[at + 2 :]
+    refused(capsys, [*unasked, "--validation.rows", 64], "64 validation rows", "19 there")
+    assert main(unasked) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("too little validation text for 64 rows of 33 tokens") == 1
+    assert "held-out losses are over 19" in said
+    record = json.loads((out / "config.json").read_text())["config"]
+    assert record["validation"]["rows"] == 19
+    scored = [r for r in read_jsonl(out / "metrics.jsonl") if r["split"] == "validation"]
+    assert [r["rows"] for r in scored] == [19]
+    assert main(["pretrain", "--resume", str(out)]) == 0
+    tiny = [word.replace("small", "tiny") for word in unasked]
+    tiny[tiny.index(str(out))] = str(tmp_path / "none")
+    refused(capsys, tiny, "validation rows of 33 tokens", "0 there")
+
+
 def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys):
     out = tmp_path / "run"
     start = ["pretrain", "--corpus", corpus, "--out", out]
