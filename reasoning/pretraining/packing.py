@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from reasoning.pretraining.corpus import CorpusError
-from reasoning.pretraining.shards import Corpus, Split
+from reasoning.pretraining.shards import REBUILD, Corpus, Split
 
 BUFFERED = 1024  # documents a lane chooses from
 _NO_DOCUMENT = np.iinfo(np.int64).max
@@ -100,12 +100,24 @@ def _pack(
     return used
 
 
+@njit(cache=True)
+def _largest(row: np.ndarray) -> int:
+    """row.max() without numpy's overhead, which a row would feel."""
+    largest = row[0]
+    for token in row:
+        largest = max(largest, token)
+    return largest
+
+
 class _Lane:
     """One virtual reader. Its documents are numbered through its shards, one after another."""
 
     def __init__(self, corpus: Corpus, split: Split, lane: int, lanes: int, capacity: int) -> None:
-        files = [corpus.read(shard) for shard in corpus.shards(split)[lane::lanes]]
+        shards = corpus.shards(split)[lane::lanes]
+        files = [corpus.read(shard) for shard in shards]
         self._corpus, self._lane, self._lanes = corpus.identity, lane, lanes
+        self._files = [corpus.folder / f"{shard.name}.tokens.npy" for shard in shards]
+        self._vocabulary = corpus.vocabulary
         self._tokens = [tokens for tokens, _ in files]
         self._starts = np.concatenate([offsets[:-1] for _, offsets in files])
         self._lengths = np.concatenate([np.diff(offsets) for _, offsets in files])
@@ -120,7 +132,7 @@ class _Lane:
         return int(self._cursor[_EPOCH])
 
     def fill(self, row: np.ndarray) -> None:
-        """Write the lane's next row (capacity,) in place."""
+        """Write the lane's next row (capacity,) in place. CorpusError for an id that is none."""
         chosen_from = self._buffer, self._buffered_lengths
         used = _pack(self._lengths, self._cursor, *chosen_from, len(row), self._pieces)
         documents, first, taken = self._pieces[:used].T
@@ -133,6 +145,15 @@ class _Lane:
             shards.tolist(), begins.tolist(), taken.tolist(), ends.tolist(), strict=True
         ):
             row[end - count : end] = self._tokens[shard][begin : begin + count]
+        # Here and not where a shard is opened: that would read all of it.
+        if _largest(row) >= self._vocabulary:
+            at = int(row.argmax())
+            piece = int(np.searchsorted(ends, at, side="right"))
+            place = begins[piece] + at - (ends[piece] - taken[piece])
+            raise CorpusError(
+                f"{self._files[shards[piece]]}: token {row[at]} at {place} does not fit a "
+                f"vocabulary of {self._vocabulary}. {REBUILD}"
+            )
 
     def state(self) -> dict[str, Any]:
         cropped = int(self._cursor[_CROPPED])

@@ -27,7 +27,7 @@ from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer, load_toke
 MANIFEST_FILE = "corpus.json"
 Split = Literal["train", "validation"]
 Progress = Callable[[str, int, int], None]  # name of the stage, done, in all
-_REBUILD = "Build the corpus again with `loopbench corpus build`"
+REBUILD = "Build the corpus again with `loopbench corpus build`"
 
 
 class _Record(BaseModel):
@@ -123,7 +123,7 @@ class Corpus:
         """The split's shards in order. CorpusError if there are none."""
         found = [shard for shard in self.manifest.shards if shard.split == split]
         if not found:
-            raise CorpusError(f"{self.folder}: no {split} shards. {_REBUILD}")
+            raise CorpusError(f"{self.folder}: no {split} shards. {REBUILD}")
         return found
 
     def counts(self, split: Split) -> Counts:
@@ -144,7 +144,7 @@ class Corpus:
             if length != expected:
                 raise CorpusError(
                     f"{self.folder / shard.name}.{name}.npy: {length} entries, {expected} "
-                    f"recorded in {MANIFEST_FILE}. {_REBUILD}"
+                    f"recorded in {MANIFEST_FILE}. {REBUILD}"
                 )
         return tokens, offsets
 
@@ -193,20 +193,20 @@ def _check_shard(corpus: Corpus, shard: Shard, tokens: np.ndarray, offsets: np.n
     for kind, expected in shard.sha256.items():
         path = corpus.folder / f"{shard.name}.{kind}.npy"
         if sha256_of(path) != expected:
-            raise CorpusError(f"{path}: differs from the recorded sha256. {_REBUILD}")
+            raise CorpusError(f"{path}: differs from the recorded sha256. {REBUILD}")
     place = corpus.folder / f"{shard.name}.tokens.npy"
     if offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 2).any():
-        raise CorpusError(f"{place}: the document offsets do not fit the tokens. {_REBUILD}")
+        raise CorpusError(f"{place}: the document offsets do not fit the tokens. {REBUILD}")
     if tokens.max() >= corpus.vocabulary:
         raise CorpusError(
             f"{place}: token {tokens.max()} at {tokens.argmax()} does not fit a vocabulary of "
-            f"{corpus.vocabulary}. {_REBUILD}"
+            f"{corpus.vocabulary}. {REBUILD}"
         )
     if not np.array_equal(np.flatnonzero(tokens == corpus.bos), offsets[:-1]):
-        raise CorpusError(f"{place}: BOS is not at the documents' beginnings. {_REBUILD}")
+        raise CorpusError(f"{place}: BOS is not at the documents' beginnings. {REBUILD}")
     raw = int(corpus.tokenizer.token_bytes[tokens].sum())
     if raw != shard.bytes:
-        raise CorpusError(f"{place}: tokens of {raw} bytes, {shard.bytes} recorded. {_REBUILD}")
+        raise CorpusError(f"{place}: tokens of {raw} bytes, {shard.bytes} recorded. {REBUILD}")
 
 
 def sha256_of(path: Path) -> str:
@@ -234,19 +234,19 @@ def _read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise CorpusError(f"{path}: {place}: {first['msg']}. {_REBUILD}") from error
+        raise CorpusError(f"{path}: {place}: {first['msg']}. {REBUILD}") from error
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path}: not readable as JSON ({error}). {_REBUILD}") from error
+        raise CorpusError(f"{path}: not readable as JSON ({error}). {REBUILD}") from error
 
 
 def _map(path: Path, expected: np.dtype) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise CorpusError(f"{path}: missing. {_REBUILD}") from None
+        raise CorpusError(f"{path}: missing. {REBUILD}") from None
     except (OSError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split())
-        raise CorpusError(f"{path}: cut short or damaged ({reason}). {_REBUILD}") from error
+        raise CorpusError(f"{path}: cut short or damaged ({reason}). {REBUILD}") from error
     if array.ndim != 1 or array.dtype != expected:
-        raise CorpusError(f"{path}: {array.dtype} {array.shape}, expected {expected}. {_REBUILD}")
+        raise CorpusError(f"{path}: {array.dtype} {array.shape}, expected {expected}. {REBUILD}")
     return array.view(np.ndarray)  # the base class: slicing a memmap costs more

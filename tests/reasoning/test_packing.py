@@ -208,3 +208,24 @@ def test_validation_rows_are_fixed_full_and_whole(corpus):
         validation_rows(corpus, 15, len(every) + 1)
     with pytest.raises(CorpusError, match=f"1 validation rows of {tokens + 1} tokens.*0 there"):
         validation_rows(corpus, tokens)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_id_outside_the_vocabulary_is_told_by_its_file_and_place(tmp_path, split):
+    corpus = write(tmp_path, [90] * 40, shards=4)
+    shard = corpus.shards(split)[-1]
+    path = corpus.folder / f"{shard.name}.tokens.npy"
+    tokens = np.load(path)
+    tokens[101] = 40_000
+    np.save(path, tokens)
+    again = Corpus(corpus.folder)
+
+    def read() -> None:
+        if split == "validation":
+            validation_rows(again, 15)
+        stream = TokenStream(again, 15, 4, 4)
+        for _ in range(2 * shard.tokens // 16):
+            stream.next()
+
+    with pytest.raises(CorpusError, match=f"{path}: token 40000 at 101 .* of 257. Build the"):
+        read()
