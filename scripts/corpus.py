@@ -36,8 +36,8 @@ def build(
     than training shards, or where one has more than four shards' share of the text.
 
     Args:
-        paths: files or folders of text: .parquet (column text), .jsonl (field text) or plain text
-            (a file is one document unless --split-on parts it), also .gz.
+        paths: files or folders of text: .parquet (column text), .jsonl or .json (a line each, field
+            text) or plain text (a file is one document unless --split-on parts it), also .gz.
         tokenizer: folder of a tokenizer, or `bytes`.
         out: folder to write; must not exist or be empty, or hold the same build.
         validation: files or folders of held-out text.

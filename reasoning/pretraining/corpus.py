@@ -1,13 +1,15 @@
 """Readers: files of text to documents, one after another, never a whole corpus in memory.
 
     *.parquet          one document a row, column `text`
-    *.jsonl, *.ndjson  one JSON object a line, field `text`; blank lines are passed over
+    *.jsonl, *.ndjson, *.json
+                       one JSON object a line, field `text`; blank lines are passed over
     anything else      plain UTF-8 text: the whole file is one document, or the parts between
                        separators if a separator is given (a blank line separates paragraphs as
                        often as documents, so nothing is guessed)
 
 Each may be gzipped (.gz after the suffix). A folder stands for the .parquet, .jsonl, .ndjson and
-.txt files below it, in order of their paths. Bad input raises CorpusError naming file and place.
+.txt files below it, in order of their paths (a .json file there may be anything, so is read only by
+its own name). Bad input raises CorpusError naming file and place.
 """
 
 import gzip
@@ -26,6 +28,7 @@ TEXT = "text"  # the parquet column, the JSON field
 HUB_DATASET = "HuggingFaceFW/fineweb-edu"
 HUB_SAMPLE = "sample/10BT"
 _PARQUET, _LINES, _PLAIN = (".parquet",), (".jsonl", ".ndjson"), (".txt",)
+_JSON = ".json"  # of lines, if text
 _BLOCK = 1 << 24  # bytes of plain text read at once
 
 
@@ -57,7 +60,8 @@ def read_documents(path: Path, split_on: str | None = None) -> Iterator[str]:
     split_on: what separates the documents of a plain text file; it is no part of them.
     """
     kind = _suffix(path)
-    reader = _read_parquet if kind in _PARQUET else _read_lines if kind in _LINES else None
+    lines = kind in (*_LINES, _JSON)
+    reader = _read_parquet if kind in _PARQUET else _read_lines if lines else None
     with _told(path):
         yield from reader(path) if reader is not None else _read_plain(path, split_on)
 
@@ -166,9 +170,12 @@ def _field(path: Path, number: int, line: str) -> str:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise CorpusError(f"{place}: not JSON ({_reason(error)}). Correct the line") from error
+        raise CorpusError(
+            f"{place}: not JSON ({_reason(error)}). {_remedy(path, 'Correct the line')}"
+        ) from error
     if not isinstance(record, dict) or TEXT not in record:
-        raise CorpusError(f'{place}: no field "{TEXT}". Name the field of the text "{TEXT}"')
+        remedy = _remedy(path, f'Name the field of the text "{TEXT}"')
+        raise CorpusError(f'{place}: no field "{TEXT}". {remedy}')
     text = record[TEXT]
     if not isinstance(text, str):
         raise CorpusError(f'{place}: "{TEXT}" is {json.dumps(text)[:40]}, not a string. Correct it')
@@ -179,6 +186,16 @@ def _field(path: Path, number: int, line: str) -> str:
             f"{place}: character {error.start} of the text is a lone surrogate. Correct the line"
         ) from error
     return text
+
+
+def _remedy(path: Path, of_lines: str) -> str:
+    """What to do about a line that is no record; a .json file may not be one of lines at all."""
+    if _suffix(path) != _JSON:
+        return of_lines
+    return (
+        f'A .json file is read as JSON lines, one object with a field "{TEXT}" a line: convert it, '
+        "or name it .txt if it is plain text"
+    )
 
 
 def _read_parquet(path: Path) -> Iterator[str]:

@@ -33,7 +33,7 @@ def write_texts(path: Path, texts: list[str]) -> Path:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"id": range(len(texts)), "text": texts}), sink, row_group_size=70)
         data = sink.getvalue().to_pybytes()
-    elif kind == "jsonl":
+    elif kind in ("jsonl", "json"):
         data = "\n\n".join(json.dumps({"text": text, "n": 1}) for text in texts).encode()
     else:
         data = SEPARATOR.join(texts).encode()
@@ -42,7 +42,7 @@ def write_texts(path: Path, texts: list[str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.txt", "enwik8"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.json", "a.txt", "enwik8"])
 @pytest.mark.parametrize("packed", ["", ".gz"])
 @pytest.mark.parametrize("block", [5, 1 << 24])
 def test_every_format_gives_the_documents(tmp_path, name, packed, block, monkeypatch):
@@ -57,7 +57,7 @@ def test_a_plain_file_is_one_document_unless_it_is_parted(tmp_path):
 
 
 def test_a_folder_stands_for_the_texts_below_it(tmp_path):
-    for name in ("b/x.jsonl", "a.parquet", "b/a.txt.gz", "notes.md", "b/c.json.bak"):
+    for name in ("b/x.jsonl", "a.parquet", "b/a.txt.gz", "notes.md", "b/c.json", "b/c.json.bak"):
         write_texts(tmp_path / name, TEXTS[:2])
     names = [path.relative_to(tmp_path).as_posix() for path in source_files([tmp_path])]
     assert names == ["a.parquet", "b/a.txt.gz", "b/x.jsonl"]
@@ -88,6 +88,8 @@ INVALID = pa.StringArray.from_buffers(1, pa.py_buffer(np.int32([0, 3])), pa.py_b
         ("a.jsonl", GOOD_LINE + b"\n{'text': 1}", "line 3: not JSON"),
         ("a.jsonl", GOOD_LINE + b'{"texts": "a"}', 'line 2: no field "text"'),
         ("a.jsonl", b'["text"]', 'line 1: no field "text"'),
+        ("a.json", b'{\n "text": "a"\n}', r"line 1: not JSON .* \.json file is read as JSON lines"),
+        ("a.json.gz", gzip.compress(b'[{"text": "a"}]'), r'no field "text".* as JSON lines'),
         ("a.jsonl", b'{"text": null}', 'line 1: "text" is null, not a string'),
         (
             "a.jsonl",
