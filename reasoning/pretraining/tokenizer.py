@@ -29,6 +29,10 @@ SPLIT_PATTERN = (
     r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 )
 
+# Learning merges takes more than the square of a word's length, so longer ones are learnt in pieces
+# of so many characters; encoding does not cut them.
+MAX_LEARNT = 256
+
 
 class TokenizerError(ValueError):
     """A tokenizer cannot be made or read; one line with the file and the remedy."""
@@ -135,12 +139,10 @@ def train_bpe(documents: Iterable[str], vocabulary: int) -> BPETokenizer:
             f"--vocabulary is {vocabulary}, expected {MIN_VOCABULARY} to {MAX_VOCABULARY}"
         )
     library = LibraryTokenizer(models.BPE())
-    library.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
+    pieces = pre_tokenizers.Split(Regex(rf"[\s\S]{{{MAX_LEARNT}}}"), behavior="isolated")
+    characters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.pre_tokenizer = pre_tokenizers.Sequence([split, pieces, characters])
     library.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - 1,
@@ -148,6 +150,7 @@ def train_bpe(documents: Iterable[str], vocabulary: int) -> BPETokenizer:
         show_progress=False,
     )
     library.train_from_iterator(documents, trainer)
+    library.pre_tokenizer = pre_tokenizers.Sequence([split, characters])
     if library.get_vocab_size() < vocabulary - 1:
         raise TokenizerError(
             f"the text gives {library.get_vocab_size() + 1} tokens, not {vocabulary}. "

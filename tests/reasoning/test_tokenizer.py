@@ -1,8 +1,10 @@
 """Tokenizers: exact round trips, raw byte counts, and BPE against one written out by hand."""
 
 import json
+import random
 import subprocess
 import sys
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from reasoning.pretraining import tokenizer as tokenizer_module
 from reasoning.pretraining.tokenizer import (
     BPETokenizer,
     ByteTokenizer,
@@ -132,6 +135,22 @@ def test_training_gives_the_same_file_in_another_process(bpe):
         [sys.executable, "-c", code], input="\0".join(SAMPLE), text=True, capture_output=True
     )
     assert done.stdout.strip() == bpe.identity, done.stderr
+
+
+def test_a_long_unbroken_word_is_learnt_in_pieces_and_encoded_whole(bpe, monkeypatch):
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefgh", range(1, 9), k=60_000)), " \n" * 30_000]
+    begun = time.process_time()
+    made = train_bpe([*words, *SAMPLE], 360)
+    assert time.process_time() - begun < 5  # whole it took the square: half a minute
+    word = words[0][:700]
+    merges = json.loads(made._text)["model"]["merges"]
+    vocabulary = json.loads(made._text)["model"]["vocab"]
+    ranks = {tuple(pair): rank for rank, pair in enumerate(merges)}
+    assert made.encode([word]) == [[vocabulary[part] for part in reference_bpe(word, ranks)]]
+    # Nothing else changes for it.
+    monkeypatch.setattr(tokenizer_module, "MAX_LEARNT", 100_000)
+    assert train_bpe(SAMPLE, 360).identity == bpe.identity
 
 
 @pytest.mark.parametrize("vocabulary", [255, 65537])
