@@ -74,7 +74,9 @@ class PretrainingConfig(Frozen):
     log_every: int = Field(10, gt=0, description="steps per line of training metrics")
     checkpoint_every: int = Field(1000, gt=0, description="steps between checkpoints")
     jacobian_every: int = Field(
-        0, ge=0, description="steps between estimates of the map's |J|; 0: never"
+        0,
+        ge=0,
+        description="steps between estimates of the map's |J|, the last step has one; 0: never",
     )
     max_skipped: int = Field(
         5, gt=0, description="updates in a row skipped as not finite before the run stops"

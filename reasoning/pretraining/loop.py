@@ -141,7 +141,6 @@ class Pretrainer:
         scale = (world.size if is_sharded(config, world) else 1) / config.tokens_per_step
         self.model.train()
         self.optimizer.zero_grad()
-        self.statistics.start_step()
         total = torch.zeros((), device=world.device)
         for first in range(0, len(rows), size):
             piece = slice(first, first + size)
@@ -240,7 +239,8 @@ class Pretrainer:
             "muon_lr": factor * optimizer.muon_lr,
             "skipped": self.skipped,
         }
-        if config.jacobian_every and self.done % config.jacobian_every == 0:
+        last = self.done == config.steps
+        if config.jacobian_every and (self.done % config.jacobian_every == 0 or last):
             seed = config.seed + self.done
             norm = estimate_jacobian(self.model, self._probed, seed, self.world)
             record["jacobian_norm"] = norm
