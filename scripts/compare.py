@@ -5,6 +5,7 @@ OUT/comparison.md, comparison.json, report.html (everything in one file), and th
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import TrainingError
 from reasoning.training.runs import write_json
-from scripts.budget import Budget, cost_per_step, steps_within
+from scripts.budget import Budget, Ledger, cost_of, steps_within
 from scripts.evaluate import Evaluated, evaluate_run
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
@@ -169,17 +170,30 @@ def within_budget(
     world: World,
     budget: Budget,
     amount: float | None,
+    out: Path,
     console: Console,
 ) -> list[RunConfig]:
     """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps:
-    as given); by default what the first spends with its own steps."""
+    as given); by default what the first spends with its own steps. What is measured is kept in
+    OUT/budget.json and not measured again."""
     if budget == "steps":
         return list(configs) if amount is None else [_stepped(c, int(amount)) for c in configs]
-    if amount is None:
-        total = configs[0].steps * cost_per_step(configs[0], train, world, budget)
-    else:
-        total = amount if budget == "flops" else 60 * amount
-    changed = [_stepped(c, steps_within(c, total, train, world, budget)) for c in configs]
+    own = configs[0].model_dump(mode="json") if amount is None else None
+    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": own}, world)
+
+    def asked() -> float:
+        if amount is None:
+            return cost_of(configs[0], train, world, budget).of(configs[0].steps)
+        return amount if budget == "flops" else 60 * amount
+
+    total = ledger.total(asked)
+
+    def measured(config: RunConfig) -> int:
+        if amount is None and config == configs[0]:
+            return config.steps
+        return steps_within(config, total, train, world, budget)
+
+    changed = [_stepped(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
     shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
     steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
     console.print(f"steps for {shown} each: {steps}")
@@ -264,7 +278,7 @@ def compare(
             RunConfig.model_validate(preset(name.strip(), train.kind).model_dump() | changes)
             for name in presets.split(",")
         ]
-        configs = within_budget(configs, train, world, budget, amount, console)
+        configs = within_budget(configs, train, world, budget, amount, out, console)
         made = train_and_compare(configs, data, seeds, out, world, console)
     text = made.write(out, f"Comparison on {data or 'the data of each run'}")
     Console(width=max(190, console.width)).print(Markdown(text))

@@ -58,6 +58,14 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def first(self, value: float) -> float:
+        """The first process's number, on every process."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return shared.item()
+
     def any(self, here: bool) -> bool:
         """Whether it is so on any process; one alone does not wait for its device."""
         if self.size == 1:

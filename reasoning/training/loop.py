@@ -149,6 +149,10 @@ class Trainer:
         """
         if self.done % self.config.log_every:
             return self.advance()
+        return self.metered()
+
+    def metered(self) -> dict[str, Tensor]:
+        """`step`, always metered."""
         with Meter(self.config.compile) as meter:
             sums = self.advance()
         measured = {"flops": meter.flops, "saved_bytes": meter.saved_bytes}

@@ -1,11 +1,20 @@
 """Equal budgets are measured on the model that will run."""
 
+import json
+import time
+from types import SimpleNamespace
+
 import pytest
+from rich.console import Console
 
 from puzzles.dataset import read_split
 from reasoning.training.distribution import join_world
+from reasoning.training.loop import Trainer
+from reasoning.training.meter import Meter
+from reasoning.training.runs import read_jsonl
 from scripts.budget import cost_per_step, steps_within
 from scripts.cli import main
+from scripts.compare import within_budget
 from scripts.presets import RunConfig, preset
 
 
@@ -48,9 +57,92 @@ def test_compare_trains_to_equal_flops_and_reports_what_ran(sudokus, tmp_path, c
     assert main(["compare", *words, "--steps", "20", "--budget", "flops", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "steps for" in said
-    import json
-
     groups = json.loads((out / "comparison.json").read_text())
     flops = [group["training_flops"]["mean"] for group in groups.values()]
     assert flops[1] == pytest.approx(flops[0], rel=0.15)
     assert (out / "report.html").stat().st_size > 20_000
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only training moves: a step takes 1 s (0.5 s of a one-pass net), a run's first
+    4 s more, and metering a step 3 s more."""
+    clock = SimpleNamespace(now=0.0, slowness=1.0)
+    advance, enter = Trainer.advance, Meter.__enter__
+
+    def slow_advance(trainer):
+        clock.now += 4 if trainer.carry is None else 0
+        clock.now += clock.slowness * (0.5 if "transformer" in trainer.config.preset else 1)
+        return advance(trainer)
+
+    def slow_enter(meter):
+        clock.now += 3
+        return enter(meter)
+
+    monkeypatch.setattr(Trainer, "advance", slow_advance)
+    monkeypatch.setattr(Meter, "__enter__", slow_enter)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def trained_seconds(run):
+    timing = read_jsonl(run / "timing.jsonl")
+    return sum(r["seconds"] for r in timing if r["split"] == "train")
+
+
+def test_runs_of_a_time_budget_take_that_time(sudokus, tmp_path, clock, capsys):
+    out = tmp_path / "timed"
+    words = ["compare", "--data", str(sudokus), "--budget", "time", "--amount", "0.5"]
+    words += ["--out", str(out), "--device", "cpu", "--seeds", "1", "--presets"]
+    assert main([*words, "trm-mini,transformer-mini"]) == 0
+    for name, second in (("trm-mini", 1.0), ("transformer-mini", 0.5)):
+        a_line = 5 * second + 3  # of five steps, one of them metered
+        assert trained_seconds(out / f"{name}-seed0") == pytest.approx(30, abs=a_line / 2)
+    capsys.readouterr()
+
+
+def test_a_time_budget_is_measured_once_and_the_same_command_goes_on(
+    sudokus, tmp_path, clock, capsys
+):
+    out = tmp_path / "timed"
+    words = ["compare", "--presets", "transformer-mini", "--data", str(sudokus), "--seeds", "1"]
+    words += ["--budget", "time", "--amount", "0.2", "--out", str(out), "--device", "cpu"]
+    assert main(words) == 0
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    clock.slowness = 10.0  # measured anew, the steps would come out different
+    assert main(words) == 0
+    assert stamps == {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    (out / "budget.json").write_text("[{}]")
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "budget.json" in capsys.readouterr().err
+
+
+def test_another_model_joins_a_time_budget_and_another_request_is_measured(
+    sudokus, tmp_path, clock
+):
+    train, world, console = read_split(sudokus, "train"), join_world("cpu"), Console(quiet=True)
+    trm, one_pass = config("trm-mini"), config("transformer-mini")
+
+    def steps(configs, amount):
+        found = within_budget(configs, train, world, "time", amount, tmp_path, console)
+        return [c.steps for c in found]
+
+    (first,) = steps([one_pass], 2.0)
+    clock.slowness = 4.0
+    joined, kept = steps([trm, one_pass], 2.0)
+    assert kept == first
+    assert joined < first / 2
+    assert steps([trm, one_pass], 2.0) == [joined, first]
+    assert steps([one_pass], 4.0)[0] < 2 * first
+
+
+def test_the_first_preset_keeps_the_steps_that_are_the_budget(sudokus, tmp_path, clock, capsys):
+    out = tmp_path / "own"
+    words = ["--presets", "trm-mini,transformer-mini", "--data", str(sudokus), "--seeds", "1"]
+    words += ["--steps", "10", "--budget", "time", "--out", str(out), "--device", "cpu"]
+    assert main(["compare", *words]) == 0
+    assert read_jsonl(out / "trm-mini-seed0" / "metrics.jsonl")[-1]["step"] == 10
+    spent, other = (trained_seconds(out / f"{m}-mini-seed0") for m in ("trm", "transformer"))
+    assert other == pytest.approx(spent, abs=(5 * 0.5 + 3) / 2)
+    capsys.readouterr()
