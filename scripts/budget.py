@@ -18,7 +18,8 @@ from typing import Any, Literal
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
 from reasoning.training.distribution import World
-from reasoning.training.loop import Trainer
+from reasoning.training.loop import Trainer, TrainingError
+from reasoning.training.memory import out_of_memory
 from reasoning.training.meter import Meter
 from reasoning.training.runs import RunError, write_json
 from scripts.presets import RunConfig, build_model
@@ -40,10 +41,21 @@ class Cost:
 
 
 def cost_of(config: RunConfig, train: PuzzleSet, world: World, budget: Budget) -> Cost:
-    """What a run of a configuration costs, alike on every process."""
+    """What a run of a configuration costs, alike on every process.
+
+    TrainingError if its steps do not fit into memory.
+    """
     if budget == "steps":
         return Cost(1.0)
-    cost = (_flops if budget == "flops" else _time)(config, train, world)
+    try:
+        cost = (_flops if budget == "flops" else _time)(config, train, world)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"{config.preset}: out of memory while the cost of its steps was measured: leave it "
+            "out, or compare at equal --steps to have it listed as failed"
+        ) from error
     return Cost(world.first(cost.per_step), world.first(cost.once))
 
 

@@ -3,6 +3,7 @@
 OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it.
 """
 
+import gc
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from puzzles.render import to_png
 from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import TrainingError
+from reasoning.training.memory import out_of_memory
 from reasoning.training.runs import write_json
 from scripts.budget import Budget, Ledger, cost_of, steps_within
 from scripts.evaluate import Evaluated, evaluate_run
@@ -77,7 +79,12 @@ class Comparison:
         ] = {}  # a label's first run, for pictures
 
     def add(self, folder: Path) -> None:
-        """Score a run on all held-out puzzles of the data, or of its own training folder."""
+        """Score a run on all held-out puzzles of the data, or of its own training folder. One that
+        has no checkpoint is listed as a failure."""
+        if not list_checkpoints(folder):
+            config, grid = load_config(folder)
+            self.add_failure(config, folder, grid["kind"], "it has no checkpoint; train it first")
+            return
         run = open_run(folder, self.world)
         place = self.data or Path(run.config.data)
         held_out = read_split(place, "test")
@@ -217,14 +224,34 @@ def train_and_compare(
         for config in configs:
             seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
             folder = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
-            try:
-                finish_run(seeded, folder, world, console)
-            except TrainingError as error:
-                console.print(f"{folder}: failed: {error}")
-                made.add_failure(seeded, folder, kind, str(error))
-            else:
-                made.add(folder)
+            reason = _failure(seeded, folder, made, world, console)
+            if reason is not None:
+                console.print(f"{folder}: failed: {reason}")
+                made.add_failure(seeded, folder, kind, reason)
+                gc.collect()  # what the failed run held, before the next allocates
     return made
+
+
+def _failure(
+    config: RunConfig, folder: Path, made: Comparison, world: World, console: Console
+) -> str | None:
+    """Train and score a run; the reason if it could not be, None if it was.
+
+    TrainingError if one of several processes is out of memory: the others wait for it.
+    """
+    try:
+        finish_run(config, folder, world, console)
+        made.add(folder)
+    except TrainingError as error:
+        return str(error)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = f"out of memory: {str(error).splitlines()[0]}"
+        if world.size > 1:
+            raise TrainingError(f"{folder}: {reason}; leave this model out") from error
+        return reason
+    return None
 
 
 def compare(
@@ -259,6 +286,10 @@ def compare(
         raise UsageError("give either runs or --presets with --data")
     if amount is not None and not amount > 0:
         raise UsageError(f"--amount: must be above 0 (got {amount})")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps: must be at least 1 (got {steps})")
+    if runs and steps is not None:
+        raise UsageError("--steps is for training: give --presets, not runs")
     if runs and (budget != "steps" or amount is not None):
         raise UsageError("--budget and --amount are for training: give --presets, not runs")
     world, console = join_world(device), Console()
@@ -266,6 +297,9 @@ def compare(
         made = Comparison(data, world)
         for folder in runs:
             made.add(folder)
+        if all(row.evaluation is None for row in made.rows):
+            names = ", ".join(map(str, runs))
+            raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
     else:
         if data is None:
             raise UsageError("--presets needs --data DIR")
@@ -273,7 +307,7 @@ def compare(
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         train = read_split(data, "train")
         changes = {"data": str(data), "device": device, "compile": compile}
-        changes |= {"steps": steps} if steps else {}
+        changes |= {} if steps is None else {"steps": steps}
         configs = [
             RunConfig.model_validate(preset(name.strip(), train.kind).model_dump() | changes)
             for name in presets.split(",")

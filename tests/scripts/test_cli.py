@@ -211,6 +211,9 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     refused(capsys, ["evaluate", trained, "--data", sudokus, "--segments", "0"], "at least 1")
     refused(capsys, ["compare", "--presets", "trm-mini"], "--data")
     refused(capsys, ["compare"], "--presets")
+    presets = ["compare", "--presets", "trm-mini", "--data", sudokus, "--out", out]
+    refused(capsys, [*presets, "--steps", "0"], "--steps", "at least 1", "0")
+    refused(capsys, ["compare", trained, "--steps", "10"], "--steps", "--presets")
     refused(capsys, ["solve", trained, "12"], "expected 16")
     refused(capsys, ["solve", trained, "." * 16], "puzzle")
     assert not out.exists()

@@ -1,0 +1,61 @@
+"""Comparisons of runs that failed: each is listed, the others are compared."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from scripts.cli import main
+from scripts.presets import build_model
+
+
+def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
+    sudokus, tmp_path, capsys, monkeypatch
+):
+    def too_large(config, shape):
+        if config.preset == "trm-mini":
+            torch.empty(2**50)  # the allocator's own error
+        if config.preset == "hrm-mini":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return build_model(config, shape)
+
+    monkeypatch.setattr("scripts.train.build_model", too_large)
+    out = tmp_path / "table"
+    command = ["compare", "--presets", "trm-mini,hrm-mini,transformer-mini", "--data", str(sudokus)]
+    assert main([*command, "--seeds", "1", "--steps", "5", "--out", str(out)]) == 0
+    groups = json.loads((out / "comparison.json").read_text())
+    assert [group["failed"] for group in groups.values()] == [1, 1, 0]
+    assert "out of memory" in groups["trm-mini"]["runs"][0]["failure"]
+    assert "20.00 GiB" in groups["hrm-mini"]["runs"][0]["failure"]
+    capsys.readouterr()
+    monkeypatch.setattr("scripts.budget.build_model", too_large)
+    assert main([*command, "--budget", "flops", "--out", str(tmp_path / "flops")]) == 1
+    assert "trm-mini: out of memory" in capsys.readouterr().err
+
+
+def test_other_errors_of_a_training_are_not_taken_for_failures(sudokus, tmp_path, monkeypatch):
+    def broken(config, shape):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("scripts.train.build_model", broken)
+    command = ["compare", "--presets", "trm-mini", "--data", str(sudokus), "--steps", "5"]
+    with pytest.raises(RuntimeError, match="mat1"):
+        main([*command, "--out", str(tmp_path / "table")])
+
+
+def test_compare_lists_a_run_without_a_checkpoint(trained, sudokus, tmp_path, capsys):
+    begun, out = tmp_path / "begun", tmp_path / "table"
+    shutil.copytree(trained, begun, ignore=shutil.ignore_patterns("checkpoints"))
+    assert main(["compare", str(begun), str(trained), "--out", str(out)]) == 0
+    (group,) = json.loads((out / "comparison.json").read_text()).values()
+    assert group["failed"] == 1
+    assert "no checkpoint" in group["runs"][0]["failure"]
+    assert group["metrics"]["exact"]["n"] == 1
+    capsys.readouterr()
+    for words, said in (
+        ([begun], "no run has a checkpoint"),
+        ([tmp_path, trained], "is not a run"),
+    ):
+        assert main(["compare", *map(str, words), "--out", str(out)]) == 2
+        assert said in capsys.readouterr().err
