@@ -82,6 +82,7 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
             "parameters": first["parameters"],
             "segments": first["segments"],
             "puzzles": first["metrics"]["exact"]["n"],
+            "training_puzzles": done[0].training_set["metrics"]["exact"]["n"],
             "metrics": {
                 n: spread([m.evaluation["metrics"][n]["mean"] for m in done]) for n in names
             },
@@ -136,9 +137,10 @@ def amount(value: Mapping[str, float] | None, unit: float, digits: int) -> str:
 def headings(names: Sequence[str]) -> list[str]:
     """The columns of the table."""
     shown = [f"{name.replace('_', ' ')} %" for name in names]
+    known = [f"training {heading}" for heading in shown]
     return [
         *("model", "parameters", "seeds", *shown, "exact % (net calls) halting itself"),
-        "training exact %",
+        *known,
         *("training net calls, 1e6", "training TFLOP", "training minutes", "MiB"),
         *("net calls a puzzle", "MFLOP a puzzle"),
     ]
@@ -156,7 +158,7 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
         ", ".join([seeds, *marks]),
         *(percent(group["metrics"][name]) for name in names),
         f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'], 1, 0)})",
-        percent(group["training_metrics"]["exact"]),
+        *(percent(group["training_metrics"][name]) for name in names),
         amount(group["training_net_calls"], 1e6, 2),
         amount(group["training_flops"], 1e12, 1),
         amount(group["training_seconds"], 60, 1),
@@ -174,14 +176,23 @@ def metric_names(groups: Mapping[str, Any]) -> list[str]:
 
 def notes(groups: Mapping[str, Any]) -> str:
     """What the table's numbers are."""
-    puzzles = next((g["puzzles"] for g in groups.values() if "puzzles" in g), 0)
     return (
-        f"{puzzles} held-out puzzles, every segment run; where a model halts itself: "
-        "its answer where its halting score is first positive. ± is the standard deviation over "
-        "seeds. Net calls and FLOPs "
-        "are as executed. MiB: what one step keeps for its backward pass, or on a GPU the peak. "
+        f"{_counts(groups, 'puzzles')} held-out puzzles and {_counts(groups, 'training_puzzles')} "
+        "of the training puzzles, every segment run; where a model halts itself: its answer where "
+        "its halting score is first positive. ± is the standard deviation over seeds. Net calls "
+        "are those that each puzzle was served by, a solver's evaluations until the puzzle "
+        "converged; the rest of its batch computes it along until the solve ends, which is not in "
+        "them. FLOPs are of the matrix products and attention that ran, whoever was in the batch: "
+        "of training, from one step of every log interval; of a puzzle, from a few run one at a "
+        "time. MiB: what one step keeps for its backward pass, or on a GPU the peak. "
         f"Collapsed: below {100 * COLLAPSED:g} % exact."
     )
+
+
+def _counts(groups: Mapping[str, Any], name: str) -> str:
+    """How many puzzles the groups were scored on: one number unless they differ."""
+    counts = sorted({group[name] for group in groups.values() if name in group})
+    return " or ".join(map(str, counts)) or "0"
 
 
 def run_cells(label: str, run: Mapping[str, Any]) -> list[str]:

@@ -48,6 +48,27 @@ def test_means_and_deviations_over_seeds():
     assert [run["exact"]["mean"] for run in groups["a"]["runs"]] == [0.5, 0.7]
 
 
+def columns(text: str) -> dict[str, str]:
+    """The first row of the table by its headings."""
+    head, _, first = (line.strip("| ").split(" | ") for line in text.splitlines()[:3])
+    return dict(zip(head, first, strict=True))
+
+
+def test_training_and_held_out_puzzles_have_the_same_columns():
+    held_out, training = {}, {}
+    for i, name in enumerate((*NAMES, "valid_shortest")):
+        held_out[name] = {"mean": 0.10 + i / 100, "stderr": 0.01, "n": 50}
+        training[name] = {"mean": 0.80 + i / 100, "stderr": 0.01, "n": 200}
+    one = row("a", 0, 0.5)
+    one.evaluation["metrics"], one.training_set["metrics"] = held_out, training
+    text = markdown(comparison([one]))
+    found = columns(text)
+    for i, name in enumerate(("cell", "exact", "valid", "valid shortest")):
+        assert found[f"{name} %"] == f"{10 + i}.0"
+        assert found[f"training {name} %"] == f"{80 + i}.0"
+    assert "50 held-out puzzles and 200 of the training puzzles" in text
+
+
 def test_runs_of_different_lengths_are_not_averaged():
     rows = [row("a", 0, 0.5), row("a", 1, 0.7)]
     rows[1].evaluation["step"] = 120
