@@ -37,14 +37,18 @@ from scripts.usage import UsageError, parse
 TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
 
 
-def where_it_stands(out: Path, steps: int) -> Literal["new", "begun", "finished"]:
-    """What a run's folder holds of so many steps. One interrupted before its first checkpoint has
-    nothing to keep but the record of the attempt, which goes: it is new."""
+def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begun", "finished"]:
+    """What a run's folder holds of so many steps, alike on every process. One interrupted before
+    its first checkpoint has nothing to keep but the record of the attempt, which goes: it is new.
+    """
     checkpoints = list_checkpoints(out)
-    if not checkpoints:
+    done = json.loads((checkpoints[-1] / "manifest.json").read_text())["step"] if checkpoints else 0
+    world.barrier()  # every process has read what is there before it changes
+    if not checkpoints and world.is_main:
         (out / "config.json").unlink(missing_ok=True)
+    world.barrier()
+    if not checkpoints:
         return "new"
-    done = json.loads((checkpoints[-1] / "manifest.json").read_text())["step"]
     return "finished" if done == steps else "begun"
 
 
@@ -57,8 +61,7 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
     exists = (out / "config.json").exists()
     if exists and load_config(out)[0] != config:
         raise UsageError(f"{out}: holds a run of another configuration; choose another --out")
-    standing = where_it_stands(out, config.steps)
-    world.barrier()
+    standing = where_it_stands(out, config.steps, world)
     if standing == "finished":
         return
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
@@ -109,14 +112,19 @@ class Comparison:
         self._first = other._first | self._first
 
     def write(self, out: Path, title: str) -> str:
-        """Write everything to OUT; returns the Markdown."""
-        out.mkdir(parents=True, exist_ok=True)
+        """Write everything to OUT, from the first process; returns the Markdown, on every one."""
         groups = comparison(self.rows)
         text = markdown(groups)
+        if self.world.is_main:
+            self._write(groups, text, out, title)
+        self.world.barrier()
+        return text
+
+    def _write(self, groups: dict[str, Any], text: str, out: Path, title: str) -> None:
+        out.mkdir(parents=True, exist_ok=True)
         write_json(out / "comparison.json", groups)
         (out / "comparison.md").write_text(text)
         write_html(groups, self._sections(out), self._origin(), title, out / "report.html")
-        return text
 
     def _sections(self, out: Path) -> list[Section]:
         done = [row for row in self.rows if row.evaluation is not None]
@@ -292,7 +300,8 @@ def compare(
         raise UsageError("--steps is for training: give --presets, not runs")
     if runs and (budget != "steps" or amount is not None):
         raise UsageError("--budget and --amount are for training: give --presets, not runs")
-    world, console = join_world(device), Console()
+    world = join_world(device)
+    console = Console(quiet=not world.is_main)
     if runs:
         made = Comparison(data, world)
         for folder in runs:
@@ -315,7 +324,7 @@ def compare(
         configs = within_budget(configs, train, world, budget, amount, out, console)
         made = train_and_compare(configs, data, seeds, out, world, console)
     text = made.write(out, f"Comparison on {data or 'the data of each run'}")
-    Console(width=max(190, console.width)).print(Markdown(text))
+    Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
 
 

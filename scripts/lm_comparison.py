@@ -151,8 +151,7 @@ def finish_language_run(
     """
     with _alone(out, world):
         _check_same(config, out)
-        standing = where_it_stands(out, config.steps)
-        world.barrier()
+        standing = where_it_stands(out, config.steps, world)
         if standing == "finished":
             return
         with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:

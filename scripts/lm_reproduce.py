@@ -110,7 +110,7 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             extended=extended,
         )
         study.text  # noqa: B018 - opened, so that a bad corpus is told before time is spent
-        _show(make(study), f"{out}/{name}.{wrote}")
+        _show(make(study), f"{out}/{name}.{wrote}", quiet=not world.is_main)
 
     return run
 
@@ -119,9 +119,9 @@ def _table(name: str) -> Callable[..., None]:
     return _of_runs(name, lambda s: language_table(s, name, LANGUAGE_TABLES[name]), "md, .json")
 
 
-def _show(text: str, wrote: str) -> None:
-    console = Console()
-    Console(width=max(160, console.width)).print(Markdown(text))
+def _show(text: str, wrote: str, quiet: bool = False) -> None:
+    console = Console(quiet=quiet)
+    Console(width=max(160, console.width), quiet=quiet).print(Markdown(text))
     console.print(f"wrote {wrote}", soft_wrap=True)
 
 

@@ -40,10 +40,11 @@ def reproduce_table2(
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-    world, console = join_world(device), Console()
+    world = join_world(device)
+    console = Console(quiet=not world.is_main)
     data = {"sudoku": sudoku, "maze": maze}
     text = table2(scale, out, data, seeds, steps, compile, world, console)
-    Console(width=max(120, console.width)).print(Markdown(text))
+    Console(width=max(120, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
 
@@ -70,9 +71,10 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-        world, console = join_world(device), Console()
+        world = join_world(device)
+        console = Console(quiet=not world.is_main)
         text = ablation(name, scale, out, data, seeds, steps, compile, world, console)
-        Console(width=max(190, console.width)).print(Markdown(text))
+        Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
 
     return run

@@ -124,8 +124,11 @@ def table2(
             whole.extend(made)
         whole.write(out / task, f"Table 2, {task}, scale {scale}")
     text = _markdown(results, scale)
-    write_json(out / "table2.json", {"scale": scale, "published": _published(), "ours": results})
-    (out / "table2.md").write_text(text)
+    if world.is_main:
+        record = {"scale": scale, "published": _published(), "ours": results}
+        write_json(out / "table2.json", record)
+        (out / "table2.md").write_text(text)
+    world.barrier()
     return text
 
 

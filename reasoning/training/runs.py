@@ -60,8 +60,8 @@ def _cpu_name() -> str:
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write JSON whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write JSON whole or not at all, whoever else writes it."""
+    partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.partial")
     partial.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n")
     os.replace(partial, path)
 

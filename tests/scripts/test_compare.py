@@ -1,11 +1,17 @@
-"""Comparisons of runs that failed: each is listed, the others are compared."""
+"""Comparisons of runs that failed: each is listed, the others are compared. And by processes."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from reasoning.training.runs import read_jsonl
 from scripts.cli import main
 from scripts.presets import build_model
 
@@ -59,3 +65,49 @@ def test_compare_lists_a_run_without_a_checkpoint(trained, sudokus, tmp_path, ca
     ):
         assert main(["compare", *map(str, words), "--out", str(out)]) == 2
         assert said in capsys.readouterr().err
+
+
+# The second process's clock runs three times as fast, and it may write no file.
+_PROCESS = """
+import os, sys, time
+from pathlib import Path
+from scripts.cli import main
+if os.environ["RANK"] == "1":
+    clock = time.perf_counter
+    time.perf_counter = lambda: 3 * clock()
+    Path.write_text = None
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_processes_agree_on_a_time_budget_and_the_first_alone_writes_and_prints(sudokus, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    out = tmp_path / "table"
+    words = ["compare", "--presets", "transformer-mini", "--data", str(sudokus), "--seeds", "1"]
+    words += ["--budget", "time", "--amount", "0.01", "--out", str(out), "--device", "cpu"]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PROCESS, *words],
+            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "transformer-mini" in said[0]
+    assert said[1] == ""
+    (kept,) = json.loads((out / "budget.json").read_text())
+    steps = read_jsonl(out / "transformer-mini-seed0" / "metrics.jsonl")[-1]["step"]
+    assert kept["steps"] == steps
+    (group,) = json.loads((out / "comparison.json").read_text()).values()
+    assert group["runs"][0]["steps"] == steps
