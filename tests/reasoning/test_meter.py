@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from reasoning.attractor import Attractor, AttractorConfig
+from reasoning.fixed_point import Picard, solve
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.meter import Meter
@@ -42,6 +43,24 @@ def test_what_is_not_reached_is_not_counted():
             if x.shape[0] == 4:
                 break
     assert meter.flops == 2 * 4 * 8 * 8
+
+
+def test_a_sample_that_converged_is_computed_along_but_not_evaluated():
+    """What the notes of a comparison say of net calls and FLOPs."""
+    halve, b, calls = 0.5 * torch.eye(8), torch.ones(8), []
+
+    def f(z):
+        calls.append(len(z))
+        return z @ halve + b
+
+    start = torch.stack((2 * b, 5 * b))  # the first row is the fixed point
+    with torch.no_grad(), Meter() as meter:
+        solution = solve(f, start, Picard(tolerance=1e-3, max_evaluations=20))
+    first, second = solution.evaluations.tolist()
+    assert first == 1 < second < 20
+    assert set(calls) == {2}
+    assert len(calls) >= second
+    assert meter.flops == len(calls) * 2 * 2 * 8 * 8
 
 
 def test_metering_changes_no_number():
