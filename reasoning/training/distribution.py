@@ -58,6 +58,14 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def max(self, value: float) -> float:
+        """The largest of every process's number, on every process."""
+        if self.size == 1:
+            return value
+        largest = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.item()
+
     def first(self, value: float) -> float:
         """The first process's number, on every process."""
         if self.size == 1:

@@ -33,6 +33,7 @@ from reasoning.training.distribution import World
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
+from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers
 from reasoning.training.runs import JsonLines
@@ -159,7 +160,8 @@ class Trainer:
         return sums | {name: torch.tensor(float(value)) for name, value in measured.items()}
 
     def _cost(self, pending: list[dict[str, Tensor]], seconds: float) -> dict[str, Any]:
-        """What the pending steps took: FLOPs over all processes, from those that were metered."""
+        """What the pending steps took: FLOPs over all processes, from those that were metered, and
+        the bytes of the process that took most."""
         metered = [sums for sums in pending if "flops" in sums]
         flops = torch.stack([sums["flops"] for sums in metered]).double().mean()
         device = self.world.device
@@ -167,11 +169,10 @@ class Trainer:
             "seconds": seconds,
             "segments_per_second": len(pending) * self.config.batch / seconds,
             "flops": float(self.world.sum(flops.to(device))) * len(pending),
-            "saved_bytes": max(int(sums["saved_bytes"]) for sums in metered),
+            "saved_bytes": int(self.world.max(max(int(s["saved_bytes"]) for s in metered))),
         }
-        if device.type == "cuda":
-            cost["peak_bytes"] = torch.cuda.max_memory_allocated(device)
-        return cost
+        peak = peak_bytes(device)
+        return cost if peak is None else cost | {"peak_bytes": int(self.world.max(peak))}
 
     def advance(self) -> dict[str, Tensor]:
         """`step`, never metered."""
@@ -224,7 +225,7 @@ class Trainer:
         resumed = self.done if self.done else None
         logs = _Logs(self.run if self.world.is_main else None, resumed)
         pending: list[dict[str, Tensor]] = []
-        clock = time.perf_counter()
+        clock = self._start_clock()
         with interrupts() as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
@@ -234,11 +235,11 @@ class Trainer:
                 if self.done % config.log_every == 0 or last:
                     record = self._record(pending)
                     logs.training(record, self._cost(pending, time.perf_counter() - clock))
-                    pending, clock = [], time.perf_counter()
+                    pending, clock = [], self._start_clock()
                 if self.evaluate and (self.done % config.evaluate_every == 0 or last):
                     evaluation = {"step": self.done} | self.evaluate(self.ema.model)
                     logs.evaluation(evaluation, time.perf_counter() - clock)
-                    clock = time.perf_counter()
+                    clock = self._start_clock()
                 # An interrupt waits for a log line, so that a resume repeats and misses none, and
                 # is agreed on, for a signal may reach the processes on different steps.
                 stopping = not pending and self.world.any(bool(interrupted))
@@ -248,6 +249,11 @@ class Trainer:
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
         return Outcome(self.done, self.done < config.steps, self.net_calls)
+
+    def _start_clock(self) -> float:
+        """Begin to take the time and the largest memory of the steps to come."""
+        restart_peak(self.world.device)
+        return time.perf_counter()
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Means over the pending steps and all processes: the one wait for the device.

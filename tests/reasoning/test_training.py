@@ -26,6 +26,7 @@ from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import predict
 from reasoning.training.loop import Trainer, TrainingError
+from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.optimizers import Optimizers, SignSGD, adam_atan2, schedule_factor
 from reasoning.training.runs import JsonLines, RunError, create_run, read_jsonl
 
@@ -314,6 +315,46 @@ def test_predictions_cover_every_row_once_and_leave_the_mode_as_it_was():
     assert made.model.training
 
 
+# Memory
+
+
+def test_the_peak_is_of_a_trainings_own_steps(tmp_path, monkeypatch):
+    """Of a device that keeps a peak: not of an earlier training, nor of an evaluation."""
+    device = {"peak": 10**9}
+    monkeypatch.setattr("reasoning.training.loop.restart_peak", lambda _: device.update(peak=0))
+    monkeypatch.setattr("reasoning.training.loop.peak_bytes", lambda _: device["peak"])
+    advance = Trainer.advance
+
+    def allocate(made: Trainer):
+        device["peak"] = max(device["peak"], 1000 * made.config.batch)
+        return advance(made)
+
+    def evaluate(model: nn.Module):
+        device["peak"] = 10**8
+        return {}
+
+    monkeypatch.setattr(Trainer, "advance", allocate)
+    settings = {"steps": 6, "log_every": 2, "evaluate_every": 2, "checkpoint_every": 6}
+    for batch in (8, 4):
+        made = trainer(tmp_path / str(batch), batch=batch, **settings)
+        made.evaluate = evaluate
+        (tmp_path / str(batch)).mkdir()
+        made.train()
+        timing = read_jsonl(tmp_path / str(batch) / "timing.jsonl")
+        peaks = [r["peak_bytes"] for r in timing if r["split"] == "train"]
+        assert peaks == [1000 * batch] * 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that keeps a peak")
+def test_a_gpus_peak_is_restarted():
+    device = torch.device("cuda")
+    large = torch.zeros(2**26, device=device)
+    del large
+    assert peak_bytes(device) >= 2**28
+    restart_peak(device)
+    assert peak_bytes(device) < 2**28
+
+
 # Several processes
 
 TWELVE = {"batch": 12}
@@ -330,7 +371,11 @@ def _process(rank: int, size: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     world = join_world("cpu")
     made = trainer(Path(folder), world, **TWELVE)
-    losses = [float(world.sum(made.step()["loss"].clone())) for _ in range(6)]
+    sums = [made.step() for _ in range(6)]
+    losses = [float(world.sum(s["loss"].clone())) for s in sums]
+    metered = sums[0] | {"saved_bytes": torch.tensor(100.0 * (rank + 1))}
+    assert made._cost([metered], 1.0)["saved_bytes"] == 100 * size
+    assert world.first(rank + 0.5) == 0.5
     made.save()
     rows = np.random.default_rng(0).integers(1, 5, (7, 4)).astype(np.uint8)
     said = predict(made.model, rows, np.zeros(7, np.int32), 2, 3, world)
