@@ -7,6 +7,10 @@ stopped by a signal, saves, and is resumed; any other task that a chunk's end cu
     correctness   the device against the CPU (scripts.device_checks)
     bench         loopbench bench, cut so that every task fits a chunk
     speedrun      a sudoku set, the speed recipes trained on it, then searched wide and deep
+    maze          Maze-Hard, the Attractor's speed recipe trained on it
+
+The last two need published puzzles. Without the option that names them they are left out, which
+the closing table and the last line say.
 
 OUT/results.json holds everything that was measured so far: checks, figures, learning curves against
 wall-clock and FLOPs, evaluations. OUT/weights/<run>/ holds each run's averaged weights in bf16 and
@@ -14,14 +18,12 @@ their card, ready to ship (`loopbench package`).
 """
 
 import json
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,121 +34,29 @@ from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import choose_device
 from reasoning.training.runs import environment, read_jsonl, write_json
 from scripts.cli import run_guarded
+from scripts.gpu_tasks import (
+    Task,
+    benches,
+    correctness,
+    maze_plan,
+    speedruns,
+    sudoku_plan,
+)
 from scripts.usage import UsageError, parse
 
-Part = Literal["correctness", "bench", "speedrun"]
+Part = Literal["correctness", "bench", "speedrun", "maze"]
 PARTS: tuple[Part, ...] = Part.__args__
 _INTERRUPTED = 130  # exit code of a training that saved and can be resumed
 _GRACE = 30.0  # seconds a stopped task has to save
-_LEAVE = 0.01  # residual at which a start leaves: above what bf16 states reach (0.005 to 0.008)
+
+# The parts that need published puzzles: what brings them in.
+_BRINGS = {
+    "speedrun": "--data DIR (a data folder) or --sudoku DIR (sudoku-extreme-1k/ and sudoku-lists/)",
+    "maze": "--maze DIR (Maze-Hard's train.csv and test.csv)",
+}
 
 # Runs a module with words until done or the seconds are over; returns the exit code.
 Launch = Callable[[str, Sequence[str], float, Path], int]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One command. least: minutes a chunk must have left for it to start; run: the folder of a
-    training run, which is resumed where it was stopped; keep: a file it writes, and where to copy
-    it before another task writes it again."""
-
-    name: str
-    module: str
-    words: tuple[str, ...]
-    least: float = 0.5
-    run: Path | None = None
-    keep: tuple[Path, Path] | None = None
-
-    def command(self) -> tuple[str, ...]:
-        """The words to run now: a run that has a checkpoint is resumed."""
-        if self.run is None or not self.run.exists():
-            return self.words
-        if list_checkpoints(self.run):
-            return (self.words[0], "--resume", str(self.run))
-        shutil.rmtree(self.run)  # stopped before its first checkpoint
-        return self.words
-
-
-@dataclass(frozen=True)
-class Speedrun:
-    """What is trained, on what, and how it is searched."""
-
-    presets: tuple[str, ...]
-    data: Path
-    make_data: tuple[str, ...] | None
-    train: tuple[str, ...]
-    segments: int
-    breadth: int
-    puzzles: int
-
-
-def correctness(out: Path, device: str, toy: bool) -> list[Task]:
-    """The device against the CPU."""
-    small = ("--no-full", "--no-compiled") if toy else ()
-    words = ("--json", str(out / "checks.json"), "--device", device, *small)
-    return [Task("correctness", "scripts.device_checks", words)]
-
-
-def benches(out: Path, device: str, toy: bool) -> list[Task]:
-    """The bench, cut in tasks of minutes."""
-    cuts: dict[str, str] = {
-        "published-7m": "--parts training --precisions bf16 "
-        "--presets trm-7m trm-mlp-speed-7m attractor-7m attractor-speed-7m",
-        "published-27m": "--parts training --precisions bf16 --micro-batch 192 "
-        "--presets trm-27m attractor-27m",
-        "solver": "--parts published solver shares --presets attractor-7m",
-        "transformer": "--parts language --precisions bf16 --lm-presets transformer-140m",
-        "attractor": "--parts language --precisions bf16 --modes compiled "
-        "--lm-presets attractor-140m",
-        "parcae": "--parts language --precisions bf16 --modes compiled --lm-presets parcae-140m",
-        "memory": "--parts memory scaling --presets trm-7m",
-        "evaluation": "--parts evaluation --presets trm-7m attractor-7m",
-    }
-    if toy:
-        tiny = "--quick --seconds 0.01 --modes eager --precisions fp32"
-        cuts = {
-            "training": f"{tiny} --parts training evaluation scaling --presets attractor-mini",
-            "language": f"{tiny} --parts language --lm-presets transformer-mini",
-        }
-    return [
-        Task(
-            f"bench-{name}",
-            "scripts.cli",
-            (
-                *("bench", *shlex.split(words)),
-                *("--device", device, "--json", str(out / f"bench-{name}.json")),
-            ),
-            least=2.0,
-        )
-        for name, words in cuts.items()
-    ]
-
-
-def speedruns(out: Path, device: str, plan: Speedrun) -> list[Task]:
-    """Data, then for every preset: train, evaluate as trained, package, search wide and deep."""
-    tasks = []
-    if plan.make_data is not None:
-        words = ("data", *plan.make_data, "--out", str(plan.data))
-        tasks.append(Task("data", "scripts.cli", words))
-    for name in plan.presets:
-        run = out / name
-        train = ("train", "--preset", name, "--data", str(plan.data), "--out", str(run))
-        tasks.append(
-            Task(f"train {name}", "scripts.cli", (*train, "--device", device, *plan.train), run=run)
-        )
-        evaluate = ("evaluate", str(run), "--data", str(plan.data), "--device", device)
-        search = ("--segments", str(plan.segments), "--breadth", str(plan.breadth))
-        search += ("--puzzles", str(plan.puzzles), "--leave", str(_LEAVE))
-        written = run / f"evaluation-{plan.data.resolve().name}.json"
-        package = ("package", *evaluate[1:], "--out", str(out / "weights" / name))
-        for what, words, least, kept in (
-            ("evaluate", evaluate, 1.0, True),
-            ("package", package, 1.0, False),
-            ("search", (*evaluate, *search), 3.0, True),
-        ):
-            keep = (written, out / f"{what}-{name}.json") if kept else None
-            tasks.append(Task(f"{what} {name}", "scripts.cli", words, least, keep=keep))
-    return tasks
 
 
 def launch(module: str, words: Sequence[str], seconds: float, log: Path) -> int:
@@ -260,15 +170,19 @@ def gather(tasks: Sequence[Task], out: Path, progress: Progress) -> dict[str, An
     return record
 
 
-def closing_table(tasks: Sequence[Task], progress: Progress, record: dict[str, Any]) -> Table:
-    """Every task: where it stands, its minutes, and its figure."""
+def closing_table(
+    tasks: Sequence[Task], progress: Progress, record: dict[str, Any], left_out: Sequence[Task] = ()
+) -> Table:
+    """Every task: where it stands, its minutes, and its figure; those left out are "not run",
+    unless an earlier chunk did them."""
     table = Table(title="so far")
     for heading in ("task", "status", "minutes", "figure"):
         table.add_column(heading, justify="right" if heading == "minutes" else "left")
-    for task in tasks:
+    for task in (*tasks, *left_out):
         spent = progress.tasks.get(task.name, {}).get("seconds")
         minutes = "" if spent is None else f"{spent / 60:.1f}"
-        table.add_row(task.name, progress.status(task), minutes, _figure(task, record))
+        status = "not run" if task in left_out and spent is None else progress.status(task)
+        table.add_row(task.name, status, minutes, _figure(task, record))
     return table
 
 
@@ -294,35 +208,14 @@ def _figure(task: Task, record: dict[str, Any]) -> str:
     return ""
 
 
-def speedrun(
-    out: Path,
-    toy: bool,
-    presets: tuple[str, ...] | None,
-    data: Path | None,
-    sudoku: Path | None,
-    steps: int | None,
-    train: str,
-) -> Speedrun:
-    """The speedrun asked for, or a toy. UsageError without puzzles to train on."""
-    more = tuple(shlex.split(train))
-    if steps is not None:  # the speed recipes average over the last three eighths
-        more = ("--steps", str(steps), "--ema.start", str(steps * 5 // 8), *more)
-    if toy:
-        make = ("sudoku", "--size", "4", "--train", "48", "--test", "20")
-        small = ("--steps", "20", "--evaluate-every", "10", "--checkpoint-every", "10", *more)
-        names = presets or ("trm-mlp-speed-mini", "attractor-speed-mini")
-        return Speedrun(names, out / "data", make, small, 4, 2, 8)
-    names = presets or ("trm-mlp-speed-7m", "attractor-speed-7m")
-    more = ("--compile", "--evaluate-every", "500", "--checkpoint-every", "500", *more)
-    if data is not None:
-        return Speedrun(names, data, None, more, 64, 16, 512)
-    if sudoku is None:
-        raise UsageError("give the speedrun's puzzles: --data DIR, or --sudoku DIR to import them")
-    lists = sudoku / "sudoku-lists"
-    hard = [str(lists / f"{name}.csv.gz") for name in ("forum_hardest_1905_11plus", "top1465")]
-    make = ("import", str(sudoku / "sudoku-extreme-1k" / "train1k.csv"), "--test", "5000")
-    make += ("--test-hard", *hard, "--test-seventeen", str(lists / "17_clue.csv.gz"))
-    return Speedrun(names, out / "data", make, more, 64, 16, 512)
+def has_puzzles(part: str, sources: Sequence[Any], given: dict[str, Any]) -> bool:
+    """Whether any source of a part's puzzles is given. UsageError if only its other options are."""
+    if any(sources):
+        return True
+    options = [f"--{name}" for name, value in given.items() if value]
+    if options:
+        raise UsageError(f"{', '.join(options)}: the {part} needs puzzles too, {_BRINGS[part]}")
+    return False
 
 
 def gpu_run(
@@ -335,6 +228,9 @@ def gpu_run(
     sudoku: Path | None = None,
     steps: int | None = None,
     train: str = "",
+    maze: Path | None = None,
+    maze_steps: int | None = None,
+    maze_train: str = "",
     retry: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
@@ -344,46 +240,86 @@ def gpu_run(
         out: folder for everything; the next chunk goes on from it.
         minutes: of this chunk, all in all.
         toy: all of it at toy size.
-        parts: what to do.
+        parts: what to do; the speedrun and the maze need puzzles and are left out without.
         presets: what the speedrun trains; none: trm-mlp-speed and attractor-speed.
         data: data folder of the speedrun.
         sudoku: folder with sudoku-extreme-1k/ and sudoku-lists/ to import it from, without --data.
         steps: optimiser steps of the speedrun; none: the presets' own.
         train: further options of its training, as one text: --train="--model.cycles 3".
+        maze: folder with Maze-Hard's train.csv and test.csv, to train attractor-speed on.
+        maze_steps: optimiser steps of that; none: the preset's own.
+        maze_train: further options of that training, as one text.
         retry: try again what failed.
         device: where to run; auto: the best present.
     """
     if 60 * minutes <= 2 * _GRACE:
         raise UsageError(f"--minutes: a chunk needs more than {2 * _GRACE / 60:g} (got {minutes})")
+    for name, folder in (("data", data), ("sudoku", sudoku), ("maze", maze)):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"--{name}: there is no folder {folder}; check its name")
     where = choose_device(device).type
     tasks: list[Task] = []
     if "correctness" in parts:
         tasks += correctness(out, where, toy)
     if "bench" in parts:
         tasks += benches(out, where, toy)
-    if "speedrun" in parts:
-        tasks += speedruns(out, where, speedrun(out, toy, presets, data, sudoku, steps, train))
+    plans = {
+        "speedrun": (
+            sudoku_plan(out, toy, presets, data, sudoku, steps, train),
+            (toy, data, sudoku),
+            {"presets": presets, "steps": steps, "train": train},
+        ),
+        "maze": (
+            maze_plan(out, toy, maze, maze_steps, maze_train),
+            (toy, maze),
+            {"maze-steps": maze_steps, "maze-train": maze_train},
+        ),
+    }
+    left_out: dict[str, list[Task]] = {}
+    for part, (plan, sources, given) in plans.items():
+        if part not in parts:
+            continue
+        if has_puzzles(part, sources, given):
+            tasks += speedruns(out, where, plan)
+        else:
+            left_out[part] = speedruns(out, where, plan)
+    if not tasks:
+        missing = " and ".join(f"for the {part} {_BRINGS[part]}" for part in left_out)
+        raise UsageError(f"nothing to run: give {missing or '--parts'}")
     out.mkdir(parents=True, exist_ok=True)
     progress = Progress(out)
     if retry:
         progress.forget_failures()
     console = Console(width=max(110, Console().width))
     run_chunk(tasks, out, minutes, progress, console)
-    finish(tasks, out, progress, console)
+    finish(tasks, out, progress, console, left_out)
 
 
-def finish(tasks: Sequence[Task], out: Path, progress: Progress, console: Console) -> None:
-    """Write the results, print the table; SystemExit unless everything is done."""
-    console.print(closing_table(tasks, progress, gather(tasks, out, progress)))
+def finish(
+    tasks: Sequence[Task],
+    out: Path,
+    progress: Progress,
+    console: Console,
+    left_out: dict[str, list[Task]] | None = None,
+) -> None:
+    """Write the results, print the table and which parts were left out; SystemExit unless
+    everything else is done."""
+    left_out = left_out or {}
+    without = [task for part in left_out.values() for task in part]
+    record = gather([*tasks, *without], out, progress)
+    console.print(closing_table(tasks, progress, record, without))
     states = {progress.status(task) for task in tasks}
-    if "failed" in states:
+    going_on, failed = bool(states & {"to do", "stopped"}), "failed" in states
+    if failed:
         console.print(f"failed tasks have logs in {out}; --retry tries them again")
-    if states & {"to do", "stopped"}:
+    if going_on:
         console.print("the same command goes on from here")
-        raise SystemExit(3)
-    if "failed" in states:
-        raise SystemExit(1)
-    console.print(f"all done; everything measured is in {out / 'results.json'}")
+    elif not failed:
+        console.print(f"all done; everything measured is in {out / 'results.json'}")
+    for part in left_out:
+        console.print(f"left out: the {part}; {_BRINGS[part]} brings it in", soft_wrap=True)
+    if going_on or failed:
+        raise SystemExit(3 if going_on else 1)
 
 
 def main(words: Sequence[str]) -> int:

@@ -15,6 +15,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from puzzles.dataset import read_split
+from puzzles.maze.rules import format_grid
 from scripts import (
     bench,
     cli,
@@ -28,7 +30,8 @@ from scripts import (
     wheels,
 )
 from scripts.device_checks import Check, difference
-from scripts.gpu_run import Progress, Speedrun, Task, benches, correctness, run_chunk, speedruns
+from scripts.gpu_run import Progress, Task, benches, correctness, run_chunk, speedruns
+from scripts.gpu_tasks import Speedrun, maze_plan, sudoku_plan
 
 ROOT = Path(__file__).parent.parent.parent
 QUIET = Console(quiet=True)
@@ -54,39 +57,92 @@ def interrupted_once_it_logs(module, words, seconds, log):
     return here(module, words, seconds, log)
 
 
-def test_everything_at_toy_size_through_an_interrupt(tmp_path, capsys):
+def published(folder, puzzles):
+    """A puzzle set's two splits as CSVs, as Maze-Hard is published; the folder."""
+    folder.mkdir()
+    for split in ("train", "test"):
+        part = read_split(puzzles, split)
+        pairs = zip(part.inputs, part.labels, strict=True)
+        lines = [f"{format_grid(question)},{format_grid(answer)}" for question, answer in pairs]
+        (folder / f"{split}.csv").write_text("\n".join(["question,answer", *lines]) + "\n")
+    return folder
+
+
+def test_everything_at_toy_size_through_interrupts(tmp_path, mazes, capsys):
     out = tmp_path / "gpu"
     out.mkdir()
     make = ("sudoku", "--size", "4", "--train", "48", "--test", "12")
-    train = ("--steps", "60", "--evaluate-every", "30", "--checkpoint-every", "30")
+    few = ("--supervision.segments", "8", "--evaluate-puzzles", "4")
+    train = ("--steps", "40", "--evaluate-every", "20", "--checkpoint-every", "20", *few)
     plan = Speedrun(("trm-mlp-speed-mini",), out / "data", make, train, 4, 2, 4)
-    tasks = [benches(out, "cpu", toy=True)[1], *speedruns(out, "cpu", plan)]
+    shared = published(tmp_path / "maze-hard", mazes)
+    maze = maze_plan(out, True, shared, None, " ".join(few))
+    sudoku_tasks, maze_tasks = speedruns(out, "cpu", plan), speedruns(out, "cpu", maze)
+    tasks = [benches(out, "cpu", toy=True)[1], *sudoku_tasks, *maze_tasks]
     run_chunk(tasks, out, 9, Progress(out), QUIET, interrupted_once_it_logs)
     first = Progress(out)
-    assert [first.status(task) for task in tasks] == ["done", "done", "stopped", *["to do"] * 3]
+    assert statuses(first, tasks) == ["done", "done", "stopped", *["to do"] * 7]
     with pytest.raises(SystemExit) as left:
         gpu_run.finish(tasks, out, first, QUIET)
     assert left.value.code == 3
 
+    run_chunk(tasks, out, 9, Progress(out), QUIET, interrupted_once_it_logs)
+    assert statuses(Progress(out), maze_tasks) == ["done", "stopped", "to do", "to do"]
     run_chunk(tasks, out, 9, Progress(out), QUIET, here)
-    second = Progress(out)
-    assert {second.status(task) for task in tasks} == {"done"}
-    gpu_run.finish(tasks, out, second, Console(width=140))
+    last = Progress(out)
+    assert set(statuses(last, tasks)) == {"done"}
+    gpu_run.finish(tasks, out, last, Console(width=140))
     said = capsys.readouterr().out
     assert "all done" in said
-    assert "step 60" in said
+    assert "step 40" in said
     record = json.loads((out / "results.json").read_text())
     points = record["curves"]["trm-mlp-speed-mini"]
-    assert [p["step"] for p in points] == [30, 60]
+    assert [p["step"] for p in points] == [20, 40]
     assert 0 < points[0]["flops"] < points[1]["flops"]
     assert points[1]["minutes"] > points[1]["training_minutes"] > points[0]["training_minutes"] > 0
     # The same command wrote both to one place.
     found = [record[f"{what}-trm-mlp-speed-mini"] for what in ("evaluate", "search")]
-    assert [f["segments"] for f in found] == [16, 4]
+    assert [f["segments"] for f in found] == [8, 4]
     assert [f["search"]["breadth"] for f in found] == [1, 2]
     assert [f["metrics"]["exact"]["n"] for f in found] == [12, 4]
-    weights = load_file(out / "weights" / "trm-mlp-speed-mini" / "sudoku-4.safetensors")
-    assert {value.dtype for value in weights.values()} == {torch.bfloat16}
+    assert [p["step"] for p in record["curves"]["maze-attractor-speed-mini"]] == [10, 20]
+    assert record["evaluate-maze-attractor-speed-mini"]["metrics"]["exact"]["n"] == 12
+    # The imported rows are those that were published.
+    imported = read_split(out / "maze-data", "train")
+    assert (imported.labels == read_split(mazes, "train").labels).all()
+    for name, file in (
+        ("trm-mlp-speed-mini", "sudoku-4"),
+        ("maze-attractor-speed-mini", "maze-7"),
+    ):
+        weights = load_file(out / "weights" / name / f"{file}.safetensors")
+        assert {value.dtype for value in weights.values()} == {torch.bfloat16}
+
+
+def test_without_options_the_parts_that_need_puzzles_are_left_out(tmp_path, monkeypatch, capsys):
+    started = []
+
+    def nothing(tasks, out, minutes, progress, console):
+        for task in tasks:
+            started.append(task.name)
+            progress.note(task, "done", 60.0, 0)
+
+    monkeypatch.setattr(gpu_run, "run_chunk", nothing)
+    monkeypatch.setenv("COLUMNS", "140")
+    assert gpu_run.main(["--out", str(tmp_path / "g")]) == 0
+    assert started[0] == "correctness"
+    assert len(started) > 5
+    assert all(name.startswith("bench-") for name in started[1:])
+    *table, done, speedrun, maze = capsys.readouterr().out.strip().splitlines()
+    rows = ["trm-mlp-speed-7m", "attractor-speed-7m", "maze-attractor-speed-7m"]
+    for name in rows:
+        [row] = [line for line in table if f" train {name} " in line]
+        assert "not run" in row
+    assert "not run" not in next(line for line in table if "correctness" in line)
+    assert done.startswith("all done")
+    assert speedrun.startswith("left out: the speedrun")
+    assert "--sudoku DIR" in speedrun
+    assert maze.startswith("left out: the maze")
+    assert "--maze DIR" in maze
 
 
 def test_the_device_checks_pass_here_and_are_told(tmp_path):
@@ -222,24 +278,31 @@ def test_a_machine_without_wheels_is_told_what_it_lacks(monkeypatch, capsys):
     assert "prepare" in said
 
 
-def test_the_commands_for_the_gpu_are_understood(tmp_path, sudokus):
+def test_the_commands_for_the_gpu_are_understood(tmp_path, sudokus, mazes):
     """None is run: what a GPU's minutes go to must not end in a misspelt option."""
     out = tmp_path / "gpu"
-    plan = gpu_run.speedrun(out, False, None, sudokus, None, 5, "--model.cycles 3")
+    plan = sudoku_plan(out, False, None, sudokus, None, 5, "--model.cycles 3")
     assert plan.presets == ("trm-mlp-speed-7m", "attractor-speed-7m")
     plan = replace(plan, presets=("trm-mlp-speed-7m",))
+    maze = replace(maze_plan(out, False, tmp_path, 5, ""), data=mazes)
+    runs = (*speedruns(out, "cuda", plan), *speedruns(out, "cuda", maze))
     forms = {"bench": bench.bench, "evaluate": evaluate.evaluate, "package": pretrained.package}
-    for task in (*benches(out, "cuda", False), *speedruns(out, "cuda", plan)):
+    models = []
+    for task in (*benches(out, "cuda", False), *runs):
         command, *words = task.words
         if command == "train":
             config = train.read_words(words).config
             assert (config.compile, config.steps, config.ema.start) == (True, 5, 3)
-            assert config.model.cycles == 3
+            models.append(config.model)
+        elif command == "data":
+            usage.parse(data.COMMANDS[words[0]], words[1:], "")
         else:
             usage.parse(forms[command], words, "")
+    assert models[0].cycles == 3
+    assert (models[1].kind, models[1].mixer) == ("attractor", "attention")  # of 900 cells
     for task in correctness(out, "cuda", False):
         usage.parse(device_checks.check, task.words, "")
-    shared = gpu_run.speedrun(out, False, None, None, tmp_path, None, "")
+    shared = sudoku_plan(out, False, None, None, tmp_path, None, "")
     usage.parse(data.COMMANDS["import"], [*shared.make_data[1:], "--out", str(out)], "")
 
 
@@ -247,7 +310,10 @@ def test_the_commands_for_the_gpu_are_understood(tmp_path, sudokus):
     ("words", "part"),
     [
         (["--minutes", "0.5"], "--minutes"),
-        (["--device", "cpu"], "--data"),
+        (["--parts", "speedrun"], "--data"),
+        (["--presets", "trm-7m"], "--presets: the speedrun needs puzzles too, --data"),
+        (["--maze-train", "x"], "--maze-train: the maze needs puzzles too, --maze DIR"),
+        (["--maze", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--toyy"], "--toy"),
     ],
 )
