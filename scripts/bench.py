@@ -4,7 +4,7 @@ Every ratio is of two things timed by turns; a training step is timed by turns w
 and stands beside their rate.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from scripts.bench_report import plot_scaling, table
 from scripts.lm_measures import language_training
 from scripts.lm_presets import language_preset
 from scripts.measures import Record, against_published, full_depth, trm_d128
-from scripts.presets import preset
+from scripts.presets import MODELS, preset
 from scripts.session import load_config, open_run, subset
 from scripts.timing import Clock, Yardstick
 from scripts.usage import UsageError, parse
@@ -36,15 +36,21 @@ Precision = Literal["fp32", "bf16"]
 class Sizes:
     """What is measured, and how largely.
 
+    presets: of training; few: of a step's parts (the first), evaluation and scaling; presets that
+    are asked for by name take the place of both.
     batch, micro_batch: of the puzzle presets; rows: of a language step; None: the preset's own.
-    axes: sizes that a step of the first preset is scaled in.
+    training_batch: of training where no batch is given; None: the preset's own.
+    axes: sizes that steps of scaled_batch are scaled in.
     """
 
     presets: tuple[str, ...]
+    few: tuple[str, ...]
     lm_presets: tuple[str, ...]
     batch: int | None
     micro_batch: int | None
     rows: int | None
+    training_batch: int | None
+    scaled_batch: int
     d128_batch: int
     solves: tuple[int, ...]
     evaluated: int
@@ -55,32 +61,37 @@ class Sizes:
 
 
 _QUICK = Sizes(
-    presets=("trm-cpu", "attractor-cpu"),
+    presets=tuple(f"{model}-cpu" for model in MODELS),
+    few=("trm-cpu", "attractor-cpu"),
     lm_presets=("transformer-mini", "attractor-mini"),
     batch=None,
     micro_batch=None,
     rows=2,
+    training_batch=8,
+    scaled_batch=8,
     d128_batch=32,
     solves=(8,),
     evaluated=32,
     segments=16,
     evaluations=(1, 2, 4, 8),
     layers=(1, 2, 4),
-    axes={"batch": (4, 8, 16, 32), "grid": (4, 6, 9), "width": (32, 64, 128), "layers": (1, 2, 4)},
+    axes={
+        "batch": (4, 8, 16, 32),
+        "grid": (4, 6, 9),
+        "width": (32, 64, 128),
+        "layers": (1, 2, 4),
+        "evaluations": (1, 2, 4, 8),
+    },
 )
 _FULL = Sizes(
-    presets=(
-        "trm-7m",
-        "trm-mlp-speed-7m",
-        "attractor-7m",
-        "attractor-speed-7m",
-        "trm-27m",
-        "attractor-27m",
-    ),
+    presets=tuple(f"{model}-{scale}" for scale in ("7m", "27m") for model in MODELS),
+    few=("trm-7m", "attractor-7m"),
     lm_presets=("transformer-140m", "parcae-140m", "attractor-140m"),
     batch=None,
     micro_batch=None,
     rows=None,
+    training_batch=None,
+    scaled_batch=128,  # 30x30 grids of 768 would fill a GPU
     d128_batch=32,
     solves=(3, 8, 64),
     evaluated=1024,
@@ -92,10 +103,13 @@ _FULL = Sizes(
         "grid": (9, 16, 30),
         "width": (128, 256, 512),
         "layers": (1, 2, 4, 8),
+        "evaluations": (1, 4, 16, 64),
     },
 )
 # Residual at which a start leaves: above what bf16 states can reach (0.005 to 0.008).
 _LEAVE = 0.01
+# Slots of a forward pass of the eight-layer presets, whose whole batch would fill a GPU.
+_LARGE_MICRO_BATCH = 192
 # Size of the matrix products; some CPUs take a second for a small one in bf16.
 _MATMUL = {"cpu": 1024, "cuda": 8192}
 
@@ -111,14 +125,20 @@ class _Bench:
     modes: tuple[Mode, ...]
     runs: tuple[Path, ...]
 
-    def configs(self) -> Iterator[tuple[str, Any]]:
+    def configs(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         given = {"batch": self.sizes.batch, "micro_batch": self.sizes.micro_batch}
         changes = {key: value for key, value in given.items() if value is not None}
-        for name in self.sizes.presets:
+        for name in names:
             yield name, full_depth(preset(name), **changes)
 
     def training(self) -> Iterator[Record]:
-        for name, config in self.configs():
+        sizes = self.sizes
+        for name, config in self.configs(sizes.presets):
+            if sizes.batch is None and sizes.training_batch is not None:
+                config = full_depth(config, batch=sizes.training_batch)
+            if config.micro_batch is None and name.endswith("-27m"):
+                micro_batch = min(_LARGE_MICRO_BATCH, config.batch)
+                config = full_depth(config, micro_batch=micro_batch)
             yield from measures.training(
                 name, config, self.clock, self.yardstick, self.precisions, self.modes
             )
@@ -139,14 +159,14 @@ class _Bench:
                 )
 
     def shares(self) -> Iterator[Record]:
-        rows = [("TRM, D 128", trm_d128(self.sizes.d128_batch)), next(self.configs())]
+        rows = [("TRM, D 128", trm_d128(self.sizes.d128_batch)), next(self.configs(self.sizes.few))]
         for name, config in rows:
             for row in measures.shares(config, self.clock):
                 yield {"preset": name} | row
 
     def evaluation(self) -> Iterator[Record]:
         sizes = self.sizes
-        for name, config in self.configs():
+        for name, config in self.configs(sizes.few):
             puzzles = measures.sudokus(9, sizes.evaluated)
             run = measures.fresh_run(name, config, puzzles, self.clock.device)
             yield measures.evaluation(run, puzzles, self.clock, sizes.segments, None)
@@ -167,10 +187,11 @@ class _Bench:
         yield from measures.memory(self.clock.device, batch, sizes.evaluations, sizes.layers)
 
     def scaling(self) -> Iterator[Record]:
-        # Token mixers are made for one grid; attention serves every size.
-        name = next(n for n in self.sizes.presets if "-mlp" not in n)
-        for row in measures.scaling(preset(name), self.clock, self.sizes.axes):
-            yield {"preset": name} | row
+        sizes = self.sizes
+        for name in sizes.few:
+            config = full_depth(preset(name), batch=sizes.scaled_batch)
+            for row in measures.scaling(config, self.clock, sizes.axes):
+                yield {"preset": name} | row
 
 
 def bench(
@@ -194,17 +215,19 @@ def bench(
     curriculum is left out: every step is at full depth.
 
     Args:
-        quick: presets of the small scales and few repetitions, for a CPU.
+        quick: presets of the small scales, small batches and few repetitions, for a CPU.
         json: file for the figures; STEM-scaling.png is drawn beside it.
         device: where to run; auto: the best present.
         parts: what to measure.
-        presets: puzzle presets; none: by --quick.
+        presets: puzzle presets; none: every one of 7m and 27m, or of cpu with --quick, and for all
+            but training the Attractor and TRM of the smallest.
         lm_presets: language presets; none: by --quick.
         precisions: activations.
         modes: how the nets run; compiled needs a C++ compiler on a CPU.
         runs: folders of trained runs to evaluate too, on their own held-out puzzles.
-        batch: slots of a puzzle step; none: the preset's.
-        micro_batch: slots of a forward pass of a puzzle step; none: all at once.
+        batch: slots of a puzzle step (scaling has its own); none: the preset's, or 8 for training
+            with --quick.
+        micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 for 27m.
         rows: rows of a language step; none: the preset's, or 2 with --quick.
         seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
     """
@@ -220,6 +243,7 @@ def bench(
     sizes = _QUICK if quick else _FULL
     given = {
         "presets": presets,
+        "few": presets,
         "lm_presets": lm_presets,
         "batch": batch,
         "micro_batch": micro_batch,

@@ -71,7 +71,7 @@ def benches(out: Path, device: str, toy: bool) -> list[Task]:
         "attractor": "--parts language --precisions bf16 --modes compiled "
         "--lm-presets attractor-140m",
         "parcae": "--parts language --precisions bf16 --modes compiled --lm-presets parcae-140m",
-        "memory": "--parts memory scaling --presets trm-7m",
+        "memory": "--parts memory scaling --presets trm-7m attractor-7m",
         "evaluation": "--parts evaluation --presets trm-7m attractor-7m",
     }
     if toy:

@@ -25,7 +25,7 @@ from reasoning.nn.grid import GridShape
 from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.supervision import Depth, SupervisionConfig
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast
+from reasoning.training.evaluation import autocast, predict
 from reasoning.training.loop import Trainer
 from reasoning.training.meter import Meter
 from scripts.exploration import Plan, explore
@@ -322,21 +322,51 @@ def _kept(
 
 
 def scaling(config: RunConfig, clock: Clock, axes: dict[str, tuple[int, ...]]) -> Iterator[Record]:
-    """Seconds of a training step as one size at a time departs from a configuration."""
+    """A training step and a segment of evaluation as one size at a time departs from a
+    configuration: their seconds, the step's FLOPs and what it keeps for its backward pass.
+
+    The axis of solver evaluations is left out for models without a solver.
+    """
     for axis, values in axes.items():
+        if axis == "evaluations" and not isinstance(config.model, AttractorConfig):
+            continue
         for value in values:
             batch = value if axis == "batch" else config.batch
             puzzles = grids(value if axis == "grid" else 9, batch)
             changes: Record = {"batch": batch, "augment": False}
-            if axis in ("width", "layers"):
-                changes["model"] = config.model.model_dump() | {axis: value}
+            if axis in ("width", "layers", "evaluations"):
+                changes["model"] = _resized(config, axis, value)
             trainer = trainer_of(full_depth(config, **changes), puzzles, clock.device)
-            timing = clock.time(trainer.advance)
-            with Meter() as meter:
-                trainer.advance()
-            yield {
-                "axis": axis,
-                "value": value,
-                "seconds_per_step": timing.median,
-                "flops_per_step": meter.flops,
-            }
+            yield {"axis": axis, "value": value, "batch": batch} | _grown(trainer, puzzles, clock)
+
+
+def _resized(config: RunConfig, axis: str, value: int) -> Record:
+    """The model with another width, layers, or number of evaluations of every solve."""
+    model = config.model.model_dump()
+    if axis != "evaluations":
+        return model | {axis: value}
+    budget = {"tolerance": 1e-30, "max_evaluations": value, "min_evaluations": value}
+    return model | {"solver": model["solver"] | budget}
+
+
+def _grown(trainer: Trainer, puzzles: PuzzleSet, clock: Clock) -> Record:
+    """The numbers of one size; evaluation is of one segment, every puzzle at once."""
+    world, count = World(0, 1, clock.device), len(puzzles)
+
+    def evaluate() -> None:
+        questions = puzzles.inputs, puzzles.puzzle_ids
+        predict(trainer.model, *questions, 1, count, world, trainer.config.precision)
+
+    with peak_memory(clock.device) as memory:
+        timings = clock.compare({"step": trainer.advance, "evaluation": evaluate})
+    with Meter() as meter:
+        trainer.advance()
+    evaluated = timings["evaluation"].median
+    return {
+        "seconds_per_step": timings["step"].median,
+        "seconds_per_evaluated_segment": evaluated,
+        "evaluated_per_second": count / evaluated,
+        "flops_per_step": meter.flops,
+        "saved_bytes": meter.saved_bytes,
+        **memory,
+    }

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ import torch
 from puzzles.metrics import is_valid
 from reasoning.nn.grid import Net
 from reasoning.training.meter import Meter
-from scripts import measures
+from scripts import bench, measures
 from scripts.cli import main
 from scripts.measures import against_published, full_depth, sudokus, trainer_of, trm_d128
-from scripts.presets import preset
+from scripts.presets import preset, preset_names
 from scripts.timing import Clock, Yardstick
 
 CPU = torch.device("cpu")
@@ -113,10 +114,13 @@ def test_starts_that_leave_save_calls():
     assert never["calls_left"] == 1
 
 
-def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, capsys):
+def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
+    axes = {"batch": (1, 4), "grid": (4, 9), "layers": (1, 4), "evaluations": (1, 8)}
+    small = replace(bench._QUICK, axes=axes, scaled_batch=1)
+    monkeypatch.setattr(bench, "_QUICK", small)
     file = tmp_path / "speed.json"
-    words = "bench --quick --device cpu --seconds 0.001 --presets trm-mini --batch 2 --modes eager"
-    words += " --precisions fp32 --lm-presets transformer-mini --rows 1"
+    words = "bench --quick --device cpu --seconds 0.001 --presets trm-mini attractor-mini --batch 2"
+    words += " --modes eager --precisions fp32 --lm-presets transformer-mini --rows 1"
     words += " --parts training language scaling"
     assert main([*words.split(), "--json", str(file)]) == 0
     said = capsys.readouterr().out
@@ -126,12 +130,45 @@ def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, capsy
     [language] = record["language"]
     assert language["matmul_flops_per_second"]["fp32"] > 0
     assert language["tokens_per_step"] == 128
-    by_axis = {}
-    for row in record["scaling"]:
-        by_axis.setdefault(row["axis"], {})[row["value"]] = row["flops_per_step"]
-    assert by_axis["batch"][32] == 8 * by_axis["batch"][4]
-    assert by_axis["layers"][4] > 3 * by_axis["layers"][1]
+    assert {row["batch"] for row in record["training"]} == {2}
+    grown = {(row["preset"], row["axis"], row["value"]): row for row in record["scaling"]}
+    for preset_name in ("trm-mini", "attractor-mini"):
+        flops = {k[1:]: row["flops_per_step"] for k, row in grown.items() if k[0] == preset_name}
+        kept = {k[1:]: row["saved_bytes"] for k, row in grown.items() if k[0] == preset_name}
+        assert flops["batch", 4] == 4 * flops["batch", 1]
+        assert flops["layers", 4] > 3 * flops["layers", 1]
+        assert kept["batch", 4] > 3 * kept["batch", 1]
+        assert kept["grid", 9] > 3 * kept["grid", 4]
+    for row in grown.values():
+        evaluated = row["batch"] / row["seconds_per_evaluated_segment"]
+        assert row["evaluated_per_second"] == pytest.approx(evaluated)
+    # A solver's evaluations cost time, and memory none; TRM has no solver.
+    one, eight = (grown["attractor-mini", "evaluations", n] for n in (1, 8))
+    assert eight["flops_per_step"] > 1.3 * one["flops_per_step"]
+    assert eight["saved_bytes"] < 1.05 * one["saved_bytes"]
+    assert ("trm-mini", "evaluations", 8) not in grown
     assert (tmp_path / "speed-scaling.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("quick", "scales"), [(["--quick"], ("-cpu",)), ([], ("-7m", "-27m"))], ids=["quick", "full"]
+)
+def test_every_preset_of_the_scale_is_trained(quick, scales, monkeypatch):
+    found = {}
+
+    def note(name, config, clock, yardstick, precisions, modes):
+        found[name] = config
+        assert set(precisions) == {"fp32", "bf16"}
+        assert set(modes) == {"eager", "compiled"}
+        return []
+
+    monkeypatch.setattr(measures, "training", note)
+    assert main(["bench", *quick, "--device", "cpu", "--parts", "training"]) == 0
+    assert set(found) == {name for name in preset_names() if name.endswith(scales)}
+    for name, config in found.items():
+        batch = 8 if quick else 384 if name.startswith("hrm") else 768
+        assert config.batch == batch
+        assert config.micro_batch == (192 if name.endswith("-27m") else None)
 
 
 @pytest.mark.parametrize(
