@@ -140,45 +140,35 @@ def table(part: str, records: Sequence[Record]) -> Table:
     return shown
 
 
-# Rows of the picture of scaling: a record's number and its name.
-_GROWING = {
-    "seconds_per_step": "seconds a training step",
-    "seconds_per_evaluated_segment": "seconds an evaluated segment",
-    "saved_bytes": "bytes a step keeps",
-}
-
-
 def plot_scaling(records: Sequence[Record], path: Path) -> None:
-    """What grows along every axis, a line a preset; beside the seconds of a step what its FLOPs
-    alone would make of the first (dashed)."""
+    """Seconds of a step along every axis, a line a preset, beside what its FLOPs alone would make
+    of the first (dashed)."""
     axes_of = list(dict.fromkeys(r["axis"] for r in records))
     presets = list(dict.fromkeys(r["preset"] for r in records))
-    figure = new_figure(3.4 * len(axes_of), 2.6 * len(_GROWING))
-    grid = figure.subplots(len(_GROWING), len(axes_of), squeeze=False)
-    for plots, (quantity, name) in zip(grid, _GROWING.items(), strict=True):
-        for plot, axis in zip(plots, axes_of, strict=True):
-            along = [r for r in records if r["axis"] == axis]
-            for color, preset in enumerate(presets):
-                rows = [r for r in along if r["preset"] == preset]
-                if rows:  # a model without a solver has no axis of evaluations
-                    _plot_growth(plot, rows, quantity, f"C{color}", preset)
-            ticks = sorted({r["value"] for r in along})
-            plot.set_xscale("log", base=2)
-            plot.set_yscale("log")
-            plot.set_xticks(ticks, [str(tick) for tick in ticks])
-            plot.set(xlabel=axis)
-            plot.grid(alpha=0.25)
-            plot.spines[["top", "right"]].set_visible(False)
-        plots[0].set(ylabel=name)
-    grid[0][0].plot([], [], ls="--", color="0.5", label="as its FLOPs")
-    grid[0][0].legend(frameon=False, fontsize=8)
+    figure = new_figure(3.4 * len(axes_of), 3.2)
+    for plot, axis in zip(figure.subplots(1, len(axes_of), squeeze=False)[0], axes_of, strict=True):
+        along = [r for r in records if r["axis"] == axis]
+        for color, preset in enumerate(presets):
+            rows = [r for r in along if r["preset"] == preset]
+            if rows:  # a model without a solver has no axis of evaluations
+                _plot_growth(plot, rows, f"C{color}", preset)
+        ticks = sorted({r["value"] for r in along})
+        plot.set_xscale("log", base=2)
+        plot.set_yscale("log")
+        plot.set_xticks(ticks, [str(tick) for tick in ticks])
+        plot.set(xlabel=axis)
+        plot.grid(alpha=0.25)
+        plot.spines[["top", "right"]].set_visible(False)
+    first = figure.axes[0]
+    first.set(ylabel="seconds a training step")
+    first.plot([], [], ls="--", color="0.5", label="as its FLOPs")
+    first.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=DPI)
 
 
-def _plot_growth(plot: Any, rows: Sequence[Record], quantity: str, color: str, name: str) -> None:
+def _plot_growth(plot: Any, rows: Sequence[Record], color: str, name: str) -> None:
     values = [r["value"] for r in rows]
-    numbers = [r[quantity] for r in rows]
-    plot.plot(values, numbers, marker="o", ms=4, color=color, label=name)
-    if quantity == "seconds_per_step":
-        work = [numbers[0] * r["flops_per_step"] / rows[0]["flops_per_step"] for r in rows]
-        plot.plot(values, work, ls="--", color=color, alpha=0.5)
+    seconds = [r["seconds_per_step"] for r in rows]
+    work = [seconds[0] * r["flops_per_step"] / rows[0]["flops_per_step"] for r in rows]
+    plot.plot(values, seconds, marker="o", ms=4, color=color, label=name)
+    plot.plot(values, work, ls="--", color=color, alpha=0.5)
