@@ -98,16 +98,22 @@ def evaluate_run(
         for name, value in (("residual", -found.residual), ("halting score", found.halt))
     }
     if metered and plan == Plan():
-        record["flops_per_puzzle"] = _flops_per_puzzle(run, puzzles, segments, world, depth)
+        few = min(_METERED, len(puzzles.inputs)) if found.solved else 1  # else all take the same
+        record["flops_per_puzzle"] = _flops_per_puzzle(run, puzzles, few, segments, world, depth)
     return Evaluated(record, answers, right, found.last_residual, found.solved)
 
 
 def _flops_per_puzzle(
-    run: TrainedRun, puzzles: PuzzleSet, segments: int, world: World, depth: Depth | None
+    run: TrainedRun,
+    puzzles: PuzzleSet,
+    few: int,
+    segments: int,
+    world: World,
+    depth: Depth | None,
 ) -> float:
     """FLOPs of all segments on a few puzzles, one at a time, as executed."""
     alone = World(0, 1, world.device)
-    rows = np.linspace(0, len(puzzles.inputs) - 1, min(_METERED, len(puzzles.inputs))).astype(int)
+    rows = np.linspace(0, len(puzzles.inputs) - 1, few).astype(int)
     with Meter(run.config.compile) as meter:
         questions = puzzles.inputs[rows], puzzles.puzzle_ids[rows]
         predict(run.model, *questions, segments, 1, alone, run.config.precision, depth)

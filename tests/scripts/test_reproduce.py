@@ -11,28 +11,27 @@ from scripts.table2 import SYSTEMS
 
 
 def test_table2_runs_whole_resumes_and_shows_the_papers_numbers(tmp_path, capsys, monkeypatch):
-    # A row of each kind: sudoku only, two sizes of one model, a solver. Every system's
-    # configuration is built below.
-    rows = [s for s in SYSTEMS if s.model in ("trm-mlp", "trm")] + [SYSTEMS[-2]]
-    monkeypatch.setattr("scripts.table2.SYSTEMS", tuple(rows))
+    # A row for sudoku only, two sizes of one model. Every system's configuration is built below.
+    rows = tuple(s for s in SYSTEMS if s.model in ("trm-mlp", "trm"))
+    monkeypatch.setattr("scripts.table2.SYSTEMS", rows)
     out = tmp_path / "table2"
     words = ["reproduce", "table2", "--scale", "mini", "--steps", "2", "--out", str(out)]
     assert main(words) == 0
     stamps = {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
-    assert len(stamps) == 4 + 3  # TRM-mlp serves sudoku only
+    assert len(stamps) == 3 + 2  # TRM-mlp serves sudoku only
     assert main(words) == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
     capsys.readouterr()
     found = json.loads((out / "table2.json").read_text())
-    assert found["published"]["attractor-7m"] == {"sudoku": 54.3, "maze": 46.7}
+    assert found["published"]["trm-7m"] == {"sudoku": 74.7, "maze": 85.3}
     assert found["ours"]["sudoku"]["trm-7m"]["metrics"]["exact"]["n"] == 1
     large = found["ours"]["sudoku"]["trm-27m"]["parameters"]
     small = found["ours"]["sudoku"]["trm-7m"]["parameters"]
     assert large > 4 * small
-    rows = [line for line in (out / "table2.md").read_text().splitlines() if "Attractor" in line]
+    rows = [line for line in (out / "table2.md").read_text().splitlines() if "| TRM | 7M" in line]
     assert len(rows) == 1
-    assert "| 54.3 |" in rows[0]
-    assert "| 46.7 |" in rows[0]
+    assert "| 74.7 |" in rows[0]
+    assert "| 85.3 |" in rows[0]
     assert (out / "maze" / "report.html").exists()
 
 
