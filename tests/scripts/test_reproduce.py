@@ -14,6 +14,7 @@ def test_table2_runs_whole_resumes_and_shows_the_papers_numbers(tmp_path, capsys
     # A row for sudoku only, two sizes of one model. Every system's configuration is built below.
     rows = tuple(s for s in SYSTEMS if s.model in ("trm-mlp", "trm"))
     monkeypatch.setattr("scripts.table2.SYSTEMS", rows)
+    monkeypatch.setattr("scripts.table2._LARGE_LAYERS", 3)  # eight take their time
     out = tmp_path / "table2"
     words = ["reproduce", "table2", "--scale", "mini", "--steps", "2", "--out", str(out)]
     assert main(words) == 0
@@ -27,7 +28,7 @@ def test_table2_runs_whole_resumes_and_shows_the_papers_numbers(tmp_path, capsys
     assert found["ours"]["sudoku"]["trm-7m"]["metrics"]["exact"]["n"] == 1
     large = found["ours"]["sudoku"]["trm-27m"]["parameters"]
     small = found["ours"]["sudoku"]["trm-7m"]["parameters"]
-    assert large > 4 * small
+    assert large > 2 * small
     rows = [line for line in (out / "table2.md").read_text().splitlines() if "| TRM | 7M" in line]
     assert len(rows) == 1
     assert "| 74.7 |" in rows[0]
