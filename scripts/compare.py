@@ -38,16 +38,11 @@ TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
 
 
 def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begun", "finished"]:
-    """What a run's folder holds of so many steps, alike on every process. One interrupted before
-    its first checkpoint has nothing to keep but the record of the attempt, which goes: it is new.
-    """
-    checkpoints = list_checkpoints(out)
+    """What a run's folder holds of so many steps, alike on every process."""
+    begun, checkpoints = (out / "config.json").exists(), list_checkpoints(out)
     done = json.loads((checkpoints[-1] / "manifest.json").read_text())["step"] if checkpoints else 0
     world.barrier()  # every process has read what is there before it changes
-    if not checkpoints and world.is_main:
-        (out / "config.json").unlink(missing_ok=True)
-    world.barrier()
-    if not checkpoints:
+    if not begun:
         return "new"
     return "finished" if done == steps else "begun"
 
@@ -65,7 +60,9 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
     if standing == "finished":
         return
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        outcome = train_run(config, out, world, resume=standing == "begun", listen=live)
+        outcome = train_run(
+            config, out, world, resume=standing == "begun", listen=live, say=console.print
+        )
     if outcome.interrupted:
         console.print(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
         raise KeyboardInterrupt

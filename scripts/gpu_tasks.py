@@ -1,11 +1,8 @@
 """What `scripts/gpu_run` does, as tasks: commands, the time each needs, what each leaves."""
 
 import shlex
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-from reasoning.training.checkpoints import list_checkpoints
 
 _MAZE = "maze-"  # what the names of all that is done on mazes begin with
 _TOY = ("--steps", "20", "--evaluate-every", "10", "--checkpoint-every", "10")
@@ -26,13 +23,10 @@ class Task:
     keep: tuple[Path, Path] | None = None
 
     def command(self) -> tuple[str, ...]:
-        """The words to run now: a run that has a checkpoint is resumed."""
-        if self.run is None or not self.run.exists():
+        """The words to run now: a run that was begun is resumed."""
+        if self.run is None or not (self.run / "config.json").exists():
             return self.words
-        if list_checkpoints(self.run):
-            return (self.words[0], "--resume", str(self.run))
-        shutil.rmtree(self.run)  # stopped before its first checkpoint
-        return self.words
+        return (self.words[0], "--resume", str(self.run))
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,9 @@ def finish_language_run(
         if standing == "finished":
             return
         with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-            interrupted = pretrain_run(config, out, world, standing == "begun", listen=live)
+            interrupted = pretrain_run(
+                config, out, world, standing == "begun", listen=live, say=console.print
+            )
     if interrupted:
         console.print(f"{out}: stopped; the same command goes on from there")
         raise KeyboardInterrupt

@@ -118,8 +118,7 @@ def pretrain_run(
         trainer.resume()
     elif world.is_main:
         if resume:
-            restart_run(out)
-            say(f"{out}: stopped before its first checkpoint; starts from step 0 again")
+            say(restart_run(out))
         else:
             create_run(out, _record(config, corpus, trainer))
             if len(rows) < asked:

@@ -99,8 +99,7 @@ def train_run(
     if resume and was_saved(out):
         trainer.resume()
     elif resume and world.is_main:
-        restart_run(out)
-        say(f"{out}: stopped before its first checkpoint; starts from step 0 again")
+        say(restart_run(out))
     elif world.is_main:
         create_run(out, _record(config, train, trainer))
     world.barrier()

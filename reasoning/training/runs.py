@@ -80,10 +80,11 @@ def create_run(folder: Path, config: dict[str, Any]) -> None:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
-def restart_run(folder: Path) -> None:
+def restart_run(folder: Path) -> str:
     """Record anew what runs: a run that left no checkpoint starts again from step 0. Its logs are
-    emptied when training opens them."""
+    emptied when training opens them. Returns the line that tells the user."""
     write_json(folder / "environment.json", environment())
+    return f"{folder}: stopped before its first checkpoint; starts from step 0 again"
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""A small sudoku set, a small maze set and one trained run, made once."""
+"""A small sudoku set, a small maze set and one trained run, made once; and a sudden death."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,24 @@ def trained(sudokus, tmp_path_factory) -> Path:
     words = ["train", "--preset", "attractor-mini", "--data", str(sudokus), "--out", str(run)]
     assert main([*words, "--steps", "20", "--device", "cpu"]) == 0
     return run
+
+
+@pytest.fixture
+def dies_at(monkeypatch):
+    """`with dies_at(Trainer, 5):` ends what runs inside at step 5, as a kill would."""
+
+    @contextmanager
+    def within(trainer: type, step: int):
+        steps = trainer.step
+
+        def until(self):
+            if self.done == step:
+                raise SystemExit  # no command catches it
+            return steps(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "step", until)
+            with pytest.raises(SystemExit):
+                yield
+
+    return within

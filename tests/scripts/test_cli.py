@@ -284,22 +284,13 @@ def test_a_run_killed_mid_training_resumes_to_the_same_bytes(sudokus, tmp_path):
 
 
 def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
-    sudokus, tmp_path, monkeypatch, capsys
+    sudokus, tmp_path, dies_at, capsys
 ):
     settings = ["--steps", "8", "--log-every", "2", "--checkpoint-every", "8", "--device", "cpu"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(words("trm-mini", sudokus, whole, *settings)) == 0
-    steps = Trainer.step
-
-    def dies(trainer):
-        if trainer.done == 5:
-            raise SystemExit  # no command catches it
-        return steps(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", dies)
-        with pytest.raises(SystemExit):
-            main(words("trm-mini", sudokus, killed, *settings))
+    with dies_at(Trainer, 5):
+        main(words("trm-mini", sudokus, killed, *settings))
     assert [r["step"] for r in read_jsonl(killed / "metrics.jsonl")] == [2, 4]
     (killed / "environment.json").unlink()  # killed even earlier
     capsys.readouterr()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
 from scripts.presets import build_model
@@ -48,6 +49,26 @@ def test_other_errors_of_a_training_are_not_taken_for_failures(sudokus, tmp_path
     command = ["compare", "--presets", "trm-mini", "--data", str(sudokus), "--steps", "5"]
     with pytest.raises(RuntimeError, match="mat1"):
         main([*command, "--out", str(tmp_path / "table")])
+
+
+def test_compare_goes_on_with_a_run_killed_before_its_first_checkpoint(
+    sudokus, tmp_path, dies_at, capsys
+):
+    out = tmp_path / "table"
+    command = ["compare", "--presets", "trm-mini", "--data", str(sudokus), "--seeds", "1"]
+    command += ["--steps", "6", "--out", str(out)]
+    with dies_at(Trainer, 3):
+        main(command)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "starts from step 0 again" in " ".join(capsys.readouterr().out.split())
+    # A checkpoint that lost its manifest is no reason to start over.
+    run = out / "trm-mini-seed0"
+    before = (run / "metrics.jsonl").read_bytes()
+    (run / "checkpoints" / "step-00000006" / "manifest.json").unlink()
+    assert main(command) == 2
+    assert "holds no checkpoint" in capsys.readouterr().err
+    assert (run / "metrics.jsonl").read_bytes() == before
 
 
 def test_compare_lists_a_run_without_a_checkpoint(trained, sudokus, tmp_path, capsys):

@@ -126,22 +126,13 @@ def test_a_finished_run_resumes_to_nothing_and_only_on_its_own_corpus(
 
 
 def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
-    corpus, tmp_path, monkeypatch, capsys
+    corpus, tmp_path, dies_at, capsys
 ):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     late = ("--checkpoint-every", "4")
     assert main(words("transformer-mini", corpus, whole, *late)) == 0
-    steps = Pretrainer.step
-
-    def dies(trainer):
-        if trainer.done == 3:
-            raise SystemExit  # no command catches it
-        return steps(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Pretrainer, "step", dies)
-        with pytest.raises(SystemExit):
-            main(words("transformer-mini", corpus, killed, *late))
+    with dies_at(Pretrainer, 3):
+        main(words("transformer-mini", corpus, killed, *late))
     assert [r["step"] for r in read_jsonl(killed / "metrics.jsonl")] == [2]
     for name in ("environment.json", "tokenizer.json"):
         (killed / name).unlink()  # killed even earlier
