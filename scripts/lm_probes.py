@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
 from reasoning.training.evaluation import autocast
+from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 
 _NEVER = 1e-30  # a tolerance no residual meets
@@ -48,9 +49,9 @@ def step_cost(
         step()
     size = meter.saved_bytes
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        restart_peak(device)
         step()
-        size = torch.cuda.max_memory_allocated(device)
+        size = peak_bytes(device)
     model.train(was_training)
     return StepCost(meter.flops, size)
 

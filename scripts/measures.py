@@ -27,6 +27,7 @@ from reasoning.supervision import Depth, SupervisionConfig
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, predict
 from reasoning.training.loop import Trainer
+from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from scripts.exploration import Plan, explore
 from scripts.presets import RunConfig, build_model, preset
@@ -144,11 +145,11 @@ def against_published(record: Record) -> Record:
 def peak_memory(device: torch.device) -> Iterator[Record]:
     """peak_bytes of what runs inside, on a GPU; nothing elsewhere."""
     found: Record = {}
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    restart_peak(device)
     yield found
-    if device.type == "cuda":
-        found["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+    peak = peak_bytes(device)
+    if peak is not None:
+        found["peak_bytes"] = peak
 
 
 def attractor_d128(solver: SolverConfig, gradient: GradientConfig, **sizes: Any) -> AttractorConfig:

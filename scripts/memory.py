@@ -12,7 +12,7 @@ _LARGEST = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Have glibc hand freed tensors out again; returns whether it will.
 
-    Otherwise it gives large ones back to Linux, which zeroes the pages of the next: 4 to 8 % of a
+    Otherwise it gives large ones back to Linux, which zeroes the pages of the next: up to 8 % of a
     training step on a CPU. Left alone elsewhere, and where MALLOC_* variables say what to do.
     """
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):

@@ -40,6 +40,7 @@ from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
 from reasoning.training.loop import Progress, TrainingError
+from reasoning.training.memory import restart_peak
 from reasoning.training.runs import JsonLines
 
 _PROBED_ROWS = 2
@@ -180,6 +181,7 @@ class Pretrainer:
         config = self.config
         logs = _Logs(self.run if self.world.is_main else None, self.done or None)
         pending: list[tuple[float, float]] = []
+        restart_peak(self.world.device)
         clock = time.perf_counter()
         with interrupts() as interrupted:
             stopping = False

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reasoning.fixed_point import jacobian_norm
 from reasoning.training.distribution import World
+from reasoning.training.memory import peak_bytes
 
 _QUANTILE = 0.95
 # Diagnostics whose tail matters too.
@@ -79,10 +80,12 @@ def finite(value: float) -> float | None:
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """Most memory in use so far: the device's allocator on cuda, else this process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """Most memory in use: the device's allocator's on cuda, in this training; else this
+    process's so far."""
+    peak = peak_bytes(device)
+    if peak is None:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak / 2**30
 
 
 def rates(
