@@ -71,7 +71,7 @@ class Attractor(Reasoner):
         x = self.embedding(inputs, puzzle_ids)
         joint = self.config.solve_for == "joint"
         run = self._solve_joint if joint else self._solve_z
-        solver = self.config.solver.build(depth.evaluations)
+        solver = self.config.solver.build(depth.evaluations, final_step=True)
         y, z, solution, calls = run(state, x, steps, solver, seeds)
         parts = ("residual_y", "residual_z") if joint else ("residual_z",)
         diagnostics = {
