@@ -6,8 +6,9 @@ The state w = (y, z) holds an answer and a latent. With x the embedded puzzle, t
 
 One segment solves w = F(w) jointly, starting from the previous segment's w, and takes K damped
 phantom steps w <- (1 - l) w + l F(w) from the detached solution, which carry the gradient
-(Geng et al. 2022). Cost of a segment: (solver evaluations + K) (n + 1) calls of the net, against
-T (n + 1) in TRM.
+(Geng et al. 2022). The solution is the image of the solver's best iterate, so that a segment moves
+on where a small budget finds no better iterate than its start. Cost of a segment: (solver
+evaluations + K) (n + 1) calls of the net, against T (n + 1) in TRM.
 
 `solve_for: z` is the variant of the code released with the paper, done right: y is held fixed, z is
 solved for, then y <- net(y, z), and this sweep is repeated; the last sweep carries the gradient.
@@ -20,6 +21,7 @@ segment and held for the whole solve: a map that changed between evaluations wou
 point.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -65,8 +67,9 @@ class Attractor(Reasoner):
         depth: Depth,
         seeds: Tensor | None = None,
     ) -> SegmentOutput:
-        """One segment. Diagnostics (B,): evaluations, converged, and relative residuals at the
-        solver's solution: residual (joint), residual_y, residual_z (those solved for)."""
+        """One segment. Diagnostics (B,): evaluations (of all sweeps), converged, and relative
+        residuals at the solver's best iterate (of the last sweep): residual (joint), residual_y,
+        residual_z (those solved for)."""
         steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
         x = self.embedding(inputs, puzzle_ids)
         joint = self.config.solve_for == "joint"
@@ -90,16 +93,17 @@ class Attractor(Reasoner):
 
         solution = solve(update, state, solver, self.config.gradient.build())
         y, z = solution.value
-        extra = self.config.gradient.forward_steps
+        extra = self.config.gradient.evaluations(torch.is_grad_enabled())
         return y, z, solution, (solution.evaluations + extra) * (steps + 1)
 
     def _solve_z(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         y, z = state
-        calls = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        calls = evaluations = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         graph = torch.is_grad_enabled()
         solution: Solution
         for sweep in range(self.config.sweeps):
-            with torch.set_grad_enabled(graph and sweep == self.config.sweeps - 1):
+            attached = graph and sweep == self.config.sweeps - 1
+            with torch.set_grad_enabled(attached):
 
                 def update(z: Tensor, y: Tensor = y) -> Tensor:
                     for i in range(steps):
@@ -109,5 +113,7 @@ class Attractor(Reasoner):
                 solution = solve(update, z, solver, self.config.gradient.build())
                 z = solution.value
                 y = self.update(self.net, y, z, seeds, steps + sweep)
-            calls = calls + (solution.evaluations + self.config.gradient.forward_steps) * steps + 1
-        return y, z, solution, calls
+            extra = self.config.gradient.evaluations(attached)
+            calls = calls + (solution.evaluations + extra) * steps + 1
+            evaluations = evaluations + solution.evaluations
+        return y, z, replace(solution, evaluations=evaluations), calls

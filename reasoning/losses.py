@@ -29,8 +29,10 @@ class LossConfig(BaseModel):
 
 def log_stablemax(logits: Tensor, dim: int) -> Tensor:
     """Log-probabilities of stablemax over one axis."""
-    # log s is -log(1 - a) below zero and log(1 + a) above: one formula, no overflow.
-    log_s = torch.sign(logits) * torch.log1p(logits.abs())
+    # log s is -log(1 - a) below zero and log(1 + a) above. Not sign(a) log(1 + |a|), whose gradient
+    # torch takes as 0 at zero, where it is 1.
+    above, below = torch.log1p(logits.clamp_min(0)), -torch.log1p(-logits.clamp_max(0))
+    log_s = torch.where(logits < 0, below, above)
     return log_s - torch.logsumexp(log_s, dim=dim, keepdim=True)
 
 

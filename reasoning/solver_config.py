@@ -91,3 +91,9 @@ class GradientConfig(BaseModel):
     def forward_steps(self) -> int:
         """Evaluations of the map that the value itself takes after the solver's."""
         return self.steps if self.kind == "phantom" else 0
+
+    def evaluations(self, graph: bool) -> int:
+        """Evaluations of the map after the solver's: those of the value, or, where there is a
+        graph, the one application that an implicit gradient differentiates."""
+        implicit = self.kind in ("one-step", "neumann", "adjoint")
+        return 1 if implicit and graph else self.forward_steps

@@ -143,9 +143,10 @@ def _percent(value: float, stderr: float | None) -> str:
 
 def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) -> None:
     """One line, and a second of what the model reported."""
+    error = "" if text.stderr is None else f" ± {text.stderr:.4f}"
     console.print(
         f"{corpus}: {text.bits_per_byte:.4f} bits per byte, perplexity {text.perplexity:.3f} "
-        f"(loss {text.loss:.4f} ± {text.stderr:.4f}; with BOS {text.perplexity_with_bos:.3f}), "
+        f"(loss {text.loss:.4f}{error}; with BOS {text.perplexity_with_bos:.3f}), "
         f"{text.tokens:,} tokens in {text.rows} rows"
     )
     if text.diagnostics:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from baselines.controls import (
@@ -52,6 +52,19 @@ class RunConfig(TrainingConfig):
     preset: str = Field(description="the preset this configuration started from")
     data: str = Field("", description="data folder")
     model: ModelConfig = Field(description="the model")
+
+    @model_validator(mode="after")
+    def _no_segment_is_idle(self):
+        if isinstance(self.model, AttractorConfig) and not self.model.gradient.forward_steps:
+            own = self.model.solver.max_evaluations
+            stages = [stage.evaluations for stage in self.supervision.curriculum]
+            if 0 in (own, *stages):
+                raise ValueError(
+                    f"without solver evaluations a {self.model.gradient.kind} gradient leaves a "
+                    "segment's state as it was: give model.solver.max_evaluations and every "
+                    "supervision.curriculum stage's evaluations 1 or more"
+                )
+        return self
 
 
 def build_model(config: RunConfig, shape: GridShape) -> nn.Module:

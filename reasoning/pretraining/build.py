@@ -116,8 +116,8 @@ def build_corpus(
             f"{folder}: a build of other texts or options was broken off here. Start it again as "
             "it was, choose another --out or delete the folder"
         )
+    write_record(plan_file, plan)  # first: it tells that a broken-off build's folder is ours
     tokenizer.save(folder)
-    write_record(plan_file, plan)
     done = [_finished(folder, name) for name in layout.names]
     shards = _write_shards(folder, tokenizer, files, layout, done, tell)
     splits: dict[Split, Counts] = {split: _sum(shards, split) for split in plan.shards}

@@ -6,7 +6,9 @@ tables included, and takes fixed numbers of core passes, forward f and backward 
     per token: 6 N_nc + 3 F L_nc + 2 N_core f + 4 N_core b + F L_core (f + 2 b),   F = 4 S d
 
 The matmul rule counts what is multiplied: no lookups, norms or gates, the unembedding included,
-with the passes that were measured. Both charge attention as if it were not causal (F per layer).
+with the passes that were measured. A token's evaluations count until it stops; those that a batch
+goes on with for its other tokens do not (`evaluations_executed` in metrics.jsonl has them). Both
+charge attention as if it were not causal (F per layer).
 S tokens of context, d width.
 """
 

@@ -2,6 +2,7 @@
 
 import math
 import resource
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from reasoning.training.memory import peak_bytes
 _QUANTILE = 0.95
 # Diagnostics whose tail matters too.
 _TAILED = ("evaluations", "residual")
+_EXECUTED = "evaluations_executed"
 
 
 @runtime_checkable
@@ -39,19 +41,27 @@ def estimate_jacobian(
 
 class TokenStatistics:
     """Diagnostics (B, S) since the last line: means and 95th percentiles over all tokens, which
-    stay on the device (8 bytes a token). Nothing waits for it before `summary`."""
+    stay on the device (8 bytes a token). Nothing waits for it before `summary`.
+
+    Of `evaluations` also `evaluations_executed`: the mean over micro-batches of the most that any
+    token took, for the whole micro-batch is run through the map until its last token stops.
+    """
 
     def __init__(self):
         self._sums: dict[str, Tensor] = {}
-        self._tokens: dict[str, int] = {}
+        self._counts: dict[str, int] = {}  # what the sums are of: tokens, or micro-batches
         self._tails: dict[str, list[Tensor]] = {}
 
     @torch.no_grad()
     def add(self, diagnostics: Mapping[str, Tensor]) -> None:
+        if "evaluations" in diagnostics:
+            most = diagnostics["evaluations"].max().float()
+            self._sums[_EXECUTED] = self._sums.get(_EXECUTED, 0) + most
+            self._counts[_EXECUTED] = self._counts.get(_EXECUTED, 0) + 1
         for name, value in diagnostics.items():
             value = value.detach().float().reshape(-1)
             self._sums[name] = self._sums.get(name, 0) + value.sum()
-            self._tokens[name] = self._tokens.get(name, 0) + value.numel()
+            self._counts[name] = self._counts.get(name, 0) + value.numel()
             if name in _TAILED:
                 self._tails.setdefault(name, []).append(value)
 
@@ -62,7 +72,7 @@ class TokenStatistics:
         names = list(self._sums)
         sums = world.sum(torch.stack([self._sums[name] for name in names])).tolist()
         numbers = {
-            name: finite(total / (self._tokens[name] * world.size))
+            name: finite(total / (self._counts[name] * world.size))
             for name, total in zip(names, sums, strict=True)
         }
         for name, parts in self._tails.items():
@@ -84,7 +94,8 @@ def peak_memory_gib(device: torch.device) -> float:
     process's so far."""
     peak = peak_bytes(device)
     if peak is None:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        unit = 1 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
     return peak / 2**30
 
 

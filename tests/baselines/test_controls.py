@@ -62,7 +62,7 @@ def test_a_reset_carry_makes_every_segment_the_attractors_first():
 def test_the_matched_trm_is_the_attractor_under_picard_undamped():
     """E Picard evaluations and K undamped phantom steps are E + K cycles, K of them with a graph.
 
-    (Picard returns its best iterate, the last one while its residual falls: weights scaled down.)
+    (Picard's best iterate is the last one while its residual falls: weights scaled down.)
     """
     steps = {"inner_steps": 2}
     solver = {"kind": "picard", "max_evaluations": 4, "tolerance": 1e-14}
@@ -70,7 +70,7 @@ def test_the_matched_trm_is_the_attractor_under_picard_undamped():
         **SMALL, **steps, initial="fixed", solver=solver, gradient={"steps": 3, "damping": 1.0}
     )
     attractor = build(Attractor, config)
-    matched = build(TRM, TRMConfig(**SMALL, **steps, cycles=3 + 3, gradient_cycles=3))
+    matched = build(TRM, TRMConfig(**SMALL, **steps, cycles=4 + 3, gradient_cycles=3))
     with torch.no_grad():
         for parameter in attractor.net.parameters():
             parameter.mul_(0.2)

@@ -134,14 +134,51 @@ def test_attractor_with_no_evaluations_is_phantom_steps_from_the_carry():
             torch.testing.assert_close(found, expected[name])
 
 
-def test_attractor_residuals_are_those_of_the_map_at_the_solution():
-    model = attractor(solver={"max_evaluations": 3}, gradient={"kind": "one-step"})
+def test_a_segment_returns_the_image_of_the_best_iterate_and_its_residuals():
+    model = attractor(
+        solver={"kind": "picard", "max_evaluations": 3}, gradient={"kind": "one-step"}
+    )
     output = model.segment(state_of(model), INPUTS, IDS, Depth())
-    f = joint_map(model)
-    for name, part, image in zip("yz", output.state, f(*output.state), strict=True):
-        expected = (image - part).flatten(1).norm(dim=1) / part.flatten(1).norm(dim=1)
-        torch.testing.assert_close(output.diagnostics[f"residual_{name}"], expected.detach())
-    assert output.net_calls.tolist() == [9, 9, 9]
+    f, w, tried = joint_map(model), state_of(model), []
+    for _ in range(3):
+        image = tuple(part.detach() for part in f(*w))
+        gaps = [
+            torch.stack([(b - a).flatten(1).norm(dim=1), a.flatten(1).norm(dim=1)])
+            for a, b in zip(w, image, strict=True)
+        ]
+        joint = torch.stack(gaps).square().sum(0).sqrt()
+        tried.append((joint[0] / joint[1], *(gap / size for gap, size in gaps), *image))
+        w = image
+    for sample in range(3):
+        best = min(tried, key=lambda each: each[0][sample])
+        diagnostics = output.diagnostics
+        names = ("residual", "residual_y", "residual_z")
+        found = (*(diagnostics[name] for name in names), *output.state)
+        for ours, expected in zip(found, best, strict=True):
+            torch.testing.assert_close(ours[sample], expected[sample])
+
+
+def test_net_calls_count_the_application_that_an_implicit_gradient_is_taken_of():
+    model = attractor(solver={"max_evaluations": 3}, gradient={"kind": "one-step"})
+    made = []
+    model.net.register_forward_hook(lambda *_: made.append(1))
+    for graph, calls in ((True, 12), (False, 9)):
+        made.clear()
+        with torch.set_grad_enabled(graph):
+            output = model.segment(state_of(model), INPUTS, IDS, Depth())
+        assert output.net_calls.tolist() == [calls] * 3
+        assert len(made) == calls
+
+
+@pytest.mark.parametrize("kind", ["one-step", "neumann", "adjoint", "unrolled"])
+def test_no_segment_leaves_the_state_as_it_was(kind):
+    model = attractor(solver={"max_evaluations": 2}, gradient={"kind": kind})
+    state = state_of(model)
+    for _ in range(6):
+        output = model.segment(state, INPUTS, IDS, Depth())
+        for before, after in zip(state, output.state, strict=True):
+            assert not (before == after).flatten(1).all(1).any()
+        state = output.state
 
 
 def test_solving_for_z_holds_y_and_sweeps():
@@ -160,6 +197,10 @@ def test_solving_for_z_holds_y_and_sweeps():
         y = model.net(y, z)
     torch.testing.assert_close(output.state[0], y.detach(), rtol=0, atol=1e-6)
     assert set(output.diagnostics) == {"evaluations", "converged", "residual", "residual_z"}
+    with torch.no_grad():
+        output = model.segment(state_of(model), INPUTS, IDS, Depth())
+    # Of both sweeps: every evaluation is two calls, and each sweep ends with one for y.
+    assert torch.equal(output.net_calls, 2 * output.diagnostics["evaluations"] + 2)
 
 
 @pytest.mark.parametrize("kind", ["phantom", "one-step", "neumann", "adjoint", "unrolled"])

@@ -57,6 +57,13 @@ def test_stablemax_stays_finite_with_finite_gradients_at_huge_logits():
     assert logits.grad.isfinite().all()
 
 
+def test_stablemax_has_the_gradient_of_its_limits_at_zero():
+    # Both sides of s(a) have slope 1 at 0, so d log p_0 / d logits = (1, 0, 0) - 1 / 3.
+    logits = torch.zeros(1, 1, 3, requires_grad=True)
+    cell_loss(logits, torch.tensor([[1]]), LossConfig()).sum().backward()
+    torch.testing.assert_close(logits.grad, torch.tensor([[[1.0, -2.0, 1.0]]]) / 3)
+
+
 def test_halting_target_is_exactness(sample):
     logits, labels = sample
     logits = logits.clone()

@@ -197,6 +197,8 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
         "tolerance",
         "greater than 0",
     )
+    idle = words("attractor-mini", sudokus, out, "--model.gradient.kind", "unrolled")
+    refused(capsys, idle, "unrolled", "evaluations 1 or more")  # the curriculum begins with none
     refused(capsys, words("attractor-mini", sudokus, out, "--optimizer.lr", "nan"), "lr")
     refused(capsys, words("attractor-mini", sudokus, out, "--batch", "49"), "49", "48")
     refused(capsys, words("attractor-mini", sudokus, out, "--steps", "many"), "--steps", "many")

@@ -125,6 +125,18 @@ def test_what_a_model_or_puzzle_lacks_is_refused(mazes, tmp_path, capsys):
     assert "valid shortest, not exact" in " ".join(capsys.readouterr().out.split())
 
 
+def test_no_evaluations_are_refused_where_the_value_takes_no_steps_of_its_own(run, sudokus, capsys):
+    assert evaluated(run, sudokus, "--segments", "1", "--evaluations", "0")  # phantom steps
+    record = json.loads((run / "config.json").read_text())
+    record["config"]["model"]["gradient"]["kind"] = "one-step"
+    record["config"]["supervision"]["curriculum"] = []
+    (run / "config.json").write_text(json.dumps(record))
+    words = ["evaluate", str(run), "--data", str(sudokus), "--evaluations"]
+    assert main([*words, "0"]) == 2
+    assert "nothing to do" in capsys.readouterr().err
+    assert main([*words, "1", "--segments", "1"]) == 0
+
+
 def test_bins_of_difficulty_are_of_about_equal_size_and_ties_have_their_own():
     spread = np.random.default_rng(0).normal(size=1000)
     counts = np.histogram(spread, difficulty_edges(spread))[0]

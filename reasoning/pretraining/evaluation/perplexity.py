@@ -24,7 +24,7 @@ class Perplexity:
     """
 
     loss: float
-    stderr: float
+    stderr: float | None
     perplexity: float
     bits_per_byte: float
     loss_with_bos: float
@@ -67,15 +67,17 @@ def evaluate_rows(scorer: Scorer, rows: np.ndarray, token_bytes: np.ndarray) -> 
     whole = float(all_nll.sum() / rows[:, 1:].size)
     # Of a ratio of sums over rows, by linearisation.
     spread = nll - loss * tokens
-    stderr = float(np.sqrt(np.square(spread).sum() * len(rows) / max(1, len(rows) - 1)))
+    n, stderr = len(rows), None
+    if n > 1:
+        stderr = float(np.sqrt(np.square(spread).sum() * n / (n - 1)) / tokens.sum())
     return Perplexity(
         loss=loss,
-        stderr=stderr / float(tokens.sum()),
+        stderr=stderr,
         perplexity=float(np.exp(loss)),
         bits_per_byte=float(nll.sum() / (math.log(2) * size.sum())),
         loss_with_bos=whole,
         perplexity_with_bos=float(np.exp(whole)),
-        rows=len(rows),
+        rows=n,
         tokens=int(tokens.sum()),
         bytes=int(size.sum()),
         diagnostics={
