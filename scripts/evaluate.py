@@ -363,7 +363,7 @@ def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: i
         raise UsageError(f"--evaluations: a {kind} has no solver; leave it out")
     if evaluations == 0 and not run.config.model.gradient.forward_steps:
         raise UsageError(
-            "--evaluations 0: leaves this model's segments nothing to do; give 1 or more"
+            "--evaluations 0: gives this model nothing to do; take 1 or more"
         )
     if puzzles.kind == "maze" and plan.symmetries > MAZE_IMAGES:
         raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
