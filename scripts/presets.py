@@ -202,9 +202,11 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
     published = 4 if puzzle == "maze" else 6
     cycles = {"cycles": 2, "inner_steps": 3} if small else {"inner_steps": published}
     # Damped phantom steps: without damping the map learns to swing between two states of which
-    # only every second is an answer, and no fixed point is there to be found.
+    # only every second is an answer, and no fixed point is there to be found. The solver mixes by
+    # as much: the map learns to contract when damped, and undamped steps can lead away.
     inner, damped = (1 if small else 2), GradientConfig(steps=3, damping=0.5)
-    attractor = {"inner_steps": inner, "gradient": damped}
+    solver = SolverConfig(mixing=damped.damping)
+    attractor = {"inner_steps": inner, "gradient": damped, "solver": solver}
     match name:
         case "trm":
             return TRMConfig(**size, **cycles)
@@ -215,7 +217,7 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
             return TRMConfig(**size | _MLP, **deep, normalise_product=True)
         case "trm-matched":
             # As many net calls as the Attractor's full budget, its gradient as long.
-            most = SolverConfig().max_evaluations + damped.steps
+            most = solver.max_evaluations + damped.steps
             steps = {"cycles": most, "gradient_cycles": damped.steps, "inner_steps": inner}
             return TRMConfig(**size, **steps)
         case "hrm":
