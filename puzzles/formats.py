@@ -7,17 +7,15 @@ gzipped, start with a byte order mark and end lines with CR LF.
 """
 
 import csv
-import gzip
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
+from puzzles.csv_text import csv_text
 from puzzles.dataset import read_array, read_groups, read_tokens
 from puzzles.errors import DataError
 from puzzles.puzzle_set import SUDOKU_SIZES, Kind, PuzzleSet
@@ -56,23 +54,19 @@ def read_csv(path: str | Path) -> PuzzleSet:
     path = Path(path)
     inputs, labels, ratings = [], [], []
     layout = None
-    try:
-        with _open_text(path) as file:
-            for first, block in _blocks(csv.reader(file, strict=True)):
-                if layout is None:
-                    layout, block = _layout(path, block), block[1:]
-                columns = _columns(path, layout, block, first)
-                cells = layout.size**2
-                for name, table, into in (
-                    ("question", _table(layout, answer=False), inputs),
-                    ("answer", _table(layout, answer=True), labels),
-                ):
-                    into.append(_tokens(path, name, columns[name], cells, table, first))
-                if layout.difficulty is not None:
-                    ratings.append(_numbers(path, layout.difficulty, columns, first))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"{path}: not readable as CSV ({reason}). Check or replace it") from error
+    with csv_text(path) as file:
+        for first, block in _blocks(csv.reader(file, strict=True)):
+            if layout is None:
+                layout, block = _layout(path, block), block[1:]
+            columns = _columns(path, layout, block, first)
+            cells = layout.size**2
+            for name, table, into in (
+                ("question", _table(layout, answer=False), inputs),
+                ("answer", _table(layout, answer=True), labels),
+            ):
+                into.append(_tokens(path, name, columns[name], cells, table, first))
+            if layout.difficulty is not None:
+                ratings.append(_numbers(path, layout.difficulty, columns, first))
     if layout is None or not sum(map(len, inputs)):
         raise DataError(f"{path}: no puzzles. Expected a header line and one puzzle a row")
     questions, answers = np.concatenate(inputs), np.concatenate(labels)
@@ -87,11 +81,6 @@ def read_csv(path: str | Path) -> PuzzleSet:
 def place(row: int) -> str:
     """How a message names a CSV row, given from 0: the line counts the header too."""
     return f"row {row + 1} (line {row + 2})"
-
-
-def _open_text(path: Path) -> TextIO:
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="")
 
 
 def _blocks(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[list[str]]]]:

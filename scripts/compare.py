@@ -85,6 +85,7 @@ class Comparison:
             config, grid = load_config(folder)
             self.add_failure(config, folder, grid["kind"], "it has no checkpoint; train it first")
             return
+        cost = training_cost(folder)  # refused, if it has none, before time is spent
         run = open_run(folder, self.world)
         place = self.data or Path(run.config.data)
         held_out = read_split(place, "test")
@@ -96,7 +97,7 @@ class Comparison:
         self._first.setdefault(name, (held_out, scored))
         known = evaluate_run(run, training, segments, self.world, metered=False).record
         self.rows.append(
-            Row(name, folder, run.config.seed, scored.record, known, training_cost(folder))
+            Row(name, folder, run.config.seed, scored.record, known, cost, str(place.resolve()))
         )
 
     def add_failure(self, config: RunConfig, folder: Path, kind: str, reason: str) -> None:
@@ -268,7 +269,7 @@ def compare(
     budget: Budget = "steps",
     amount: float | None = None,
     out: Path = Path("runs/comparison"),
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     compile: bool = False,
 ) -> None:
     """Compare finished runs, or train presets x seeds on the same data order and compare those.

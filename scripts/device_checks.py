@@ -49,6 +49,7 @@ PUZZLE_PRESETS = ("attractor-mini", "trm-mini", "trm-mlp-mini", "hrm-mini", "att
 PUBLISHED_PRESETS = ("attractor-7m", "trm-mlp-speed-7m")
 LANGUAGE_PRESETS = ("attractor-mini", "parcae-mini", "deq-mini")
 _FP32, _FP64, _TIMES_FLOOR = 1e-4, 1e-8, 2.0
+_CYCLES = 2
 
 Numbers = list[Tensor]
 
@@ -108,7 +109,10 @@ def _gradients(model: nn.Module, values: Numbers) -> Numbers:
 
 
 def _settled(config: Any) -> Any:
-    """A model's configuration with a solver of a fixed budget, where it has one."""
+    """A model's configuration with a solver of a fixed budget, where it has one, and two cycles at
+    most: over the speed recipe's 60 calls, correct fp32 results come to differ by 1e-4."""
+    if getattr(config, "cycles", 0) > _CYCLES:
+        config = config.model_copy(update={"cycles": _CYCLES})
     if not hasattr(config, "solver"):
         return config
     fixed = {"tolerance": 1e-30, "max_evaluations": 3, "min_evaluations": 3}
@@ -182,7 +186,7 @@ def _implicit(solver: Any, gradient: Any, dtype: torch.dtype, device: torch.devi
 
 def check(
     json: Path,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     full: bool = True,
     compiled: bool = True,
 ) -> None:

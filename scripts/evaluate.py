@@ -305,7 +305,7 @@ def evaluate(
     split: Literal["test", "train"] = "test",
     puzzles: int = 0,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
     pictures beside it.
@@ -362,9 +362,7 @@ def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: i
     if evaluations is not None and not hasattr(run.config.model, "solver"):
         raise UsageError(f"--evaluations: a {kind} has no solver; leave it out")
     if evaluations == 0 and not run.config.model.gradient.forward_steps:
-        raise UsageError(
-            "--evaluations 0: gives this model nothing to do; take 1 or more"
-        )
+        raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
     if puzzles.kind == "maze" and plan.symmetries > MAZE_IMAGES:
         raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
 

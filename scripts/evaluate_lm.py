@@ -205,7 +205,7 @@ def evaluate_lm(
     solver_evaluations: int | None = None,
     tolerance: float | None = None,
     batch_tokens: int = BATCH_TOKENS,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Score a pretraining run on a CORE bundle and on held-out text; run again to go on.
 

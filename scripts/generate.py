@@ -48,7 +48,7 @@ def continue_text(
     solver_evaluations: int | None = None,
     tolerance: float | None = None,
     cache: CacheKind = "trajectory",
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Print the prompt and its continuation; tokens per second and evaluations go to stderr.
 

@@ -77,7 +77,7 @@ def launch(module: str, words: Sequence[str], seconds: float, log: Path) -> int:
 
 
 class Progress:
-    """What was done so far, in OUT/progress.json: a task's status, seconds and exit code."""
+    """What was done so far, in OUT/progress.json: a task's words, status, seconds, exit code."""
 
     def __init__(self, out: Path):
         self.path = out / "progress.json"
@@ -90,11 +90,32 @@ class Progress:
 
     def note(self, task: Task, status: str, seconds: float, code: int) -> None:
         before = self.tasks.get(task.name, {}).get("seconds", 0.0)
-        self.tasks[task.name] = {"status": status, "seconds": before + seconds, "code": code}
+        self.tasks[task.name] = {
+            **{"words": list(task.words), "status": status},
+            **{"seconds": before + seconds, "code": code},
+        }
         write_json(self.path, self.tasks)
 
-    def forget_failures(self) -> None:
-        self.tasks = {n: t for n, t in self.tasks.items() if t["status"] != "failed"}
+    def forget_failures(self, tasks: Sequence[Task]) -> None:
+        """Try again what failed; a training that left no checkpoint is begun anew."""
+        for task in tasks:
+            if self.status(task) != "failed":
+                continue
+            self.tasks[task.name]["status"] = "to do"
+            if task.run is None or not list_checkpoints(task.run):
+                del self.tasks[task.name]
+                if task.run is not None and task.run.exists():
+                    shutil.rmtree(task.run)
+
+    def check(self, tasks: Sequence[Task]) -> None:
+        """UsageError if a task was begun with other words, whose results these would take."""
+        for task in tasks:
+            begun = self.tasks.get(task.name, {}).get("words")
+            if begun is not None and begun != list(task.words):
+                raise UsageError(
+                    f"{self.path}: {task.name} was begun with other options ({' '.join(begun)}); "
+                    "give those or choose another --out"
+                )
 
 
 def run_chunk(
@@ -219,7 +240,7 @@ def has_puzzles(part: str, sources: Sequence[Any], given: dict[str, Any]) -> boo
 
 
 def gpu_run(
-    out: Path = Path("runs/gpu"),
+    out: Path | None = None,
     minutes: float = 9.0,
     toy: bool = False,
     parts: tuple[Part, ...] = PARTS,
@@ -237,7 +258,7 @@ def gpu_run(
     """Run the next chunk; exit code 3 while something is left to do, 1 if something failed.
 
     Args:
-        out: folder for everything; the next chunk goes on from it.
+        out: folder for everything; the next chunk goes on from it; none: runs/gpu, or runs/gpu-toy.
         minutes: of this chunk, all in all.
         toy: all of it at toy size.
         parts: what to do; the speedrun and the maze need puzzles and are left out without.
@@ -252,6 +273,7 @@ def gpu_run(
         retry: try again what failed.
         device: where to run; auto: the best present.
     """
+    out = out or Path("runs/gpu-toy" if toy else "runs/gpu")
     if 60 * minutes <= 2 * _GRACE:
         raise UsageError(f"--minutes: a chunk needs more than {2 * _GRACE / 60:g} (got {minutes})")
     for name, folder in (("data", data), ("sudoku", sudoku), ("maze", maze)):
@@ -289,7 +311,8 @@ def gpu_run(
     out.mkdir(parents=True, exist_ok=True)
     progress = Progress(out)
     if retry:
-        progress.forget_failures()
+        progress.forget_failures(tasks)
+    progress.check(tasks)
     console = Console(width=max(110, Console().width))
     run_chunk(tasks, out, minutes, progress, console)
     finish(tasks, out, progress, console, left_out)

@@ -56,7 +56,7 @@ def correctness(out: Path, device: str, toy: bool) -> list[Task]:
 def benches(out: Path, device: str, toy: bool) -> list[Task]:
     """The bench, cut in tasks of minutes."""
     cuts: dict[str, str] = {
-        "published-7m": "--parts training --precisions bf16 "
+        "published-7m": "--parts training --precisions bf16 --micro-batch 256 "
         "--presets trm-7m trm-mlp-speed-7m attractor-7m attractor-speed-7m",
         "published-27m": "--parts training --precisions bf16 --micro-batch 192 "
         "--presets trm-27m attractor-27m",
@@ -134,7 +134,10 @@ def sudoku_plan(
         names = presets or ("trm-mlp-speed-mini", "attractor-speed-mini")
         return Speedrun(names, out / "data", make, (*_TOY, *more), 4, 2, 8)
     names = presets or ("trm-mlp-speed-7m", "attractor-speed-7m")
-    more = ("--compile", "--evaluate-every", "500", "--checkpoint-every", "500", *more)
+    # All 768 slots at once keep 91 GiB for an eager backward pass, which a metered step makes: one
+    # in fifty.
+    more = ("--compile", "--micro-batch", "256", "--log-every", "50", *more)
+    more = ("--evaluate-every", "500", "--checkpoint-every", "500", *more)
     if data is not None or sudoku is None:
         return Speedrun(names, data or out / "data", None, more, 64, 16, 512)
     lists = sudoku / "sudoku-lists"
@@ -156,7 +159,7 @@ def maze_plan(out: Path, toy: bool, maze: Path | None, steps: int | None, train:
     # A step is 768 grids of 900 cells: seconds of work, and too much memory all at once. A stop
     # waits for a log line or a held-out evaluation: neither may take the 30 seconds it is given.
     # (Nor closer lines: the first step after each is metered, which runs it uncompiled.)
-    ours = ("--compile", "--micro-batch", "128", "--log-every", "5", "--evaluate-every", "500")
+    ours = ("--compile", "--micro-batch", "96", "--log-every", "5", "--evaluate-every", "500")
     ours += ("--evaluate-puzzles", "256", "--checkpoint-every", "100")
     return Speedrun(("attractor-speed-7m",), folder, make, (*ours, *more), 0, 0, 0, _MAZE)
 

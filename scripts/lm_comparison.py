@@ -290,7 +290,13 @@ def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]
         return {}
     opened = open_language_run(run, study.world.device)
     budget = SolveBudget(reading.max_evaluations, reading.tolerance)
-    scorer = Scorer(opened.model, study.world, budget, opened.config.precision)
+    scorer = Scorer(
+        opened.model,
+        study.world,
+        budget,
+        opened.config.precision,
+        context=opened.config.context,  # as long as in training, not as the model could be run
+    )
     ask = Ask(study.bundle, (), study.extended, study.limit, (FEW_SHOT_SEED,), None, 0)
     record = evaluate_language_run(opened, scorer, ask, study.console)["bundle"]
     found = {name: record[name]["score"] for name in ("core", "extended") if record[name]}

@@ -17,7 +17,7 @@ from scripts.lm_tables import LANGUAGE_TABLES
 from scripts.tokenizer import separator
 from scripts.usage import UsageError
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = Literal["auto", "cpu", "cuda"]
 _OWN_FLAGS = {"steps": "--steps", "seed": "--seeds", "corpus": "--corpus", "preset": "--scale"}
 
 

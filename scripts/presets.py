@@ -272,14 +272,16 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
 
 
 # Neither another model nor another recipe.
-_APART = ("preset", "data", "seed", "steps", "device", "compile")
+_APART = (
+    *("preset", "data", "seed", "steps", "device", "compile", "micro_batch"),
+    *("log_every", "checkpoint_every", "evaluate_every", "evaluate_puzzles"),
+)
 
 
 def label(config: RunConfig, puzzle: str = "sudoku") -> str:
     """The preset's name and, as field=value, what differs from it.
 
-    Seed, data, device, compilation and the number of steps apart: a comparison tells the last
-    itself.
+    How it is run and watched apart, and seed, data and steps, which a comparison tells itself.
     """
     if config.preset not in preset_names():
         return config.preset

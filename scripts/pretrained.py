@@ -97,7 +97,7 @@ def package(
     data: Path,
     segments: int | None = None,
     out: Path = WEIGHTS,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, and write both files.
 

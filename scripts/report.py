@@ -17,7 +17,7 @@ class Row:
     """One run of a comparison: its label, what it scored, and what its training executed.
 
     evaluation, training_set: records of held-out and of training puzzles; None for a run that
-    failed, whose reason is `failure`.
+    failed, whose reason is `failure`; data: the folder those are of.
     """
 
     label: str
@@ -26,15 +26,23 @@ class Row:
     evaluation: dict[str, Any] | None = None
     training_set: dict[str, Any] | None = None
     cost: Mapping[str, float] | None = None
+    data: str = ""
     failure: str | None = None
 
 
 def training_cost(folder: Path) -> dict[str, float]:
     """What a run's training took: net calls (summed over slots), FLOPs, seconds, peak bytes.
 
+    DataError if it has no log, as imported weights have none.
+
     `bytes` is the device's peak where the run's device measures one, else what autograd kept for
     one backward pass. FLOPs and bytes are missing from runs older than their measurement.
     """
+    if not (folder / "metrics.jsonl").exists():
+        raise DataError(
+            f"{folder}: has no metrics.jsonl of a training to compare (imported weights?); "
+            "score it with loopbench evaluate"
+        )
     steps = [r for r in read_jsonl(folder / "metrics.jsonl") if r["split"] == "train"]
     timing = [r for r in read_jsonl(folder / "timing.jsonl") if r["split"] == "train"]
     cost = {
@@ -56,16 +64,21 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def comparison(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows grouped by label, in order of first appearance; every run is listed, failed ones too.
 
-    Runs of one label but of different lengths make a group each.
+    Runs of one label but of different lengths, or scored on different puzzles, make a group each.
     """
+    scored = [row for row in rows if row.evaluation is not None]
     lengths: dict[str, set[int]] = {}
-    for row in rows:
-        if row.evaluation is not None:
-            lengths.setdefault(row.label, set()).add(row.evaluation["step"])
+    data: dict[str, set[str]] = {}
+    for row in scored:
+        lengths.setdefault(row.label, set()).add(row.evaluation["step"])
+        data.setdefault(row.label, set()).add(row.data)
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        mixed = row.evaluation is not None and len(lengths[row.label]) > 1
-        name = f"{row.label} steps={row.evaluation['step']}" if mixed else row.label
+        name = row.label
+        if row.evaluation is not None and len(lengths[row.label]) > 1:
+            name += f" steps={row.evaluation['step']}"
+        if row.evaluation is not None and len(data[row.label]) > 1:
+            name += f" on {row.data}"
         groups.setdefault(name, []).append(row)
     return {name: _group(members) for name, members in groups.items()}
 

@@ -22,7 +22,7 @@ def reproduce_table2(
     maze: Path | None = None,
     seeds: int = 1,
     steps: int | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     compile: bool = False,
 ) -> None:
     """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
@@ -55,7 +55,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         data: Path | None = None,
         seeds: int = 1,
         steps: int | None = None,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
         compile: bool = False,
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.

@@ -67,7 +67,7 @@ def solve(
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
     pretrained: Kind | None = None,
     segments: int | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Answer one puzzle; exit 0 if the answer keeps the rules, 1 if it breaks one.
 

@@ -5,13 +5,13 @@ random isomorph of its source, no two are equivalent, and solution grids can be 
 """
 
 import csv
-import gzip
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from puzzles.csv_text import csv_text
 from puzzles.errors import DataError
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.generator import generate
@@ -163,10 +163,9 @@ def _as_chunk(entry: PuzzleList) -> Chunk:
 def read_questions(path: Path) -> np.ndarray:
     """The `question` column of a CSV (.csv or .csv.gz) of 9x9 puzzles, uint8 (N, 81) digits.
 
-    Raises DataError naming the file and the row (1-based, without the header).
+    Raises DataError naming the file and, if it can be read, the row (1-based, without the header).
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
+    with csv_text(path) as file:
         reader = csv.DictReader(file)
         if "question" not in (reader.fieldnames or []):
             raise DataError(f"{path}: no column named question; add the header line")

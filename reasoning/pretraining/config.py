@@ -62,7 +62,7 @@ class PretrainingConfig(Frozen):
     micro_batch: int | None = Field(
         None, gt=0, description="rows per forward pass of one process; none: all at once"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: best present")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: best present")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="activations; auto: bf16 on cuda, fp32 elsewhere"
     )

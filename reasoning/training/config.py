@@ -48,7 +48,7 @@ class TrainingConfig(Frozen):
     micro_batch: int | None = Field(
         None, gt=0, description="slots per forward pass of one process; none: all at once"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: best present")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: best present")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="activations; auto: bf16 on cuda, fp32 elsewhere"
     )
@@ -74,11 +74,17 @@ class TrainingConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _checkpoints_fall_on_log_lines(self):
+    def _checkpoints_and_evaluations_fall_on_log_lines(self):
         # A checkpoint between two lines would lose the metrics gathered since the first.
         if self.checkpoint_every % self.log_every:
             raise ValueError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of "
+                f"log_every {self.log_every}"
+            )
+        # An evaluation between two lines would be timed with steps, and have no place on a curve.
+        if self.evaluate_every % self.log_every:
+            raise ValueError(
+                f"evaluate_every {self.evaluate_every} must be a multiple of "
                 f"log_every {self.log_every}"
             )
         return self

@@ -95,10 +95,10 @@ class World:
 
 def choose_device(name: str) -> torch.device:
     """'auto' is the best device present. ValueError if a named one is absent."""
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    cuda = torch.cuda.is_available()
     if name == "auto":
-        name = next((kind for kind, here in present.items() if here), "cpu")
-    if not present.get(name, True):
+        name = "cuda" if cuda else "cpu"
+    if name == "cuda" and not cuda:
         raise ValueError(f"device {name} is not available here: use --device cpu or auto")
     return torch.device(name)
 

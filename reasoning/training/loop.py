@@ -231,6 +231,9 @@ class Trainer:
             while self.done < config.steps and not stopping:
                 pending.append(self.step())
                 last = self.done == config.steps
+                if len(pending) == 1 and config.log_every > 1 and not last:
+                    # The first step was metered, which runs it uncompiled: its peak is not theirs.
+                    restart_peak(self.world.device)
                 record = evaluation = None
                 if self.done % config.log_every == 0 or last:
                     record = self._record(pending)

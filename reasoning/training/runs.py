@@ -37,10 +37,14 @@ def _git(*arguments: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Commit, versions and machine, as a record of what ran."""
+    """Commit, versions and machine, as a record of what ran.
+
+    Outside a checkout the commit is what LOOPBENCH_COMMIT says, and changes to it are not known.
+    """
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "commit": commit or os.environ.get("LOOPBENCH_COMMIT"),
+        "uncommitted_changes": None if changes is None else bool(changes),
         "command": sys.argv,
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},

@@ -106,6 +106,14 @@ def test_bad_files_are_refused_with_file_and_row(tmp_path):
     path.write_text("question,answer\n")
     with pytest.raises(DataError, match="holds no puzzles"):
         read_questions(path)
+    path.write_bytes(b"\xef\xbb\xbf" + f"question\n{text}\n".encode())  # Excel's
+    assert read_questions(path).shape == (1, 81)
+    packed = tmp_path / "list.csv.gz"
+    whole = gzip.compress(f"question\n{text}\n".encode())
+    for data in (whole[:-9], b"\xff" + whole, gzip.compress(b"question\n\xff\n")):
+        packed.write_bytes(data)
+        with pytest.raises(DataError, match=r"list\.csv\.gz: not readable as CSV"):
+            read_questions(packed)
 
 
 def test_an_improper_puzzle_is_refused_with_file_and_row(tmp_path):

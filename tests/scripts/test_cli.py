@@ -202,6 +202,8 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     refused(capsys, words("attractor-mini", sudokus, out, "--optimizer.lr", "nan"), "lr")
     refused(capsys, words("attractor-mini", sudokus, out, "--batch", "49"), "49", "48")
     refused(capsys, words("attractor-mini", sudokus, out, "--steps", "many"), "--steps", "many")
+    between = words("attractor-mini", sudokus, out, "--log-every", "4", "--evaluate-every", "6")
+    refused(capsys, [*between, "--checkpoint-every", "8"], "evaluate_every 6", "log_every 4")
     refused(capsys, words("nonesuch-7m", sudokus, out), "nonesuch-7m", "trm-7m")
     refused(capsys, words("trm-mlp-mini", mazes, out), "sudoku only")
     refused(capsys, words("attractor-mini", tmp_path / "none", out), "none")

@@ -234,9 +234,27 @@ def test_failures_are_passed_over_until_asked_again(tmp_path, monkeypatch):
     assert left.value.code == 1
     run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
     assert script.started == ["a", "b"]
-    progress.forget_failures()
+    progress.forget_failures(tasks)
     run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
     assert statuses(progress, tasks) == ["done", "done"]
+
+
+def test_what_was_begun_with_other_words_is_refused(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    task = Task("train a", "m", ("train", "--steps", "5"), run=run)
+    other = replace(task, words=("train", "--steps", "9"))
+    progress = Progress(tmp_path)
+    run.mkdir()
+    (run / "config.json").write_text("{}")  # a training that failed before its first checkpoint
+    run_chunk([task], tmp_path, 9, progress, QUIET, Script(monkeypatch, (2, 10)))
+    progress = Progress(tmp_path)
+    progress.check([task])
+    with pytest.raises(usage.UsageError, match=r"begun with other options .*--steps 5"):
+        progress.check([other])
+    progress.forget_failures([other])
+    progress.check([other])  # nothing of the failed one is left to go on from
+    assert not run.exists()
+    assert other.command() == other.words
 
 
 STUBBORN = """

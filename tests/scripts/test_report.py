@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from puzzles.errors import DataError
 from scripts.figures import plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.presets import RunConfig, label, preset
@@ -73,6 +75,16 @@ def test_runs_of_different_lengths_are_not_averaged():
     rows = [row("a", 0, 0.5), row("a", 1, 0.7)]
     rows[1].evaluation["step"] = 120
     assert list(comparison(rows)) == ["a steps=60", "a steps=120"]
+
+
+def test_runs_on_different_puzzles_are_not_averaged():
+    rows = [replace(row("a", seed, 0.5), data=f"data/{size}") for seed, size in ((0, 4), (1, 6))]
+    assert list(comparison(rows)) == ["a on data/4", "a on data/6"]
+
+
+def test_a_run_without_a_log_is_named(tmp_path):
+    with pytest.raises(DataError, match=f"{tmp_path}: has no metrics.jsonl"):
+        training_cost(tmp_path)
 
 
 def test_failures_stay_in_the_table():
