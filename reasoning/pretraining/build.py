@@ -116,6 +116,7 @@ def build_corpus(
             f"{folder}: a build of other texts or options was broken off here. Start it again as "
             "it was, choose another --out or delete the folder"
         )
+    folder.mkdir(parents=True, exist_ok=True)
     write_record(plan_file, plan)  # first: it tells that a broken-off build's folder is ours
     tokenizer.save(folder)
     done = [_finished(folder, name) for name in layout.names]

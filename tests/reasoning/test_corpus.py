@@ -243,6 +243,19 @@ def test_a_build_broken_off_anywhere_ends_with_the_same_bytes(tmp_path, source, 
         assert files_of(folder) == expected
 
 
+def test_a_build_broken_off_before_its_tokenizer_is_written_goes_on(tmp_path, source):
+    class Unsaved(ByteTokenizer):
+        def save(self, folder):
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "corpus"
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(folder, Unsaved(), TextFiles([source]))
+    build_corpus(folder, ByteTokenizer(), TextFiles([source]))
+    build_corpus(tmp_path / "whole", ByteTokenizer(), TextFiles([source]))
+    assert files_of(folder) == files_of(tmp_path / "whole")
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
