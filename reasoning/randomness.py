@@ -69,6 +69,5 @@ def poisson(seeds: Tensor, mean: float) -> Tensor:
     """int64 (B,), Poisson of that mean: the quantile of a uniform number."""
     most = math.ceil(mean + 20 * math.sqrt(mean) + 20)  # mass beyond: none in fp32
     k = torch.arange(most, dtype=torch.float64)
-    below = (k * math.log(mean) - mean - torch.lgamma(k + 1)).exp().cumsum(0)
-    # Rounded before it moves: not every device has float64.
-    return torch.searchsorted(below.float().to(seeds.device), _uniform(seeds, ()))
+    below = (k * math.log(mean) - mean - torch.lgamma(k + 1)).exp().cumsum(0).to(seeds.device)
+    return torch.searchsorted(below, _uniform(seeds, ()).double())

@@ -90,10 +90,8 @@ class Progress:
 
     def note(self, task: Task, status: str, seconds: float, code: int) -> None:
         before = self.tasks.get(task.name, {}).get("seconds", 0.0)
-        self.tasks[task.name] = {
-            **{"words": list(task.words), "status": status},
-            **{"seconds": before + seconds, "code": code},
-        }
+        spent = {"seconds": before + seconds, "code": code}
+        self.tasks[task.name] = {"words": list(task.words), "status": status} | spent
         write_json(self.path, self.tasks)
 
     def forget_failures(self, tasks: Sequence[Task]) -> None:
@@ -101,11 +99,12 @@ class Progress:
         for task in tasks:
             if self.status(task) != "failed":
                 continue
-            self.tasks[task.name]["status"] = "to do"
-            if task.run is None or not list_checkpoints(task.run):
-                del self.tasks[task.name]
-                if task.run is not None and task.run.exists():
-                    shutil.rmtree(task.run)
+            if task.run is not None and list_checkpoints(task.run):
+                self.tasks[task.name]["status"] = "to do"
+                continue
+            del self.tasks[task.name]
+            if task.run is not None and task.run.exists():
+                shutil.rmtree(task.run)
 
     def check(self, tasks: Sequence[Task]) -> None:
         """UsageError if a task was begun with other words, whose results these would take."""

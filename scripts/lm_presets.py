@@ -93,7 +93,7 @@ def _mini(config: LanguageModelConfig) -> dict[str, Any]:
 def _mini_optimizer(config: LanguageModelConfig) -> MuonAdamWConfig:
     """The 140M recipe's, but a lower rate for the Attractor: at 8e-3 its mini size loses its fixed
     point at step 240 to 260 and does not recover (enwik8, seed 0)."""
-    rate = 2e-3 if config.kind == "attractor" and _has_map(config) else 8e-3
+    rate = 2e-3 if config.kind == "attractor" else 8e-3
     return MuonAdamWConfig(lr=rate, muon_lr=rate, head_lr_scale=0.5)
 
 

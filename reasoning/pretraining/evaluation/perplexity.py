@@ -18,9 +18,9 @@ from reasoning.pretraining.evaluation.likelihood import Scorer, sum_over_process
 class Perplexity:
     """Held-out scores of `tokens` labels that stand for text (`bytes` bytes) in `rows` rows.
 
-    loss: nats per token; stderr: its standard error over rows; *_with_bos: the same
-    over every label; diagnostics: means over those tokens of what the model reported, such as the
-    solver's evaluations.
+    loss: nats per token; stderr: its standard error over rows, None for a single one; *_with_bos:
+    the same over every label; diagnostics: means over those tokens of what the model reported, such
+    as the solver's evaluations.
     """
 
     loss: float
