@@ -7,10 +7,14 @@
 * `AttractorReset` is the Attractor whose solve starts from the initial (y, z) in every segment: the
   fixed point without the carry of deep supervision. Every segment then repeats the same solve.
 
-Two more need no code: z alone solved by three sweeps, which the released code meant to do, is
-`AttractorConfig(solve_for="z")`; plain iteration with as many calls of the net as the solver may
-make, and a gradient through as many cycles as there are phantom steps, is
-`TRMConfig(cycles=E + K, gradient_cycles=K)` with the Attractor's n. `scripts.presets` names them.
+Two more need no code, and `scripts.presets` names them.
+
+* z alone solved by three sweeps, which the released code meant to do, is
+  `AttractorConfig(solve_for="z")`. It keeps the Attractor's phantom steps, so that only what is
+  solved differs; the released code took K = 2 undamped ones.
+* Plain iteration with as many calls of the net as the solver may make (its whole budget: fewer are
+  made once puzzles converge), and a gradient through as many cycles as there are phantom steps,
+  is `TRMConfig(cycles=E + K, gradient_cycles=K)` with the Attractor's n.
 """
 
 from typing import Literal

@@ -225,6 +225,8 @@ def _fit(tensors: Mapping[str, Tensor], system: System, unstated: Unstated) -> R
                 f"{name} is {tensors[name].dtype} {tuple(tensors[name].shape)}, expected floating "
                 f"{tuple(own[ours].shape)}"
             )
+        if not tensors[name].isfinite().all():
+            raise ReleasedError(f"{name} holds numbers that are not finite")
     _check_tables(tensors, config, shape)
     model.load_state_dict({ours: tensors[name] for ours, name in names.items()}, strict=True)
     return Released(model, config, shape, tuple(dropped))

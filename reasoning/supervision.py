@@ -38,7 +38,8 @@ class SegmentOutput:
 
     state: the carry of the next segment, detached, tensors (B, L, D);
     logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
-    net_calls: (B,) calls of the net this segment made for each sample, as executed;
+    net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
+        that sample stopped (a batch goes on until its last one does);
     diagnostics: per-sample numbers (B,), such as residuals and solver evaluations.
     """
 

@@ -30,7 +30,7 @@ from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
 from scripts.presets import RunConfig, label, preset
 from scripts.report import Row, comparison, markdown, training_cost
-from scripts.session import check_fits, load_config, open_run, subset
+from scripts.session import NotFiniteError, check_fits, load_config, open_run, subset
 from scripts.train import newest, train_run
 from scripts.usage import UsageError, parse
 
@@ -80,25 +80,29 @@ class Comparison:
 
     def add(self, folder: Path) -> None:
         """Score a run on all held-out puzzles of the data, or of its own training folder. One that
-        has no checkpoint is listed as a failure."""
+        has no checkpoint, or whose weights give NaN, is listed as a failure."""
         if not list_checkpoints(folder):
             config, grid = load_config(folder)
             self.add_failure(config, folder, grid["kind"], "it has no checkpoint; train it first")
             return
-        cost = training_cost(folder)  # refused, if it has none, before time is spent
         run = open_run(folder, self.world)
+        cost = training_cost(folder, run.step)
         place = self.data or Path(run.config.data)
         held_out = read_split(place, "test")
         check_fits(run, held_out, place)
         segments = run.config.supervision.segments
-        scored = evaluate_run(run, held_out, segments, self.world)
-        training = subset(read_split(place, "train"), TRAINING_PUZZLES)
         name = label(run.config, held_out.kind)
+        try:
+            scored = evaluate_run(run, held_out, segments, self.world)
+        except NotFiniteError as error:
+            self.add_failure(run.config, folder, held_out.kind, str(error))
+            return
+        training = subset(read_split(place, "train"), TRAINING_PUZZLES)
         self._first.setdefault(name, (held_out, scored))
         known = evaluate_run(run, training, segments, self.world, metered=False).record
-        self.rows.append(
-            Row(name, folder, run.config.seed, scored.record, known, cost, str(place.resolve()))
-        )
+        seed, planned = run.config.seed, run.config.steps if run.step else None  # 0: imported
+        place = str(place.resolve())
+        self.rows.append(Row(name, folder, seed, scored.record, known, cost, place, planned))
 
     def add_failure(self, config: RunConfig, folder: Path, kind: str, reason: str) -> None:
         """List a run that failed."""
@@ -128,15 +132,18 @@ class Comparison:
         done = [row for row in self.rows if row.evaluation is not None]
         if not done:
             return []
-        plot_curves([(row.label, row.folder) for row in done], out / "curves.png")
+        plot_curves([(row.label, row.folder) for row in done if row.cost], out / "curves.png")
         said = "Held-out accuracy while training is of some held-out puzzles, the table's of all."
         sections = [Section("Learning curves", [(out / "curves.png", "")], said)]
         records = [(row.label, row.evaluation) for row in done]
         if plot_difficulty(records, out / "difficulty.png"):
             sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
-        first = [(n, s.residual, s.right) for n, (_, s) in self._first.items() if s.solved]
+        first = [(n, s.residual, s.right, s.solved) for n, (_, s) in self._first.items()]
         if plot_residuals(first, out / "residuals.png"):
-            said = "Each model's first run: the solver's relative residual after the last segment."
+            said = (
+                "Each model's first run, after the last segment: the solver's relative residual, "
+                "or, where there is no solver, how much that segment changed y."
+            )
             sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
         examples = [
             p for n, (puzzles, s) in self._first.items() for p in _examples(n, puzzles, s, out)

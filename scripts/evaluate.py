@@ -299,7 +299,7 @@ def evaluate(
     select: Headline | None = None,
     symmetries: int = 1,
     noise: float = 0.0,
-    leave: float | None = None,
+    leave: float | Literal["converged", "never"] = "converged",
     evaluations: int | None = None,
     tolerance: float | None = None,
     split: Literal["test", "train"] = "test",
@@ -320,7 +320,9 @@ def evaluate(
             never the headline.
         symmetries: images of each puzzle that are asked; answers are mapped back.
         noise: deviation of the normal noise added to the state between segments.
-        leave: residual at which a start whose answer did not change leaves the batch; none: never.
+        leave: residual at which a start whose answer did not change leaves the batch; converged:
+            the solver's tolerance (without a solver none leaves); never: every segment is run,
+            which the residual as a confidence is the better for.
         evaluations: the solver's evaluations per segment; none: as the run was configured.
         tolerance: the solver's relative tolerance; none: as the run was configured.
         split: which split to score.
@@ -332,12 +334,17 @@ def evaluate(
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
     if evaluations is not None and evaluations < 0:
         raise UsageError(f"--evaluations: must be 0 or more (got {evaluations})")
-    plan = Plan(
-        breadth=breadth, select=select, symmetries=symmetries, noise=noise, leave=leave, seed=seed
-    )
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     trained = open_run(run, world, tolerance)
+    plan = Plan(
+        breadth=breadth,
+        select=select,
+        symmetries=symmetries,
+        noise=noise,
+        leave=leave_at(leave, trained, evaluations),
+        seed=seed,
+    )
     chosen = subset(read_split(data, split), puzzles)
     check_fits(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
@@ -354,6 +361,16 @@ def evaluate(
             console.print(f"note: {note}")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
+
+
+def leave_at(
+    leave: float | Literal["converged", "never"], run: TrainedRun, evaluations: int | None
+) -> float | None:
+    """The residual at which a start leaves; None: never, as where no solver is run."""
+    if not isinstance(leave, str):
+        return leave
+    solver = getattr(run.config.model, "solver", None)
+    return None if leave == "never" or solver is None or evaluations == 0 else solver.tolerance
 
 
 def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:

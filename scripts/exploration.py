@@ -22,7 +22,7 @@ from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
 from scripts.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
-from scripts.session import TrainedRun
+from scripts.session import NotFiniteError, TrainedRun
 
 _CHUNK_BYTES = 2**26  # tokens of one chunk
 _IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
@@ -100,7 +100,7 @@ def explore(
 ) -> Outcome:
     """Search every puzzle of a set, the model in eval mode; all processes get all of the outcome.
 
-    ValueError for more images than a maze has.
+    ValueError for more images than a maze has. NotFiniteError if a halting score is NaN.
     """
     rows = share_of(len(puzzles), world)
     chunk = max(1, _CHUNK_BYTES // (plan.candidates * segments * puzzles.seq_len))
@@ -114,6 +114,11 @@ def explore(
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
     for name in ("right", "segment_right"):  # bool does not travel between processes
         whole[name] = whole[name].astype(bool)
+    if np.isnan(whole["halt"]).any():
+        raise NotFiniteError(
+            f"{run.folder}: at step {run.step} its weights give NaN: its training diverged; train "
+            "it again at a lower --optimizer.lr, or leave it out"
+        )
     reported = [name for name in whole if name.startswith("diagnostics.")]
     diagnostics = {name.removeprefix("diagnostics."): whole.pop(name) for name in reported}
     return Outcome(

@@ -90,15 +90,18 @@ def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path
     return True
 
 
-def plot_residuals(residuals: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path) -> bool:
+def plot_residuals(
+    residuals: Sequence[tuple[str, np.ndarray, np.ndarray, bool]], path: Path
+) -> bool:
     """Histograms of the last residual, right and wrong answers apart: (label, residual (N,),
-    right (N,)). Draws nothing and returns False where there is no finite residual."""
-    shown = [(n, r[np.isfinite(r)], ok[np.isfinite(r)]) for n, r, ok in residuals]
-    shown = [(name, residual, ok) for name, residual, ok in shown if len(residual)]
+    right (N,), whether it is a solver's). Draws nothing and returns False where there is no finite
+    residual."""
+    shown = [(n, r[np.isfinite(r)], ok[np.isfinite(r)], solved) for n, r, ok, solved in residuals]
+    shown = [panel for panel in shown if len(panel[1])]
     if not shown:
         return False
     figure = new_figure(4.6 * len(shown), 3.4)
-    for axes, (name, residual, ok) in zip(
+    for axes, (name, residual, ok, solved) in zip(
         np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True
     ):
         logs = np.log10(np.maximum(residual, 1e-9))
@@ -106,7 +109,8 @@ def plot_residuals(residuals: Sequence[tuple[str, np.ndarray, np.ndarray]], path
         for part, colour, said in ((ok, "C2", "right"), (~ok, "C3", "wrong")):
             label = f"{said}, n = {part.sum()}"
             axes.hist(logs[part], edges, color=colour, alpha=0.6, label=label)
-        axes.set(xlabel="log10 of the last residual", ylabel="puzzles")
+        what = "residual" if solved else "change of y"
+        axes.set(xlabel=f"log10 of the last {what}", ylabel="puzzles")
         axes.set_title(name, fontsize=10)
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)

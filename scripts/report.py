@@ -17,7 +17,8 @@ class Row:
     """One run of a comparison: its label, what it scored, and what its training executed.
 
     evaluation, training_set: records of held-out and of training puzzles; None for a run that
-    failed, whose reason is `failure`; data: the folder those are of.
+    failed, whose reason is `failure`; cost: empty for imported weights; data: the folder those are
+    of; planned: the steps it was to be trained for.
     """
 
     label: str
@@ -27,24 +28,27 @@ class Row:
     training_set: dict[str, Any] | None = None
     cost: Mapping[str, float] | None = None
     data: str = ""
+    planned: int | None = None
     failure: str | None = None
 
 
-def training_cost(folder: Path) -> dict[str, float]:
-    """What a run's training took: net calls (summed over slots), FLOPs, seconds, peak bytes.
-
-    DataError if it has no log, as imported weights have none.
+def training_cost(folder: Path, step: int) -> dict[str, float]:
+    """What a run's training took up to a step: net calls (summed over slots), FLOPs, seconds, peak
+    bytes. Empty if it has no log up to there, as imported weights have none.
 
     `bytes` is the device's peak where the run's device measures one, else what autograd kept for
     one backward pass. FLOPs and bytes are missing from runs older than their measurement.
     """
     if not (folder / "metrics.jsonl").exists():
-        raise DataError(
-            f"{folder}: has no metrics.jsonl of a training to compare (imported weights?); "
-            "score it with loopbench evaluate"
-        )
-    steps = [r for r in read_jsonl(folder / "metrics.jsonl") if r["split"] == "train"]
-    timing = [r for r in read_jsonl(folder / "timing.jsonl") if r["split"] == "train"]
+        return {}
+
+    def until(name: str) -> list[dict[str, Any]]:
+        records = read_jsonl(folder / name)
+        return [r for r in records if r["split"] == "train" and r["step"] <= step]
+
+    steps, timing = until("metrics.jsonl"), until("timing.jsonl")
+    if not steps:
+        return {}
     cost = {
         "net_calls": steps[-1]["total_net_calls"],
         "seconds": sum(r["seconds"] for r in timing),
@@ -70,13 +74,13 @@ def comparison(rows: Sequence[Row]) -> dict[str, Any]:
     lengths: dict[str, set[int]] = {}
     data: dict[str, set[str]] = {}
     for row in scored:
-        lengths.setdefault(row.label, set()).add(row.evaluation["step"])
+        lengths.setdefault(row.label, set()).add(_steps(row))
         data.setdefault(row.label, set()).add(row.data)
     groups: dict[str, list[Row]] = {}
     for row in rows:
         name = row.label
         if row.evaluation is not None and len(lengths[row.label]) > 1:
-            name += f" steps={row.evaluation['step']}"
+            name += f" steps={_steps(row)}"
         if row.evaluation is not None and len(data[row.label]) > 1:
             name += f" on {row.data}"
         groups.setdefault(name, []).append(row)
@@ -107,6 +111,7 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
                 [_halted(m)["net_calls_per_puzzle"]["mean"] for m in done]
             ),
             "net_calls_per_puzzle": spread([m.evaluation["net_calls_per_puzzle"] for m in done]),
+            "unfinished": sum(m.planned is not None and _steps(m) < m.planned for m in done),
             "collapsed": sum(m.evaluation["metrics"]["exact"]["mean"] < COLLAPSED for m in done),
         }
         for name in ("net_calls", "flops", "seconds", "bytes"):
@@ -116,6 +121,10 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
         group["flops_per_puzzle"] = None if None in flops else spread(flops)
     group["runs"] = [_run(m) for m in members]
     return group
+
+
+def _steps(row: Row) -> int:
+    return row.evaluation["step"]
 
 
 def _halted(row: Row) -> dict[str, Any]:
@@ -129,7 +138,8 @@ def _run(row: Row) -> dict[str, Any]:
         return run | {"failure": row.failure}
     held_out, training = row.evaluation["metrics"], row.training_set["metrics"]
     return run | {
-        "steps": row.evaluation["step"],
+        "steps": _steps(row),
+        "planned_steps": row.planned,
         "cost": dict(row.cost),
         "training_exact": training["exact"],
         **held_out,
@@ -142,9 +152,12 @@ def percent(value: Mapping[str, float]) -> str:
     return f"{mean} ± {100 * value['sd']:.1f}" if value["n"] > 1 else mean
 
 
-def amount(value: Mapping[str, float] | None, unit: float, digits: int) -> str:
-    """A spread's mean in a unit, or a dash."""
-    return "-" if value is None else f"{value['mean'] / unit:.{digits}f}"
+def amount(value: Mapping[str, float] | None, unit: float = 1) -> str:
+    """A spread's mean in a unit, to three digits, or a dash."""
+    if value is None:
+        return "-"
+    mean = value["mean"] / unit
+    return f"{mean:.0f}" if mean >= 100 else f"{mean:.3g}"
 
 
 def headings(names: Sequence[str]) -> list[str]:
@@ -164,20 +177,20 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
     seeds = str(len(group["runs"]))
     if "metrics" not in group:
         return [label, "-", f"{seeds}, all failed", *("-" for _ in headings(names)[3:])]
-    marks = [f"{group[k]} {k}" for k in ("failed", "collapsed") if group[k]]
+    marks = [f"{group[k]} {k}" for k in ("failed", "unfinished", "collapsed") if group[k]]
     return [
         label,
         f"{group['parameters']:,}",
         ", ".join([seeds, *marks]),
         *(percent(group["metrics"][name]) for name in names),
-        f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'], 1, 0)})",
+        f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
         *(percent(group["training_metrics"][name]) for name in names),
-        amount(group["training_net_calls"], 1e6, 2),
-        amount(group["training_flops"], 1e12, 1),
-        amount(group["training_seconds"], 60, 1),
-        amount(group["training_bytes"], 2**20, 0),
-        amount(group["net_calls_per_puzzle"], 1, 0),
-        amount(group["flops_per_puzzle"], 1e6, 0),
+        amount(group["training_net_calls"], 1e6),
+        amount(group["training_flops"], 1e12),
+        amount(group["training_seconds"], 60),
+        amount(group["training_bytes"], 2**20),
+        amount(group["net_calls_per_puzzle"]),
+        amount(group["flops_per_puzzle"], 1e6),
     ]
 
 
@@ -213,7 +226,10 @@ def run_cells(label: str, run: Mapping[str, Any]) -> list[str]:
     if "failure" in run:
         return [label, str(run["seed"]), "-", f"failed: {run['failure']}", "-"]
     values = (f"{100 * run[k]['mean']:.1f} ({100 * run[k]['stderr']:.1f})" for k in _LISTED)
-    return [label, str(run["seed"]), str(run["steps"]), *values]
+    planned, steps = run["planned_steps"], str(run["steps"])
+    if planned is not None and run["steps"] < planned:
+        steps += f" of {planned}"
+    return [label, str(run["seed"]), steps, *values]
 
 
 _LISTED = ("exact", "training_exact")

@@ -37,6 +37,10 @@ def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
         raise RunError(f"{run}/config.json: is not a loopbench run ({error})") from error
 
 
+class NotFiniteError(RunError):
+    """A run's weights say nothing: its scores are not numbers."""
+
+
 @dataclass(frozen=True)
 class TrainedRun:
     """A run read back: its configuration, the averaged weights at a step, what it was made for."""

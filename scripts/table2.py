@@ -171,4 +171,4 @@ def _ours(group: Mapping[str, Any] | None) -> Sequence[str]:
         return ["failed", "-", "-"]
     metrics = group["metrics"]
     valid = metrics.get("valid_shortest", metrics["valid"])
-    return [percent(metrics["exact"]), percent(valid), amount(group["training_flops"], 1e12, 1)]
+    return [percent(metrics["exact"]), percent(valid), amount(group["training_flops"], 1e12)]

@@ -79,7 +79,9 @@ class Reasoner(nn.Module):
         """
         new = net(state, injection)
         if self.config.update_damping:
-            new = torch.lerp(new, state, self.config.update_damping)
+            # Written as EqR writes it: lerp rounds otherwise, which a segment's calls amplify.
+            kept = self.config.update_damping
+            new = kept * state + (1 - kept) * new
         if self.config.update_noise:
             noise = randomness.normal(randomness.fold(_present(seeds), draw), state.shape[1:])
             new = new + (self.config.update_noise * noise).to(new.dtype)

@@ -115,7 +115,12 @@ class Trainer:
         torch.set_rng_state(state["rng"].cpu())
 
     def save(self) -> None:
-        """Write a checkpoint of the whole global batch; every process takes part."""
+        """Write a checkpoint of the whole global batch; every process takes part.
+
+        TrainingError, nothing written, if a weight is no longer finite.
+        """
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise self._diverged("a weight is no longer finite")
         gather, carry = self.world.gather_rows, self.carry
         puzzle = carry.puzzle
         state = {
@@ -283,13 +288,13 @@ class Trainer:
             self.done - 1, self.config.steps
         ).segments
         if not math.isfinite(record["loss"]):
-            clipped = self.config.optimizer.clip is not None
-            remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
-            raise TrainingError(
-                f"the loss is {record['loss']} at step {self.done}: {remedy}; the last checkpoint "
-                "is intact"
-            )
+            raise self._diverged(f"the loss is {record['loss']}")
         return record
+
+    def _diverged(self, what: str) -> TrainingError:
+        clipped = self.config.optimizer.clip is not None
+        remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
+        return TrainingError(f"{what} at step {self.done}: {remedy}; the last checkpoint is intact")
 
 
 def _mix(seed: int, step: int) -> int:

@@ -71,6 +71,11 @@ def test_a_damped_noisy_update_is_eqrs_formula():
     assert abs(float(noise.mean())) < 3e-4
     again = (model.update(model.net, u, c, seeds, 1) - new).detach()
     assert abs(float(again.std()) - 0.01 * 2**0.5) < 4e-4
+    # To the last bit: a segment's calls amplify what another order of the sum would round away.
+    still = build("trm", update_damping=0.05)
+    torch.testing.assert_close(
+        still.update(still.net, u, c, seeds, 0), 0.05 * u + 0.95 * still.net(u, c), rtol=0, atol=0
+    )
 
 
 def test_damping_moves_no_fixed_point_of_the_joint_map():

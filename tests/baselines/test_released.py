@@ -255,6 +255,10 @@ REFUSED = {
         lambda w: w | {"embed_tokens.embedding_weight": torch.ones(3)},
         "expected a matrix",
     ),
+    "not finite": (
+        lambda w: w | {"lm_head.weight": w["lm_head.weight"].log()},
+        "lm_head.weight holds numbers that are not finite",
+    ),
 }
 
 

@@ -230,6 +230,18 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
 
 
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    made.step()
+    made.save()
+    made.step()
+    made.model.heads.lm_head.weight.data[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match=r"weight is no longer finite at step 2.*lr"):
+        made.save()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000001"]
+
+
 def test_only_the_last_two_checkpoints_are_kept(tmp_path):
     run_in(tmp_path)
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000008", "step-00000012"]

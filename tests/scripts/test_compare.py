@@ -88,6 +88,36 @@ def test_compare_lists_a_run_without_a_checkpoint(trained, sudokus, tmp_path, ca
         assert said in capsys.readouterr().err
 
 
+def test_compare_lists_a_run_whose_weights_give_nan(trained, sudokus, tmp_path):
+    lost, out = tmp_path / "lost", tmp_path / "table"
+    words = ["train", "--preset", "trm-mini", "--data", str(sudokus), "--out", str(lost)]
+    diverges = ["--optimizer.lr", "1e30", "--optimizer.warmup", "0", "--steps", "1"]
+    assert main([*words, *diverges, "--device", "cpu"]) == 0  # its one loss came before its update
+    assert main(["compare", str(lost), str(trained), "--out", str(out)]) == 0
+    groups = json.loads((out / "comparison.json").read_text())
+    assert [group["failed"] for group in groups.values()] == [1, 0]
+    failure = next(iter(groups.values()))["runs"][0]["failure"]
+    assert str(lost) in failure
+    assert "give NaN" in failure
+
+
+def test_compare_says_which_runs_are_unfinished_or_have_no_training(trained, sudokus, tmp_path):
+    cut, out = shutil.copytree(trained, tmp_path / "cut"), tmp_path / "table"
+    config = json.loads((cut / "config.json").read_text())
+    config["config"]["steps"] = 40
+    (cut / "config.json").write_text(json.dumps(config))
+    bare = shutil.copytree(trained, tmp_path / "bare")  # as imported weights are
+    for log in ("metrics.jsonl", "timing.jsonl"):
+        (bare / log).unlink()
+    assert main(["compare", str(cut), str(trained), str(bare), "--out", str(out)]) == 0
+    (group,) = json.loads((out / "comparison.json").read_text()).values()
+    assert group["unfinished"] == 1
+    assert "3, 1 unfinished" in (text := (out / "comparison.md").read_text())
+    assert "| 20 of 40 |" in text
+    assert group["training_flops"] is None  # of a mean that one has no part in
+    assert [bool(run["cost"]) for run in group["runs"]] == [True, True, False]
+
+
 # The second process's clock runs three times as fast, and it may write no file.
 _PROCESS = """
 import os, sys, time

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from puzzles.errors import DataError
 from scripts.figures import plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.presets import RunConfig, label, preset
@@ -82,9 +81,17 @@ def test_runs_on_different_puzzles_are_not_averaged():
     assert list(comparison(rows)) == ["a on data/4", "a on data/6"]
 
 
-def test_a_run_without_a_log_is_named(tmp_path):
-    with pytest.raises(DataError, match=f"{tmp_path}: has no metrics.jsonl"):
-        training_cost(tmp_path)
+def test_imported_weights_have_no_cost_of_training(tmp_path):
+    assert training_cost(tmp_path, 0) == {}
+    imported = replace(row("a", 0, 0.5), cost={})
+    text = markdown(comparison([imported, row("a", 1, 0.5)]))
+    assert columns(text)["training TFLOP"] == columns(text)["MiB"] == "-"
+
+
+def test_small_amounts_are_not_shown_as_nothing():
+    found = columns(markdown(comparison([row("a", 0, 0.5, flops=3.21e9, net_calls=1234.0)])))
+    assert found["training TFLOP"] == "0.00321"
+    assert found["training net calls, 1e6"] == "0.00123"
 
 
 def test_failures_stay_in_the_table():
@@ -114,11 +121,14 @@ def test_training_cost_sums_what_the_logs_hold(tmp_path):
     timing = [{"split": "train", "step": s, "seconds": 2.0, "flops": 5.0} for s in (1, 2)]
     timing[0]["saved_bytes"], timing[1]["saved_bytes"] = 7, 9
     timing.append({"split": "test", "step": 2, "seconds": 100.0})
+    # Past the step that is scored: not its cost.
+    steps.append({"split": "train", "step": 3, "total_net_calls": 30.0})
+    timing.append({"split": "train", "step": 3, "seconds": 9.0, "flops": 9.0, "saved_bytes": 99})
     for name, records in (("metrics", steps), ("timing", timing)):
         lines = "".join(json.dumps(r) + "\n" for r in records)
         (tmp_path / f"{name}.jsonl").write_text(lines)
     want = {"net_calls": 20.0, "seconds": 4.0, "flops": 10.0, "bytes": 9}
-    assert training_cost(tmp_path) == want
+    assert training_cost(tmp_path, 2) == want
 
 
 def test_a_label_names_what_differs_from_the_preset():
@@ -146,7 +156,7 @@ class Page(HTMLParser):
 
 
 def test_the_report_is_one_file_that_fetches_nothing(tmp_path):
-    residuals = [("a", np.array([1e-3, 0.1, np.inf]), np.array([True, False, False]))]
+    residuals = [("a", np.array([1e-3, 0.1, np.inf]), np.array([True, False, False]), True)]
     picture, out = tmp_path / "residuals.png", tmp_path / "report.html"
     assert plot_residuals(residuals, picture)
     rows = [row("a <b>", 0, 0.5), Row("c", Path("c-0"), 0, failure="nan & more")]
@@ -165,5 +175,5 @@ def test_the_report_is_one_file_that_fetches_nothing(tmp_path):
 def test_pictures_of_nothing_are_not_drawn(tmp_path):
     path = tmp_path / "none.png"
     assert not plot_difficulty([("a", record(0.5))], path)
-    assert not plot_residuals([("a", np.full(3, np.inf), np.ones(3, bool))], path)
+    assert not plot_residuals([("a", np.full(3, np.inf), np.ones(3, bool), False)], path)
     assert not path.exists()
