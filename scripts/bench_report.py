@@ -132,11 +132,13 @@ def table(part: str, records: Sequence[Record]) -> Table:
     """The table of a part."""
     title, columns = _TABLES[part]
     shown = Table(title=title)
-    for heading, _ in columns:
+    rows = [[show(record) for _, show in columns] for record in records]
+    for i, (heading, _) in enumerate(columns):
         text = heading in ("", "precision", "mode", "part", "gradient", "axis")
-        shown.add_column(heading, justify="left" if text else "right")
-    for record in records:
-        shown.add_row(*(show(record) for _, show in columns))
+        least = max((len(row[0]) for row in rows), default=0) if i == 0 else None  # its name, whole
+        shown.add_column(heading, justify="left" if text else "right", min_width=least)
+    for row in rows:
+        shown.add_row(*row)
     return shown
 
 

@@ -50,6 +50,7 @@ PUBLISHED_PRESETS = ("attractor-7m", "trm-mlp-speed-7m")
 LANGUAGE_PRESETS = ("attractor-mini", "parcae-mini", "deq-mini")
 _FP32, _FP64, _TIMES_FLOOR = 1e-4, 1e-8, 2.0
 _CYCLES = 2
+_MANY = 32 * 2048 + 1
 
 Numbers = list[Tensor]
 
@@ -165,6 +166,16 @@ def gradient_checks(device: torch.device) -> Iterator[Check]:
                 names = type(solver).__name__, type(gradient).__name__
                 label = f"{' + '.join(names)}, {str(dtype).removeprefix('torch.')}"
                 yield Check(label, difference(found, expected), limit)
+    found, expected = (_many(place) for place in (device, torch.device("cpu")))
+    yield Check(f"Anderson, {_MANY:,} samples", difference(found, expected), _FP32)
+
+
+def _many(device: torch.device) -> Numbers:
+    """A language model's tokens are that many samples: more than some batched kernels take."""
+    draw = torch.Generator().manual_seed(0)
+    b = torch.randn(_MANY, 4, generator=draw).to(device)
+    solver = Anderson(tolerance=1e-6, max_evaluations=8, min_evaluations=8)
+    return [solve(lambda z: 0.5 * torch.tanh(z + b), torch.zeros_like(b), solver, OneStep()).value]
 
 
 def _implicit(solver: Any, gradient: Any, dtype: torch.dtype, device: torch.device) -> Numbers:

@@ -14,16 +14,16 @@ the closing table and the last line say.
 
 OUT/results.json holds everything that was measured so far: checks, figures, learning curves against
 wall-clock and FLOPs, evaluations. OUT/weights/<run>/ holds each run's averaged weights in bf16 and
-their card, ready to ship (`loopbench package`).
+their card, ready to ship (`loopbench package`). Chunks go on from OUT's checkpoints, so OUT has to
+stay where it is from one to the next; what has to leave a machine for good, `--copy-to` gathers.
 """
 
 import json
 import shutil
-import signal
-import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.distribution import choose_device
 from reasoning.training.runs import environment, read_jsonl, write_json
 from scripts.cli import run_guarded
+from scripts.gpu_process import GRACE, Launch, alone, launch
 from scripts.gpu_tasks import (
     Task,
     benches,
@@ -47,33 +48,12 @@ from scripts.usage import UsageError, parse
 Part = Literal["correctness", "bench", "speedrun", "maze"]
 PARTS: tuple[Part, ...] = Part.__args__
 _INTERRUPTED = 130  # exit code of a training that saved and can be resumed
-_GRACE = 30.0  # seconds a stopped task has to save
 
 # The parts that need published puzzles: what brings them in.
 _BRINGS = {
     "speedrun": "--data DIR (a data folder) or --sudoku DIR (sudoku-extreme-1k/ and sudoku-lists/)",
-    "maze": "--maze DIR (Maze-Hard's train.csv and test.csv)",
+    "maze": "--maze DIR (Maze-Hard, as CSVs or as HRM's arrays)",
 }
-
-# Runs a module with words until done or the seconds are over; returns the exit code.
-Launch = Callable[[str, Sequence[str], float, Path], int]
-
-
-def launch(module: str, words: Sequence[str], seconds: float, log: Path) -> int:
-    """Run in a process of its own; past its seconds it is asked to stop, then made to."""
-    with log.open("a") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], stdout=said, stderr=subprocess.STDOUT
-        )
-        try:
-            return process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-        try:
-            return process.wait(timeout=_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
 
 
 class Progress:
@@ -126,10 +106,13 @@ def run_chunk(
     start: Launch = launch,
 ) -> None:
     """Run what is to do, in order, until the minutes are spent."""
-    whole = 60 * minutes - _GRACE
+    whole = 60 * minutes - GRACE
     end = time.monotonic() + whole
     for task in tasks:
         if progress.status(task) in ("done", "failed"):
+            continue
+        if task.made is not None and task.made.exists():  # by a chunk that ended before it said so
+            progress.note(task, "done", 0.0, 0)
             continue
         left = end - time.monotonic()
         if left < min(60 * task.least, 0.9 * whole):
@@ -252,6 +235,7 @@ def gpu_run(
     maze_steps: int | None = None,
     maze_train: str = "",
     retry: bool = False,
+    copy_to: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Run the next chunk; exit code 3 while something is left to do, 1 if something failed.
@@ -266,15 +250,17 @@ def gpu_run(
         sudoku: folder with sudoku-extreme-1k/ and sudoku-lists/ to import it from, without --data.
         steps: optimiser steps of the speedrun; none: the presets' own.
         train: further options of its training, as one text: --train="--model.cycles 3".
-        maze: folder with Maze-Hard's train.csv and test.csv, to train attractor-speed on.
+        maze: folder with Maze-Hard (CSVs or HRM's arrays), to train attractor-speed on.
         maze_steps: optimiser steps of that; none: the preset's own.
         maze_train: further options of that training, as one text.
         retry: try again what failed.
+        copy_to: folder that results, logs and weights are copied to at the end, as few flat files,
+            for a machine whose own folders do not last.
         device: where to run; auto: the best present.
     """
     out = out or Path("runs/gpu-toy" if toy else "runs/gpu")
-    if 60 * minutes <= 2 * _GRACE:
-        raise UsageError(f"--minutes: a chunk needs more than {2 * _GRACE / 60:g} (got {minutes})")
+    if 60 * minutes <= 2 * GRACE:
+        raise UsageError(f"--minutes: a chunk needs more than {2 * GRACE / 60:g} (got {minutes})")
     for name, folder in (("data", data), ("sudoku", sudoku), ("maze", maze)):
         if folder is not None and not folder.is_dir():
             raise UsageError(f"--{name}: there is no folder {folder}; check its name")
@@ -308,13 +294,18 @@ def gpu_run(
         missing = " and ".join(f"for the {part} {_BRINGS[part]}" for part in left_out)
         raise UsageError(f"nothing to run: give {missing or '--parts'}")
     out.mkdir(parents=True, exist_ok=True)
-    progress = Progress(out)
-    if retry:
-        progress.forget_failures(tasks)
-    progress.check(tasks)
-    console = Console(width=max(110, Console().width))
-    run_chunk(tasks, out, minutes, progress, console)
-    finish(tasks, out, progress, console, left_out)
+    with alone(out):
+        progress = Progress(out)
+        if retry:
+            progress.forget_failures(tasks)
+        progress.check(tasks)
+        console = Console(width=max(110, Console().width))
+        try:
+            run_chunk(tasks, out, minutes, progress, console)
+            finish(tasks, out, progress, console, left_out)
+        finally:
+            if copy_to is not None:
+                copy_results(out, copy_to)
 
 
 def finish(
@@ -342,6 +333,19 @@ def finish(
         console.print(f"left out: the {part}; {_BRINGS[part]} brings it in", soft_wrap=True)
     if going_on or failed:
         raise SystemExit(3 if going_on else 1)
+
+
+def copy_results(out: Path, to: Path) -> None:
+    """results.json, a tar of logs and configurations, and each run's weights with their card."""
+    to.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(to / "logs.tar.gz", "w:gz") as tar:
+        for pattern in ("*.log", "*.json", "*/*.json", "*/*.jsonl"):
+            for path in sorted(out.glob(pattern)):
+                tar.add(path, path.relative_to(out))
+    if (out / "results.json").exists():
+        shutil.copy(out / "results.json", to)
+    for path in sorted(out.glob("weights/*/*")):
+        shutil.copy(path, to / f"{path.parent.name}-{path.name}")
 
 
 def main(words: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ _LEAVE = 0.01  # residual at which a start leaves: above what bf16 states reach 
 class Task:
     """One command. least: minutes a chunk must have left for it to start; run: the folder of a
     training run, which is resumed where it was stopped; keep: a file it writes, and where to copy
-    it before another task writes it again."""
+    it before another task writes it again; made: a file that is there once all is done."""
 
     name: str
     module: str
@@ -21,6 +21,7 @@ class Task:
     least: float = 0.5
     run: Path | None = None
     keep: tuple[Path, Path] | None = None
+    made: Path | None = None
 
     def command(self) -> tuple[str, ...]:
         """The words to run now: a run that was begun is resumed."""
@@ -93,7 +94,8 @@ def speedruns(out: Path, device: str, plan: Speedrun) -> list[Task]:
     tasks = []
     if plan.make_data is not None:
         words = ("data", *plan.make_data, "--out", str(plan.data))
-        tasks.append(Task(f"{plan.label}data", "scripts.cli", words))
+        made = plan.data / "loopbench.json"  # a data folder is put in place whole
+        tasks.append(Task(f"{plan.label}data", "scripts.cli", words, made=made))
     for preset in plan.presets:
         name = f"{plan.label}{preset}"
         run = out / name

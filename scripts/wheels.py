@@ -71,14 +71,24 @@ def gather() -> int:
 
 
 def missing(wheels: list[Path]) -> list[Path]:
-    """The wheels of packages that this Python does not have."""
+    """The wheels of packages that this Python does not have, or has an older version of."""
     lacking = []
     for path in wheels:
+        name, version = path.name.split("-")[:2]
         try:
-            metadata.version(path.name.split("-")[0])
+            if release(metadata.version(name)) < release(version):
+                lacking.append(path)
         except metadata.PackageNotFoundError:
             lacking.append(path)
     return lacking
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version before any suffix, without closing zeros."""
+    numbers = [int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def install() -> int:

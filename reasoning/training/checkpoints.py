@@ -131,15 +131,13 @@ def load_weights(run: Path, model: nn.Module, averaged: bool = True) -> int:
     return manifest["step"]
 
 
-def load_checkpoint(
-    run: Path, model: nn.Module, ema: nn.Module, device: torch.device
-) -> tuple[int, dict[str, Any]]:
-    """Load weights and average in place; returns the step and the rest of the state."""
+def load_checkpoint(run: Path, model: nn.Module, ema: nn.Module) -> tuple[int, dict[str, Any]]:
+    """Load weights and average in place; returns the step and the rest of the state, on the CPU."""
     folder = latest_checkpoint(run)
     manifest = verified(folder, _FILES)
     _fill(model, folder / _FILES[0])
     _fill(ema, folder / _FILES[1])
-    state = torch.load(folder / _FILES[2], map_location=device, weights_only=True)
+    state = torch.load(folder / _FILES[2], map_location="cpu", weights_only=True)
     return manifest["step"], state
 
 

@@ -102,17 +102,21 @@ class Trainer:
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""
-        step, state = load_checkpoint(self.run, self.model, self.ema.model, self.world.device)
+        step, state = load_checkpoint(self.run, self.model, self.ema.model)
+        # These move their moments to the weights; AdamW's step counts stay, which it reads there.
         self.optimizers.load_state_dict(state["optimizers"])
-        puzzle = Batch(*(part[self.rows] for part in state["puzzle"]))
+
+        def mine(whole: Tensor) -> Tensor:
+            return whole[self.rows].to(self.world.device)
+
         self.carry = Carry(
-            tuple(part[self.rows] for part in state["state"]),
-            state["segments"][self.rows],
-            state["halted"][self.rows],
-            puzzle,
+            tuple(map(mine, state["state"])),
+            mine(state["segments"]),
+            mine(state["halted"]),
+            Batch(*map(mine, state["puzzle"])),
         )
         self.net_calls, self.done = state["net_calls"], step
-        torch.set_rng_state(state["rng"].cpu())
+        torch.set_rng_state(state["rng"])
 
     def save(self) -> None:
         """Write a checkpoint of the whole global batch; every process takes part.

@@ -1,10 +1,12 @@
 """`scripts/gpu_run` at toy size: chunks that resume, what is kept, device checks, wheels."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from dataclasses import replace
@@ -23,6 +25,7 @@ from scripts import (
     data,
     device_checks,
     evaluate,
+    gpu_process,
     gpu_run,
     pretrained,
     train,
@@ -206,7 +209,7 @@ def test_a_chunk_ends_on_time_and_the_next_goes_on(tmp_path, monkeypatch):
     progress = Progress(tmp_path)
     run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
     assert statuses(progress, tasks) == ["done", "stopped", "to do"]
-    assert script.now == 9 * 60 - gpu_run._GRACE
+    assert script.now == 9 * 60 - gpu_process.GRACE
     progress = Progress(tmp_path)  # from its file, as another chunk would
     run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
     assert statuses(progress, tasks) == ["done"] * 3
@@ -257,6 +260,83 @@ def test_what_was_begun_with_other_words_is_refused(tmp_path, monkeypatch):
     assert other.command() == other.words
 
 
+def test_data_that_an_interrupted_chunk_had_made_are_done(tmp_path, monkeypatch):
+    plan = Speedrun(("trm-mini",), tmp_path / "data", ("sudoku",), (), 4, 2, 0)
+    tasks = speedruns(tmp_path, "cpu", plan)
+    plan.data.mkdir()
+    (plan.data / "loopbench.json").write_text("{}")
+    script = Script(monkeypatch, (0, 1), (0, 1), (0, 1))
+    monkeypatch.setattr(gpu_run.shutil, "copy", lambda *paths: None)
+    progress = Progress(tmp_path)
+    run_chunk(tasks, tmp_path, 9, progress, QUIET, script)
+    assert statuses(progress, tasks) == ["done"] * 4
+    assert script.started == ["train", "evaluate", "package"]
+
+
+def test_what_leaves_the_machine_is_a_few_flat_files(tmp_path):
+    out, to = tmp_path / "out", tmp_path / "there"
+    for name in ("results.json", "train-a.log", "a/config.json", "a/metrics.jsonl", "a/x/big.pt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(name)
+    for name in ("sudoku-4.safetensors", "sudoku-4.md"):
+        (out / "weights" / "a").mkdir(parents=True, exist_ok=True)
+        (out / "weights" / "a" / name).write_text(name)
+    gpu_run.copy_results(out, to)
+    weights = {"a-sudoku-4.safetensors", "a-sudoku-4.md"}
+    assert {path.name for path in to.iterdir()} == {"results.json", "logs.tar.gz", *weights}
+    with tarfile.open(to / "logs.tar.gz") as tar:
+        found = set(tar.getnames())
+    assert found == {"results.json", "train-a.log", "a/config.json", "a/metrics.jsonl"}
+
+
+CHUNK = """
+import sys
+from pathlib import Path
+from scripts import gpu_run
+gpu_run.correctness = lambda out, device, toy: [
+    gpu_run.Task("a", "stubborn", ()), gpu_run.Task("b", "stubborn", ())
+]
+sys.exit(gpu_run.run_guarded(gpu_run.main, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_chunk_that_is_ended_leaves_no_task_that_another_would_repeat(tmp_path, how):
+    (tmp_path / "stubborn.py").write_text(STUBBORN.format(handler="lambda *_: sys.exit(130)"))
+    out = tmp_path / "out"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CHUNK, "--parts", "correctness", "--device", "cpu"]
+    chunks = []
+
+    def begin():
+        words = [*command, "--out", str(out)]
+        options = {"env": environment, "stderr": subprocess.PIPE, "start_new_session": True}
+        chunks.append(subprocess.Popen(words, text=True, **options))
+        return chunks[-1]
+
+    def wait_for_task(number):
+        log = out / "a.log"
+        while not (log.exists() and log.read_text() == number * "ready\n"):
+            assert chunks[-1].poll() is None
+            time.sleep(0.05)
+
+    try:
+        first = begin()
+        wait_for_task(1)
+        first.send_signal(how)
+        first.communicate()
+        second = begin()
+        if how == signal.SIGTERM:  # the task ended with its chunk: it is begun again
+            wait_for_task(2)
+        else:  # the task is still at work
+            assert "is at work there" in second.communicate()[1]
+            assert second.returncode == 2
+    finally:
+        for chunk in chunks:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(chunk.pid, signal.SIGKILL)
+
+
 STUBBORN = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, {handler})
@@ -272,15 +352,19 @@ time.sleep(60)
 def test_a_task_past_its_time_is_asked_then_made_to_stop(tmp_path, monkeypatch, handler, code):
     (tmp_path / "stubborn.py").write_text(STUBBORN.format(handler=handler))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(gpu_run, "_GRACE", 1.0)
-    assert gpu_run.launch("stubborn", (), 2.0, tmp_path / "log") == code
+    monkeypatch.setattr(gpu_process, "GRACE", 1.0)
+    assert gpu_process.launch("stubborn", (), 2.0, tmp_path / "log") == code
     assert (tmp_path / "log").read_text() == "ready\n"
 
 
-def test_wheels_are_installed_only_where_missing(tmp_path):
+def test_wheels_are_installed_only_where_missing_or_older(tmp_path):
     there = tmp_path / "pytest-1.0-py3-none-any.whl"
+    newer = tmp_path / "pytest-1000.0-py3-none-any.whl"
     absent = tmp_path / "no_such_package-1.0-py3-none-any.whl"
-    assert wheels.missing([there, absent]) == [absent]
+    assert wheels.missing([there, newer, absent]) == [newer, absent]
+    ordered = ("1", "1.0.1", "1.2", "1.10", "2.13.0+cpu", "10.0")
+    assert sorted(map(wheels.release, ordered[::-1])) == list(map(wheels.release, ordered))
+    assert wheels.release("1.0.0") == wheels.release("1.0") == (1,)
     found = wheels.needed(wheels.declared())
     assert {"pydantic", "pydantic-core", "tyro", "safetensors"} <= set(found)
     assert not set(found) & set(wheels.PRESENT)
