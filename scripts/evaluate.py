@@ -299,7 +299,7 @@ def evaluate(
     select: Headline | None = None,
     symmetries: int = 1,
     noise: float = 0.0,
-    leave: float | Literal["converged", "never"] = "converged",
+    leave: float | Literal["converged", "never"] = "never",
     evaluations: int | None = None,
     tolerance: float | None = None,
     split: Literal["test", "train"] = "test",
@@ -321,8 +321,9 @@ def evaluate(
         symmetries: images of each puzzle that are asked; answers are mapped back.
         noise: deviation of the normal noise added to the state between segments.
         leave: residual at which a start whose answer did not change leaves the batch; converged:
-            the solver's tolerance (without a solver none leaves); never: every segment is run,
-            which the residual as a confidence is the better for.
+            the solver's tolerance (without a solver none leaves); never: every segment is run. Who
+            leaves costs no more, but its residual stays where it was, and tells less of whether the
+            answer is right: choose it where nothing is selected by residual.
         evaluations: the solver's evaluations per segment; none: as the run was configured.
         tolerance: the solver's relative tolerance; none: as the run was configured.
         split: which split to score.

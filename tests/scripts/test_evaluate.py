@@ -72,26 +72,26 @@ def test_same_words_same_record_and_the_seed_matters(run, sudokus):
 
 
 def test_the_solvers_tolerance_saves_evaluations(run, sudokus):
-    words = ("--segments", "3", "--leave", "never")
-    loose = evaluated(run, sudokus, *words, "--tolerance", "10")
-    tight = evaluated(run, sudokus, *words, "--tolerance", "1e-12")
+    loose = evaluated(run, sudokus, "--segments", "3", "--tolerance", "10")
+    tight = evaluated(run, sudokus, "--segments", "3", "--tolerance", "1e-12")
     assert loose["evaluations_per_puzzle"] == 3  # one a segment, to see that it may stop
     assert tight["evaluations_per_puzzle"] == 9
 
 
-def test_who_has_converged_leaves_unless_told_to_stay(run, sudokus):
+def test_who_has_converged_may_leave(run, sudokus):
     words = ("--segments", "6", "--tolerance", "10")
-    leaving = evaluated(run, sudokus, *words)
-    staying = evaluated(run, sudokus, *words, "--leave", "never")
+    leaving = evaluated(run, sudokus, *words, "--leave", "converged")
+    staying = evaluated(run, sudokus, *words)
     assert leaving["search"]["leave"] == 10
     assert staying["search"]["leave"] is None
     assert staying["evaluations_per_puzzle"] == 6
     # Everyone is below this tolerance at once, and leaves where the answer has stood for a segment.
     assert 2 <= leaving["evaluations_per_puzzle"] < 6
-    stood = evaluated(run, sudokus, "--segments", "2", "--tolerance", "10")
+    stood = evaluated(run, sudokus, "--segments", "2", "--tolerance", "10", "--leave", "converged")
     assert stood["evaluations_per_puzzle"] == 2
     # What no solver has solved has not converged.
-    assert evaluated(run, sudokus, "--evaluations", "0")["search"]["leave"] is None
+    unsolved = evaluated(run, sudokus, "--evaluations", "0", "--leave", "converged")
+    assert unsolved["search"]["leave"] is None
 
 
 def test_abstention_tells_right_from_wrong_where_there_are_both(run, sudokus):
