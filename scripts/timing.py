@@ -77,21 +77,19 @@ class Clock:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Products of (size, size) matrices of random numbers, which other work is timed beside."""
+    """Products of square matrices of random numbers, of a size for each precision, which other work
+    is timed beside."""
 
-    size: int
+    sizes: Mapping[str, int]
 
     def product(self, device: torch.device, precision: str) -> Work:
         """One product, in fp32 or bf16."""
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
         draw = torch.Generator().manual_seed(0)
-        square = torch.randn(self.size, self.size, generator=draw).to(device, dtype)
+        size = self.sizes[precision]
+        square = torch.randn(size, size, generator=draw).to(device, dtype)
         out = torch.empty_like(square)
         return lambda: torch.mm(square, square, out=out)
-
-    def rate(self, timing: Timing) -> float:
-        """FLOP/s of products so timed."""
-        return 2 * self.size**3 / timing.median
 
     def beside(
         self, clock: Clock, work: Work, precisions: Iterable[str]
@@ -100,4 +98,5 @@ class Yardstick:
         returns the work's timing and the products' FLOP/s by precision."""
         products = {name: self.product(clock.device, name) for name in precisions}
         found = clock.compare({"": work, **products})
-        return found[""], {name: self.rate(found[name]) for name in products}
+        rates = {name: 2 * self.sizes[name] ** 3 / found[name].median for name in products}
+        return found[""], rates

@@ -60,7 +60,9 @@ def test_the_published_step_is_trm_at_width_128():
 
 def test_training_rows_count_the_flops_of_a_step(tmp_path):
     config = full_depth(preset("trm-mini"), batch=4)
-    rows = list(measures.training("x", config, SHORT, Yardstick(64), ("fp32", "bf16"), ("eager",)))
+    precisions = ("fp32", "bf16")
+    yardstick = Yardstick(dict.fromkeys(precisions, 64))
+    rows = list(measures.training("x", config, SHORT, yardstick, precisions, ("eager",)))
     assert [row["precision"] for row in rows] == ["fp32", "bf16"]
     with Meter() as meter:
         trainer_of(config, sudokus(9, 4), CPU).advance()
