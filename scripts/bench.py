@@ -110,8 +110,7 @@ _FULL = Sizes(
 _LEAVE = 0.01
 # Slots of a forward pass of the eight-layer presets, whose whole batch would fill a GPU.
 _LARGE_MICRO_BATCH = 192
-# Size of the matrix products; some CPUs take a second for a small one in bf16.
-# A CPU without bf16 instructions takes seconds for one product of 1,024.
+# Sizes of the matrix products. A CPU without bf16 instructions takes seconds for one of 1,024.
 _MATMUL = {"cpu": {"fp32": 1024, "bf16": 512}, "cuda": {"fp32": 8192, "bf16": 8192}}
 
 

@@ -92,17 +92,21 @@ class Comparison:
         check_fits(run, held_out, place)
         segments = run.config.supervision.segments
         name = label(run.config, held_out.kind)
+        training = subset(read_split(place, "train"), TRAINING_PUZZLES)
         try:
             scored = evaluate_run(run, held_out, segments, self.world)
+            known = evaluate_run(run, training, segments, self.world, metered=False).record
         except NotFiniteError as error:
             self.add_failure(run.config, folder, held_out.kind, str(error))
             return
-        training = subset(read_split(place, "train"), TRAINING_PUZZLES)
         self._first.setdefault(name, (held_out, scored))
-        known = evaluate_run(run, training, segments, self.world, metered=False).record
-        seed, planned = run.config.seed, run.config.steps if run.step else None  # 0: imported
-        place = str(place.resolve())
-        self.rows.append(Row(name, folder, seed, scored.record, known, cost, place, planned))
+        self.rows.append(
+            Row(
+                *(name, folder, run.config.seed, scored.record, known, cost),
+                data=str(place.resolve()),
+                planned=run.config.steps if run.step else None,  # 0: imported, not trained here
+            )
+        )
 
     def add_failure(self, config: RunConfig, folder: Path, kind: str, reason: str) -> None:
         """List a run that failed."""

@@ -335,17 +335,15 @@ def evaluate(
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
     if evaluations is not None and evaluations < 0:
         raise UsageError(f"--evaluations: must be 0 or more (got {evaluations})")
+    least = None if isinstance(leave, str) else leave
+    plan = Plan(
+        breadth=breadth, select=select, symmetries=symmetries, noise=noise, leave=least, seed=seed
+    )
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     trained = open_run(run, world, tolerance)
-    plan = Plan(
-        breadth=breadth,
-        select=select,
-        symmetries=symmetries,
-        noise=noise,
-        leave=leave_at(leave, trained, evaluations),
-        seed=seed,
-    )
+    if leave == "converged" and evaluations != 0 and hasattr(trained.config.model, "solver"):
+        plan = plan.model_copy(update={"leave": trained.config.model.solver.tolerance})
     chosen = subset(read_split(data, split), puzzles)
     check_fits(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
@@ -362,16 +360,6 @@ def evaluate(
             console.print(f"note: {note}")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
-
-
-def leave_at(
-    leave: float | Literal["converged", "never"], run: TrainedRun, evaluations: int | None
-) -> float | None:
-    """The residual at which a start leaves; None: never, as where no solver is run."""
-    if not isinstance(leave, str):
-        return leave
-    solver = getattr(run.config.model, "solver", None)
-    return None if leave == "never" or solver is None or evaluations == 0 else solver.tolerance
 
 
 def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:

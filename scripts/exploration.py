@@ -100,7 +100,7 @@ def explore(
 ) -> Outcome:
     """Search every puzzle of a set, the model in eval mode; all processes get all of the outcome.
 
-    ValueError for more images than a maze has. NotFiniteError if a halting score is NaN.
+    ValueError for more images than a maze has. NotFiniteError if a score or residual is NaN.
     """
     rows = share_of(len(puzzles), world)
     chunk = max(1, _CHUNK_BYTES // (plan.candidates * segments * puzzles.seq_len))
@@ -114,7 +114,7 @@ def explore(
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
     for name in ("right", "segment_right"):  # bool does not travel between processes
         whole[name] = whole[name].astype(bool)
-    if np.isnan(whole["halt"]).any():
+    if any(np.isnan(whole[name]).any() for name in ("halt", "residual")):
         raise NotFiniteError(
             f"{run.folder}: at step {run.step} its weights give NaN: its training diverged; train "
             "it again at a lower --optimizer.lr, or leave it out"

@@ -113,6 +113,7 @@ def run_chunk(
             continue
         if task.made is not None and task.made.exists():  # by a chunk that ended before it said so
             progress.note(task, "done", 0.0, 0)
+            console.print(f"{task.name}: done before, {task.made.parent} is there")
             continue
         left = end - time.monotonic()
         if left < min(60 * task.least, 0.9 * whole):

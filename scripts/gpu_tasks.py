@@ -4,6 +4,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from puzzles.dataset import RECORD_FILE
+
 _MAZE = "maze-"  # what the names of all that is done on mazes begin with
 _TOY = ("--steps", "20", "--evaluate-every", "10", "--checkpoint-every", "10")
 _LEAVE = 0.01  # residual at which a start leaves: above what bf16 states reach (0.005 to 0.008)
@@ -94,7 +96,7 @@ def speedruns(out: Path, device: str, plan: Speedrun) -> list[Task]:
     tasks = []
     if plan.make_data is not None:
         words = ("data", *plan.make_data, "--out", str(plan.data))
-        made = plan.data / "loopbench.json"  # a data folder is put in place whole
+        made = plan.data / RECORD_FILE  # a data folder is put in place whole
         tasks.append(Task(f"{plan.label}data", "scripts.cli", words, made=made))
     for preset in plan.presets:
         name = f"{plan.label}{preset}"
