@@ -5,7 +5,8 @@
   "z solved with y held fixed": z <- net(net(0, y + x), y + x); y <- net(y, z), three sweeps a
   segment, the last of which carries the gradient. The z of the carry is never read.
 * `AttractorReset` is the Attractor whose solve starts from the initial (y, z) in every segment: the
-  fixed point without the carry of deep supervision. Every segment then repeats the same solve.
+  fixed point without the carry of deep supervision. Every segment then repeats the same solve (a
+  random start is drawn anew for each).
 
 Two more need no code, and `scripts.presets` names them.
 
@@ -61,5 +62,5 @@ class AttractorReset(Attractor):
         seeds: Tensor | None = None,
     ) -> SegmentOutput:
         """The Attractor's segment from the initial state; the carry is not read."""
-        start = self.initial_state(len(inputs), seeds)
+        start = self.restart(len(inputs), seeds)
         return super().segment(start, inputs, puzzle_ids, depth, seeds)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from puzzles.dataset import Record, sha256_of
+from puzzles.dataset import Record, read_record, sha256_of, write_dataset
 from puzzles.difficulty import with_difficulty
 from puzzles.errors import DataError
 from puzzles.maze import generator as maze_generator
@@ -153,6 +153,25 @@ def maze(
     sets = _disjoint(lambda n: PuzzleSet.ungrouped("maze", size, *make(n)), train, test, seed)
     _tell(progress, "mazes", train + test, train + test)
     return _finish(sets, Record("maze", seed, options), progress)
+
+
+def generate_into(folder: Path, make: Callable[..., Built], /, **asked: Any) -> None:
+    """Write make(**asked) to a folder, or keep what is there if it was made by the same arguments.
+
+    make: `sudoku` or `maze`. DataError if the folder holds something else.
+    """
+    if not folder.exists():
+        write_dataset(folder, *make(**asked))
+        return
+    record = read_record(folder) or {}
+    known = {"seed": record.get("seed"), **record.get("options", {})}
+    wrong = [f"{name} {known.get(name)}" for name in asked if known.get(name) != asked[name]]
+    if record.get("command") != make.__name__ or wrong:
+        wanted = ", ".join(f"{name} {value}" for name, value in asked.items())
+        raise DataError(
+            f"{folder}: holds other puzzles ({', '.join(wrong) or 'of another kind'}) than "
+            f"{make.__name__}, {wanted}. Remove it or choose another output folder"
+        )
 
 
 def _fractions(seventeen: Path | None) -> tuple[float, float, float]:

@@ -22,6 +22,15 @@ class SolverConfig(BaseModel):
     mixing: float = Field(1.0, gt=0, le=1, description="Anderson's beta: 1 mixes map values only")
     damping: float = Field(1.0, gt=0, le=1, description="Picard's step")
 
+    @model_validator(mode="after")
+    def _least_is_within_most(self):
+        if self.min_evaluations > self.max_evaluations:
+            raise ValueError(
+                f"solver.min_evaluations {self.min_evaluations} is more than "
+                f"solver.max_evaluations {self.max_evaluations}"
+            )
+        return self
+
     def build(
         self,
         max_evaluations: int | None = None,

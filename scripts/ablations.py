@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from puzzles.dataset import read_split, write_dataset
-from puzzles.sources import sudoku
+from puzzles.dataset import read_split
+from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import World
 from scripts.compare import train_and_compare
 from scripts.presets import RunConfig, curriculum, preset
@@ -88,9 +88,9 @@ def ablation(
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
     """
     folder = data or out / "data"
-    if data is None and world.is_main and not folder.exists():
+    if data is None and world.is_main:
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
-        write_dataset(folder, *sudoku(size, train=train, test=test, seed=0))
+        generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
     read_split(folder, "train")  # refused before anything is trained
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})

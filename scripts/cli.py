@@ -3,7 +3,9 @@
 Exit codes: 0 done, 1 the answer is wrong or the run failed, 2 bad input, told in one line.
 """
 
+import linecache
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
@@ -72,6 +74,9 @@ COMMANDS: dict[str, tuple[Command, str]] = {
 }
 
 
+_PACKAGES = ("baselines", "puzzles", "reasoning", "scripts")
+
+
 def usage() -> str:
     """The list of commands."""
     width = max(map(len, COMMANDS))
@@ -105,11 +110,22 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
     except ValidationError as error:
         return _refuse(describe(error), 2)
     except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and not _is_ours(error):
+            traceback.print_exception(error)  # perhaps a defect, not the user's mistake
         return _refuse(str(error), 2)
     except TrainingError as error:
         return _refuse(str(error), 1)
     except KeyboardInterrupt:
         return _refuse("interrupted", 130)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a `raise` of this project made it, which says what to do; what comes of a library,
+    or of its compiled code, does not."""
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    package = frame.f_globals["__name__"].partition(".")[0]
+    said = linecache.getline(frame.f_code.co_filename, line).lstrip()
+    return package in _PACKAGES and said.startswith("raise ")
 
 
 def _refuse(message: str, code: int) -> int:

@@ -29,7 +29,7 @@ from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
 from scripts.presets import RunConfig, label, preset
-from scripts.report import Row, comparison, markdown, training_cost
+from scripts.report import Row, comparison, group_names, markdown, training_cost
 from scripts.session import NotFiniteError, check_fits, load_config, open_run, subset
 from scripts.train import newest, train_run
 from scripts.usage import UsageError, parse
@@ -133,13 +133,14 @@ class Comparison:
         write_html(groups, self._sections(out), self._origin(), title, out / "report.html")
 
     def _sections(self, out: Path) -> list[Section]:
-        done = [row for row in self.rows if row.evaluation is not None]
+        names = zip(group_names(self.rows), self.rows, strict=True)
+        done = [(name, row) for name, row in names if row.evaluation is not None]
         if not done:
             return []
-        plot_curves([(row.label, row.folder) for row in done if row.cost], out / "curves.png")
+        plot_curves([(name, row.folder) for name, row in done if row.cost], out / "curves.png")
         said = "Held-out accuracy while training is of some held-out puzzles, the table's of all."
         sections = [Section("Learning curves", [(out / "curves.png", "")], said)]
-        records = [(row.label, row.evaluation) for row in done]
+        records = [(name, row.evaluation) for name, row in done]
         if plot_difficulty(records, out / "difficulty.png"):
             sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
         first = [(n, s.residual, s.right, s.solved) for n, (_, s) in self._first.items()]

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from puzzles.dataset import read_split
 from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
@@ -25,10 +24,10 @@ from reasoning.supervision import Depth
 from reasoning.training.distribution import World, join_world
 from reasoning.training.evaluation import predict
 from reasoning.training.meter import Meter
-from reasoning.training.runs import write_json
+from reasoning.training.runs import environment, write_json
 from scripts.abstention import auroc, risk_coverage
+from scripts.evaluation_report import print_record, write_pictures
 from scripts.exploration import Headline, Outcome, Plan, explore
-from scripts.pictures import plot_cost, plot_grid, plot_risk
 from scripts.selection import RULES, WINDOW
 from scripts.session import TrainedRun, check_fits, metrics, open_run, subset
 from scripts.usage import UsageError, parse
@@ -202,95 +201,6 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def percent(value: dict[str, float]) -> str:
-    """A metric as 'mean ± stderr %'."""
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
-
-
-def print_record(record: dict[str, Any], title: str, console: Console) -> None:
-    """The metrics, and the breakdown by difficulty, as a table."""
-    names = list(record["metrics"])
-    table = Table(title=title)
-    for heading in ("puzzles", "n", *(f"{name} %" for name in names)):
-        table.add_column(heading, justify="right" if heading != "puzzles" else "left")
-
-    def row(label: str, values: dict[str, dict[str, float]]) -> None:
-        table.add_row(label, str(values["exact"]["n"]), *(percent(values[n]) for n in names))
-
-    row("all", record["metrics"])
-    breakdown = record.get("by_difficulty")
-    if breakdown:
-        table.caption = f"by {breakdown['name']}; all bins but the last are open above"
-        for part in breakdown["bins"]:
-            row(f"{part['from']:.3g} to {part['to']:.3g}", part["metrics"])
-    console.print(table)
-    _print_selection(record, console)
-    cost = f"{record['net_calls_per_puzzle']:.1f} net calls a puzzle"
-    if "evaluations_per_puzzle" in record:
-        cost += f", {record['evaluations_per_puzzle']:.1f} of the solver's evaluations"
-    known = {name: value for name, value in record["median_residual"].items() if value}
-    if known:
-        shown = ", ".join(f"{value:.2g} where {name}" for name, value in known.items())
-        cost += f"; median last residual ({record['search']['residual_of']}) {shown}"
-    console.print(f"{record['segments']} segments, {cost}")
-    for name, found in record["abstention"].items():
-        if found["auroc"]:
-            area = found["risk_coverage"]["area"]
-            console.print(
-                f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
-                f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
-            )
-
-
-def _plain(value: dict[str, float]) -> str:
-    deviation = "" if value["stderr"] is None else f" ± {value['stderr']:.3f}"
-    return f"{value['mean']:.3f}{deviation}"
-
-
-def _print_selection(record: dict[str, Any], console: Console) -> None:
-    """Every rule of selection, the headline's first, the one that checks the rules last. Of one
-    candidate only those that stop it early say something new."""
-    names, search = list(record["metrics"]), record["search"]
-    rules = sorted(RULES, key=lambda rule: rule != search["rule"])
-    if search["candidates"] == 1:
-        rules = [rule for rule in rules if rule in (search["rule"], "halt-first", "verified")]
-    shape = f"{search['breadth']} starts x {search['symmetries']} images"
-    table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
-    headings = (*(f"{name} %" for name in names), "net calls", "evaluations")
-    table.add_column("rule")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for rule in rules:
-        row = record["selection"][rule]
-        label = {search["rule"]: f"{rule} (headline)", "verified": "verified (checks the rules)"}
-        if rule == "verified":
-            table.add_section()
-        table.add_row(
-            label.get(rule, rule),
-            *(percent(row["metrics"][name]) for name in names),
-            *(f"{row[f'{cost}_per_puzzle']['mean']:.1f}" for cost in ("net_calls", "evaluations")),
-        )
-    console.print(table)
-
-
-def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
-    """Draw what a record has to show: STEM-grid.png for more than one candidate, STEM-cost.png for
-    more than one depth or breadth, STEM-risk.png where some answers are right and some wrong."""
-    grid, rule, written = record["grid"], record["search"]["rule"], []
-
-    def place(name: str) -> Path:
-        written.append(stem.with_name(f"{stem.name}-{name}.png"))
-        return written[-1]
-
-    if len(grid["breadths"]) > 1:
-        plot_grid(grid, rule, place("grid"))
-    if len(grid["breadths"]) * len(grid["depths"]) > 1:
-        plot_cost(grid, rule, place("cost"))
-    if all(found["auroc"] for found in record["abstention"].values()):
-        plot_risk(record["abstention"], place("risk"))
-    return written
-
-
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     data: Path,
@@ -348,13 +258,14 @@ def evaluate(
     check_fits(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
     count = segments or trained.config.supervision.segments
-    record = {"run": str(run), "data": str(data), "split": split, "tolerance": tolerance}
+    record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
+    record |= {"tolerance": tolerance, "evaluations": evaluations}
     depth = Depth(evaluations=evaluations)
     record |= evaluate_run(trained, chosen, count, world, depth, plan).record
     name = data.resolve().name if split == "test" else f"{data.resolve().name}-{split}"
     path = run / f"evaluation-{name}.json"
     if world.is_main:
-        write_json(path, record)
+        write_json(path, record | {"environment": environment()})
         print_record(record, f"{run} at step {trained.step} on {data} ({split})", console)
         for note in notes(trained, plan, count):
             console.print(f"note: {note}")

@@ -251,7 +251,9 @@ def evaluate_lm(
     budget = SolveBudget(solver_evaluations, tolerance)
     # A model may take longer sequences than it was trained on; it is not judged by those.
     context = opened.config.context
-    scorer = Scorer(opened.model, world, budget, batch_tokens=batch_tokens, context=context)
+    scorer = Scorer(
+        opened.model, world, budget, opened.config.precision, batch_tokens, context=context
+    )
     evaluate_language_run(opened, scorer, ask, Console())
 
 

@@ -68,25 +68,30 @@ def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
 
 
 def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path) -> bool:
-    """Exact % in bins of growing difficulty: the mean over runs of a label, with its standard
-    error over puzzles of all runs. Draws nothing and returns False where no record has bins."""
-    with_bins = [(label, r["by_difficulty"]) for label, r in records if "by_difficulty" in r]
-    if not with_bins:
+    """Exact % in bins of growing difficulty, a panel for each set of puzzles: the mean over runs of
+    a label, with its standard error over puzzles, which is a run's (they share their puzzles).
+    Draws nothing and returns False where no record has bins."""
+    panels: dict[tuple[str, ...], dict[str, list[Mapping[str, Any]]]] = {}
+    for label, record in records:
+        if "by_difficulty" in record:
+            found = record["by_difficulty"]
+            place = tuple(f"{b['from']:.3g} to {b['to']:.3g}" for b in found["bins"])
+            panels.setdefault((found["name"], *place), {}).setdefault(label, []).append(found)
+    if not panels:
         return False
-    figure = new_figure(7, 4)
-    axes = figure.subplots()
-    for label in dict.fromkeys(label for label, _ in with_bins):
-        parts = [b["bins"] for name, b in with_bins if name == label]
-        place = [f"{b['from']:.3g} to {b['to']:.3g}" for b in parts[0]]
-        mean = [[b["metrics"]["exact"]["mean"] for b in bins] for bins in parts]
-        error = [[b["metrics"]["exact"]["stderr"] for b in bins] for bins in parts]
-        deviation = np.sqrt((np.square(error)).sum(0)) / len(parts)
-        axes.errorbar(
-            place, 100 * np.mean(mean, 0), 100 * deviation, marker="o", ms=4, capsize=2, label=label
-        )
-    axes.set(xlabel=with_bins[0][1]["name"], ylabel="held-out exact, %", ylim=(-2, 102))
-    axes.legend(frameon=False, fontsize=8)
-    finish((axes,), figure, path)
+    figure = new_figure(7 * len(panels), 4)
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, ((name, *place), labels) in zip(row, panels.items(), strict=True):
+        for label, parts in labels.items():
+            exact = [[b["metrics"]["exact"] for b in part["bins"]] for part in parts]
+            mean, error = (
+                100 * np.mean([[b[what] for b in bins] for bins in exact], 0)
+                for what in ("mean", "stderr")
+            )
+            axes.errorbar(place, mean, error, marker="o", ms=4, capsize=2, label=label)
+        axes.set(xlabel=name, ylabel="held-out exact, %", ylim=(-2, 102))
+        axes.legend(frameon=False, fontsize=8)
+    finish(row, figure, path)
     return True
 
 

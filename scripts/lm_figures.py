@@ -142,6 +142,10 @@ def figure7(study: Study) -> str:
     """Held-out perplexity against T, and CORE with a bundle; writes fig7.png and .json."""
     sizes = TABLE_1.sizes(study.scale, study.sizes)
     sizes = [size for size in sizes if size != "1.3b"]  # a Transformer alone
+    if not sizes:
+        raise UsageError(
+            "--sizes: figure 7 is of recurrent models, and 1.3b has a Transformer alone"
+        )
     panels = {size: _figure7_size(study, size) for size in sizes}
     record = study.describe() | {"budgets": list(_BUDGETS), "sizes": panels}
     if study.world.is_main:

@@ -246,7 +246,8 @@ def fresh_run(name: str, config: RunConfig, puzzles: PuzzleSet, device: torch.de
     leaves: the net of fresh weights does not come to rest."""
     model = build_model(config, grid_shape(puzzles)).to(device).eval()
     torch.nn.init.zeros_(model.heads.lm_head.weight)
-    return TrainedRun(Path(name), config, puzzles.kind, puzzles.size, model, 0)
+    shape = grid_shape(puzzles)
+    return TrainedRun(Path(name), config, puzzles.kind, puzzles.size, shape, model, 0)
 
 
 def evaluation(

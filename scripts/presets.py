@@ -205,7 +205,7 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
     # only every second is an answer, and no fixed point is there to be found. The solver mixes by
     # as much: the map learns to contract when damped, and undamped steps can lead away.
     inner, damped = (1 if small else 2), GradientConfig(steps=3, damping=0.5)
-    solver = SolverConfig(mixing=damped.damping)
+    solver = SolverConfig(mixing=damped.damping, damping=damped.damping)
     attractor = {"inner_steps": inner, "gradient": damped, "solver": solver}
     match name:
         case "trm":

@@ -29,7 +29,7 @@ from scripts.lm_presets import (
     published_passes,
 )
 from scripts.lm_session import load_language_config, run_tokenizer
-from scripts.usage import UsageError, option_value, parse
+from scripts.usage import UsageError, option_value, parse, resumes
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,8 @@ class Pretrain:
 def read_words(words: Sequence[str]) -> Pretrain:
     """Parse the command. The preset decides what the other words override."""
     program = "loopbench pretrain"
-    if option_value(words, "--resume") is not None:
-        # Everything else is the run's own; only where to report may change.
-        default = Pretrain(language_preset("attractor-mini"))
-        given = parse(Pretrain, words, program, default)
-        if given.config != default.config or given.out is not None:
-            raise UsageError("--resume RUN goes on under RUN's own configuration: give it alone")
-        return given
+    if resumes(words):
+        return parse(Pretrain, words, program, Pretrain(language_preset("attractor-mini")))
     name = option_value(words, "--preset")
     if {"-h", "--help"} & set(words):
         name = name or "attractor-mini"

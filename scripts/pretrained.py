@@ -7,6 +7,7 @@ Weights are named for the task and the size of grid they answer: one of 6x6 says
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ import torch
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 import reasoning
@@ -25,7 +26,8 @@ from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, write_json
-from scripts.evaluate import evaluate_run, percent
+from scripts.evaluate import evaluate_run
+from scripts.evaluation_report import percent
 from scripts.presets import RunConfig, build_model
 from scripts.session import TrainedRun, check_fits, load_config, open_run
 from scripts.usage import describe, parse
@@ -79,7 +81,8 @@ def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) 
     shape = GridShape(card.grid["cells"], card.grid["vocabulary"], card.grid["puzzles"])
     model = build_model(card.config, shape)
     model.load_state_dict(load_file(path))  # copies into fp32
-    return TrainedRun(path, card.config, task, size, model.to(world.device).eval(), card.steps)
+    model = model.to(world.device).eval()
+    return TrainedRun(path, card.config, task, size, shape, model, card.steps)
 
 
 def read_card(path: Path) -> Card:
@@ -117,9 +120,8 @@ def package(
     accuracy = evaluate_run(opened, puzzles, count, world).record["metrics"]
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{opened.kind}-{opened.size}.safetensors"
-    save_file(rounded, path)
-    if path.stat().st_size > LARGEST:
-        path.unlink()
+    content = save(rounded)
+    if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
     environment = read_json(run / "environment.json")
     card = Card(
@@ -135,8 +137,11 @@ def package(
         },
         segments=count,
         accuracy=accuracy,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
     )
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
     write_json(path.with_suffix(".json"), card.model_dump(mode="json"))
     Console(highlight=False).print(
         f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB) and its card: exact "

@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
 
-from puzzles.dataset import read_split, write_dataset
+from puzzles.dataset import read_split
 from puzzles.render import to_png
-from puzzles.sources import sudoku
+from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import World, join_world
 from scripts.cli import run_guarded
 from scripts.compare import Comparison, finish_run
@@ -68,7 +68,7 @@ def quickstart(
     began = time.perf_counter()
     if not data.exists():
         console.print(f"generating 1000 + {test} sudokus of size {size}")
-        write_dataset(data, *sudoku(size, train=1000, test=test, seed=0))
+    generate_into(data, sudoku, size=size, train=1000, test=test, seed=0)
     folders = []
     for name in PRESETS:
         for seed in range(seeds):

@@ -66,25 +66,31 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def comparison(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows grouped by label, in order of first appearance; every run is listed, failed ones too.
+    """Rows grouped by name, in order of first appearance; every run is listed, failed ones too."""
+    groups: dict[str, list[Row]] = {}
+    for name, row in zip(group_names(rows), rows, strict=True):
+        groups.setdefault(name, []).append(row)
+    return {name: _group(members) for name, members in groups.items()}
 
-    Runs of one label but of different lengths, or scored on different puzzles, make a group each.
-    """
+
+def group_names(rows: Sequence[Row]) -> list[str]:
+    """The group of every row: its label, and, where runs of one label are of different lengths or
+    were scored on different puzzles, what tells them apart."""
     scored = [row for row in rows if row.evaluation is not None]
     lengths: dict[str, set[int]] = {}
     data: dict[str, set[str]] = {}
     for row in scored:
         lengths.setdefault(row.label, set()).add(_steps(row))
         data.setdefault(row.label, set()).add(row.data)
-    groups: dict[str, list[Row]] = {}
+    names = []
     for row in rows:
         name = row.label
         if row.evaluation is not None and len(lengths[row.label]) > 1:
             name += f" steps={_steps(row)}"
         if row.evaluation is not None and len(data[row.label]) > 1:
             name += f" on {row.data}"
-        groups.setdefault(name, []).append(row)
-    return {name: _group(members) for name, members in groups.items()}
+        names.append(name)
+    return names
 
 
 def _group(members: Sequence[Row]) -> dict[str, Any]:

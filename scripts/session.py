@@ -49,6 +49,7 @@ class TrainedRun:
     config: RunConfig
     kind: str
     size: int
+    shape: GridShape
     model: nn.Module
     step: int
 
@@ -62,7 +63,8 @@ def open_run(run: Path, world: World, tolerance: float | None = None) -> Trained
     shape = GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"])
     model = build_model(config, shape)
     step = load_weights(run, model)
-    return TrainedRun(run, config, grid["kind"], grid["size"], model.to(world.device).eval(), step)
+    made_for = grid["kind"], grid["size"], shape
+    return TrainedRun(run, config, *made_for, model.to(world.device).eval(), step)
 
 
 def _with_tolerance(config: RunConfig, tolerance: float, run: Path) -> RunConfig:
@@ -74,16 +76,26 @@ def _with_tolerance(config: RunConfig, tolerance: float, run: Path) -> RunConfig
 
 
 def check_fits(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> None:
-    """RunError unless the run was trained on this kind and size of puzzle."""
+    """RunError unless the run was trained on this kind and size of puzzle, and knows its ids."""
     if (run.kind, run.size) != (puzzles.kind, puzzles.size):
         raise RunError(
             f"{data}: holds {puzzles.kind} of size {puzzles.size}, but {run.folder} was trained on "
             f"{run.kind} of size {run.size}"
         )
+    check_ids(puzzles, run.shape.puzzles, data)
+
+
+def check_ids(puzzles: PuzzleSet, known: int, data: Path) -> None:
+    """RunError if a puzzle's identifier has no embedding in a model that knows so many."""
+    if puzzles.num_puzzle_ids > known:
+        raise RunError(
+            f"{data}: has {puzzles.num_puzzle_ids} puzzle identifiers, but the model's training "
+            f"puzzles have {known}: it has no embedding of the others"
+        )
 
 
 def subset(puzzles: PuzzleSet, count: int) -> PuzzleSet:
-    """A fixed random choice of `count` groups, in order; all of them if count is 0 or more."""
+    """A fixed random choice of `count` groups, in order; all of them if count is 0, or as many."""
     if not 0 < count < puzzles.groups:
         return puzzles
     chosen = np.random.default_rng(0).permutation(puzzles.groups)[:count]

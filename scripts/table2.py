@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from puzzles.dataset import read_split, write_dataset
-from puzzles.sources import maze, sudoku
+from puzzles.dataset import read_split
+from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.compare import Comparison, train_and_compare
@@ -69,21 +69,21 @@ def _config(system: System, scale: Scale, task: str, data: Path) -> RunConfig:
 
 
 def make_data(scale: Scale, task: str, folder: Path) -> None:
-    """Generate a task's puzzles unless they are there. At `full`: stand-ins for Sudoku-Extreme and
+    """Generate a task's puzzles unless these are there. At `full`: stand-ins for Sudoku-Extreme and
     Maze-Hard, with 1,000 training puzzles as published."""
-    if folder.exists():
-        return
     if task == "sudoku":
         size, train, test = {"mini": (4, 64, 32), "cpu": (6, 1000, 500), "full": (9, 1000, 5000)}[
             scale
         ]
-        write_dataset(folder, *sudoku(size, train=train, test=test, seed=0))
+        generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     elif scale == "full":
-        write_dataset(folder, *maze("hard", 30, train=1000, test=1000, seed=0))
+        generate_into(folder, maze, kind="hard", size=30, train=1000, test=1000, seed=0)
     elif scale == "cpu":  # on larger mazes no system leaves 0 % in its preset's time
-        write_dataset(folder, *maze("hard", 6, train=1000, test=500, seed=0, min_path=4))
+        few = {"train": 1000, "test": 500, "seed": 0, "min_path": 4}
+        generate_into(folder, maze, kind="hard", size=6, **few)
     else:
-        write_dataset(folder, *maze("unique", 7, train=64, test=32, seed=0, openings=0.1))
+        few = {"train": 64, "test": 32, "seed": 0, "openings": 0.1}
+        generate_into(folder, maze, kind="unique", size=7, **few)
 
 
 def table2(

@@ -22,8 +22,16 @@ from reasoning.training.loop import Outcome, Trainer
 from reasoning.training.runs import RunError, create_run, restart_run
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
-from scripts.session import grid_shape, load_config, metrics, read_data, run_predictions, subset
-from scripts.usage import UsageError, option_value, parse
+from scripts.session import (
+    check_ids,
+    grid_shape,
+    load_config,
+    metrics,
+    read_data,
+    run_predictions,
+    subset,
+)
+from scripts.usage import UsageError, option_value, parse, resumes
 
 
 @dataclass(frozen=True)
@@ -46,14 +54,8 @@ class Train:
 def read_words(words: Sequence[str]) -> Train:
     """Parse the command. The preset, and the data's kind, decide what the other words override."""
     program = "loopbench train"
-    if "--resume" in words or any(word.startswith("--resume=") for word in words):
-        # Everything else is the run's own; only where to report may change.
-        default = Train(preset("attractor-mini"))
-        given = parse(Train, words, program, default)
-        changed = given.config != default.config or given.out is not None
-        if changed:
-            raise UsageError("--resume RUN goes on under RUN's own configuration: give it alone")
-        return given
+    if resumes(words):
+        return parse(Train, words, program, Train(preset("attractor-mini")))
     name, data = option_value(words, "--preset"), option_value(words, "--data")
     if {"-h", "--help"} & set(words):
         name, data = name or "attractor-cpu", None
@@ -82,6 +84,7 @@ def train_run(
     if config.compile:
         check_compiler(world.device)
     train, test = read_data(config.data)
+    check_ids(test, train.num_puzzle_ids, Path(config.data))
     held_out = subset(test, config.evaluate_puzzles)
     model = build_model(config, grid_shape(train)).to(world.device)
     stream = BatchStream(train, config.batch, config.seed, config.augment)

@@ -46,6 +46,17 @@ def parse(form: Callable[..., Any], words: Sequence[str], program: str, default:
     return parsed
 
 
+def resumes(words: Sequence[str]) -> bool:
+    """Whether --resume is asked. UsageError if options that belong to a new run stand beside it,
+    were they equal to the run's own."""
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    if "--resume" not in options:
+        return False
+    if options - {"--resume", "--wandb", "--help"}:
+        raise UsageError("--resume RUN goes on under RUN's own configuration: give it alone")
+    return True
+
+
 def option_value(words: Sequence[str], flag: str) -> str | None:
     """The value of --flag VALUE or --flag=VALUE, if given: to choose a command's defaults by."""
     for i, word in enumerate(words):

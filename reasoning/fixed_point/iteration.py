@@ -83,7 +83,8 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
     evaluations = torch.zeros(count, dtype=torch.int64, device=first.device)
     residual = first.new_full((count,), math.inf)
     part_residuals = first.new_full((count, len(start)), math.inf)
-    look = first.device.type == "cpu" if budget.early_exit is None else budget.early_exit
+    free = first.device.type == "cpu"  # looking at what is on the device costs nothing
+    look = free if budget.early_exit is None else budget.early_exit
     z = best = start
     for k in range(budget.max_evaluations):
         if look and k and not active.any():
@@ -105,20 +106,20 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
                 converged |= active & finite & (residual <= budget.tolerance)
             active = active & finite & ~converged
         if budget.final_step:
-            best = _where(better, fz, best, look)
+            best = _where(better, fz, best, free)
         elif k:
-            best = _where(better, z, best, look)
+            best = _where(better, z, best, free)
         if k + 1 < budget.max_evaluations:
-            z = _where(active, propose(fz, gap, now), best, look)
+            z = _where(active, propose(fz, gap, now), best, free)
     return Found(best, residual, evaluations, converged, part_residuals)
 
 
-def _where(chosen: Tensor, a: Tensors, b: Tensors, look: bool) -> Tensors:
+def _where(chosen: Tensor, a: Tensors, b: Tensors, free: bool) -> Tensors:
     """a of the samples chosen, b of the others; where looking costs nothing, no copy of either when
     all samples are alike."""
-    if look and chosen.all():
+    if free and chosen.all():
         return a
-    if look and not chosen.any():
+    if free and not chosen.any():
         return b
     return tuple(torch.where(per_sample(chosen, x), x, y) for x, y in zip(a, b, strict=True))
 

@@ -11,6 +11,8 @@ from reasoning.nn.grid import GridEmbedding, GridHeads, GridShape, Net, NetConfi
 from reasoning.nn.layers import truncated_normal_
 from reasoning.supervision import SegmentOutput, State
 
+_START = 1 << 20  # a use of a segment's seeds beyond the draws of its updates
+
 
 class ReasonerConfig(NetConfig):
     """A net with the (y, z) state of deep supervision."""
@@ -69,6 +71,10 @@ class Reasoner(nn.Module):
             drawn = (randomness.fold(_present(seeds), i) for i in range(2))
             return tuple(randomness.truncated_normal(s, shape).to(dtype) for s in drawn)
         return tuple(p.to(dtype).expand(batch, *shape) for p in (self.initial_y, self.initial_z))
+
+    def restart(self, batch: int, seeds: Tensor | None) -> State:
+        """An initial state within a segment, whose updates' noise draws from `seeds` as well."""
+        return self.initial_state(batch, None if seeds is None else randomness.fold(seeds, _START))
 
     def update(
         self, net: Net, state: Tensor, injection: Tensor, seeds: Tensor | None, draw: int

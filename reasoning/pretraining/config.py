@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from reasoning.training.config import Frozen
+from reasoning.training.config import Decay, Frozen
 
 
 class MuonAdamWConfig(Frozen):
     """Muon on the backbone's matrices, AdamW on the rest; see optimizer.py for the formulas."""
 
     lr: float = Field(8e-3, gt=0, description="AdamW's peak learning rate, per step")
-    betas: tuple[float, float] = Field((0.8, 0.95), description="AdamW: decay of the two moments")
+    betas: tuple[Decay, Decay] = Field((0.8, 0.95), description="AdamW: decay of the two moments")
     eps: float = Field(1e-10, gt=0, description="AdamW: added to the root of the second moment")
     head_lr_scale: float = Field(1.0, gt=0, description="factor on lr for an attractor head")
     head_weight_decay: float = Field(

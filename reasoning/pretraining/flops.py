@@ -12,6 +12,7 @@ charge attention as if it were not causal (F per layer).
 S tokens of context, d width.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,13 +20,17 @@ import torch
 
 from reasoning.pretraining.protocol import Cost
 
-# Peak dense bf16 TFLOP/s by the makers' data sheets; a substring of the device's name.
-_PEAK_TFLOPS = {"B200": 2250.0, "H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0}
+# Peak dense bf16 TFLOP/s by the makers' data sheets; the first name that is in the device's.
+_PEAK_TFLOPS = {
+    **{"B200": 2250.0, "H200 NVL": 835.0, "H200": 989.0, "H100 PCIe": 756.0, "H100 NVL": 835.0},
+    **{"H100": 989.0, "A100": 312.0, "L40S": 362.0},
+}
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Passes through the core per token: forward, and backward ones to weights and inputs."""
+    """Passes through the core per token: forward, and backward ones to weights and inputs
+    (infinite, of a gradient: one through every evaluation there is)."""
 
     forward: float
     backward: float
@@ -71,7 +76,8 @@ def measured_passes(numbers: Mapping[str, float | None], gradient: Passes) -> Pa
     evaluations = numbers.get("evaluations")
     if evaluations is None:
         return NO_CORE
-    return Passes(evaluations + gradient.forward, gradient.backward)
+    forward = evaluations + gradient.forward
+    return Passes(forward, forward if math.isinf(gradient.backward) else gradient.backward)
 
 
 def peak_flops(device: torch.device, stated_tflops: float | None) -> float | None:

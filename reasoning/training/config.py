@@ -1,6 +1,6 @@
 """What a training run is made of, apart from the model: budget, optimiser, schedule, averages."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]  # of a moving average
+
+
 class OptimizerConfig(Frozen):
     """Optimiser, learning-rate schedule and clipping."""
 
@@ -19,7 +22,7 @@ class OptimizerConfig(Frozen):
         "adam-atan2", description="muon: Muon on the net's matrices, AdamW on the rest"
     )
     lr: float = Field(1e-4, gt=0, description="learning rate, per step")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="decay of the two moments")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.95), description="decay of the two moments")
     weight_decay: float = Field(1.0, ge=0, description="decoupled decay, times the learning rate")
     muon_lr: float = Field(0.02, gt=0, description="learning rate of Muon's matrices")
     muon_weight_decay: float = Field(0.0, ge=0, description="decoupled decay of Muon's matrices")

@@ -213,10 +213,7 @@ class Trainer:
             measured = _measure(supervised)
             sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
         self.world.sum_gradients(model)
-        clip = config.optimizer.clip
-        sums["grad_norm"] = nn.utils.clip_grad_norm_(
-            model.parameters(), float("inf") if clip is None else clip
-        ).detach()
+        sums["grad_norm"] = _clip(model, config.optimizer.clip)
         self.optimizers.step(self.done, config.steps)
         self.ema.update(model, self.done)
         self.carry = _join(carries)
@@ -257,7 +254,9 @@ class Trainer:
                 stopping = not pending and self.world.any(bool(interrupted))
                 due = self.done % config.checkpoint_every == 0 or last
                 if self.run and (due or stopping):
+                    started = time.perf_counter()
                     self.save()
+                    clock += time.perf_counter() - started
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
         return Outcome(self.done, self.done < config.steps, self.net_calls)
@@ -299,6 +298,15 @@ class Trainer:
         clipped = self.config.optimizer.clip is not None
         remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
         return TrainingError(f"{what} at step {self.done}: {remedy}; the last checkpoint is intact")
+
+
+def _clip(model: nn.Module, largest: float | None) -> Tensor:
+    """Scale the gradients down to a norm of at most `largest`; returns the norm they had."""
+    if largest is None:
+        # Not clip_grad_norm_ at infinity: it would make NaN of gradients whose norm overflows.
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        return nn.utils.get_total_norm(grads)
+    return nn.utils.clip_grad_norm_(model.parameters(), largest).detach()
 
 
 def _mix(seed: int, step: int) -> int:

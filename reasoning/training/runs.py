@@ -41,9 +41,12 @@ def environment() -> dict[str, Any]:
 
     Outside a checkout the commit is what LOOPBENCH_COMMIT says, and changes to it are not known.
     """
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    # A checkout of something else may hold this package: in an environment's folder, say.
+    ours = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
+    commit = _git("rev-parse", "HEAD") if ours else os.environ.get("LOOPBENCH_COMMIT")
+    changes = _git("status", "--porcelain") if ours else None
     return {
-        "commit": commit or os.environ.get("LOOPBENCH_COMMIT"),
+        "commit": commit,
         "uncommitted_changes": None if changes is None else bool(changes),
         "command": sys.argv,
         "python": platform.python_version(),
@@ -134,5 +137,6 @@ class JsonLines:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Every record of a JSON-lines file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Every record of a JSON-lines file, but for a last line that a killed run left unfinished."""
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from baselines.controls import AttractorReset, AttractorResetConfig
 from baselines.hrm import HRM, HRMConfig
 from baselines.transformer import Transformer, TransformerConfig
 from baselines.trm import TRM, TRMConfig
+from reasoning import randomness
 from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.layers import SwiGLU
@@ -17,6 +19,7 @@ MODELS = {
     "hrm": (HRM, HRMConfig, {}),
     "transformer": (Transformer, TransformerConfig, {}),
     "attractor": (Attractor, AttractorConfig, {"inner_steps": 1}),
+    "attractor-reset": (AttractorReset, AttractorResetConfig, {"inner_steps": 1}),
     "attractor-z": (Attractor, AttractorConfig, {"solve_for": "z"}),
 }
 INPUTS = torch.randint(1, 6, (3, 9), generator=torch.Generator().manual_seed(0))
@@ -59,6 +62,22 @@ def test_noise_comes_from_the_seeds_and_is_fresh_every_segment(name):
     one = model.segment(state, INPUTS, IDS, Depth(), SEEDS)
     other = model.segment(state, INPUTS, IDS, Depth(), SEEDS + 1)
     assert not torch.equal(one.logits, other.logits)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_start_and_noise_never_draw_from_the_same_seeds(name, monkeypatch):
+    drawn = {"normal": set(), "truncated_normal": set()}
+    for kind, uses in drawn.items():
+        draw = getattr(randomness, kind)
+
+        def noted(seeds, shape, draw=draw, uses=uses):
+            uses.add(tuple(seeds.tolist()))
+            return draw(seeds, shape)
+
+        monkeypatch.setattr(randomness, kind, noted)
+    last(build(name, initial="random", update_noise=0.1), SEEDS)
+    assert all(drawn.values())
+    assert not set.intersection(*drawn.values())
 
 
 def test_a_damped_noisy_update_is_eqrs_formula():

@@ -1,5 +1,7 @@
 """FLOPs against the published totals and against a count of what a small net really multiplies."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -102,3 +104,15 @@ def test_measured_passes_are_the_evaluations_and_what_the_gradient_takes():
 def test_the_peak_is_what_is_stated_and_unknown_on_a_cpu():
     assert peak_flops(torch.device("cpu"), None) is None
     assert peak_flops(torch.device("cpu"), 0.5) == 5e11
+
+
+def test_unrolling_goes_back_through_the_evaluations_that_were_made():
+    assert measured_passes({"evaluations": 9.0}, Passes(0, math.inf)) == Passes(9.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"), [("NVIDIA H100 80GB HBM3", 989), ("NVIDIA H100 PCIe", 756), ("Other", None)]
+)
+def test_the_peak_goes_by_the_card(name, peak, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert peak_flops(torch.device("cuda"), None) == (peak and peak * 1e12)

@@ -426,3 +426,12 @@ def test_processes_train_as_one_and_their_checkpoint_resumes_in_one(size, tmp_pa
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="does not divide"):
         World(0, 3, torch.device("cpu")).rows(8)
+
+
+def test_without_clipping_a_norm_that_overflows_harms_no_gradient():
+    made = trainer(optimizer=OptimizerConfig(clip=None))
+    for p in made.model.parameters():
+        p.register_hook(lambda grad: grad * 1e30)
+    assert made.advance()["grad_norm"].isinf()
+    assert all(p.grad.isfinite().all() for p in made.model.parameters())
+    assert all(p.isfinite().all() for p in made.model.parameters())

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from puzzles.dataset import read_split
+from puzzles.dataset import Record, read_split, write_dataset
 from puzzles.sudoku.rules import format_grid, from_tokens
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
@@ -208,7 +209,11 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     refused(capsys, words("trm-mlp-mini", mazes, out), "sudoku only")
     refused(capsys, words("attractor-mini", tmp_path / "none", out), "none")
     refused(capsys, words("attractor-mini", sudokus, trained), "--resume")
+    least = words("attractor-mini", sudokus, tmp_path / "r", "--model.solver.min-evaluations", "9")
+    refused(capsys, least, "min_evaluations 9 is more than")
     refused(capsys, ["train", "--resume", tmp_path], "is not a run")
+    for flag, value in (("--steps", 60), ("--optimizer.lr", 4e-3)):  # both the mini presets'
+        refused(capsys, ["train", "--resume", trained, flag, value], "give it alone")
     monkeypatch.setenv("CXX", "no-such-compiler")
     refused(capsys, words("trm-mini", sudokus, out, "--compile", "--device", "cpu"), "CXX")
     refused(capsys, ["evaluate", trained, "--data", mazes], "maze of size 7", "sudoku of size 4")
@@ -341,3 +346,25 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
 def read_jsonl_leniently(path: Path) -> list[dict]:
     lines = path.read_text().splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def test_what_a_library_raises_is_shown_with_its_traceback(monkeypatch, capsys):
+    def broken(words):
+        return np.array([[1], [1, 2]])  # numpy's ValueError
+
+    monkeypatch.setitem(COMMANDS, "presets", (broken, ""))
+    assert main(["presets"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith("loopbench: setting an array element")
+
+
+def test_identifiers_that_the_training_puzzles_lack_are_refused_before_training(
+    sudokus, tmp_path, capsys
+):
+    train, test = (read_split(sudokus, split) for split in ("train", "test"))
+    data = tmp_path / "data"
+    write_dataset(data, train, replace(test, puzzle_ids=test.puzzle_ids + 1), Record("test", None))
+    arguments = words("trm-mini", data, tmp_path / "run")
+    refused(capsys, arguments, str(data), "2 puzzle identifiers")
+    assert not (tmp_path / "run").exists()

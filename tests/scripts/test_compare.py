@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from puzzles import sources
+from puzzles.dataset import write_dataset
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
+from scripts import figures
 from scripts.cli import main
 from scripts.presets import build_model
 
@@ -162,3 +165,36 @@ def test_processes_agree_on_a_time_budget_and_the_first_alone_writes_and_prints(
     assert kept["steps"] == steps
     (group,) = json.loads((out / "comparison.json").read_text()).values()
     assert group["runs"][0]["steps"] == steps
+
+
+def test_runs_of_one_preset_on_different_puzzles_are_compared_apart(
+    trained, sudokus, tmp_path, monkeypatch
+):
+    nine, run, out = tmp_path / "nine", tmp_path / "run", tmp_path / "table"
+    write_dataset(nine, *sources.sudoku(9, train=16, test=6, seed=0))
+    words = ["train", "--preset", "attractor-mini", "--data", str(nine), "--out", str(run)]
+    assert main([*words, "--steps", "1", "--device", "cpu"]) == 0
+    drawn = {}
+    finish = figures.finish
+
+    def keep(axes, *rest):
+        drawn[len(axes)] = axes
+        finish(axes, *rest)
+
+    monkeypatch.setattr(figures, "finish", keep)
+    assert main(["compare", str(trained), str(run), str(trained), "--out", str(out)]) == 0
+    groups = json.loads((out / "comparison.json").read_text())
+    assert [len(group["runs"]) for group in groups.values()] == [2, 1]
+    panels = [axes.get_legend_handles_labels() for axes in drawn[2]]  # of difficulty
+    assert [labels for _, labels in panels] == [[name] for name in groups]
+
+
+def test_runs_that_share_their_puzzles_do_not_narrow_the_error_bars(tmp_path, monkeypatch):
+    exact = {"mean": 0.4, "stderr": 0.03, "n": 250}
+    bins = [{"from": 0.0, "to": 2.0, "metrics": {"exact": exact}}]
+    record = {"by_difficulty": {"name": "guesses", "bins": bins}}
+    drawn = []
+    monkeypatch.setattr(figures, "finish", lambda axes, *_: drawn.extend(axes))
+    assert figures.plot_difficulty([("trm", record)] * 3, tmp_path / "difficulty.png")
+    (((_, _, (bars,)),), _) = drawn[0].get_legend_handles_labels()
+    assert bars.get_segments()[0][:, 1] == pytest.approx([37, 43])

@@ -161,3 +161,10 @@ def test_bins_of_difficulty_are_of_about_equal_size_and_ties_have_their_own():
     edges = difficulty_edges(tied)
     assert np.histogram(tied, edges)[0].tolist() == [900, 25, 25, 25, 25]
     assert difficulty_edges(np.full(7, 3.0)).tolist() == [3.0, 3.0]
+
+
+def test_the_record_says_what_made_it(run, sudokus):
+    words = ("--segments", "2", "--evaluations", "7", "--tolerance", "1e-5", "--puzzles", "5")
+    record = evaluated(run, sudokus, *words)
+    assert (record["evaluations"], record["tolerance"], record["puzzles"]) == (7, 1e-5, 5)
+    assert "packages" in record["environment"]

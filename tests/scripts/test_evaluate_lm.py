@@ -78,7 +78,7 @@ def pretend_run(folder: Path, monkeypatch, context: int) -> None:
         folder=folder,
         model=Leaning(),
         tokenizer=Bytes(),
-        config=SimpleNamespace(context=context),
+        config=SimpleNamespace(context=context, precision="fp32"),
         step=7,
     )
     session = SimpleNamespace(open_language_run=lambda run, device: opened)
@@ -102,6 +102,7 @@ def test_scores_a_run_and_records_what_made_them(run, bundle, capsys):
     mean = space + (space - 3 + space) / 2
     assert record["bundle"]["lambada"]["perplexity"] == pytest.approx(np.exp(mean), rel=1e-5)
     assert record["settings"]["step"] == 7
+    assert record["settings"]["precision"] == "fp32"  # the run's
     assert record["settings"]["tokenizer"] == "bytes"
     assert set(record["settings"]["bundle"]) == {"core.yaml", "eval_meta_data.csv"}
     assert record["bundle"]["seeds"] == [1234]

@@ -49,7 +49,8 @@ class Lookup(torch.nn.Module):
 
 
 def run_of(model, puzzles, name="trm-mini") -> TrainedRun:
-    return TrainedRun(Path("run"), preset(name, puzzles.kind), puzzles.kind, puzzles.size, model, 1)
+    fits = puzzles.kind, puzzles.size, grid_shape(puzzles)
+    return TrainedRun(Path("run"), preset(name, puzzles.kind), *fits, model, 1)
 
 
 @pytest.mark.parametrize("folder", ["sudokus", "mazes"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from reasoning.pretraining.flops import Passes, matmul_rule
+from reasoning.pretraining.flops import matmul_rule, measured_passes
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.distribution import World
@@ -245,8 +245,8 @@ def test_the_matmul_rule_charges_a_gradient_what_it_executes(gradient):
     config = LANGUAGE_MODELS["attractor-mini"].model_copy(update=update)
     model = build_language_model(config, 64, 0)
     tokens = torch.randint(64, (1, 32), generator=torch.Generator().manual_seed(0))
-    beyond = gradient_passes(config)
-    rule = matmul_rule(model.cost(), 32, Passes(3 + beyond.forward, beyond.backward))
+    passes = measured_passes({"evaluations": 3.0}, gradient_passes(config))
+    rule = matmul_rule(model.cost(), 32, passes)
     # Fused attention's backward computes its scores once more, which the rule leaves out.
     assert step_cost(model, tokens, "fp32").flops / 32 == pytest.approx(rule, rel=0.02)
 

@@ -114,7 +114,8 @@ def test_a_finished_run_resumes_to_nothing_and_only_on_its_own_corpus(
     before = (trained / "metrics.jsonl").read_bytes()
     assert main(["pretrain", "--resume", str(trained)]) == 0
     assert (trained / "metrics.jsonl").read_bytes() == before
-    refused(capsys, ["pretrain", "--resume", trained, "--steps", 9], "give it alone")
+    for flag, value in (("--steps", 9), ("--optimizer.lr", 2e-3)):  # the second is the preset's
+        refused(capsys, ["pretrain", "--resume", trained, flag, value], "give it alone")
     other = corpus_of(tmp_path / "b", 1)
     config = json.loads((trained / "config.json").read_text())
     config["config"]["corpus"] = str(other)

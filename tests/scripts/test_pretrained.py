@@ -45,6 +45,15 @@ def test_the_card_scores_the_weights_as_they_ship(packaged, sudokus):
     assert card.accuracy["exact"]["n"] == len(test.inputs) == card.data["counts"]["test"]["puzzles"]
 
 
+def test_weights_that_are_too_large_leave_those_that_were_there(
+    packaged, trained, sudokus, monkeypatch
+):
+    before = {path.name: path.read_bytes() for path in packaged.iterdir()}
+    monkeypatch.setattr("scripts.pretrained.LARGEST", 10)
+    assert main(["package", str(trained), "--data", str(sudokus), "--out", str(packaged)]) == 2
+    assert {path.name: path.read_bytes() for path in packaged.iterdir()} == before
+
+
 def test_damaged_or_missing_weights_are_refused(packaged, tmp_path):
     with pytest.raises(RunError, match=r"sudoku 9x9.*sudoku 4x4"):
         load_pretrained("sudoku", 9, CPU, packaged)
