@@ -5,6 +5,9 @@ OUT/comparison.md, comparison.json, report.html (everything in one file), and th
 
 import gc
 import json
+import math
+import re
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +31,7 @@ from scripts.evaluate import Evaluated, evaluate_run
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
-from scripts.presets import RunConfig, label, preset
+from scripts.presets import RunConfig, differences, label, preset
 from scripts.report import Row, comparison, group_names, markdown, training_cost
 from scripts.session import NotFiniteError, check_fits, load_config, open_run, subset
 from scripts.train import newest, train_run
@@ -54,12 +57,13 @@ def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> 
     another configuration. TrainingError if it cannot go on.
     """
     exists = (out / "config.json").exists()
-    if exists and load_config(out)[0] != config:
-        raise UsageError(f"{out}: holds a run of another configuration; choose another --out")
+    if exists and (other := differences(load_config(out)[0], config)):
+        said = ", ".join(other)
+        raise UsageError(f"{out}: holds another run ({said}); choose another --out")
     standing = where_it_stands(out, config.steps, world)
     if standing == "finished":
         return
-    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+    with LiveProgress(out.name, console, newest) as live:
         outcome = train_run(
             config, out, world, resume=standing == "begun", listen=live, say=console.print
         )
@@ -74,9 +78,8 @@ class Comparison:
     def __init__(self, data: Path | None, world: World):
         self.data, self.world = data, world
         self.rows: list[Row] = []
-        self._first: dict[
-            str, tuple[PuzzleSet, Evaluated]
-        ] = {}  # a label's first run, for pictures
+        # Of a group's first run what pictures need, by its place in `rows`.
+        self._pictured: dict[int, tuple[PuzzleSet, Evaluated]] = {}
 
     def add(self, folder: Path) -> None:
         """Score a run on all held-out puzzles of the data, or of its own training folder. One that
@@ -87,11 +90,17 @@ class Comparison:
             return
         run = open_run(folder, self.world)
         cost = training_cost(folder, run.step)
+        if self.data is None and not run.config.data:
+            raise UsageError(
+                f"{folder}: imported weights have no puzzles of their own: give --data"
+            )
         place = self.data or Path(run.config.data)
         held_out = read_split(place, "test")
         check_fits(run, held_out, place)
         segments = run.config.supervision.segments
         name = label(run.config, held_out.kind)
+        if not run.step:  # imported: what it is called says too little of what it is
+            name = f"{name} {folder.name}"
         training = subset(read_split(place, "train"), TRAINING_PUZZLES)
         try:
             scored = evaluate_run(run, held_out, segments, self.world)
@@ -99,14 +108,14 @@ class Comparison:
         except NotFiniteError as error:
             self.add_failure(run.config, folder, held_out.kind, str(error))
             return
-        self._first.setdefault(name, (held_out, scored))
-        self.rows.append(
-            Row(
-                *(name, folder, run.config.seed, scored.record, known, cost),
-                data=str(place.resolve()),
-                planned=run.config.steps if run.step else None,  # 0: imported, not trained here
-            )
+        row = Row(
+            *(name, folder, run.config.seed, scored.record, known, cost),
+            data=str(place.resolve()),
+            planned=run.config.steps if run.step else None,  # 0: imported, not trained here
         )
+        if row.group not in [other.group for other in self.rows if other.evaluation]:
+            self._pictured[len(self.rows)] = held_out, scored
+        self.rows.append(row)
 
     def add_failure(self, config: RunConfig, folder: Path, kind: str, reason: str) -> None:
         """List a run that failed."""
@@ -114,8 +123,8 @@ class Comparison:
 
     def extend(self, other: "Comparison") -> None:
         """Take over the runs of another comparison."""
+        self._pictured |= {len(self.rows) + i: found for i, found in other._pictured.items()}
         self.rows += other.rows
-        self._first = other._first | self._first
 
     def write(self, out: Path, title: str) -> str:
         """Write everything to OUT, from the first process; returns the Markdown, on every one."""
@@ -133,26 +142,30 @@ class Comparison:
         write_html(groups, self._sections(out), self._origin(), title, out / "report.html")
 
     def _sections(self, out: Path) -> list[Section]:
-        names = zip(group_names(self.rows), self.rows, strict=True)
-        done = [(name, row) for name, row in names if row.evaluation is not None]
+        names = group_names(self.rows)
+        done = [(n, r) for n, r in zip(names, self.rows, strict=True) if r.evaluation is not None]
         if not done:
             return []
-        plot_curves([(name, row.folder) for name, row in done if row.cost], out / "curves.png")
-        said = "Held-out accuracy while training is of some held-out puzzles, the table's of all."
-        sections = [Section("Learning curves", [(out / "curves.png", "")], said)]
+        sections = []
+        curves = [(name, row.folder) for name, row in done if row.cost]
+        if curves:
+            plot_curves(curves, out / "curves.png")
+            said = (
+                "Held-out accuracy while training is of some held-out puzzles, the table's of all."
+            )
+            sections.append(Section("Learning curves", [(out / "curves.png", "")], said))
         records = [(name, row.evaluation) for name, row in done]
         if plot_difficulty(records, out / "difficulty.png"):
             sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
-        first = [(n, s.residual, s.right, s.solved) for n, (_, s) in self._first.items()]
+        pictured = [(names[i], *found) for i, found in self._pictured.items()]
+        first = [(name, s.residual, s.right, s.solved) for name, _, s in pictured]
         if plot_residuals(first, out / "residuals.png"):
             said = (
                 "Each model's first run, after the last segment: the solver's relative residual, "
                 "or, where there is no solver, how much that segment changed y."
             )
             sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
-        examples = [
-            p for n, (puzzles, s) in self._first.items() for p in _examples(n, puzzles, s, out)
-        ]
+        examples = [picture for found in pictured for picture in _examples(*found, out)]
         return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
 
     def _origin(self) -> dict[str, Any]:
@@ -175,13 +188,13 @@ def _examples(
     difficulty = puzzles.difficulty
     order = np.arange(len(puzzles.inputs)) if difficulty is None else np.argsort(difficulty)
     solved, failed = order[scored.right[order]][-1:], order[~scored.right[order]][:1]
-    folder = out / "examples"
+    folder, slug = out / "examples", re.sub(r"[^\w.]+", "-", name)
     folder.mkdir(exist_ok=True)
     pictures = []
     for row, said in ((solved, "solved"), (failed, "failed")):
         if not len(row):
             continue
-        path = folder / f"{name.replace(' ', '-').replace('=', '-')}-{said}.png"
+        path = folder / f"{slug}-{said}.png"
         question, answer = puzzles.inputs[row[0]], puzzles.labels[row[0]]
         panels = [("puzzle", question), (f"{name}: {said}", scored.answers[row[0]])]
         to_png(puzzles.kind, panels, path, given=question, label=answer)
@@ -302,8 +315,11 @@ def compare(
     """
     if bool(runs) == bool(presets):
         raise UsageError("give either runs or --presets with --data")
-    if amount is not None and not amount > 0:
-        raise UsageError(f"--amount: must be above 0 (got {amount})")
+    least = 1 if budget == "steps" else 0
+    if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
+        raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
+    if amount is not None and steps is not None:
+        raise UsageError("--amount sets the steps: leave --steps out")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps: must be at least 1 (got {steps})")
     if runs and steps is not None:
@@ -313,6 +329,7 @@ def compare(
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     if runs:
+        _check_runs(runs)
         made = Comparison(data, world)
         for folder in runs:
             made.add(folder)
@@ -327,9 +344,12 @@ def compare(
         train = read_split(data, "train")
         changes = {"data": str(data), "device": device, "compile": compile}
         changes |= {} if steps is None else {"steps": steps}
+        names = [name.strip() for name in presets.split(",") if name.strip()]
+        if len(set(names)) < len(names):
+            raise UsageError(f"--presets: one stands there twice ({presets})")
         configs = [
-            RunConfig.model_validate(preset(name.strip(), train.kind).model_dump() | changes)
-            for name in presets.split(",")
+            RunConfig.model_validate(preset(name, train.kind).model_dump() | changes)
+            for name in names
         ]
         configs = within_budget(configs, train, world, budget, amount, out, console)
         made = train_and_compare(configs, data, seeds, out, world, console)
@@ -338,6 +358,21 @@ def compare(
     console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
 
 
+def _check_runs(runs: Sequence[Path]) -> None:
+    """UsageError unless these are different runs of one kind of puzzle."""
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("a run stands there twice: it would count as two seeds")
+    kinds = {load_config(run)[1]["kind"] for run in runs}
+    if len(kinds) > 1:
+        raise UsageError("runs of mazes and of sudokus have no common table: compare them apart")
+
+
 def main(words: Sequence[str]) -> int:
     parse(compare, words, "loopbench compare")()
     return 0
+
+
+if __name__ == "__main__":
+    from scripts.cli import main as loopbench
+
+    sys.exit(loopbench(["compare", *sys.argv[1:]]))

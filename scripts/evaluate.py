@@ -19,7 +19,7 @@ from puzzles.dataset import read_split
 from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
 from puzzles.metrics import score
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.nn.reasoner import parameter_count
+from reasoning.nn.reasoner import embedding_count, parameter_count
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World, join_world
 from reasoning.training.evaluation import predict
@@ -74,6 +74,7 @@ def evaluate_run(
         "seed": run.config.seed,
         "segments": segments,
         "parameters": parameter_count(run.model),
+        "embedding_parameters": embedding_count(run.model),
         "metrics": metrics(puzzles, answers),
         "by_segment": [
             {"segment": s + 1, "exact": exact["mean"], "exact_stderr": exact["stderr"]}
@@ -243,8 +244,11 @@ def evaluate(
     """
     if segments is not None and segments < 1:
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
-    if evaluations is not None and evaluations < 0:
-        raise UsageError(f"--evaluations: must be 0 or more (got {evaluations})")
+    for flag, value in (("evaluations", evaluations), ("puzzles", puzzles)):
+        if value is not None and value < 0:
+            raise UsageError(f"--{flag}: must be 0 or more (got {value})")
+    if tolerance is not None and not tolerance > 0:
+        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
     least = None if isinstance(leave, str) else leave
     plan = Plan(
         breadth=breadth, select=select, symmetries=symmetries, noise=noise, leave=least, seed=seed
@@ -267,7 +271,7 @@ def evaluate(
     if world.is_main:
         write_json(path, record | {"environment": environment()})
         print_record(record, f"{run} at step {trained.step} on {data} ({split})", console)
-        for note in notes(trained, plan, count):
+        for note in notes(trained, chosen, data, plan, count):
             console.print(f"note: {note}")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
@@ -284,11 +288,14 @@ def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: i
         raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
 
 
-def notes(run: TrainedRun, plan: Plan, segments: int) -> list[str]:
+def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:
     """What a reader of this evaluation has to know."""
     said = []
-    kind = run.config.model.kind
-    if kind in READS_NO_CARRY and (segments > 1 or plan.breadth > 1):
+    model = run.config.model
+    kind, drawn = model.kind, model.initial == "random" or model.update_noise > 0
+    if puzzles.difficulty is None:
+        said.append(f"{data} has no difficulties; `loopbench data import` adds them")
+    if kind in READS_NO_CARRY and not drawn and (segments > 1 or plan.breadth > 1):
         said.append(f"{kind} reads no carried state: more segments or starts change nothing")
     if run.kind == "maze" and plan.symmetries > 1:
         said.append(

@@ -83,8 +83,11 @@ def _print_selection(record: dict[str, Any], console: Console) -> None:
 
 def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
     """Draw what a record has to show: STEM-grid.png for more than one candidate, STEM-cost.png for
-    more than one depth or breadth, STEM-risk.png where some answers are right and some wrong."""
+    more than one depth or breadth, STEM-risk.png where some answers are right and some wrong.
+    Those of an earlier record go."""
     grid, rule, written = record["grid"], record["search"]["rule"], []
+    for name in ("grid", "cost", "risk"):
+        stem.with_name(f"{stem.name}-{name}.png").unlink(missing_ok=True)
 
     def place(name: str) -> Path:
         written.append(stem.with_name(f"{stem.name}-{name}.png"))

@@ -291,6 +291,13 @@ def label(config: RunConfig, puzzle: str = "sudoku") -> str:
     return " ".join([config.preset, *changed])
 
 
+def differences(first: RunConfig, second: RunConfig) -> list[str]:
+    """Fields in which two configurations differ, as "field first, not second"."""
+    a, b = (_flat(config.model_dump(mode="json")) for config in (first, second))
+    names = [name for name in dict.fromkeys((*a, *b)) if a.get(name) != b.get(name)]
+    return [f"{name} {a.get(name)}, not {b.get(name)}" for name in names]
+
+
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():

@@ -31,6 +31,11 @@ class Row:
     planned: int | None = None
     failure: str | None = None
 
+    @property
+    def group(self) -> tuple[str, int, str]:
+        """What the runs of a group share: label, steps and data."""
+        return self.label, _steps(self), self.data
+
 
 def training_cost(folder: Path, step: int) -> dict[str, float]:
     """What a run's training took up to a step: net calls (summed over slots), FLOPs, seconds, peak
@@ -103,6 +108,7 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
             raise DataError("runs of one label were scored on different kinds of puzzle")
         group |= {
             "parameters": first["parameters"],
+            "embedding_parameters": first["embedding_parameters"],
             "segments": first["segments"],
             "puzzles": first["metrics"]["exact"]["n"],
             "training_puzzles": done[0].training_set["metrics"]["exact"]["n"],
@@ -171,7 +177,8 @@ def headings(names: Sequence[str]) -> list[str]:
     shown = [f"{name.replace('_', ' ')} %" for name in names]
     known = [f"training {heading}" for heading in shown]
     return [
-        *("model", "parameters", "seeds", *shown, "exact % (net calls) halting itself"),
+        *("model", "parameters (of embeddings)", "seeds", *shown),
+        "exact % (net calls) halting itself",
         *known,
         *("training net calls, 1e6", "training TFLOP", "training minutes", "MiB"),
         *("net calls a puzzle", "MFLOP a puzzle"),
@@ -183,11 +190,10 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
     seeds = str(len(group["runs"]))
     if "metrics" not in group:
         return [label, "-", f"{seeds}, all failed", *("-" for _ in headings(names)[3:])]
-    marks = [f"{group[k]} {k}" for k in ("failed", "unfinished", "collapsed") if group[k]]
     return [
         label,
-        f"{group['parameters']:,}",
-        ", ".join([seeds, *marks]),
+        f"{group['parameters']:,} ({group['embedding_parameters']:,})",
+        ", ".join([seeds, *marks(group)]),
         *(percent(group["metrics"][name]) for name in names),
         f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
         *(percent(group["training_metrics"][name]) for name in names),
@@ -198,6 +204,11 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
         amount(group["net_calls_per_puzzle"]),
         amount(group["flops_per_puzzle"], 1e6),
     ]
+
+
+def marks(group: Mapping[str, Any]) -> list[str]:
+    """What is to be known of a group's runs: how many failed, stopped early or learned nothing."""
+    return [f"{group[k]} {k}" for k in ("failed", "unfinished", "collapsed") if group.get(k)]
 
 
 def metric_names(groups: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """`loopbench reproduce NAME`: a table or figure of the paper, its published numbers beside ours, or
 a table of our own that the paper leaves open (controls, layers, layers-mlp, gradients, recipes)."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -96,3 +97,9 @@ def main(words: Sequence[str]) -> int:
         print(f"loopbench reproduce NAME, one of: {names}")
         return 0
     raise UsageError(f"give the table or figure to reproduce, one of {names}")
+
+
+if __name__ == "__main__":
+    from scripts.cli import main as loopbench
+
+    sys.exit(loopbench(["reproduce", *sys.argv[1:]]))

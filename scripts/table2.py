@@ -17,7 +17,7 @@ from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.compare import Comparison, train_and_compare
 from scripts.presets import RunConfig, preset
-from scripts.report import amount, comparison, percent
+from scripts.report import COLLAPSED, amount, comparison, marks, percent
 
 Scale = Literal["mini", "cpu", "full"]
 TASKS = ("sudoku", "maze")
@@ -103,14 +103,15 @@ def table2(
     """
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     results: dict[str, dict[str, Any]] = {}
-    for task in TASKS:
-        folder = data[task] or out / "data" / task
+    folders = {task: data[task] or out / "data" / task for task in TASKS}
+    for task, folder in folders.items():  # all of it, before anything is trained
         if data[task] is None and world.is_main:
             make_data(scale, task, folder)
         world.barrier()
         kind = read_split(folder, "train").kind
         if kind != task:
             raise ValueError(f"{folder}: holds {kind} puzzles, not {task}")
+    for task, folder in folders.items():
         served = [s for s in SYSTEMS if s.published[task] is not None]
         results[task], whole = {}, Comparison(folder, world)
         for system in served:
@@ -141,9 +142,10 @@ def _published() -> dict[str, Mapping[str, float | None]]:
 
 
 def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
-    head = ["system", "paper: parameters", "ours"]
+    head = ["system", "paper: parameters", "ours (sudoku)"]
     for task in TASKS:
-        head += [f"{task}: paper %", "ours exact %", "valid %", "TFLOP"]
+        valid = "valid shortest %" if task == "maze" else "valid %"
+        head += [f"{task}: paper %", "seeds", "ours exact %", valid, "TFLOP"]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head))]
     for system in SYSTEMS:
         groups = [results[task].get(_slug(system)) for task in TASKS]
@@ -155,20 +157,21 @@ def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
             cells.append("-" if paper is None else f"{paper:.1f}")
             cells += _ours(group)
         lines.append("| " + " | ".join(cells) + " |")
-    counts = [f"{task}: {_seeds(results[task])}" for task in TASKS]
-    lines += ["", f"Scale {scale}; seeds {', '.join(counts)}; ± is their standard deviation."]
+    lines += [
+        "",
+        f"Scale {scale}; ± is the standard deviation over seeds. Collapsed: below "
+        f"{100 * COLLAPSED:g} % exact. Every run is listed in <task>/comparison.md.",
+    ]
     return "\n".join(lines) + "\n"
-
-
-def _seeds(groups: Mapping[str, Any]) -> int:
-    return len(next(iter(groups.values()))["runs"])
 
 
 def _ours(group: Mapping[str, Any] | None) -> Sequence[str]:
     if group is None:
-        return ["-"] * 3
+        return ["-"] * 4
+    seeds = ", ".join([str(len(group["runs"])), *marks(group)])
     if "metrics" not in group:
-        return ["failed", "-", "-"]
+        return [seeds, "-", "-", "-"]
     metrics = group["metrics"]
     valid = metrics.get("valid_shortest", metrics["valid"])
-    return [percent(metrics["exact"]), percent(valid), amount(group["training_flops"], 1e12)]
+    spent = amount(group["training_flops"], 1e12)
+    return [seeds, percent(metrics["exact"]), percent(valid), spent]

@@ -107,7 +107,15 @@ def _present(seeds: Tensor | None) -> Tensor:
     return seeds
 
 
+_APART = ("embedding.puzzles.", "initial_y", "initial_z")
+
+
 def parameter_count(model: nn.Module) -> int:
     """Trainable numbers, puzzle embedding and initial states apart, as the papers count them."""
-    apart = ("embedding.puzzles.", "initial_y", "initial_z")
-    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith(apart))
+    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith(_APART))
+
+
+def embedding_count(model: nn.Module) -> int:
+    """Of `parameter_count`, those that embed tokens and positions."""
+    counted = (n for n, _ in model.named_parameters() if not n.startswith(_APART))
+    return sum(model.get_parameter(n).numel() for n in counted if n.startswith("embedding."))

@@ -182,9 +182,9 @@ def test_runs_of_one_preset_on_different_puzzles_are_compared_apart(
         finish(axes, *rest)
 
     monkeypatch.setattr(figures, "finish", keep)
-    assert main(["compare", str(trained), str(run), str(trained), "--out", str(out)]) == 0
+    assert main(["compare", str(trained), str(run), "--out", str(out)]) == 0
     groups = json.loads((out / "comparison.json").read_text())
-    assert [len(group["runs"]) for group in groups.values()] == [2, 1]
+    assert [len(group["runs"]) for group in groups.values()] == [1, 1]
     panels = [axes.get_legend_handles_labels() for axes in drawn[2]]  # of difficulty
     assert [labels for _, labels in panels] == [[name] for name in groups]
 
@@ -198,3 +198,38 @@ def test_runs_that_share_their_puzzles_do_not_narrow_the_error_bars(tmp_path, mo
     assert figures.plot_difficulty([("trm", record)] * 3, tmp_path / "difficulty.png")
     (((_, _, (bars,)),), _) = drawn[0].get_legend_handles_labels()
     assert bars.get_segments()[0][:, 1] == pytest.approx([37, 43])
+
+
+def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, capsys):
+    maze, out = tmp_path / "maze", tmp_path / "table"
+    words = ["train", "--preset", "trm-mini", "--data", str(mazes), "--out", str(maze)]
+    assert main([*words, "--steps", "1", "--device", "cpu"]) == 0
+    train = ["--presets", "trm-mini", "--data", str(sudokus)]
+    for words, said in (
+        ([trained, f"{trained}/"], "twice"),
+        ([maze, trained], "no common table"),
+        (["--presets", "trm-mini,trm-mini", "--data", sudokus], "twice"),
+        ([*train, "--budget", "flops", "--amount", "inf"], "--amount"),
+        ([*train, "--amount", "0.5"], "--amount"),
+        ([*train, "--amount", "5", "--steps", "5"], "leave --steps out"),
+    ):
+        assert main(["compare", *map(str, words), "--out", str(out)]) == 2
+        assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_another_configuration_is_named(sudokus, tmp_path, capsys):
+    words = ["compare", "--presets", "trm-mini", "--data", str(sudokus), "--seeds", "1"]
+    words += ["--out", str(tmp_path / "table")]
+    assert main([*words, "--steps", "1"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--steps", "2"]) == 2
+    assert "holds another run (steps 1, not 2)" in capsys.readouterr().err
+
+
+def test_modules_of_commands_run_by_themselves():
+    for name in ("compare", "reproduce"):
+        words = [sys.executable, "-m", f"scripts.{name}", "--no-such-option"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.startswith("loopbench: ")

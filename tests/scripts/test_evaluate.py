@@ -113,6 +113,7 @@ def test_abstention_tells_right_from_wrong_where_there_are_both(run, sudokus):
         (["--seed", "-1"], ["--seed"]),
         (["--tolerance", "0"], ["tolerance"]),
         (["--evaluations", "-1"], ["--evaluations"]),
+        (["--puzzles", "-1"], ["--puzzles"]),
         (["--select", "verified"], ["select", "majority"]),
     ],
 )
@@ -161,6 +162,22 @@ def test_bins_of_difficulty_are_of_about_equal_size_and_ties_have_their_own():
     edges = difficulty_edges(tied)
     assert np.histogram(tied, edges)[0].tolist() == [900, 25, 25, 25, 25]
     assert difficulty_edges(np.full(7, 3.0)).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("initial", ["fixed", "random"])
+def test_more_starts_are_idle_only_where_nothing_is_drawn(initial, sudokus, tmp_path, capsys):
+    run = tmp_path / "run"
+    words = ["train", "--preset", "transformer-mini", "--data", str(sudokus), "--out", str(run)]
+    assert main([*words, "--steps", "1", "--model.initial", initial, "--device", "cpu"]) == 0
+    evaluated(run, sudokus, "--segments", "2", "--breadth", "2")
+    assert ("reads no carried state" in capsys.readouterr().out) == (initial == "fixed")
+
+
+def test_pictures_of_an_earlier_evaluation_go(run, sudokus):
+    evaluated(run, sudokus, "--segments", "2", "--breadth", "2")
+    assert (run / "evaluation-sudoku4-grid.png").exists()
+    evaluated(run, sudokus, "--segments", "2")
+    assert not (run / "evaluation-sudoku4-grid.png").exists()
 
 
 def test_the_record_says_what_made_it(run, sudokus):

@@ -103,3 +103,19 @@ def test_the_kind_follows_from_the_tensors_or_is_given(released, tmp_path, capsy
     refused(capsys, [*words, "--hedas", "2"], "--heads")
     refused(capsys, [*words[:3], "trm", *words[4:]], "holds H_level", "hrm.pt")
     assert not (tmp_path / "none").exists()
+
+
+def test_imported_runs_are_rows_of_their_own(released, sudokus, tmp_path, capsys):
+    path, _ = released("trm")
+    runs, out = [tmp_path / "plain", tmp_path / "deeper"], tmp_path / "table"
+    sizes = ["--cells", "16", "--heads", "2"]
+    for run, depth in zip(runs, (DEPTH, ["--cycles", "2", "--inner-steps", "2"]), strict=True):
+        words = ["import-released", str(path), "--model", "trm", "--out", str(run)]
+        assert main([*words, *sizes, *depth]) == 0
+    words = ["compare", *map(str, runs), "--out", str(out)]
+    capsys.readouterr()
+    refused(capsys, words, "plain", "--data")
+    assert main([*words, "--data", str(sudokus)]) == 0
+    groups = json.loads((out / "comparison.json").read_text())
+    assert list(groups) == ["trm-released plain", "trm-released deeper"]
+    assert not (out / "curves.png").exists()

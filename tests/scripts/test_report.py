@@ -21,6 +21,7 @@ def record(exact: float, calls: float = 10.0) -> dict:
     metrics = {name: {"mean": exact, "stderr": 0.01, "n": 50} for name in NAMES}
     return {
         "parameters": 1234,
+        "embedding_parameters": 56,
         "segments": 16,
         "step": 60,
         "metrics": metrics,

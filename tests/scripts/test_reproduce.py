@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from puzzles import sources
+from puzzles.dataset import write_dataset
+from scripts import table2
 from scripts.ablations import ABLATIONS, configuration
 from scripts.cli import main
 from scripts.presets import preset_names
@@ -70,3 +73,35 @@ def test_variants_of_an_ablation_are_different_configurations(name, tmp_path):
 def test_an_unknown_table_is_refused(words, capsys):
     assert main(["reproduce", *words]) == 2
     assert "table2" in capsys.readouterr().err
+
+
+def test_table2_shows_what_failed_or_learned_nothing_and_how_many_ran(monkeypatch):
+    spread = {"mean": 0.0, "sd": 0.0, "n": 1}
+    metrics = {"exact": spread, "valid": spread}
+    group = {"runs": [{}] * 3, "failed": 2, "collapsed": 1, "parameters": 9}
+    group |= {"metrics": metrics, "training_flops": None}
+    lost = {"runs": [{}] * 2, "failed": 2}
+    monkeypatch.setattr(table2, "SYSTEMS", SYSTEMS[-2:])
+    small, large = (table2._slug(system) for system in SYSTEMS[-2:])
+    found = {"sudoku": {small: group, large: lost}, "maze": {small: lost, large: lost}}
+    first, second = table2._markdown(found, "mini").splitlines()[2:4]
+    assert "| 3, 2 failed, 1 collapsed | 0.0 | 0.0 |" in first
+    assert second.count("| 2, 2 failed | - |") == 2
+
+
+@pytest.mark.parametrize("flag", ["--maze", "--sudoku"])
+def test_table2_refuses_the_wrong_puzzles_before_it_trains(flag, sudokus, mazes, tmp_path, capsys):
+    wrong = sudokus if flag == "--maze" else mazes
+    out = tmp_path / "table2"
+    words = ["reproduce", "table2", "--scale", "mini", "--steps", "2", flag, str(wrong)]
+    assert main([*words, "--out", str(out)]) == 2
+    assert str(wrong) in capsys.readouterr().err
+    assert not list(out.rglob("config.json"))
+
+
+def test_data_of_another_scale_is_not_taken(tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["reproduce", "controls", "--steps", "1", "--out", str(out)]
+    write_dataset(out / "data", *sources.sudoku(4, train=64, test=32, seed=0))
+    assert main([*words, "--scale", "cpu"]) == 2
+    assert "holds other puzzles (size 4" in capsys.readouterr().err
