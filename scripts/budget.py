@@ -59,11 +59,6 @@ def cost_of(config: RunConfig, train: PuzzleSet, world: World, budget: Budget) -
     return Cost(world.first(cost.per_step), world.first(cost.once))
 
 
-def cost_per_step(config: RunConfig, train: PuzzleSet, world: World, budget: Budget) -> float:
-    """Mean cost of a step over the whole run, over all processes: FLOPs, or seconds."""
-    return cost_of(config, train, world, budget).per_step
-
-
 def _stages(config: RunConfig) -> list[tuple[int, float]]:
     """A step of each stage of the curriculum, and the stage's share of the run."""
     ends = [stage.until for stage in config.supervision.curriculum] or [1.0]

@@ -20,6 +20,7 @@ from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
 from puzzles.metrics import score
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import embedding_count, parameter_count
+from reasoning.records import finite
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World, join_world
 from reasoning.training.evaluation import predict
@@ -187,19 +188,14 @@ def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
 def _diagnostics(found: Outcome, right: np.ndarray) -> dict[str, Any]:
     """Means per segment of what the model reported, and the last residual of right and wrong."""
     split = {
-        name: _finite(np.median(found.last_residual[rows])) if rows.any() else None
+        name: finite(np.median(found.last_residual[rows])) if rows.any() else None
         for name, rows in (("right", right), ("wrong", ~right))
     }
     means = {
-        name: [_finite(value) for value in values.mean(0)]
+        name: [finite(value) for value in values.mean(0)]
         for name, values in found.diagnostics.items()
     }
     return {"median_residual": split} | ({"diagnostics": means} if means else {})
-
-
-def _finite(value: float) -> float | None:
-    """A number JSON can hold; the residual of a solver that made no evaluation is infinite."""
-    return float(value) if math.isfinite(value) else None
 
 
 def evaluate(

@@ -8,7 +8,6 @@ RUN/evaluation-lm/<hash>/   one folder per checkpoint and settings
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,10 +25,11 @@ from reasoning.pretraining.evaluation.core import (
     TaskScore,
     evaluate_bundle,
 )
-from reasoning.pretraining.evaluation.core_tasks import Bundle, file_hash, read_bundle
+from reasoning.pretraining.evaluation.core_tasks import Bundle, read_bundle
 from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.pretraining.protocol import SolveBudget
+from reasoning.records import finite, sha256_of
 from reasoning.training.distribution import join_world
 from reasoning.training.runs import write_json
 from scripts.usage import UsageError, parse
@@ -85,7 +85,7 @@ def evaluate_language_run(
         record["bundle"] = asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}
         if main:
             print_scores(scores, console)
-    record = finite(record)
+    record = without_infinities(record)
     if main:
         write_json(place / "results.json", record)
         console.print(f"wrote {place / 'results.json'}")
@@ -107,7 +107,7 @@ def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None)
     """Everything but the items that a score depends on."""
     return {
         "step": run.step,
-        "config_sha256": file_hash(run.folder / "config.json"),
+        "config_sha256": sha256_of(run.folder / "config.json"),
         "tokenizer": run.tokenizer.identity,
         "context": scorer.longest,
         "max_evaluations": scorer.budget.max_evaluations,
@@ -123,13 +123,13 @@ def settings_hash(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def finite(value: Any) -> Any:
+def without_infinities(value: Any) -> Any:
     """JSON has no infinity: None instead (the residual of a solver that made no evaluation)."""
     if isinstance(value, dict):
-        return {name: finite(each) for name, each in value.items()}
+        return {name: without_infinities(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [without_infinities(each) for each in value]
+    return finite(value) if isinstance(value, float) else value
 
 
 def task_line(score: TaskScore) -> str:

@@ -1,6 +1,5 @@
 """`loopbench import-released`: the weights of a publication as a run to evaluate and solve with."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from baselines.released import Released, System, Unstated, load_released
 from puzzles.puzzle_set import SUDOKU_SIZES, Kind, infer_kind, vocab_size_of
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
+from reasoning.records import sha256_of
 from reasoning.training.checkpoints import save_checkpoint
 from reasoning.training.runs import RunError, create_run
 from scripts.presets import RunConfig, preset
@@ -55,16 +55,11 @@ def write_run(
             "vocabulary": shape.vocabulary,
             "puzzles": shape.puzzles,
         },
-        "released": {"file": file.name, "sha256": _digest(file), "dropped": released.dropped},
+        "released": {"file": file.name, "sha256": sha256_of(file), "dropped": released.dropped},
     }
     create_run(out, record)
     # No optimiser, no carry: such a run is not resumed.
     save_checkpoint(out, 0, released.model, released.model, {})
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def import_released(

@@ -1,6 +1,5 @@
 """`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts.train ...`."""
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
+from reasoning.records import finite
 from reasoning.training import loop
 from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
@@ -118,8 +118,7 @@ def held_out_record(
     predictions = run_predictions(model, config, puzzles, config.supervision.segments, world)
     record: dict[str, Any] = dict(metrics(puzzles, predictions.tokens[-1]))
     for name, values in predictions.diagnostics.items():
-        mean = float(values[-1].mean())
-        record[name] = mean if math.isfinite(mean) else None
+        record[name] = finite(values[-1].mean())
     return record
 
 

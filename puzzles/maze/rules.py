@@ -14,7 +14,6 @@ from puzzles.errors import DataError
 
 ALPHABET = "# SGo"
 WALL, FREE, START, GOAL, PATH = range(1, 6)
-VOCAB_SIZE = 1 + len(ALPHABET)
 
 
 def size_of(grids: np.ndarray) -> int:

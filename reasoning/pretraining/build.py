@@ -30,11 +30,11 @@ from reasoning.pretraining.shards import (
     Source,
     Split,
     TokenizerRecord,
-    sha256_of,
     write_record,
     write_shard,
 )
 from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer
+from reasoning.records import sha256_of
 
 MIN_SHARDS = 64  # training shards, unless the text is too little: the most lanes of a run
 PLAN_FILE = "building.json"

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning.pretraining.corpus import CorpusError
 from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
+from reasoning.records import sha256_of
 
 MANIFEST_FILE = "corpus.json"
 Split = Literal["train", "validation"]
@@ -207,12 +208,6 @@ def _check_shard(corpus: Corpus, shard: Shard, tokens: np.ndarray, offsets: np.n
     raw = int(corpus.tokenizer.token_bytes[tokens].sum())
     if raw != shard.bytes:
         raise CorpusError(f"{place}: tokens of {raw} bytes, {shard.bytes} recorded. {REBUILD}")
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_record(path: Path, record: BaseModel) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reasoning.fixed_point import jacobian_norm
+from reasoning.records import finite
 from reasoning.training.distribution import World
 from reasoning.training.memory import peak_bytes
 
@@ -82,11 +83,6 @@ class TokenStatistics:
             numbers[f"{name}_p95"] = finite(float(values.kthvalue(rank).values))
         self.__init__()
         return numbers
-
-
-def finite(value: float) -> float | None:
-    """The value, or None (JSON has no infinity), as for the residual of no evaluation."""
-    return value if math.isfinite(value) else None
 
 
 def peak_memory_gib(device: torch.device) -> float:

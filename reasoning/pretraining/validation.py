@@ -9,7 +9,7 @@ from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import evaluate_rows
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
-from reasoning.pretraining.telemetry import finite
+from reasoning.records import finite
 from reasoning.training.distribution import World
 
 

@@ -10,7 +10,6 @@
 A folder is prepared beside its place and renamed into it; a reader never sees half a checkpoint.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,17 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from reasoning.records import sha256_of
+
 KEPT = 2
 _FILES = ("weights.safetensors", "ema.safetensors", "state.pt")
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged or of another model; one line with the file and remedy."""
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -68,7 +64,7 @@ def writing(run: Path, step: int) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
+        digests = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
         manifest = {"step": step, "sha256": digests}
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,7 +102,7 @@ def verified(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, An
         raise CheckpointError(f"{folder}/manifest.json: not readable ({error})") from error
     for name in expected if names is None else names:
         path = folder / name
-        if not path.is_file() or _digest(path) != expected.get(name):
+        if not path.is_file() or sha256_of(path) != expected.get(name):
             raise CheckpointError(
                 f"{path}: missing or not as it was written (cut short?); "
                 f"delete {folder} to go on from the checkpoint before it"

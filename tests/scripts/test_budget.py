@@ -12,7 +12,7 @@ from reasoning.training.distribution import join_world
 from reasoning.training.loop import Trainer
 from reasoning.training.meter import Meter
 from reasoning.training.runs import read_jsonl
-from scripts.budget import cost_per_step, steps_within
+from scripts.budget import cost_of, steps_within
 from scripts.cli import main
 from scripts.compare import within_budget
 from scripts.presets import RunConfig, preset
@@ -25,11 +25,11 @@ def config(name, **changes):
 def test_flops_of_a_step_follow_the_curriculum(sudokus):
     train, world = read_split(sudokus, "train"), join_world("cpu")
     whole = config("trm-mini")
-    deep = cost_per_step(config("trm-mini", supervision={"segments": 16}), train, world, "flops")
+    deep = cost_of(config("trm-mini", supervision={"segments": 16}), train, world, "flops").per_step
     shallow = config("trm-mini", supervision={"curriculum": [_stage(whole, 0)]})
-    cheap = cost_per_step(shallow, train, world, "flops")
+    cheap = cost_of(shallow, train, world, "flops").per_step
     # One cycle of two in the first three quarters: the second costs its forward pass only.
-    mean = cost_per_step(whole, train, world, "flops")
+    mean = cost_of(whole, train, world, "flops").per_step
     assert cheap < deep
     assert mean == pytest.approx(0.75 * cheap + 0.25 * deep, rel=1e-6)
 
@@ -41,11 +41,11 @@ def _stage(whole, number):
 def test_steps_share_a_budget_by_measured_cost(sudokus):
     train, world = read_split(sudokus, "train"), join_world("cpu")
     trm, one_pass = config("trm-mini"), config("transformer-mini")
-    total = trm.steps * cost_per_step(trm, train, world, "flops")
+    total = trm.steps * cost_of(trm, train, world, "flops").per_step
     assert steps_within(trm, total, train, world, "flops") == trm.steps
     steps = steps_within(one_pass, total, train, world, "flops")
-    spent = steps * cost_per_step(one_pass, train, world, "flops")
-    slack = one_pass.log_every * cost_per_step(one_pass, train, world, "flops")
+    spent = steps * cost_of(one_pass, train, world, "flops").per_step
+    slack = one_pass.log_every * cost_of(one_pass, train, world, "flops").per_step
     assert abs(spent - total) <= slack
     assert steps > 3 * trm.steps
     assert steps_within(trm, 35, train, world, "steps") == 35

@@ -24,10 +24,10 @@ from reasoning.pretraining.evaluation.core_tasks import (
     Kind,
     Task,
     draw_examples,
-    file_hash,
     prompts,
 )
 from reasoning.pretraining.evaluation.likelihood import Scorer, Span, sum_over_processes
+from reasoning.records import sha256_of
 from reasoning.training.runs import write_json
 
 _CHUNK = 256  # items of one process between two writes of what is known
@@ -72,7 +72,7 @@ def answer_task(
     world = scorer.world
     key = {
         "task": task.name,
-        "file": file_hash(task.file),
+        "file": sha256_of(task.file),
         "kind": task.kind,
         "shots": task.shots,
         "delimiter": task.delimiter,

@@ -9,16 +9,16 @@ one draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from reasoning.pretraining.evaluation import lambada
 from reasoning.pretraining.evaluation.answers import Answers, Encoder, answer_task
-from reasoning.pretraining.evaluation.core_tasks import Bundle, Task, file_hash, read_items
+from reasoning.pretraining.evaluation.core_tasks import Bundle, Task, read_items
 from reasoning.pretraining.evaluation.likelihood import Scorer
+from reasoning.records import sha256_of
 
 FEW_SHOT_SEED = 1234  # the published draw of examples; 2345 and 3456 give its spread
 
@@ -148,7 +148,7 @@ def _score(task: Task, items: int, draws: Mapping[int, Answers]) -> TaskScore:
         nats_per_token=total["nll"] / total["tokens"],
         cropped=int(np.max([answers.cropped for answers in draws.values()], axis=0).sum()),
         irregular=int(np.max([answers.irregular for answers in draws.values()], axis=0).sum()),
-        sha256=file_hash(task.file),
+        sha256=sha256_of(task.file),
     )
 
 
@@ -176,8 +176,3 @@ def aggregate(scores: Sequence[TaskScore], seeds: Sequence[int]) -> Aggregate:
 
 def _of_seed(score: TaskScore, seed: int) -> float:
     return score.accuracy_by_seed[seed if score.shots else 0]
-
-
-def as_record(scores: BundleScores) -> dict[str, Any]:
-    """Plain values for JSON."""
-    return asdict(scores)

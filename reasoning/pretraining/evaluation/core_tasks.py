@@ -14,7 +14,6 @@ then the item's own context, delimiter and continuation. An item is a set of opt
 
 import csv
 import difflib
-import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -25,7 +24,10 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reasoning.records import sha256_of
+
 Kind = Literal["multiple_choice", "schema", "language_modeling"]
+
 _ORDER_SEED = 1337  # the published order of a task's items
 _NOT_SCORED = "generates its answer: not scored by likelihood"
 
@@ -168,7 +170,7 @@ def read_bundle(folder: Path, names: Sequence[str] = (), extended: bool = False)
         tasks=tuple(tasks[name] for name in wanted),
         missing=missing if extended else {},
         core=core,
-        hashes={path.name: file_hash(path) for path in (folder / "core.yaml", meta_path)},
+        hashes={path.name: sha256_of(path) for path in (folder / "core.yaml", meta_path)},
     )
 
 
@@ -308,9 +310,3 @@ def prompts(task: Task, item: Item, examples: Sequence[Item]) -> list[str]:
         context, _ = item.options[0]
         texts.insert(0, (before + context + task.delimiter).strip())
     return texts
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
