@@ -12,8 +12,7 @@ from puzzles.errors import DataError
 from puzzles.maze import search
 from puzzles.overlap import overlap_of
 from puzzles.parallel import StageProgress, map_rows
-from puzzles.puzzle_set import Kind, PuzzleSet
-from puzzles.sudoku.split import row_keys
+from puzzles.puzzle_set import Kind, PuzzleSet, row_keys
 from puzzles.validate import describe, fault_codes
 
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from puzzles.errors import DataError
 from puzzles.maze import symmetry as maze_symmetry
-from puzzles.puzzle_set import PuzzleSet
+from puzzles.puzzle_set import PuzzleSet, row_keys
 from puzzles.sudoku import rules
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.split import overlap as sudoku_overlap
-from puzzles.sudoku.split import row_keys
 
 
 def overlap_of(train: PuzzleSet, test: PuzzleSet) -> dict[str, int]:

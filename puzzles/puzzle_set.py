@@ -46,6 +46,12 @@ def check_offsets(offsets: np.ndarray, rows: int) -> None:
         )
 
 
+def row_keys(grids: np.ndarray) -> np.ndarray:
+    """One sortable, hashable key (bytes) a row of a uint8 (N, L) array; equal iff the rows are."""
+    grids = np.ascontiguousarray(grids, dtype=np.uint8)
+    return grids.view(f"S{grids.shape[1]}").ravel()
+
+
 @dataclass(frozen=True, eq=False)
 class PuzzleSet:
     """N puzzles of one kind with their answers, in groups.

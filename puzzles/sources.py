@@ -20,10 +20,9 @@ from puzzles.maze import generator as maze_generator
 from puzzles.overlap import class_keys, overlap_of, split_classes, split_groups
 from puzzles.parallel import StageProgress, map_rows
 from puzzles.published import open_source
-from puzzles.puzzle_set import PuzzleSet
+from puzzles.puzzle_set import PuzzleSet, row_keys
 from puzzles.sudoku import generator, rules
 from puzzles.sudoku.mix import SOURCES, Mix, build_mix
-from puzzles.sudoku.split import row_keys
 
 # Fractions of hard, random minimal and 17-clue puzzles; with all three close to the published mix.
 WITH_SEVENTEEN = (0.73, 0.25, 0.02)

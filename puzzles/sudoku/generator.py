@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from puzzles.puzzle_set import row_keys
 from puzzles.sudoku import splitmix
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.rules import as_grids, geometry, geometry_of
 from puzzles.sudoku.search import open_boards, place_givens, search, tables, write_digits
 from puzzles.sudoku.solver import rate, solve_unique
-from puzzles.sudoku.split import row_keys
 
 
 @njit(cache=True)

@@ -13,11 +13,11 @@ import numpy as np
 
 from puzzles.csv_text import csv_text
 from puzzles.errors import DataError
+from puzzles.puzzle_set import row_keys
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.generator import generate
 from puzzles.sudoku.rules import as_grids, parse
 from puzzles.sudoku.solver import solve_unique
-from puzzles.sudoku.split import row_keys
 from puzzles.sudoku.symmetry import apply, random_symmetry
 
 SOURCES = ("hard", "random", "seventeen")

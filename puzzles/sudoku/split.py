@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from puzzles.errors import DataError
+from puzzles.puzzle_set import row_keys
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.rules import as_grids
 
@@ -27,12 +28,6 @@ class OverlapReport:
     test_rows_with_shared_grid: int
     shared_puzzles: int | None = None  # classes of puzzles in both
     test_rows_with_shared_puzzle: int | None = None
-
-
-def row_keys(grids: np.ndarray) -> np.ndarray:
-    """One sortable, hashable key (bytes) a row of a uint8 (N, L) array; equal iff the rows are."""
-    grids = np.ascontiguousarray(grids, dtype=np.uint8)
-    return grids.view(f"S{grids.shape[1]}").ravel()
 
 
 def split_by_grid(
