@@ -39,12 +39,17 @@ def _layers(*models: str) -> tuple[Variant, ...]:
 _INTERVENTIONS = {"initial": "random", "update_damping": 0.05, "update_noise": 0.01}
 
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
-    "controls": tuple(
-        Variant(name, name)
-        for name in (
-            *("attractor", "trm", "trm-matched", "attractor-z", "two-step"),
-            *("attractor-reset", "hrm", "transformer"),
-        )
+    "controls": (
+        *(
+            Variant(name, name)
+            for name in (
+                *("attractor", "trm", "trm-matched", "attractor-z", "two-step"),
+                *("attractor-reset", "hrm", "transformer"),
+            )
+        ),
+        # Every net call keeps half of the old state, as the Attractor's phantom steps do: is it
+        # the solver that trains more reliably than plain iteration, or the damping?
+        Variant("trm-matched, damped", "trm-matched", {"model": {"update_damping": 0.5}}),
     ),
     "layers": _layers("attractor", "trm"),
     "layers-mlp": _layers("attractor-mlp", "trm-mlp"),
