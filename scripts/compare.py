@@ -318,8 +318,6 @@ def compare(
     least = 1 if budget == "steps" else 0
     if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
         raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
-    if amount is not None and steps is not None:
-        raise UsageError("--amount sets the steps: leave --steps out")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps: must be at least 1 (got {steps})")
     if runs and steps is not None:
@@ -328,6 +326,8 @@ def compare(
         raise UsageError("--budget and --amount are for training: give --presets, not runs")
     world = join_world(device)
     console = Console(quiet=not world.is_main)
+    if amount is not None and steps is not None:
+        console.print("--amount sets the steps: --steps is not used")
     if runs:
         _check_runs(runs)
         made = Comparison(data, world)

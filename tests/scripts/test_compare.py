@@ -211,7 +211,6 @@ def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, c
         (["--presets", "trm-mini,trm-mini", "--data", sudokus], "twice"),
         ([*train, "--budget", "flops", "--amount", "inf"], "--amount"),
         ([*train, "--amount", "0.5"], "--amount"),
-        ([*train, "--amount", "5", "--steps", "5"], "leave --steps out"),
     ):
         assert main(["compare", *map(str, words), "--out", str(out)]) == 2
         assert said in capsys.readouterr().err
