@@ -22,10 +22,9 @@ from puzzles.parallel import StageProgress, map_rows
 from puzzles.published import open_source
 from puzzles.puzzle_set import PuzzleSet, row_keys
 from puzzles.sudoku import generator, rules
-from puzzles.sudoku.mix import SOURCES, Mix, build_mix
+from puzzles.sudoku.mix import FRACTIONS, SOURCES, Mix, build_mix
 
-# Fractions of hard, random minimal and 17-clue puzzles; with all three close to the published mix.
-WITH_SEVENTEEN = (0.73, 0.25, 0.02)
+# Fractions of hard, random minimal and 17-clue puzzles where there is no list of the last.
 WITHOUT_SEVENTEEN = (0.75, 0.25, 0.0)
 
 HUB_SETS = {
@@ -174,7 +173,7 @@ def generate_into(folder: Path, make: Callable[..., Built], /, **asked: Any) -> 
 
 
 def _fractions(seventeen: Path | None) -> tuple[float, float, float]:
-    return WITHOUT_SEVENTEEN if seventeen is None else WITH_SEVENTEEN
+    return WITHOUT_SEVENTEEN if seventeen is None else FRACTIONS
 
 
 def _generated(size: int, seed: int, rows: slice) -> np.ndarray:

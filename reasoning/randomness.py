@@ -14,7 +14,7 @@ _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
 # Deviation of a unit normal cut at +-2, and the mass below -2.
-_TRUNCATED_STD = 0.87962566103423978
+TRUNCATED_STD = 0.87962566103423978
 _BELOW = 0.5 * math.erfc(math.sqrt(2))
 
 
@@ -62,7 +62,7 @@ def normal(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def truncated_normal(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """fp32 (B, *shape), normal cut at two of its deviations, of deviation 1 after the cut."""
-    return _quantile(_BELOW + (1 - 2 * _BELOW) * _uniform(seeds, shape)) / _TRUNCATED_STD
+    return _quantile(_BELOW + (1 - 2 * _BELOW) * _uniform(seeds, shape)) / TRUNCATED_STD
 
 
 def poisson(seeds: Tensor, mean: float) -> Tensor:

@@ -17,7 +17,7 @@ ALLOWED = {
 BOTTOM = {
     "reasoning/fixed_point": ("reasoning.fixed_point", "reasoning.precision"),
     "reasoning/precision.py": (),
-    "reasoning/nn/layers.py": ("reasoning.precision",),
+    "reasoning/nn/layers.py": ("reasoning.precision", "reasoning.randomness"),
     "reasoning/losses.py": ("reasoning.precision",),
     "reasoning/randomness.py": (),
     "reasoning/supervision.py": ("reasoning.losses", "reasoning.randomness"),

@@ -15,14 +15,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from reasoning.precision import wide
-
-# Standard deviation of a unit normal cut at +-2: dividing by it makes the truncated one exact.
-_TRUNCATED_STD = 0.87962566103423978
+from reasoning.randomness import TRUNCATED_STD
 
 
 def truncated_normal_(tensor: Tensor, std: float, generator: torch.Generator | None = None):
     """Fill in place with a normal cut at two deviations, whose deviation after the cut is `std`."""
-    scale = std / _TRUNCATED_STD
+    scale = std / TRUNCATED_STD
     return nn.init.trunc_normal_(tensor, std=scale, a=-2 * scale, b=2 * scale, generator=generator)
 
 

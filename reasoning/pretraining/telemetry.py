@@ -67,7 +67,7 @@ class TokenStatistics:
                 self._tails.setdefault(name, []).append(value)
 
     def summary(self, world: World) -> dict[str, float | None]:
-        """Numbers over all processes (each has as many tokens); starts afresh."""
+        """Numbers over all processes (each has as many tokens)."""
         if not self._sums:
             return {}
         names = list(self._sums)
@@ -81,7 +81,6 @@ class TokenStatistics:
             # The next value above the quantile; torch.quantile takes no more than 2^24 values.
             rank = math.ceil(_QUANTILE * (len(values) - 1)) + 1
             numbers[f"{name}_p95"] = finite(float(values.kthvalue(rank).values))
-        self.__init__()
         return numbers
 
 
