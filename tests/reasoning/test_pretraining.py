@@ -124,8 +124,10 @@ def test_statistics_are_means_and_percentiles_over_all_tokens_of_the_window():
         "shift": 2.0,
         "evaluations_p95": expected,
     }
-    statistics.add({"evaluations": values[1]})  # a window of its own
-    assert TokenStatistics().summary(ALONE) == {}
+    statistics = TokenStatistics()  # a window of its own
+    assert statistics.summary(ALONE) == {}
+    statistics.add({"evaluations": values[1]})
+    assert statistics.summary(ALONE)["evaluations_p95"] == 95
     statistics.add({"residual": torch.tensor([[1.0, math.inf]])})
     assert statistics.summary(ALONE)["residual"] is None
 
