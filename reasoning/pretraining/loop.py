@@ -33,7 +33,7 @@ from reasoning.pretraining.flops import (
     published_rule,
 )
 from reasoning.pretraining.optimizer import MuonAdamW, trapezoid
-from reasoning.pretraining.parallel import clip_gradients, is_sharded, prepare
+from reasoning.pretraining.parallel import clip_sharded_gradients, is_sharded, prepare
 from reasoning.pretraining.protocol import LanguageModel
 from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
 from reasoning.training.distribution import World
@@ -154,7 +154,7 @@ class Pretrainer:
             self.statistics.add(output.diagnostics)
         if not is_sharded(config, world):
             world.sum_gradients(self.model)
-        norm = clip_gradients(self.model, config.optimizer.clip)
+        norm = clip_sharded_gradients(self.model, config.optimizer.clip)
         mean = float(world.sum(total)) / config.tokens_per_step
         if math.isfinite(mean) and math.isfinite(norm):
             self.optimizer.step(self.done, config.steps)

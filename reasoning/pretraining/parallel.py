@@ -1,6 +1,6 @@
 """A model made ready for its device: its blocks compiled and sharded."""
 
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -8,6 +8,7 @@ from torch.distributed.tensor import DTensor
 from reasoning.nn.compilation import compile_nets
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.training.distribution import World
+from reasoning.training.optimizers import clip_gradients
 
 
 def is_sharded(config: PretrainingConfig, world: World) -> bool:
@@ -31,8 +32,7 @@ def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
         fully_shard(model, mesh=mesh)  # the rest, gathered once for a whole pass
 
 
-def clip_gradients(model: nn.Module, limit: float | None) -> float:
+def clip_sharded_gradients(model: nn.Module, limit: float | None) -> float:
     """Scale gradients to a norm of `limit` at most; returns the norm before, over all processes."""
-    largest = float("inf") if limit is None else limit
-    norm: Tensor = nn.utils.clip_grad_norm_(model.parameters(), largest)
+    norm = clip_gradients(model, limit)
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

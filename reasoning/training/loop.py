@@ -35,7 +35,7 @@ from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
-from reasoning.training.optimizers import Optimizers
+from reasoning.training.optimizers import Optimizers, clip_gradients
 from reasoning.training.runs import JsonLines
 
 
@@ -213,7 +213,7 @@ class Trainer:
             measured = _measure(supervised)
             sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
         self.world.sum_gradients(model)
-        sums["grad_norm"] = _clip(model, config.optimizer.clip)
+        sums["grad_norm"] = clip_gradients(model, config.optimizer.clip)
         self.optimizers.step(self.done, config.steps)
         self.ema.update(model, self.done)
         self.carry = _join(carries)
@@ -298,15 +298,6 @@ class Trainer:
         clipped = self.config.optimizer.clip is not None
         remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
         return TrainingError(f"{what} at step {self.done}: {remedy}; the last checkpoint is intact")
-
-
-def _clip(model: nn.Module, largest: float | None) -> Tensor:
-    """Scale the gradients down to a norm of at most `largest`; returns the norm they had."""
-    if largest is None:
-        # Not clip_grad_norm_ at infinity: it would make NaN of gradients whose norm overflows.
-        grads = [p.grad for p in model.parameters() if p.grad is not None]
-        return nn.utils.get_total_norm(grads)
-    return nn.utils.clip_grad_norm_(model.parameters(), largest).detach()
 
 
 def _mix(seed: int, step: int) -> int:

@@ -119,3 +119,11 @@ class Optimizers:
     def load_state_dict(self, states: list[dict]) -> None:
         for optimizer, state in zip(self._all, states, strict=True):
             optimizer.load_state_dict(state)
+
+
+def clip_gradients(model: nn.Module, limit: float | None) -> Tensor:
+    """Scale gradients to a norm of `limit` at most, None: leave them; returns the norm before."""
+    if limit is None:
+        # Not clip_grad_norm_ at infinity: it would make NaN of gradients whose norm overflows.
+        return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    return nn.utils.clip_grad_norm_(model.parameters(), limit).detach()
