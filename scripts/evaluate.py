@@ -35,6 +35,7 @@ from scripts.usage import UsageError, parse
 
 READS_NO_CARRY = ("transformer", "attractor-reset")
 _METERED = 4  # puzzles whose FLOPs are counted
+_LEAVE = {"rest": 1e-3, "converged": 1.0}  # residual to leave at, of the solver's tolerance
 BINS = 5  # groups of equal size for the breakdown by difficulty
 
 
@@ -62,8 +63,10 @@ def evaluate_run(
     plan: Plan | None = None,
     metered: bool = True,
 ) -> Evaluated:
-    """Score a run on a puzzle set under a plan of search (none: one start, every segment), and,
-    without one, count the FLOPs of a few puzzles."""
+    """Score a run on a puzzle set under a plan of search (none: one start, every segment).
+
+    metered: report FLOPs a puzzle, a net call's as counted on a few puzzles times the net calls.
+    """
     plan = plan or Plan()
     found = explore(run, puzzles, segments, plan, world, depth)
     headline = RULES.index(plan.rule)
@@ -98,27 +101,24 @@ def evaluate_run(
         name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
         for name, value in (("residual", -found.residual), ("halting score", found.halt))
     }
-    if metered and plan == Plan():
-        few = min(_METERED, len(puzzles.inputs)) if found.solved else 1  # else all take the same
-        record["flops_per_puzzle"] = _flops_per_puzzle(run, puzzles, few, segments, world, depth)
+    if metered:
+        few = min(_METERED, len(puzzles)) if found.solved else 1  # else all take the same
+        flops = _flops_per_call(run, puzzles, few, segments, world, depth)
+        record["flops_per_puzzle"] = flops * record["net_calls_per_puzzle"]
     return Evaluated(record, answers, right, found.last_residual, found.solved)
 
 
-def _flops_per_puzzle(
-    run: TrainedRun,
-    puzzles: PuzzleSet,
-    few: int,
-    segments: int,
-    world: World,
-    depth: Depth | None,
+def _flops_per_call(
+    run: TrainedRun, puzzles: PuzzleSet, few: int, segments: int, world: World, depth: Depth | None
 ) -> float:
-    """FLOPs of all segments on a few puzzles, one at a time, as executed."""
+    """FLOPs of a net call, with its share of what a segment costs beside, of a few puzzles run one
+    at a time: in a batch the converged are computed along."""
     alone = World(0, 1, world.device)
-    rows = np.linspace(0, len(puzzles.inputs) - 1, few).astype(int)
+    rows = np.linspace(0, len(puzzles) - 1, few).astype(int)
     with Meter(run.config.compile) as meter:
         questions = puzzles.inputs[rows], puzzles.puzzle_ids[rows]
-        predict(run.model, *questions, segments, 1, alone, run.config.precision, depth)
-    return meter.flops / len(rows)
+        made = predict(run.model, *questions, segments, 1, alone, run.config.precision, depth)
+    return meter.flops / int(made.net_calls.sum())
 
 
 def mean(values: np.ndarray) -> dict[str, float]:
@@ -206,7 +206,7 @@ def evaluate(
     select: Headline | None = None,
     symmetries: int = 1,
     noise: float = 0.0,
-    leave: float | Literal["converged", "never"] = "never",
+    leave: float | Literal["rest", "converged", "never"] = "rest",
     evaluations: int | None = None,
     tolerance: float | None = None,
     split: Literal["test", "train"] = "test",
@@ -227,10 +227,10 @@ def evaluate(
             never the headline.
         symmetries: images of each puzzle that are asked; answers are mapped back.
         noise: deviation of the normal noise added to the state between segments.
-        leave: residual at which a start whose answer did not change leaves the batch; converged:
-            the solver's tolerance (without a solver none leaves); never: every segment is run. Who
-            leaves costs no more, but its residual stays where it was, and tells less of whether the
-            answer is right: choose it where nothing is selected by residual.
+        leave: residual at which a start whose answer did not change leaves the batch and costs no
+            more; converged: the solver's tolerance; rest: a thousandth of it (without a solver none
+            leaves); never: every segment is run. The residual of who left stays where it was: at
+            the tolerance it tells less of which answer is right, at a thousandth as much as ever.
         evaluations: the solver's evaluations per segment; none: as the run was configured.
         tolerance: the solver's relative tolerance; none: as the run was configured.
         split: which split to score.
@@ -245,15 +245,20 @@ def evaluate(
             raise UsageError(f"--{flag}: must be 0 or more (got {value})")
     if tolerance is not None and not tolerance > 0:
         raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
-    least = None if isinstance(leave, str) else leave
     plan = Plan(
-        breadth=breadth, select=select, symmetries=symmetries, noise=noise, leave=least, seed=seed
+        breadth=breadth,
+        select=select,
+        symmetries=symmetries,
+        noise=noise,
+        leave=None if isinstance(leave, str) else leave,
+        seed=seed,
     )
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     trained = open_run(run, world, tolerance)
-    if leave == "converged" and evaluations != 0 and hasattr(trained.config.model, "solver"):
-        plan = plan.model_copy(update={"leave": trained.config.model.solver.tolerance})
+    if leave in _LEAVE and evaluations != 0 and hasattr(trained.config.model, "solver"):
+        least = _LEAVE[leave] * trained.config.model.solver.tolerance
+        plan = plan.model_copy(update={"leave": least})
     chosen = subset(read_split(data, split), puzzles)
     check_fits(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)

@@ -40,6 +40,8 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
     if known:
         shown = ", ".join(f"{value:.2g} where {name}" for name, value in known.items())
         cost += f"; median last residual ({record['search']['residual_of']}) {shown}"
+    if record["search"]["leave"] is not None:
+        cost += f"; starts leave at {record['search']['leave']:g}"
     console.print(f"{record['segments']} segments, {cost}")
     for name, found in record["abstention"].items():
         if found["auroc"]:

@@ -5,9 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from puzzles.dataset import read_split
+from reasoning.training.distribution import World
+from reasoning.training.meter import Meter
 from scripts.cli import main
-from scripts.evaluate import difficulty_edges
+from scripts.evaluate import difficulty_edges, evaluate_run
+from scripts.exploration import Plan, explore
+from scripts.session import open_run, subset
 
 
 def evaluated(run, data, *words) -> dict:
@@ -78,10 +84,10 @@ def test_the_solvers_tolerance_saves_evaluations(run, sudokus):
     assert tight["evaluations_per_puzzle"] == 9
 
 
-def test_who_has_converged_may_leave(run, sudokus):
+def test_who_has_converged_leaves(run, sudokus):
     words = ("--segments", "6", "--tolerance", "10")
     leaving = evaluated(run, sudokus, *words, "--leave", "converged")
-    staying = evaluated(run, sudokus, *words)
+    staying = evaluated(run, sudokus, *words, "--leave", "never")
     assert leaving["search"]["leave"] == 10
     assert staying["search"]["leave"] is None
     assert staying["evaluations_per_puzzle"] == 6
@@ -89,9 +95,23 @@ def test_who_has_converged_may_leave(run, sudokus):
     assert 2 <= leaving["evaluations_per_puzzle"] < 6
     stood = evaluated(run, sudokus, "--segments", "2", "--tolerance", "10", "--leave", "converged")
     assert stood["evaluations_per_puzzle"] == 2
+    # Unless told otherwise, who is at rest leaves.
+    resting = evaluated(run, sudokus, "--segments", "6", "--tolerance", "10000")
+    assert resting["search"]["leave"] == 10
+    assert resting["evaluations_per_puzzle"] == leaving["evaluations_per_puzzle"]
     # What no solver has solved has not converged.
-    unsolved = evaluated(run, sudokus, "--evaluations", "0", "--leave", "converged")
+    unsolved = evaluated(run, sudokus, "--evaluations", "0")
     assert unsolved["search"]["leave"] is None
+
+
+@pytest.mark.parametrize("leave", [None, 1e9])
+def test_flops_a_puzzle_are_those_that_a_puzzle_takes(run, sudokus, leave):
+    alone, plan = World(0, 1, torch.device("cpu")), Plan(leave=leave)
+    opened, one = open_run(run, alone), subset(read_split(sudokus, "test"), 1)
+    said = evaluate_run(opened, one, 6, alone, plan=plan).record["flops_per_puzzle"]
+    with Meter() as meter:
+        explore(opened, one, 6, plan, alone)
+    assert said == pytest.approx(meter.flops, rel=1e-3)  # reading the answers is in both
 
 
 def test_abstention_tells_right_from_wrong_where_there_are_both(run, sudokus):
