@@ -13,10 +13,11 @@ Details, with their source
   the score of the next segment of the same puzzle, run once more without a gradient:
   sigmoid(q_halt') at the last segment, else sigmoid(max(q_halt', q_continue')) (released code;
   `supervision.halting: q-learning`). The extra segment counts in the net calls.
-* Batch 384, learning rate 7e-5 (released code).
+* Batch 384, learning rate 7e-5, of the puzzle embedding too (released code, sudoku).
 
 Deviations: none in the forward pass. The data stream, exploration draws and evaluation are
-loopbench's, shared by all models.
+loopbench's, shared by all models; so is the average of the weights that is evaluated (EMA 0.999,
+which TRM introduced: HRM's release evaluates the last weights), and mazes take sudoku's rate.
 """
 
 from typing import Literal

@@ -24,6 +24,7 @@ Sources: HRM arXiv 2506.21734, TRM arXiv 2510.04871, and EqR, with the code rele
 """
 
 import math
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         with path.open("rb") as file:
+            if zipfile.is_zipfile(file) and (bad := zipfile.ZipFile(file).testzip()):
+                raise zipfile.BadZipFile(bad)  # torch does not look at the checksums
+            file.seek(0)
             found = torch.load(file, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise ReleasedError(f"{path}: cannot be read ({error.strerror})") from error

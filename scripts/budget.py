@@ -90,14 +90,14 @@ def _flops(config: RunConfig, train: PuzzleSet, world: World) -> Cost:
 
 
 def _time(config: RunConfig, train: PuzzleSet, world: World) -> Cost:
-    """Seconds as a run spends them: the first step of every log interval is metered, which takes
-    longer than the others, and a stage's first step has a cost of its own."""
+    """Seconds as a run spends them: the first step of every log interval and of every depth is
+    metered, which takes longer than the others, and a stage's first step has a cost of its own."""
     # What is spent once a process (kernels loaded, compiled, cached) is spent here, not in a run.
     rehearsal = _probe(config, train, world, 0)
     for rehearsal.done, _ in _stages(config):
         rehearsal.advance()
     per_step = once = 0.0
-    trainer = _probe(config, train, world, 0)
+    trainer, before = _probe(config, train, world, 0), None
     for step, share in _stages(config):
         trainer.done = step
         opening = _seconds(trainer.advance)
@@ -105,6 +105,10 @@ def _time(config: RunConfig, train: PuzzleSet, world: World) -> Cost:
         metered = _seconds(trainer.metered)
         per_step += share * (plain + (metered - plain) / config.log_every)
         once += max(0.0, opening - plain)
+        depth = config.supervision.stage_at(step, config.steps).depth
+        if before not in (None, depth):  # the first step is metered, if no line begins there too
+            once += (metered - plain) * (1 - 1 / config.log_every)
+        before = depth
     return Cost(per_step, once)
 
 

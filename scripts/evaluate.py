@@ -243,8 +243,8 @@ def evaluate(
     for flag, value in (("evaluations", evaluations), ("puzzles", puzzles)):
         if value is not None and value < 0:
             raise UsageError(f"--{flag}: must be 0 or more (got {value})")
-    if tolerance is not None and not tolerance > 0:
-        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
     plan = Plan(
         breadth=breadth,
         select=select,

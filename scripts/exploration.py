@@ -22,7 +22,7 @@ from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
 from scripts.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
-from scripts.session import NotFiniteError, TrainedRun
+from scripts.session import NotFiniteError, TrainedRun, evaluation_batch
 
 _CHUNK_BYTES = 2**26  # tokens of one chunk
 _IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
@@ -151,7 +151,7 @@ def _search_images(
             own.to(world.device),
             segments,
             plan,
-            max(run.config.batch, 128),
+            evaluation_batch(run.config, puzzles),
             depth,
             q_learning=run.config.supervision.halting == "q-learning",
         )

@@ -47,10 +47,11 @@ def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
             style["ls"] = "--"
         metrics = read_jsonl(folder / "metrics.jsonl")
         timing = read_jsonl(folder / "timing.jsonl")
-        training = [r for r in metrics if r["split"] == "train"]
-        held_out = [r for r in metrics if r["split"] == "test"]
-        exact = [100 * r["exact"]["mean"] for r in held_out]
         minutes = {step: s / 60 for step, s in _costs(timing, "seconds").items()}
+        timed = [r for r in metrics if r["step"] in minutes]  # a killed run may lack its last time
+        training = [r for r in timed if r["split"] == "train"]
+        held_out = [r for r in timed if r["split"] == "test"]
+        exact = [100 * r["exact"]["mean"] for r in held_out]
         loss.plot(
             [minutes[r["step"]] for r in training], [r["cell_loss"] for r in training], **style
         )

@@ -14,35 +14,28 @@ from reasoning.attractor import AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from scripts.lm_presets import describe_language_presets
-from scripts.presets import build_model, preset, preset_names
+from scripts.presets import ModelConfig, build_model, preset, preset_names
 from scripts.usage import parse
 
 
 def describe_preset(name: str) -> dict[str, Any]:
     """A preset's sizes, cost and recipe, as the table shows them."""
     config = preset(name)
-    model = config.model
     counts: dict[str, int | None] = {}
+    calls: dict[str, str | None] = {}
     shapes = {"sudoku": GridShape(81, 11), "maze": GridShape(900, 6)}
     for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
         try:
             served = preset(name, kind)
         except ValueError:
-            counts[column] = None
+            counts[column] = calls[column] = None
             continue
         with torch.device("meta"):
             counts[column] = parameter_count(build_model(served, shape))
-    match model:
-        case AttractorConfig():
-            most = model.solver.max_evaluations + model.gradient.forward_steps
-            joint, sweep = most * (model.inner_steps + 1), most * model.inner_steps + 1
-            calls = f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
-        case TRMConfig() | HRMConfig():
-            calls = str(model.cycles * (model.inner_steps + 1))
-        case _:
-            calls = "1"
-    optimizer = config.optimizer
-    recipe = f"{optimizer.name} {optimizer.lr:g}, batch {config.batch}, {config.steps} steps"
+        calls[column] = _net_calls(served.model)
+    model, optimizer = config.model, config.optimizer
+    rate = optimizer.muon_lr if optimizer.name == "muon" else optimizer.lr
+    recipe = f"{optimizer.name} {rate:g}, batch {config.batch}, {config.steps} steps"
     return {
         "preset": name,
         "task": "puzzles",
@@ -55,10 +48,23 @@ def describe_preset(name: str) -> dict[str, Any]:
     }
 
 
+def _net_calls(model: ModelConfig) -> str:
+    """Of a segment."""
+    match model:
+        case AttractorConfig():
+            most = model.solver.max_evaluations + model.gradient.forward_steps
+            joint, sweep = most * (model.inner_steps + 1), most * model.inner_steps + 1
+            return f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
+        case TRMConfig() | HRMConfig():
+            return str(model.cycles * (model.inner_steps + 1))
+        case _:
+            return "1"
+
+
 def show_presets(json: bool = False) -> None:
     """List the presets: parameters, sizes, cost, recipe. Those of puzzles are for `loopbench
-    train`, their parameters without the puzzle embedding; those of language for `loopbench
-    pretrain`, at a vocabulary of 32,768.
+    train`, their parameters without the puzzle embedding, their net calls of sudoku / mazes where
+    these differ; those of language for `loopbench pretrain`, at a vocabulary of 32,768.
 
     Args:
         json: print JSON, every field in full; `task` tells puzzles' presets from language's.
@@ -85,8 +91,9 @@ def _puzzle_table(described: Sequence[dict[str, Any]]) -> Table:
     table = _table("presets", (*headings, "net calls/segment", "recipe"), {"preset", "recipe"})
     for row in described:
         counts = ["-" if n is None else f"{n:,}" for n in row["parameters"].values()]
-        numbers = (row[k] for k in ("layers", "width", "segments", "net_calls_per_segment"))
-        table.add_row(row["preset"], *counts, *map(str, numbers), row["recipe"])
+        sizes = (str(row[k]) for k in ("layers", "width", "segments"))
+        calls = dict.fromkeys(c for c in row["net_calls_per_segment"].values() if c)
+        table.add_row(row["preset"], *counts, *sizes, " / ".join(calls), row["recipe"])
     return table
 
 

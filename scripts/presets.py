@@ -126,7 +126,7 @@ def _published(model: str) -> dict[str, Any]:
             "steps": 52_083,
             "batch": 384,
             "supervision": SupervisionConfig(segments=16),
-            "optimizer": OptimizerConfig(lr=7e-5),
+            "optimizer": OptimizerConfig(lr=7e-5, embedding_lr=7e-5),
             "ema": EMAConfig(decay=0.999),
         }
     return {

@@ -226,9 +226,9 @@ def notes(groups: Mapping[str, Any]) -> str:
         "are those that each puzzle was served by, a solver's evaluations until the puzzle "
         "converged; the rest of its batch computes it along until the solve ends, which is not in "
         "them. FLOPs are of the matrix products and attention that ran, whoever was in the batch: "
-        "of training, from one step of every log interval; of a puzzle, a net call's (from a few "
-        "puzzles run one at a time) times its net calls. MiB: what one step keeps for its backward "
-        "pass, or on a GPU the peak. "
+        "of training, from one step of every log interval and depth; of a puzzle, a net call's "
+        "(from a few puzzles run one at a time) times its net calls. MiB: what one step keeps for "
+        "its backward pass, or on a GPU the peak. "
         f"Collapsed: below {100 * COLLAPSED:g} % exact."
     )
 

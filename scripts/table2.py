@@ -160,7 +160,8 @@ def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
     lines += [
         "",
         f"Scale {scale}; ± is the standard deviation over seeds. Collapsed: below "
-        f"{100 * COLLAPSED:g} % exact. Every run is listed in <task>/comparison.md.",
+        f"{100 * COLLAPSED:g} % exact. Every run is listed in sudoku/comparison.md and "
+        "maze/comparison.md.",
     ]
     return "\n".join(lines) + "\n"
 

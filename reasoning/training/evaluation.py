@@ -17,12 +17,11 @@ class Predictions:
     """What a model said of N puzzles after S segments.
 
     tokens: uint8 (S, N, C), the most likely token of each cell after each segment;
-    halt: fp32 (S, N), the halting score; net_calls: int64 (N,), all segments together;
+    net_calls: int64 (N,), all segments together;
     diagnostics: name to fp32 (S, N), such as residuals and solver evaluations.
     """
 
     tokens: np.ndarray
-    halt: np.ndarray
     net_calls: np.ndarray
     diagnostics: dict[str, np.ndarray]
 
@@ -80,7 +79,6 @@ def predict(
     whole = gather(joined, len(inputs), world)
     return Predictions(
         tokens=whole.pop("tokens").swapaxes(0, 1),
-        halt=whole.pop("halt").T,
         net_calls=whole.pop("net_calls"),
         diagnostics={name: value.T for name, value in whole.items()},
     )
@@ -98,7 +96,6 @@ def _run(
     outputs = list(infer(model, inputs, puzzle_ids, segments, depth, seeds))
     result = {
         "tokens": torch.stack([o.logits.argmax(-1).to(torch.uint8) for o in outputs], dim=1),
-        "halt": torch.stack([o.q[:, 0] for o in outputs], dim=1),
         "net_calls": torch.stack([o.net_calls for o in outputs], dim=1).sum(1),
     }
     for name in outputs[0].diagnostics:

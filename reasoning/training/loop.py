@@ -22,6 +22,7 @@ from reasoning.randomness import fold
 from reasoning.supervision import (
     Batch,
     Carry,
+    Depth,
     Supervised,
     exploration_minimum,
     start,
@@ -155,11 +156,15 @@ class Trainer:
     def step(self) -> dict[str, Tensor]:
         """One optimiser step; returns sums over this process's slots, left on the device.
 
-        The first step of every log interval is metered, for what it cost this process.
+        The first step of every log interval and of every depth is metered, for what it cost this
+        process.
         """
-        if self.done % self.config.log_every:
-            return self.advance()
-        return self.metered()
+
+        def depth(step: int) -> Depth:
+            return self.config.supervision.stage_at(step, self.config.steps).depth
+
+        new = self.done % self.config.log_every == 0 or depth(self.done) != depth(self.done - 1)
+        return self.metered() if new else self.advance()
 
     def metered(self) -> dict[str, Tensor]:
         """`step`, always metered."""
@@ -169,16 +174,19 @@ class Trainer:
         return sums | {name: torch.tensor(float(value)) for name, value in measured.items()}
 
     def _cost(self, pending: list[dict[str, Tensor]], seconds: float) -> dict[str, Any]:
-        """What the pending steps took: FLOPs over all processes, from those that were metered, and
-        the bytes of the process that took most."""
-        metered = [sums for sums in pending if "flops" in sums]
-        flops = torch.stack([sums["flops"] for sums in metered]).double().mean()
+        """What the pending steps took: FLOPs over all processes, each step's those of the last that
+        was metered, and the bytes of the process that took most."""
+        flops = each = torch.zeros((), dtype=torch.float64)
+        for sums in pending:
+            each = sums.get("flops", each).double()
+            flops = flops + each
+        kept = max(int(sums["saved_bytes"]) for sums in pending if "saved_bytes" in sums)
         device = self.world.device
         cost = {
             "seconds": seconds,
             "segments_per_second": len(pending) * self.config.batch / seconds,
-            "flops": float(self.world.sum(flops.to(device))) * len(pending),
-            "saved_bytes": int(self.world.max(max(int(s["saved_bytes"]) for s in metered))),
+            "flops": float(self.world.sum(flops.to(device))),
+            "saved_bytes": int(self.world.max(kept)),
         }
         peak = peak_bytes(device)
         return cost if peak is None else cost | {"peak_bytes": int(self.world.max(peak))}
@@ -237,8 +245,8 @@ class Trainer:
             while self.done < config.steps and not stopping:
                 pending.append(self.step())
                 last = self.done == config.steps
-                if len(pending) == 1 and config.log_every > 1 and not last:
-                    # The first step was metered, which runs it uncompiled: its peak is not theirs.
+                if "flops" in pending[-1] and self.done % config.log_every and not last:
+                    # A metered step runs uncompiled: its peak is not the others'.
                     restart_peak(self.world.device)
                 record = evaluation = None
                 if self.done % config.log_every == 0 or last:

@@ -317,5 +317,9 @@ def test_a_cut_or_foreign_file_is_refused_and_code_is_not_run(tmp_path):
     with pytest.raises(ReleasedError, match="pickled code"):
         load_released(path, "trm", GRID)
     assert not ran.exists()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :])
+    with pytest.raises(ReleasedError, match="not a whole file"):
+        load_released(path, "trm", GRID)
     with pytest.raises(ReleasedError, match=r"absent.pt: cannot be read \(No such file"):
         load_released(tmp_path / "absent.pt", "trm", GRID)

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from puzzles.dataset import read_split
+from puzzles.stream import BatchStream
 from reasoning.training.distribution import join_world
 from reasoning.training.loop import Trainer
 from reasoning.training.meter import Meter
@@ -15,7 +16,8 @@ from reasoning.training.runs import read_jsonl
 from scripts.budget import cost_of, steps_within
 from scripts.cli import main
 from scripts.compare import within_budget
-from scripts.presets import RunConfig, preset
+from scripts.presets import RunConfig, build_model, preset
+from scripts.session import grid_shape
 
 
 def config(name, **changes):
@@ -32,6 +34,25 @@ def test_flops_of_a_step_follow_the_curriculum(sudokus):
     mean = cost_of(whole, train, world, "flops").per_step
     assert cheap < deep
     assert mean == pytest.approx(0.75 * cheap + 0.25 * deep, rel=1e-6)
+
+
+def test_training_flops_are_those_of_every_step(sudokus, tmp_path):
+    """Stages begin inside log intervals, and are in the count from their first step."""
+    train, world = read_split(sudokus, "train"), join_world("cpu")
+    whole = config("attractor-mini", steps=30, checkpoint_every=30)
+    run = tmp_path / "run"
+    words = ["train", "--preset", "attractor-mini", "--data", str(sudokus), "--out", str(run)]
+    assert main([*words, "--steps", "30", "--device", "cpu"]) == 0
+    timing = read_jsonl(run / "timing.jsonl")
+    said = sum(record["flops"] for record in timing if record["split"] == "train")
+    trainer = Trainer(
+        build_model(whole, grid_shape(train)),
+        BatchStream(train, whole.batch, whole.seed, whole.augment),
+        whole,
+        world,
+    )
+    executed = sum(float(trainer.metered()["flops"]) for _ in range(30))
+    assert said == pytest.approx(executed, rel=5e-3)
 
 
 def _stage(whole, number):

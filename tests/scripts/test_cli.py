@@ -85,7 +85,9 @@ def test_presets_as_json(capsys):
     rows = {row["preset"]: row for row in listed if row["task"] == "puzzles"}
     assert list(rows) == preset_names()
     assert rows["trm-7m"]["parameters"] == {"sudoku_9x9": 6_828_034, "maze_30x30": 6_822_914}
-    assert rows["trm-7m"]["net_calls_per_segment"] == "21"
+    # T (n + 1) with n 6 and 4 (TRM's paper).
+    assert rows["trm-7m"]["net_calls_per_segment"] == {"sudoku_9x9": "21", "maze_30x30": "15"}
+    assert "muon 0.02" in rows["trm-mlp-speed-7m"]["recipe"]
     assert rows["trm-mlp-7m"]["parameters"]["maze_30x30"] is None
     language = {row["preset"]: row for row in listed if row["task"] == "language"}
     assert list(language) == list(LANGUAGE_MODELS)

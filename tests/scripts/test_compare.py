@@ -112,6 +112,8 @@ def test_compare_says_which_runs_are_unfinished_or_have_no_training(trained, sud
     bare = shutil.copytree(trained, tmp_path / "bare")  # as imported weights are
     for log in ("metrics.jsonl", "timing.jsonl"):
         (bare / log).unlink()
+    times = (cut / "timing.jsonl").read_text().splitlines(keepends=True)
+    (cut / "timing.jsonl").write_text("".join(times[:-1]))  # killed between its two last lines
     assert main(["compare", str(cut), str(trained), str(bare), "--out", str(out)]) == 0
     (group,) = json.loads((out / "comparison.json").read_text()).values()
     assert group["unfinished"] == 1

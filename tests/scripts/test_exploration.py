@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from reasoning.training.distribution import World
 from scripts.exploration import Plan, doublings, explore
 from scripts.presets import build_model, preset
 from scripts.selection import RULES
-from scripts.session import TrainedRun, grid_shape
+from scripts.session import TrainedRun, evaluation_batch, grid_shape
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -156,3 +157,12 @@ def test_the_headline_rule_follows_the_number_of_candidates():
     assert Plan().rule == "single"
     assert Plan(breadth=2).rule == Plan(symmetries=2).rule == "residual"
     assert Plan(select="q").rule == "q"
+
+
+@pytest.mark.parametrize(("cells", "most"), [(36, 768), (81, 768), (900, 145)])
+def test_large_puzzles_are_answered_few_at_a_time(cells, most):
+    batches = [
+        evaluation_batch(preset(name), SimpleNamespace(seq_len=cells))
+        for name in ("trm-7m", "trm-mini")
+    ]
+    assert batches == [most, 128]
