@@ -9,7 +9,7 @@ from puzzles.dataset import read_split
 from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import World
 from scripts.compare import train_and_compare
-from scripts.presets import RunConfig, curriculum, preset
+from scripts.presets import RunConfig, branch_scale, curriculum, preset
 from scripts.variants import Variant, merged
 
 
@@ -28,9 +28,16 @@ def _gradient(name: str, **settings: Any) -> Variant:
 
 
 def _layers(*models: str) -> tuple[Variant, ...]:
+    """As published, and with branches that begin the smaller the more there are of them."""
+    starts = {"": lambda layers: 1.0, ", scaled": branch_scale}
     return tuple(
-        Variant(f"{model} {layers} layers", model, {"model": {"layers": layers}})
+        Variant(
+            f"{model} {layers} layers{name}",
+            model,
+            {"model": {"layers": layers, "branch_scale": scale(layers)}},
+        )
         for model in models
+        for name, scale in starts.items()
         for layers in (2, 4, 8)
     )
 

@@ -104,6 +104,11 @@ SMALL_SCALES = ("mini", "cpu")
 _MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
 
 
+def branch_scale(layers: int) -> float:
+    """For a net of so many blocks to begin with branches that add up to its input's variance."""
+    return (2 * layers) ** -0.5
+
+
 def curriculum(**shallow: int) -> tuple[Stage, ...]:
     """What leaves the plateau ("copy the givens, guess the rest") at the small scales.
 

@@ -1,7 +1,8 @@
 """Table 2 of the paper: every puzzle system on sudoku and on mazes, beside the published numbers.
 
 At `full` it is the published recipe at the published sizes; at `cpu` and `mini` the same systems on
-smaller puzzles, where "7m" stands for two layers and "27m" for eight of one small width.
+smaller puzzles, where "7m" stands for two layers and "27m" for eight of one small width, whose
+branches begin scaled (`branch_scale`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.compare import Comparison, train_and_compare
-from scripts.presets import RunConfig, preset
+from scripts.presets import RunConfig, branch_scale, preset
 from scripts.report import COLLAPSED, amount, comparison, marks, percent
 
 Scale = Literal["mini", "cpu", "full"]
@@ -64,7 +65,9 @@ def _config(system: System, scale: Scale, task: str, data: Path) -> RunConfig:
     if scale != "full" and system.large:
         # HRM's two nets share the layers.
         layers = _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS
-        values["model"]["layers"] = layers
+        # As published they begin with gradients that explode or tokens that are all alike, and no
+        # system learns anything in the small presets' time.
+        values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}
     return RunConfig.model_validate(values)
 
 

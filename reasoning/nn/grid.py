@@ -47,6 +47,13 @@ class NetConfig(BaseModel):
         "channels",
         description="axis of the norm after the mlp mixer; TRM's released code: tokens",
     )
+    branch_scale: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on the initial weights that end a block's branches; 1: as published, "
+        "1 / sqrt(2 layers): deep nets begin as trainable as shallow ones",
+    )
     positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
 
@@ -83,6 +90,10 @@ class Net(nn.Module):
             )
             for _ in range(config.layers)
         )
+        with torch.no_grad():
+            for block in self.layers:
+                for weight in block.ends():
+                    weight *= config.branch_scale
         self.rotary = config.positions == "rope" and config.mixer == "attention"
         if self.rotary:
             cos, sin = rotary_table(length, config.width // config.heads)

@@ -139,6 +139,11 @@ class Block(nn.Module):
         self.mixes_tokens, self.token_norm = tokens is not None, token_norm
         self.mlp = SwiGLU(width, swiglu_width(expansion, width, multiple), normalised)
 
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The weights whose products are added to h, one of each branch."""
+        mixed = self.mlp_t.down_proj if self.mixes_tokens else self.self_attn.o_proj
+        return mixed.weight, self.mlp.down_proj.weight
+
     def forward(self, h: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         if self.mixes_tokens:
             columns = h.transpose(1, 2)

@@ -71,6 +71,21 @@ def test_every_state_lies_on_a_product_of_spheres():
     torch.testing.assert_close(h.square().mean(-1), torch.ones(2, 10), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("mixer", ["attention", "mlp"])
+def test_branches_can_begin_small(mixer):
+    def net(scale: float) -> Net:
+        torch.manual_seed(0)
+        sizes = {"width": 32, "layers": 8, "heads": 2, "multiple": 32}
+        return Net(NetConfig(**sizes, mixer=mixer, branch_scale=scale), 10)
+
+    h, c = torch.randn(2, 2, 10, 32)
+    torch.testing.assert_close(net(1e-7)(h, c), rms_norm(h + c), rtol=1e-4, atol=1e-4)
+    whole, half = net(1.0), net(0.5)
+    for name, weight in whole.named_parameters():
+        ends = name.endswith(("o_proj.weight", "down_proj.weight"))
+        assert torch.equal(half.get_parameter(name), weight / 2 if ends else weight)
+
+
 def test_embedding_puts_the_puzzle_first_and_scales_by_sqrt_width():
     config = NetConfig(width=32, heads=2, puzzle_tokens=3)
     torch.manual_seed(0)
