@@ -2,7 +2,7 @@
 
 At `full` it is the published recipe at the published sizes; at `cpu` and `mini` the same systems on
 smaller puzzles, where "7m" stands for two layers and "27m" for eight of one small width, whose
-branches begin scaled (`branch_scale`), at a quarter of the small presets' rate.
+branches begin scaled (`branch_scale`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,10 +65,9 @@ def _config(system: System, scale: Scale, task: str, data: Path) -> RunConfig:
     if scale != "full" and system.large:
         # HRM's two nets share the layers.
         layers = _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS
-        # As published they begin with all cells alike, and at the small presets' rate TRM unlearns
-        # what it learned: no comparison of systems.
+        # As published they begin with all cells alike, and no recursive system learns anything in
+        # the small presets' time: no comparison of systems.
         values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}
-        values["optimizer"]["lr"] /= 4
     return RunConfig.model_validate(values)
 
 
