@@ -65,8 +65,8 @@ def _config(system: System, scale: Scale, task: str, data: Path) -> RunConfig:
     if scale != "full" and system.large:
         # HRM's two nets share the layers.
         layers = _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS
-        # As published they begin with all cells alike, and no recursive system learns anything in
-        # the small presets' time: no comparison of systems.
+        # As published they begin with all cells nearly alike, and no recursive system ends with
+        # anything learned: no comparison of systems.
         values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}
     return RunConfig.model_validate(values)
 
