@@ -11,7 +11,7 @@ from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.randomness import content_seeds
 from reasoning.search import SearchConfig, random_state, search
-from reasoning.supervision import Depth, SegmentOutput
+from reasoning.supervision import Depth, SegmentOutput, infer
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 
@@ -74,6 +74,9 @@ def test_one_start_is_the_plain_evaluation(kind):
         model, GRIDS.numpy().astype(np.uint8), IDS.numpy(), 3, 7, World(0, 1, torch.device("cpu"))
     )
     np.testing.assert_array_equal(found.tokens[:, 0], plain.tokens.swapaxes(0, 1))
+    with torch.no_grad():
+        halt = [output.q[:, 0] for output in infer(model, GRIDS, IDS, 3, Depth(), SEEDS)]
+    np.testing.assert_allclose(found.halt[:, 0], torch.stack(halt, dim=1), rtol=1e-6)
     assert found.net_calls.sum((1, 2)).tolist() == plain.net_calls.tolist()
     for name, values in plain.diagnostics.items():
         np.testing.assert_allclose(found.diagnostics[name][:, 0], values.T, rtol=1e-6)
