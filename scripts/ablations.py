@@ -1,6 +1,9 @@
 """Controls, depth of the net, gradients, recipes: one change at a time, trained and compared."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +12,7 @@ from puzzles.dataset import read_split
 from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import World
 from scripts.compare import train_and_compare
-from scripts.presets import RunConfig, branch_scale, curriculum, preset
+from scripts.presets import RunConfig, curriculum, deepened, preset
 from scripts.variants import Variant, merged
 
 
@@ -27,18 +30,23 @@ def _gradient(name: str, **settings: Any) -> Variant:
     return Variant(name, "attractor", {"model": model, "supervision": early})
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Deepened(Variant):
+    """Of so many layers, trained by the recipe for deep nets (`presets.deepened`)."""
+
+    layers: int
+
+
 def _layers(*models: str) -> tuple[Variant, ...]:
-    """As published, and with branches that begin the smaller the more there are of them."""
-    starts = {"": lambda layers: 1.0, ", scaled": branch_scale}
+    """By the preset's recipe, and by the one for deep nets."""
     return tuple(
-        Variant(
-            f"{model} {layers} layers{name}",
-            model,
-            {"model": {"layers": layers, "branch_scale": scale(layers)}},
-        )
+        variant
         for model in models
-        for name, scale in starts.items()
         for layers in (2, 4, 8)
+        for variant in (
+            Variant(f"{model} {layers} layers", model, {"model": {"layers": layers}}),
+            _Deepened(f"{model} {layers} layers, deep recipe", model, layers=layers),
+        )
     )
 
 
@@ -78,10 +86,17 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
 }
 
 
-def configuration(variant: Variant, scale: str, data: Path) -> RunConfig:
-    """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label."""
+def configuration(
+    variant: Variant, scale: str, data: Path, changes: Mapping[str, Any] = MappingProxyType({})
+) -> RunConfig:
+    """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label.
+
+    changes: to fields of every variant, say `steps`.
+    """
     values = merged(preset(f"{variant.model}-{scale}").model_dump(), variant.changes)
-    return RunConfig.model_validate(values | {"preset": variant.name, "data": str(data)})
+    named = {"preset": variant.name, "data": str(data)}
+    config = RunConfig.model_validate(values | named | changes)
+    return deepened(config, variant.layers) if isinstance(variant, _Deepened) else config
 
 
 def ablation(
@@ -106,9 +121,6 @@ def ablation(
     world.barrier()
     read_split(folder, "train")  # refused before anything is trained
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
-    configs = [
-        RunConfig.model_validate(configuration(variant, scale, folder).model_dump() | changes)
-        for variant in ABLATIONS[name]
-    ]
+    configs = [configuration(variant, scale, folder, changes) for variant in ABLATIONS[name]]
     made = train_and_compare(configs, folder, seeds, out, world, console)
     return made.write(out, f"{name.capitalize()}, scale {scale}")

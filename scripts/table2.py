@@ -1,8 +1,8 @@
 """Table 2 of the paper: every puzzle system on sudoku and on mazes, beside the published numbers.
 
 At `full` it is the published recipe at the published sizes; at `cpu` and `mini` the same systems on
-smaller puzzles, where "7m" stands for two layers and "27m" for eight of one small width, whose
-branches begin scaled (`branch_scale`), at half the rate after a long warm-up.
+smaller puzzles, where "7m" stands for two layers and "27m" for eight of one small width, trained by
+the recipe that eight layers need (`presets.deepened`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.compare import Comparison, train_and_compare
-from scripts.presets import RunConfig, branch_scale, preset
+from scripts.presets import RunConfig, deepened, preset
 from scripts.report import COLLAPSED, amount, comparison, marks, percent
 
 Scale = Literal["mini", "cpu", "full"]
@@ -64,15 +64,11 @@ def _config(
     system: System, scale: Scale, task: str, data: Path, changes: Mapping[str, Any]
 ) -> RunConfig:
     values = preset(system.preset_name(scale), task).model_dump() | {"data": str(data)} | changes
-    if scale != "full" and system.large:
-        # HRM's two nets share the layers.
-        layers = _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS
-        # As published they begin with all cells nearly alike, and no recursive system ends with
-        # anything learned; at the small systems' rate and warm-up TRM and the Attractor unlearn.
-        values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}
-        values["optimizer"]["lr"] /= 2
-        values["optimizer"]["warmup"] = values["steps"] // 4
-    return RunConfig.model_validate(values)
+    config = RunConfig.model_validate(values)
+    if scale == "full" or not system.large:
+        return config
+    # HRM's two nets share the layers.
+    return deepened(config, _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS)
 
 
 def make_data(scale: Scale, task: str, folder: Path) -> None:
