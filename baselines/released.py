@@ -31,11 +31,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from baselines.hrm import HRM, HRMConfig
 from baselines.trm import TRM, TRMConfig
+from reasoning.frozen import Frozen
 from reasoning.nn.grid import GridShape
 from reasoning.nn.layers import rotary_table, swiglu_width
 
@@ -70,10 +71,8 @@ class ReleasedError(ValueError):
     """A released file cannot be used; one line with the file, the keys and the remedy."""
 
 
-class Unstated(BaseModel):
+class Unstated(Frozen):
     """What a file of tensors does not say. None: told by another tensor, or as published."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cells: int | None = Field(None, gt=0, description="cells of a grid; none: from the vocabulary")
     heads: int | None = Field(None, gt=0, description="attention heads; none: 64 channels each")

@@ -9,18 +9,17 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from reasoning.frozen import Frozen
 from reasoning.precision import wide
 
 IGNORED_LABEL = 0  # PAD
 
 
-class LossConfig(BaseModel):
+class LossConfig(Frozen):
     """Which cross-entropy, and the weight of the halting loss."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cells: Literal["stablemax", "softmax"] = Field("stablemax", description="cell probabilities")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="mass spread over the vocabulary")

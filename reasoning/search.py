@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from reasoning.fixed_point.solution import row_sum
+from reasoning.frozen import Frozen
 from reasoning.precision import wide
 from reasoning.randomness import fold, normal, truncated_normal
 from reasoning.supervision import Depth, SegmentModel, SegmentOutput, State
@@ -36,22 +37,18 @@ _REPORTED = "diagnostics."  # prefix of what the model itself reported
 _COUNTED = ("net_calls", _REPORTED + "evaluations")
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(Frozen):
     """How widely and how noisily a puzzle is searched."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     breadth: int = Field(1, gt=0, description="starts per puzzle; the first is the model's own")
     noise: float = Field(
         0.0,
         ge=0,
-        allow_inf_nan=False,
         description="deviation of the normal noise added to the state between segments",
     )
     leave: float | None = Field(
         None,
         gt=0,
-        allow_inf_nan=False,
         description="residual at which a start whose answer stands leaves the batch; none: never",
     )
 

@@ -2,20 +2,17 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from reasoning.fixed_point import Adjoint, Anderson, Neumann, OneStep, Phantom, Picard, Unrolled
+from reasoning.frozen import Frozen
 
 
-class SolverConfig(BaseModel):
+class SolverConfig(Frozen):
     """How a fixed point is sought."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["anderson", "picard"] = Field("anderson", description="fixed-point method")
-    tolerance: float = Field(
-        1e-3, gt=0, allow_inf_nan=False, description="relative residual at which a sample stops"
-    )
+    tolerance: float = Field(1e-3, gt=0, description="relative residual at which a sample stops")
     max_evaluations: int = Field(3, ge=0, description="most evaluations of the map per solve")
     min_evaluations: int = Field(0, ge=0, description="evaluations before a sample may stop")
     window: int = Field(5, gt=0, description="iterates Anderson mixes")
@@ -49,10 +46,8 @@ class SolverConfig(BaseModel):
         return Anderson(tolerance, most, least, window=self.window, mixing=self.mixing, **ends)
 
 
-class GradientConfig(BaseModel):
+class GradientConfig(Frozen):
     """How the solution is differentiated; see reasoning.fixed_point.gradients."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] = Field(
         "phantom", description="gradient of the solution"

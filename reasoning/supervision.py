@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig, Losses, supervision_loss
 from reasoning.randomness import fold
 
@@ -68,10 +69,8 @@ class SegmentModel(Protocol):
     ) -> SegmentOutput: ...
 
 
-class Stage(BaseModel):
+class Stage(Frozen):
     """One stage of the curriculum, in force until a fraction of training has passed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     until: float = Field(gt=0, le=1, description="end of the stage, fraction of all steps")
     segments: int = Field(gt=0, description="most segments a puzzle may take")
@@ -84,10 +83,8 @@ class Stage(BaseModel):
         return Depth(self.evaluations, self.cycles, self.inner_steps)
 
 
-class SupervisionConfig(BaseModel):
+class SupervisionConfig(Frozen):
     """Segments, halting and the curriculum."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     segments: int = Field(16, gt=0, description="most segments per puzzle, training and evaluation")
     halting: Literal["halt", "q-learning"] = Field(

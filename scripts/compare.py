@@ -4,7 +4,6 @@ OUT/comparison.md, comparison.json, report.html (everything in one file), and th
 """
 
 import gc
-import json
 import math
 import re
 import sys
@@ -21,11 +20,11 @@ from rich.markdown import Markdown
 from puzzles.dataset import read_split
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.render import to_png
-from reasoning.training.checkpoints import list_checkpoints
+from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import TrainingError
 from reasoning.training.memory import out_of_memory
-from reasoning.training.runs import write_json
+from reasoning.training.runs import make_folder, read_environment, write_json
 from scripts.budget import Budget, Ledger, cost_of, steps_within
 from scripts.evaluate import Evaluated, evaluate_run
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
@@ -43,7 +42,7 @@ TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
 def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begun", "finished"]:
     """What a run's folder holds of so many steps, alike on every process."""
     begun, checkpoints = (out / "config.json").exists(), list_checkpoints(out)
-    done = json.loads((checkpoints[-1] / "manifest.json").read_text())["step"] if checkpoints else 0
+    done = read_manifest(checkpoints[-1])["step"] if checkpoints else 0
     world.barrier()  # every process has read what is there before it changes
     if not begun:
         return "new"
@@ -171,8 +170,7 @@ class Comparison:
     def _origin(self) -> dict[str, Any]:
         found: dict[str, dict[str, None]] = {}
         for row in self.rows:
-            place = row.folder / "environment.json"
-            made = json.loads(place.read_text()) if place.exists() else {}
+            made = read_environment(row.folder)
             for name in ("commit", "cpu", "gpu", "python"):
                 if made.get(name):
                     found.setdefault(name, {})[str(made[name])] = None
@@ -330,6 +328,7 @@ def compare(
         console.print("--amount sets the steps: --steps is not used")
     if runs:
         _check_runs(runs)
+        _make(out, world)
         made = Comparison(data, world)
         for folder in runs:
             made.add(folder)
@@ -345,17 +344,25 @@ def compare(
         changes = {"data": str(data), "device": device, "compile": compile}
         changes |= {} if steps is None else {"steps": steps}
         names = [name.strip() for name in presets.split(",") if name.strip()]
-        if len(set(names)) < len(names):
-            raise UsageError(f"--presets: one stands there twice ({presets})")
+        if not names or len(set(names)) < len(names):
+            said = "one stands there twice" if names else "no name in it"
+            raise UsageError(f"--presets: {said} ({presets})")
         configs = [
             RunConfig.model_validate(preset(name, train.kind).model_dump() | changes)
             for name in names
         ]
+        _make(out, world)
         configs = within_budget(configs, train, world, budget, amount, out, console)
         made = train_and_compare(configs, data, seeds, out, world, console)
     text = made.write(out, f"Comparison on {data or 'the data of each run'}")
     Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
+
+
+def _make(out: Path, world: World) -> None:
+    """Before hours are spent: RunError if the report could not be written."""
+    if world.is_main:
+        make_folder(out)
 
 
 def _check_runs(runs: Sequence[Path]) -> None:

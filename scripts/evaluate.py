@@ -256,7 +256,10 @@ def evaluate(
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     trained = open_run(run, world, tolerance)
-    if leave in _LEAVE and evaluations != 0 and hasattr(trained.config.model, "solver"):
+    solves = evaluations != 0 and hasattr(trained.config.model, "solver")
+    if leave == "converged" and not solves:
+        raise UsageError("--leave converged: nothing is solved here, so none converges")
+    if leave in _LEAVE and solves:
         least = _LEAVE[leave] * trained.config.model.solver.tolerance
         plan = plan.model_copy(update={"leave": least})
     chosen = subset(read_split(data, split), puzzles)

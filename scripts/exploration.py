@@ -22,7 +22,7 @@ from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
 from scripts.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
-from scripts.session import NotFiniteError, TrainedRun, evaluation_batch
+from scripts.session import TrainedRun, evaluation_batch, not_finite
 
 _CHUNK_BYTES = 2**26  # tokens of one chunk
 _IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
@@ -115,10 +115,7 @@ def explore(
     for name in ("right", "segment_right"):  # bool does not travel between processes
         whole[name] = whole[name].astype(bool)
     if any(np.isnan(whole[name]).any() for name in ("halt", "residual")):
-        raise NotFiniteError(
-            f"{run.folder}: at step {run.step} its weights give NaN: its training diverged; train "
-            "it again at a lower --optimizer.lr, or leave it out"
-        )
+        raise not_finite(run)
     reported = [name for name in whole if name.startswith("diagnostics.")]
     diagnostics = {name.removeprefix("diagnostics."): whole.pop(name) for name in reported}
     return Outcome(

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from rich.console import Console
 from safetensors.torch import load_file, save
 from torch import nn
@@ -22,6 +22,7 @@ from torch import nn
 import reasoning
 from puzzles.dataset import read_json, read_record, read_split
 from puzzles.puzzle_set import Kind
+from reasoning.frozen import Frozen
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
@@ -36,10 +37,8 @@ WEIGHTS = Path(reasoning.__file__).parent / "weights"
 LARGEST = 15 * 2**20  # bytes of a file of weights
 
 
-class Card(BaseModel):
+class Card(Frozen):
     """What a file of weights is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Kind
     size: int = Field(description="cells along a side of the grid")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from puzzles.errors import DataError
-from reasoning.training.runs import read_jsonl
+from reasoning.training.runs import RunError, read_jsonl
 
 COLLAPSED = 0.01  # a run below this exact accuracy, on held-out puzzles, counts as collapsed
 
@@ -39,7 +39,8 @@ class Row:
 
 def training_cost(folder: Path, step: int) -> dict[str, float]:
     """What a run's training took up to a step: net calls (summed over slots), FLOPs, seconds, peak
-    bytes. Empty if it has no log up to there, as imported weights have none.
+    bytes. Empty if it has no log up to there, as imported weights have none. RunError if the log of
+    its times lacks them.
 
     `bytes` is the device's peak where the run's device measures one, else what autograd kept for
     one backward pass. FLOPs and bytes are missing from runs older than their measurement.
@@ -54,6 +55,11 @@ def training_cost(folder: Path, step: int) -> dict[str, float]:
     steps, timing = until("metrics.jsonl"), until("timing.jsonl")
     if not steps:
         return {}
+    if len(timing) < len(steps):
+        raise RunError(
+            f"{folder}/timing.jsonl: {len(timing)} of {len(steps)} lines up to step {step} "
+            "(cut short?), so what it took is not known: train it again or leave it out"
+        )
     cost = {
         "net_calls": steps[-1]["total_net_calls"],
         "seconds": sum(r["seconds"] for r in timing),

@@ -32,7 +32,10 @@ def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
     """A run's configuration and the record of its grid. RunError if damaged."""
     record = read_config(run)
     try:
-        return RunConfig.model_validate(record["config"]), record["grid"]
+        grid = record["grid"]
+        for name in ("kind", "size", "cells", "vocabulary", "puzzles"):
+            grid[name]
+        return RunConfig.model_validate(record["config"]), grid
     except ValidationError as error:
         raise RunError(f"{run}/config.json: {describe(error)}") from error
     except (KeyError, TypeError) as error:
@@ -41,6 +44,14 @@ def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
 
 class NotFiniteError(RunError):
     """A run's weights say nothing: its scores are not numbers."""
+
+
+def not_finite(run: "TrainedRun") -> NotFiniteError:
+    """What to say of such a run."""
+    return NotFiniteError(
+        f"{run.folder}: at step {run.step} its weights give NaN: its training diverged; train "
+        "it again at a lower --optimizer.lr, or leave it out"
+    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from puzzles.sudoku.solver import solve_unique
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.pretrained import load_pretrained
-from scripts.session import TrainedRun, open_run
+from scripts.session import TrainedRun, not_finite, open_run
 from scripts.usage import UsageError, parse
 
 
@@ -94,6 +94,8 @@ def solve(
     count = segments or trained.config.supervision.segments
     ids = np.zeros(1, dtype=np.int32)
     said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
+    if not said.finite.all():
+        raise not_finite(trained)
     answer = said.tokens[-1]
     valid = bool(is_valid(trained.kind, inputs, answer)[0])
     console = Console(highlight=False)

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from reasoning.frozen import Frozen
 from reasoning.nn.cache import KV
 from reasoning.nn.layers import apply_rotary, truncated_normal_
 
@@ -36,10 +37,8 @@ _GATE_CHANNELS = 32  # channels of x that decide how much of a looked-up value a
 _MOST_OPEN = 0.99  # of a gate's range: at 1 its sigmoid is saturated and its gradient 1e-7
 
 
-class GateConfig(BaseModel):
+class GateConfig(Frozen):
     """Gate = max x sigmoid(raw), one per channel."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     initial: float = Field(
         0.75, gt=0, description="gate before training; where it equals max, 0.99 of max is taken"

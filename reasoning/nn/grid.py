@@ -11,9 +11,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reasoning.frozen import Frozen
 from reasoning.nn.layers import Block, linear, rotary_table, truncated_normal_
 from reasoning.precision import wide
 
@@ -27,10 +28,8 @@ class GridShape:
     puzzles: int = 1
 
 
-class NetConfig(BaseModel):
+class NetConfig(Frozen):
     """Sizes of one stack of blocks with its embeddings and heads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(512, gt=0, description="state width D, in channels")
     layers: int = Field(2, gt=0, description="blocks in the net")
@@ -50,7 +49,6 @@ class NetConfig(BaseModel):
     branch_scale: float = Field(
         1.0,
         gt=0,
-        allow_inf_nan=False,
         description="factor on the initial weights that end a block's branches; 1: as published, "
         "1 / sqrt(2 layers): deep nets begin as trainable as shallow ones",
     )

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reasoning.frozen import Frozen
 from reasoning.nn.cache import ModelCache
 from reasoning.nn.causal import EPS, ROTARY_BASE, BlockShape, CausalBlock, Pass, init_deviation
 from reasoning.nn.layers import rotary_table, truncated_normal_
@@ -25,10 +26,8 @@ Draw = Callable[[Tensor, tuple[int, ...]], Tensor]  # of reasoning.randomness
 _STATES = 1  # tells a sequence's random states from its other draws
 
 
-class LanguageConfig(BaseModel):
+class LanguageConfig(Frozen):
     """Sizes every language model has; the vocabulary comes from the tokenizer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(768, gt=0, description="D, channels of the residual stream")
     head_width: int = Field(128, gt=0, description="channels of an attention head")

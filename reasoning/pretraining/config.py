@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from reasoning.training.config import Decay, Frozen
+from reasoning.frozen import Frozen
+from reasoning.training.config import Decay
 
 
 class MuonAdamWConfig(Frozen):

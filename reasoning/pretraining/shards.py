@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from reasoning.frozen import Frozen
 from reasoning.pretraining.corpus import CorpusError
 from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from reasoning.records import sha256_of
@@ -31,11 +32,7 @@ Progress = Callable[[str, int, int], None]  # name of the stage, done, in all
 REBUILD = "Build the corpus again with `loopbench corpus build`"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Counts(_Record):
+class Counts(Frozen):
     """How much text a shard or a split holds."""
 
     documents: int = Field(description="documents, the parts of a cut one counted each", ge=0)
@@ -55,7 +52,7 @@ class Shard(Counts):
         return self.name.rsplit("-", 1)[0]
 
 
-class Source(_Record):
+class Source(Frozen):
     """A file of text that went in."""
 
     name: str = Field(description="file name, without its folder")
@@ -63,7 +60,7 @@ class Source(_Record):
     sha256: str = Field(description="of the file as it lies on disk, hex")
 
 
-class TokenizerRecord(_Record):
+class TokenizerRecord(Frozen):
     """Which tokenizer made the tokens."""
 
     identity: str = Field(description="sha256 of the tokenizer, hex")
@@ -71,7 +68,7 @@ class TokenizerRecord(_Record):
     bos: int = Field(description="id of BOS", ge=0)
 
 
-class Plan(_Record):
+class Plan(Frozen):
     """What is built: fixed before the first shard, the same when a broken build goes on."""
 
     tokenizer: TokenizerRecord
@@ -88,7 +85,7 @@ class Plan(_Record):
     shards: dict[Split, int] = Field(description="shards of each split")
 
 
-class Manifest(_Record):
+class Manifest(Frozen):
     """corpus.json."""
 
     format: Literal[1] = Field(1, description="version of the folder's format")
@@ -210,7 +207,7 @@ def _check_shard(corpus: Corpus, shard: Shard, tokens: np.ndarray, offsets: np.n
         raise CorpusError(f"{place}: tokens of {raw} bytes, {shard.bytes} recorded. {REBUILD}")
 
 
-def write_record(path: Path, record: BaseModel) -> None:
+def write_record(path: Path, record: Frozen) -> None:
     """Write a record as JSON, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -90,24 +90,36 @@ def save_checkpoint(
         torch.save(state, folder / _FILES[2])
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A checkpoint's own record, step and sha256 by file name. CheckpointError if damaged."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text())
+        found["step"], found["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}/manifest.json: not readable ({error}); {_go_back(folder)}"
+        ) from error
+    return found
+
+
+def _go_back(folder: Path) -> str:
+    return f"delete {folder} to go on from the checkpoint before it"
+
+
 def verified(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """A checkpoint's manifest, after its files (all by default) were compared with it.
 
     CheckpointError with the name of a file that is missing or not as it was written.
     """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        expected = manifest["sha256"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}/manifest.json: not readable ({error})") from error
+    found = read_manifest(folder)
+    expected = found["sha256"]
     for name in expected if names is None else names:
         path = folder / name
         if not path.is_file() or sha256_of(path) != expected.get(name):
             raise CheckpointError(
-                f"{path}: missing or not as it was written (cut short?); "
-                f"delete {folder} to go on from the checkpoint before it"
+                f"{path}: missing or not as it was written (cut short?); {_go_back(folder)}"
             )
-    return manifest
+    return found
 
 
 def latest_checkpoint(run: Path) -> Path:

@@ -2,15 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig
 from reasoning.supervision import SupervisionConfig
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
 
 Decay = Annotated[float, Field(ge=0, lt=1)]  # of a moving average
 

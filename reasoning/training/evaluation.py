@@ -18,11 +18,13 @@ class Predictions:
 
     tokens: uint8 (S, N, C), the most likely token of each cell after each segment;
     net_calls: int64 (N,), all segments together;
+    finite: bool (N,), whether every score of every segment is a number;
     diagnostics: name to fp32 (S, N), such as residuals and solver evaluations.
     """
 
     tokens: np.ndarray
     net_calls: np.ndarray
+    finite: np.ndarray
     diagnostics: dict[str, np.ndarray]
 
 
@@ -80,6 +82,7 @@ def predict(
     return Predictions(
         tokens=whole.pop("tokens").swapaxes(0, 1),
         net_calls=whole.pop("net_calls"),
+        finite=whole.pop("finite").astype(bool),
         diagnostics={name: value.T for name, value in whole.items()},
     )
 
@@ -98,6 +101,8 @@ def _run(
         "tokens": torch.stack([o.logits.argmax(-1).to(torch.uint8) for o in outputs], dim=1),
         "net_calls": torch.stack([o.net_calls for o in outputs], dim=1).sum(1),
     }
+    finite = torch.stack([o.logits.isfinite().flatten(1).all(1) for o in outputs], dim=1).all(1)
+    result["finite"] = finite.to(torch.uint8)  # bool does not travel between processes
     for name in outputs[0].diagnostics:
         result[name] = torch.stack([o.diagnostics[name].float() for o in outputs], dim=1)
     return result

@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,18 +74,32 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     os.replace(partial, path)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results unless it is there. RunError if it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> RunError:
+    return RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out")
+
+
 def create_run(folder: Path, config: dict[str, Any]) -> None:
     """Make a run's folder with its records. RunError if it already holds a run."""
     if (folder / "config.json").exists():
         raise RunError(
             f"{folder}: already holds a run; continue it with --resume {folder} or choose another"
         )
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", config)
         write_json(folder / "environment.json", environment())
     except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise _unwritable(folder, error) from error
 
 
 def restart_run(folder: Path) -> str:
@@ -97,10 +112,20 @@ def restart_run(folder: Path) -> str:
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's configuration. RunError if there is none to read."""
     path = folder / "config.json"
+    if not path.exists():
+        raise RunError(f"{folder}: is not a run's folder (no config.json)")
+    return _read(path)
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What a run was made by and on, {} if it has no record of it. RunError if not readable."""
+    path = folder / "environment.json"
+    return _read(path) if path.exists() else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise RunError(f"{folder}: is not a run's folder (no config.json)") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not readable ({error})") from error
 
@@ -137,6 +162,13 @@ class JsonLines:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Every record of a JSON-lines file, but for a last line that a killed run left unfinished."""
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Every record of a JSON-lines file, but for a last line that a killed run left unfinished.
+    RunError, with the line, for one that is none."""
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
+        if line.endswith("\n"):
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise RunError(f"{path}: line {number} is no record ({error})") from error
+    return records

@@ -202,7 +202,9 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     )
     idle = words("attractor-mini", sudokus, out, "--model.gradient.kind", "unrolled")
     refused(capsys, idle, "unrolled", "evaluations 1 or more")  # the curriculum begins with none
-    refused(capsys, words("attractor-mini", sudokus, out, "--optimizer.lr", "nan"), "lr")
+    for flag, value in (("optimizer.lr", "nan"), ("loss.halting", "inf"), ("ema.decay", "nan")):
+        wrong = words("attractor-mini", sudokus, out, f"--{flag}", value)
+        refused(capsys, wrong, *flag.split("."), "finite number")
     refused(capsys, words("attractor-mini", sudokus, out, "--batch", "49"), "49", "48")
     refused(capsys, words("attractor-mini", sudokus, out, "--steps", "many"), "--steps", "many")
     between = words("attractor-mini", sudokus, out, "--log-every", "4", "--evaluate-every", "6")

@@ -91,7 +91,9 @@ def test_compare_lists_a_run_without_a_checkpoint(trained, sudokus, tmp_path, ca
         assert said in capsys.readouterr().err
 
 
-def test_compare_lists_a_run_whose_weights_give_nan(trained, sudokus, tmp_path):
+def test_a_run_whose_weights_give_nan_is_listed_and_solves_nothing(
+    trained, sudokus, tmp_path, capsys
+):
     lost, out = tmp_path / "lost", tmp_path / "table"
     words = ["train", "--preset", "trm-mini", "--data", str(sudokus), "--out", str(lost)]
     diverges = ["--optimizer.lr", "1e30", "--optimizer.warmup", "0", "--steps", "1"]
@@ -102,6 +104,9 @@ def test_compare_lists_a_run_whose_weights_give_nan(trained, sudokus, tmp_path):
     failure = next(iter(groups.values()))["runs"][0]["failure"]
     assert str(lost) in failure
     assert "give NaN" in failure
+    capsys.readouterr()
+    assert main(["solve", str(lost), ".4.1.......4..2."]) == 2
+    assert "give NaN" in capsys.readouterr().err
 
 
 def test_compare_says_which_runs_are_unfinished_or_have_no_training(trained, sudokus, tmp_path):
@@ -211,12 +216,50 @@ def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, c
         ([trained, f"{trained}/"], "twice"),
         ([maze, trained], "no common table"),
         (["--presets", "trm-mini,trm-mini", "--data", sudokus], "twice"),
+        (["--presets", ",", "--data", sudokus], "no name"),
         ([*train, "--budget", "flops", "--amount", "inf"], "--amount"),
         ([*train, "--amount", "0.5"], "--amount"),
     ):
         assert main(["compare", *map(str, words), "--out", str(out)]) == 2
         assert said in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("manifest.json", '{"step": 2'),
+        ("manifest.json", "[]"),
+        ("metrics.jsonl", "{}}\n"),
+        ("timing.jsonl", ""),
+        ("environment.json", ""),
+        ("config.json", '{"config": {}, "grid": {"kind": "sudoku"}}'),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(name, text, trained, sudokus, tmp_path, capsys):
+    run, out = tmp_path / "table" / "attractor-mini-seed0", tmp_path / "table"
+    shutil.copytree(trained, run)
+    newest = max(run.rglob(name), key=str)
+    newest.write_text(text)
+    again = ["--presets", "attractor-mini", "--data", str(sudokus), "--seeds", "1"]
+    for words in ([str(run)], [*again, "--steps", "20", "--device", "cpu"]):
+        assert main(["compare", *words, "--out", str(out)]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert str(newest) in said
+
+
+def test_a_report_that_cannot_be_written_is_known_before_the_work(
+    trained, sudokus, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("scripts.compare.cost_of", None)  # neither measured
+    monkeypatch.setattr("scripts.compare.evaluate_run", None)  # nor scored
+    out = tmp_path / "file"
+    out.touch()
+    presets = ["--presets", "trm-mini", "--data", str(sudokus), "--budget", "flops"]
+    for words in (presets, [str(trained)]):
+        assert main(["compare", *words, "--out", str(out)]) == 2
+        assert "choose another --out" in capsys.readouterr().err
 
 
 def test_another_configuration_is_named(sudokus, tmp_path, capsys):

@@ -102,6 +102,8 @@ def test_who_has_converged_leaves(run, sudokus):
     # What no solver has solved has not converged.
     unsolved = evaluated(run, sudokus, "--evaluations", "0")
     assert unsolved["search"]["leave"] is None
+    words = ["evaluate", str(run), "--data", str(sudokus), "--evaluations", "0"]
+    assert main([*words, "--leave", "converged"]) == 2
 
 
 @pytest.mark.parametrize("leave", [None, 1e9])
