@@ -69,14 +69,14 @@ def test_variants_of_an_ablation_are_different_configurations(name, tmp_path):
     assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
 
 
-def test_the_deep_recipe_warms_up_for_a_quarter_of_the_run_it_is_given(tmp_path):
+def test_the_deep_recipe_warms_up_for_half_of_the_run_it_is_given(tmp_path):
     plain, deep = (
         configuration(v, "cpu", tmp_path, {"steps": 700})
         for v in ABLATIONS["layers-mlp"]
         if v.name.startswith("trm-mlp 8 layers")
     )
     assert (plain.steps, plain.model.layers) == (deep.steps, deep.model.layers) == (700, 8)
-    assert deep.optimizer.warmup == 175
+    assert deep.optimizer.warmup == 350
     assert deep.optimizer.lr == plain.optimizer.lr / 2
     assert (plain.model.branch_scale, deep.model.branch_scale) == (1.0, 0.25)
 
