@@ -16,11 +16,12 @@ ALLOWED = {
 # Inside reasoning: the bottom knows nothing above it.
 BOTTOM = {
     "reasoning/fixed_point": ("reasoning.fixed_point", "reasoning.precision"),
+    "reasoning/frozen.py": (),
     "reasoning/precision.py": (),
     "reasoning/nn/layers.py": ("reasoning.precision", "reasoning.randomness"),
-    "reasoning/losses.py": ("reasoning.precision",),
+    "reasoning/losses.py": ("reasoning.frozen", "reasoning.precision"),
     "reasoning/randomness.py": (),
-    "reasoning/supervision.py": ("reasoning.losses", "reasoning.randomness"),
+    "reasoning/supervision.py": ("reasoning.frozen", "reasoning.losses", "reasoning.randomness"),
 }
 
 
