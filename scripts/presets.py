@@ -112,10 +112,10 @@ def branch_scale(layers: int) -> float:
 def deepened(config: RunConfig, layers: int) -> RunConfig:
     """A small scale's configuration with so many layers, and the recipe that trains eight of them.
 
-    With the preset's own nothing is learned: cells begin all alike, or the gradient explodes
-    (tests/baselines/test_depth.py); begun scaled, TRM and the Attractor unlearn at its rate, and
-    leave the plateau only below a third of it (baselines/README.md, Table 2). Hence half the rate,
-    reached after half of the run.
+    With the preset's own the recursive models learn nothing: cells begin all alike, or the gradient
+    explodes (tests/baselines/test_depth.py). Begun scaled, TRM and the Attractor with attention
+    unlearn at its rate, and leave the plateau only at about a third of it (baselines/README.md,
+    Table 2). Hence half the rate, reached after half of the run.
     """
     values = config.model_dump()
     values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}
