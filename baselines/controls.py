@@ -34,14 +34,16 @@ class TwoStepConfig(TRMConfig):
 
     kind: Literal["two-step"] = "two-step"
     inner_steps: int = Field(2, gt=0, description="n, z updates from zero per y update")
+    states: Literal[2] = Field(2, description="(y, z)")
 
 
 class TwoStep(TRM):
     config: TwoStepConfig
 
-    def begin_cycle(self, z: Tensor) -> Tensor:
-        """Zero: the latent carried so far is not read."""
-        return torch.zeros_like(z)
+    def begin_cycle(self, state: State) -> State:
+        """With a latent of zero: the one carried so far is not read."""
+        y, z = state
+        return y, torch.zeros_like(z)
 
 
 class AttractorResetConfig(AttractorConfig):

@@ -45,7 +45,7 @@ class HRM(Reasoner):
 
     def __init__(self, config: HRMConfig, shape: GridShape):
         super().__init__(config, shape)
-        self.high = Net(config, self.embedding.length)
+        self.high = Net(config, self.embedding.length, shape.families)
 
     def nets(self) -> list[nn.Module]:
         return [self.net, self.high]
@@ -72,4 +72,4 @@ class HRM(Reasoner):
             with torch.set_grad_enabled(graph and last):
                 y = self.update(self.high, y, z, seeds, first + steps)
         calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
-        return self.read(y, z, calls, {})
+        return self.read((y, z), calls, {})

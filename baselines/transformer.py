@@ -43,4 +43,4 @@ class Transformer(Reasoner):
         x = self.embedding(inputs, puzzle_ids)
         y, z = self.restart(len(inputs), seeds)
         calls = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)
-        return self.read(self.update(self.net, y, x, seeds, 0), z, calls, {})
+        return self.read((self.update(self.net, y, x, seeds, 0), z), calls, {})

@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor
 
 from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.nn.reasoner import LoopConfig, Reasoner
 from reasoning.supervision import Depth, SegmentOutput, State
 
 
-class TRMConfig(ReasonerConfig):
+class TRMConfig(LoopConfig):
     """TRM's sizes and its two loop counts."""
 
     kind: Literal["trm"] = "trm"
@@ -42,9 +42,9 @@ class TRM(Reasoner):
     def __init__(self, config: TRMConfig, shape: GridShape):
         super().__init__(config, shape)
 
-    def begin_cycle(self, z: Tensor) -> Tensor:
-        """The latent a cycle goes on from; a control starts anew (`baselines.controls`)."""
-        return z
+    def begin_cycle(self, state: State) -> State:
+        """What a cycle goes on from; a control drops the latent (`baselines.controls`)."""
+        return state
 
     def segment(
         self,
@@ -58,13 +58,13 @@ class TRM(Reasoner):
         cycles = self.config.cycles if depth.cycles is None else depth.cycles
         steps = self.config.inner_steps if depth.inner_steps is None else depth.inner_steps
         x = self.embedding(inputs, puzzle_ids)
-        y, z = state
-        graph = torch.is_grad_enabled()
+        graph, answers = torch.is_grad_enabled(), []
         for cycle in range(cycles):
-            with torch.set_grad_enabled(graph and cycle >= cycles - self.config.gradient_cycles):
-                first, z = cycle * (steps + 1), self.begin_cycle(z)
-                for i in range(steps):
-                    z = self.update(self.net, z, y + x, seeds, first + i)
-                y = self.update(self.net, y, z, seeds, first + steps)
+            attached = graph and cycle >= cycles - self.config.gradient_cycles
+            with torch.set_grad_enabled(attached):
+                first = cycle * (steps + 1)
+                state = self.cycle(self.begin_cycle(state), x, steps, seeds, first)
+            if attached:
+                answers.append(state[0])
         calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
-        return self.read(y, z, calls, {})
+        return self.read(state, calls, {}, tuple(answers[:-1]))

@@ -25,12 +25,12 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from reasoning.fixed_point import Anderson, Picard, Solution, solve
 from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.nn.reasoner import LoopConfig, Reasoner
 from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.supervision import Depth, SegmentOutput, State
 
@@ -38,7 +38,7 @@ Solver = Anderson | Picard
 Seeds = Tensor | None
 
 
-class AttractorConfig(ReasonerConfig):
+class AttractorConfig(LoopConfig):
     """Sizes, the map's n, the solver and the gradient."""
 
     kind: Literal["attractor"] = "attractor"
@@ -51,6 +51,12 @@ class AttractorConfig(ReasonerConfig):
     sweeps: int = Field(3, gt=0, description="explicit y updates per segment when solving for z")
     solver: SolverConfig = Field(default_factory=SolverConfig, description="the forward solve")
     gradient: GradientConfig = Field(default_factory=GradientConfig, description="the backward")
+
+    @model_validator(mode="after")
+    def _z_is_there_to_solve_for(self):
+        if self.solve_for == "z" and self.states == 1:
+            raise ValueError("solve_for z needs two states: set states to 2")
+        return self
 
 
 class Attractor(Reasoner):
@@ -75,26 +81,28 @@ class Attractor(Reasoner):
         joint = self.config.solve_for == "joint"
         run = self._solve_joint if joint else self._solve_z
         solver = self.config.solver.build(depth.evaluations, final_step=True)
-        y, z, solution, calls = run(state, x, steps, solver, seeds)
-        parts = ("residual_y", "residual_z") if joint else ("residual_z",)
+        state, solution, calls, earlier = run(state, x, steps, solver, seeds)
+        parts = [f"residual_{name}" for name in (self.names if joint else ("z",))]
         diagnostics = {
             "evaluations": solution.evaluations,
             "converged": solution.converged,
             "residual": solution.residual,
         } | dict(zip(parts, solution.part_residuals.unbind(1), strict=True))
-        return self.read(y, z, calls, diagnostics)
+        return self.read(state, calls, diagnostics, earlier)
 
     def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
+        answers: list[Tensor] = []
+
         def update(w: State) -> State:
-            y, z = w
-            for i in range(steps):
-                z = self.update(self.net, z, y + x, seeds, i)
-            return self.update(self.net, y, z, seeds, steps), z
+            w = self.cycle(w, x, steps, seeds, 0)
+            if torch.is_grad_enabled():
+                answers.append(w[0])
+            return w
 
         solution = solve(update, state, solver, self.config.gradient.build())
-        y, z = solution.value
         extra = self.config.gradient.evaluations(torch.is_grad_enabled())
-        return y, z, solution, (solution.evaluations + extra) * (steps + 1)
+        calls = (solution.evaluations + extra) * (steps + 1)
+        return solution.value, solution, calls, tuple(answers[:-1])
 
     def _solve_z(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         y, z = state
@@ -116,4 +124,4 @@ class Attractor(Reasoner):
             extra = self.config.gradient.evaluations(attached)
             calls = calls + (solution.evaluations + extra) * steps + 1
             evaluations = evaluations + solution.evaluations
-        return y, z, replace(solution, evaluations=evaluations), calls
+        return (y, z), replace(solution, evaluations=evaluations), calls, ()

@@ -4,8 +4,9 @@ Stablemax: s(a) = a + 1 for a >= 0 and 1 / (1 - a) below, loss = -log(s_label / 
 (Prieto et al. 2025; HRM and TRM use it). Everything is reduced in fp32 or wider.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +19,26 @@ from reasoning.precision import wide
 IGNORED_LABEL = 0  # PAD
 
 
+Weight = Annotated[float, Field(gt=0)]
+
+
 class LossConfig(Frozen):
     """Which cross-entropy, and the weight of the halting loss."""
 
     cells: Literal["stablemax", "softmax"] = Field("stablemax", description="cell probabilities")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="mass spread over the vocabulary")
     halting: float = Field(0.5, ge=0, description="weight of the halting loss")
+    every: bool = Field(
+        False,
+        description="take the cells' loss at every evaluation or cycle that carries a gradient, "
+        "and their mean, not at the last alone",
+    )
+    candidates: float = Field(
+        0.0, ge=0, description="weight of the candidates' loss beside the cross-entropy"
+    )
+    candidate_weights: tuple[Weight, Weight] = Field(
+        (4.0, 0.5), description="in it: of the token that is right, and of each that is wrong"
+    )
 
 
 def log_stablemax(logits: Tensor, dim: int) -> Tensor:
@@ -49,6 +64,20 @@ def cell_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
     return (nll * scored).sum(-1) / scored.sum(-1)
 
 
+def candidate_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
+    """Mean over the scored cells of the binary cross-entropies of all tokens, (B,).
+
+    Each logit says whether its token is a candidate of the cell: right answers weigh more than
+    wrong ones, for to strike the right one is fatal (Lattice Deduction Transformer, 2605.08605).
+    """
+    right, wrong = config.candidate_weights
+    target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype)
+    weight = torch.where(target > 0, right, wrong)
+    bits = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(-1)
+    scored = labels != IGNORED_LABEL
+    return (bits * scored).sum(-1) / scored.sum(-1)
+
+
 def exactly_right(logits: Tensor, labels: Tensor) -> Tensor:
     """(B,) bool: every scored cell's most likely token is its label."""
     return ((logits.argmax(-1) == labels) | (labels == IGNORED_LABEL)).all(-1)
@@ -70,16 +99,23 @@ def supervision_loss(
     labels: Tensor,
     config: LossConfig,
     continue_target: Tensor | None = None,
+    earlier: Sequence[Tensor] = (),
 ) -> Losses:
     """Cell loss + weight x BCE(q_halt, exactly right) [+ weight x BCE(q_continue, target)].
 
     q (B, 2) = (halt, continue) logits; `continue_target` (B,) is HRM's bootstrapped target.
+    The cells' losses are means over `logits` and those of `earlier` answers of the same shape.
     """
-    cells = cell_loss(logits, labels, config)
+    answers = [*earlier, logits]
+    cells = torch.stack([cell_loss(answer, labels, config) for answer in answers]).mean(0)
     exact = exactly_right(logits.detach(), labels)
     halting = F.binary_cross_entropy_with_logits(q[:, 0], exact.to(q.dtype), reduction="none")
     if continue_target is not None:
         halting = halting + F.binary_cross_entropy_with_logits(
             q[:, 1], continue_target, reduction="none"
         )
-    return Losses(cells, halting, cells + config.halting * halting, exact)
+    total = cells + config.halting * halting
+    if config.candidates:
+        bits = torch.stack([candidate_loss(wide(a), labels, config) for a in answers]).mean(0)
+        total = total + config.candidates * bits
+    return Losses(cells, halting, total, exact)

@@ -41,7 +41,8 @@ class SegmentOutput:
     logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
     net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
         that sample stopped (a batch goes on until its last one does);
-    diagnostics: per-sample numbers (B,), such as residuals and solver evaluations.
+    diagnostics: per-sample numbers (B,), such as residuals and solver evaluations;
+    earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`.
     """
 
     state: State
@@ -49,6 +50,7 @@ class SegmentOutput:
     q: Tensor
     net_calls: Tensor
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    earlier: tuple[Tensor, ...] = ()
 
 
 class SegmentModel(Protocol):
@@ -67,6 +69,10 @@ class SegmentModel(Protocol):
         depth: Depth,
         seeds: Tensor | None = None,
     ) -> SegmentOutput: ...
+
+    def decode(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C, V) and scores (B, 2) of an answer state; asked only of `earlier`."""
+        ...
 
 
 class Stage(Frozen):
@@ -217,7 +223,9 @@ def supervise(
         target = torch.where(at_limit, ahead.q[:, 0], ahead.q.amax(1)).sigmoid()
         net_calls = net_calls + ahead.net_calls
         score = score - output.q[:, 1].detach()
-    losses = supervision_loss(output.logits, output.q, carry.puzzle.labels, loss, target)
+    earlier = [model.decode(y)[0] for y in output.earlier] if loss.every else []
+    labels = carry.puzzle.labels
+    losses = supervision_loss(output.logits, output.q, labels, loss, target, earlier)
     halted = at_limit | ((score > 0) & (segments >= minimum))
     after = Carry(output.state, segments, halted, carry.puzzle)
     return Supervised(output, net_calls, losses, after)

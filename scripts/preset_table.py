@@ -10,6 +10,7 @@ from rich.table import Table
 
 from baselines.hrm import HRMConfig
 from baselines.trm import TRMConfig
+from puzzles.units import unit_families
 from reasoning.attractor import AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
@@ -23,7 +24,10 @@ def describe_preset(name: str) -> dict[str, Any]:
     config = preset(name)
     counts: dict[str, int | None] = {}
     calls: dict[str, str | None] = {}
-    shapes = {"sudoku": GridShape(81, 11), "maze": GridShape(900, 6)}
+    shapes = {
+        "sudoku": GridShape(81, 11, families=unit_families("sudoku", 9)),
+        "maze": GridShape(900, 6, families=unit_families("maze", 30)),
+    }
     for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
         try:
             served = preset(name, kind)

@@ -1,8 +1,8 @@
 """Named presets `<model>-<scale>`, the configuration of a run, and how a model is built from it.
 
-Scales: `mini` (seconds, tests), `cpu` (the quickstart: minutes on two cores), `7m` and `27m` (the
-published sizes and recipe). Grid, vocabulary and length come from the data folder, so one preset
-serves every puzzle.
+Scales: `mini` (seconds, tests), `cpu` (the quickstart: minutes on two cores), `1m` (under a million
+parameters: hours on two cores, minutes on a GPU), `7m` and `27m` (the published sizes and recipe).
+Grid, vocabulary and length come from the data folder, so one preset serves every puzzle.
 """
 
 from collections.abc import Callable
@@ -85,23 +85,37 @@ MODELS = (
     "transformer-mlp",
     "attractor-speed",
     "trm-mlp-speed",
+    "attractor-axial",
+    "trm-axial",
+    "transformer-axial",
     "attractor-z",
     "attractor-reset",
     "trm-matched",
     "two-step",
 )
-SCALES = ("mini", "cpu", "7m", "27m")
+SCALES = ("mini", "cpu", "1m", "7m", "27m")
 
 # Widths and layers of each scale; SwiGLU widths round to 32 where 256 would swamp a small net.
 _SIZES = {
     "mini": {"width": 32, "layers": 1, "heads": 2, "multiple": 32, "puzzle_tokens": 1},
     "cpu": {"width": 64, "layers": 2, "heads": 4, "multiple": 32, "puzzle_tokens": 1},
+    "1m": {"width": 96, "layers": 2, "heads": 6, "multiple": 32, "puzzle_tokens": 1},
     "7m": {"width": 512, "layers": 2},
     "27m": {"width": 512, "layers": 8},
 }
-SMALL_SCALES = ("mini", "cpu")
+SMALL_SCALES = ("mini", "cpu", "1m")
 # The released token-mixing block normalises over the tokens it has just mixed.
 _MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
+# Which cells see each other is the puzzle's to say, so no position need be learned.
+_AXIAL = {
+    "mixer": "axial",
+    "positions": "none",
+    "norm": "pre",
+    "puzzle_tokens": 0,
+    "halting_from": "mean",
+}
+# A cell of a maze is related to its neighbours.
+_LOCAL = _AXIAL | {"mixer": "local"}
 
 
 def branch_scale(layers: int) -> float:
@@ -212,6 +226,32 @@ def _speed(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _structured(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """For nets that know which cells see each other: they leave the plateau at once, so that no
+    curriculum is needed; Muon, cosine to zero and the loss at every answer that has a gradient."""
+    small = scale in SMALL_SCALES
+    steps = {"mini": 60, "cpu": 1400, "1m": 20_000}.get(scale, recipe["steps"])
+    optimizer = recipe["optimizer"].model_copy(
+        update={
+            "name": "muon",
+            "muon_lr": 0.02,
+            "lr": 2e-3,
+            "weight_decay": 0.1,
+            "warmup": {"mini": 10, "cpu": 50}.get(scale, 200),
+            "schedule": "cosine",
+            "clip": 1.0,
+        }
+    )
+    return recipe | {
+        "steps": steps,
+        "batch": recipe["batch"] if small else 768,
+        "optimizer": optimizer,
+        "supervision": SupervisionConfig(segments=16),
+        "loss": LossConfig(cells="softmax", every=True, halting=0.05),
+        "ema": EMAConfig(decay=0.999 if scale == "1m" else 0.99, warmup=True),
+    }
+
+
 def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
     size: dict[str, Any] = dict(_SIZES[scale])
     small = scale in SMALL_SCALES
@@ -226,7 +266,17 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
     inner, damped = (1 if small else 2), GradientConfig(steps=3, damping=0.5)
     solver = SolverConfig(mixing=damped.damping, damping=damped.damping)
     attractor = {"inner_steps": inner, "gradient": damped, "solver": solver}
+    if name.endswith("-axial"):
+        # Heads are split evenly among rows, columns and boxes.
+        structure = _AXIAL if puzzle == "sudoku" else _LOCAL
+        size |= structure | {"heads": 6, "width": size["width"] // 12 * 12}
     match name:
+        case "attractor-axial":
+            return AttractorConfig(**size, **attractor)
+        case "trm-axial":
+            return TRMConfig(**size, **cycles)
+        case "transformer-axial":
+            return TransformerConfig(**size)
         case "trm":
             return TRMConfig(**size, **cycles)
         case "trm-mlp":
@@ -282,6 +332,8 @@ def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published(model)
     if model.endswith("-speed"):
         recipe = _speed(scale, recipe)
+    if model.endswith("-axial"):
+        recipe = _structured(scale, recipe)
     if model == "hrm":
         q_learning = {"halting": "q-learning"}
         recipe["supervision"] = recipe["supervision"].model_copy(update=q_learning)

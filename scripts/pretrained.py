@@ -23,14 +23,13 @@ import reasoning
 from puzzles.dataset import read_json, read_record, read_split
 from puzzles.puzzle_set import Kind
 from reasoning.frozen import Frozen
-from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, write_json
 from scripts.evaluate import evaluate_run
 from scripts.evaluation_report import percent
 from scripts.presets import RunConfig, build_model
-from scripts.session import TrainedRun, check_fits, load_config, open_run
+from scripts.session import TrainedRun, check_fits, load_config, open_run, recorded_shape
 from scripts.usage import describe, parse
 
 WEIGHTS = Path(reasoning.__file__).parent / "weights"
@@ -77,7 +76,7 @@ def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) 
     card = read_card(path.with_suffix(".json"))
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
         raise RunError(f"{path}: not as it was packaged (cut short?); install loopbench again")
-    shape = GridShape(card.grid["cells"], card.grid["vocabulary"], card.grid["puzzles"])
+    shape = recorded_shape(card.grid | {"kind": task, "size": size})
     model = build_model(card.config, shape)
     model.load_state_dict(load_file(path))  # copies into fp32
     model = model.to(world.device).eval()

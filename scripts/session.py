@@ -11,6 +11,7 @@ from torch import nn
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
+from puzzles.units import unit_families
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
@@ -25,7 +26,14 @@ _EVALUATED_TOKENS = 2**17
 
 def grid_shape(puzzles: PuzzleSet) -> GridShape:
     """What a model needs to know of a puzzle set."""
-    return GridShape(puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_ids)
+    families = unit_families(puzzles.kind, puzzles.size)
+    return GridShape(puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_ids, families)
+
+
+def recorded_shape(grid: dict[str, Any]) -> GridShape:
+    """The same of a run's or a card's record of its grid."""
+    families = unit_families(grid["kind"], grid["size"])
+    return GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"], families)
 
 
 def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
@@ -73,7 +81,7 @@ def open_run(run: Path, world: World, tolerance: float | None = None) -> Trained
     config, grid = load_config(run)
     if tolerance is not None:
         config = _with_tolerance(config, tolerance, run)
-    shape = GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"])
+    shape = recorded_shape(grid)
     model = build_model(config, shape)
     step = load_weights(run, model)
     made_for = grid["kind"], grid["size"], shape

@@ -6,26 +6,47 @@ and the halting score from its position 0.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reasoning.frozen import Frozen
-from reasoning.nn.layers import Block, linear, rotary_table, truncated_normal_
+from reasoning.nn.layers import (
+    Attention,
+    AxialAttention,
+    Block,
+    Convolution,
+    RelationAttention,
+    SwiGLU,
+    TokenMixer,
+    linear,
+    rms_norm,
+    rotary_table,
+    swiglu_width,
+    truncated_normal_,
+)
 from reasoning.precision import wide
 
 
 @dataclass(frozen=True)
 class GridShape:
-    """What the data decides: cells per grid, vocabulary (with PAD = 0), number of puzzle ids."""
+    """What the data decides.
+
+    cells: of a grid; vocabulary: tokens, with PAD = 0; puzzles: number of puzzle ids;
+    families: units that cells may be mixed along (rows, columns, boxes), each family an array
+        (units, cells of a unit) int64 that holds every cell once.
+    """
 
     cells: int
     vocabulary: int
     puzzles: int = 1
+    families: tuple[np.ndarray, ...] = field(default=(), compare=False)
 
 
 class NetConfig(Frozen):
@@ -41,7 +62,12 @@ class NetConfig(Frozen):
     normalise_product: bool = Field(
         False, description="SwiGLU as sigmoid(g) N(g v), N the norm, in place of silu(g) v"
     )
-    mixer: Literal["attention", "mlp"] = Field("attention", description="how tokens mix")
+    mixer: Literal["attention", "mlp", "axial", "relations", "local"] = Field(
+        "attention",
+        description="how cells mix: full attention, an MLP over the cells, attention along the "
+        "puzzle's units (axial), full attention with a learned bias for each relation of two "
+        "cells, or a 3 x 3 convolution (local)",
+    )
     mixer_norm: Literal["channels", "tokens"] = Field(
         "channels",
         description="axis of the norm after the mlp mixer; TRM's released code: tokens",
@@ -54,6 +80,18 @@ class NetConfig(Frozen):
     )
     positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
+    norm: Literal["post", "pre"] = Field(
+        "post", description="norm after each branch (published), or before it and after the stack"
+    )
+    halting_from: Literal["first", "mean"] = Field(
+        "first", description="the halting score reads position 0 (published), or the mean of all"
+    )
+
+    @model_validator(mode="after")
+    def _grid_mixers_see_cells_alone(self):
+        if self.mixer in ("axial", "relations", "local") and self.puzzle_tokens:
+            raise ValueError(f"mixer {self.mixer} mixes cells alone: set puzzle_tokens to 0")
+        return self
 
     @model_validator(mode="after")
     def _heads_divide_width(self):
@@ -73,18 +111,18 @@ def activation_dtype(parameter: Tensor) -> torch.dtype:
 class Net(nn.Module):
     """A stack of blocks as one level: net(h, c) = blocks(h + c). Shapes (B, L, D)."""
 
-    def __init__(self, config: NetConfig, length: int):
+    def __init__(self, config: NetConfig, length: int, families: Sequence[np.ndarray] = ()):
         super().__init__()
-        tokens = length if config.mixer == "mlp" else None
         self.layers = nn.ModuleList(
             Block(
-                config.width,
-                config.heads,
-                config.expansion,
-                config.multiple,
-                tokens,
-                config.normalise_product,
-                config.mixer_norm == "tokens",
+                _mixer(config, length, families),
+                SwiGLU(
+                    config.width,
+                    swiglu_width(config.expansion, config.width, config.multiple),
+                    config.normalise_product,
+                ),
+                token_norm=config.mixer == "mlp" and config.mixer_norm == "tokens",
+                pre=config.norm == "pre",
             )
             for _ in range(config.layers)
         )
@@ -92,7 +130,8 @@ class Net(nn.Module):
             for block in self.layers:
                 for weight in block.ends():
                     weight *= config.branch_scale
-        self.rotary = config.positions == "rope" and config.mixer == "attention"
+        self.pre = config.norm == "pre"
+        self.rotary = config.positions == "rope" and config.mixer in _ROTATED
         if self.rotary:
             cos, sin = rotary_table(length, config.width // config.heads)
             self.register_buffer("cos", cos, persistent=False)
@@ -103,7 +142,26 @@ class Net(nn.Module):
         h = h + injection
         for layer in self.layers:
             h = layer(h, rotary)
-        return h
+        return rms_norm(h) if self.pre else h
+
+
+_ROTATED = ("attention", "axial", "relations")
+
+
+def _mixer(config: NetConfig, length: int, families: Sequence[np.ndarray]) -> nn.Module:
+    """A block's mixer; its weights are drawn before those of the block's SwiGLU."""
+    match config.mixer:
+        case "attention":
+            return Attention(config.width, config.heads)
+        case "mlp":
+            inner = swiglu_width(config.expansion, length, config.multiple)
+            return TokenMixer(length, inner, config.normalise_product)
+        case "axial":
+            return AxialAttention(config.width, config.heads, families)
+        case "relations":
+            return RelationAttention(config.width, config.heads, families)
+        case "local":
+            return Convolution(config.width, length)
 
 
 class GridEmbedding(nn.Module):
@@ -145,6 +203,7 @@ class GridHeads(nn.Module):
     def __init__(self, config: NetConfig, shape: GridShape):
         super().__init__()
         self.puzzle_tokens = config.puzzle_tokens
+        self.mean = config.halting_from == "mean"
         self.lm_head = linear(config.width, shape.vocabulary)
         self.q_head = nn.Linear(config.width, 2)
         nn.init.zeros_(self.q_head.weight)
@@ -152,4 +211,5 @@ class GridHeads(nn.Module):
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.lm_head(y[:, self.puzzle_tokens :])
-        return wide(logits), wide(self.q_head(y[:, 0]))
+        read = y.mean(1) if self.mean else y[:, 0]
+        return wide(logits), wide(self.q_head(read))

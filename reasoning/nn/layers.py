@@ -8,7 +8,9 @@ Shapes: B batch, L sequence, D width, H heads, K head width, I inner width of a 
 """
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -113,45 +115,142 @@ class Attention(nn.Module):
         return self.o_proj(rearrange(_attend(q, k, v), "B H L K -> B L (H K)"))
 
 
-class Block(nn.Module):
-    """Post-norm block: h <- N(h + Mix(h)); h <- N(h + SwiGLU(h)).
+class AxialAttention(Attention):
+    """Self-attention along the units of a grid: rows, columns, boxes.
 
-    Mix is attention, or, with `tokens` given, a SwiGLU over the token axis (TRM-mlp), whose inner
-    width is rounded to the same multiple. With `token_norm` the norm after that SwiGLU runs over
-    the token axis too, as in TRM's released code; otherwise over the channels.
+    The heads are split evenly among the families of units, in their order; a head attends from a
+    cell to the cells of its unit in that family alone. Cost: cells x unit length, where full
+    attention costs cells squared. Without positions it is equivariant to every relabelling of
+    cells that keeps each family.
+
+    families: each (units U, cells of a unit N) int64, holding every cell once. ValueError if the
+    heads cannot be split evenly.
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        expansion: float,
-        multiple: int,
-        tokens: int | None = None,
-        normalised: bool = False,
-        token_norm: bool = False,
-    ):
+    def __init__(self, width: int, heads: int, families: Sequence[np.ndarray]):
+        super().__init__(width, heads)
+        if not families or heads % len(families):
+            raise ValueError(
+                f"axial mixing splits the heads among {len(families)} families of units: give a "
+                f"multiple of it, not {heads}"
+            )
+        self.sizes = [family.shape[1] for family in families]
+        for i, family in enumerate(families):
+            order = torch.from_numpy(family.reshape(-1).astype(np.int64))
+            self.register_buffer(f"order_{i}", order, persistent=False)
+            self.register_buffer(f"back_{i}", order.argsort(), persistent=False)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        count = len(self.sizes)
+        packed = rearrange(self.qkv_proj(x), "B L (three F H) -> three F B L H", three=3, F=count)
+        mixed = []
+        for i, size in enumerate(self.sizes):
+            units = packed[:, i].index_select(2, getattr(self, f"order_{i}"))
+            q, k, v = rearrange(
+                units, "three B (U N) (H K) -> three (B U) H N K", N=size, H=self.heads // count
+            ).unbind(0)
+            if rotary is not None:
+                tables = [table[:size] for table in rotary]
+                q, k = apply_rotary(q, *tables), apply_rotary(k, *tables)
+            along = rearrange(_attend(q, k, v), "(B U) H N K -> B (U N) (H K)", B=len(x))
+            mixed.append(along.index_select(1, getattr(self, f"back_{i}")))
+        return self.o_proj(torch.cat(mixed, dim=-1))
+
+
+class RelationAttention(Attention):
+    """Full attention whose scores get a learned number per head and relation of the two cells.
+
+    The relation says in which families of units two cells share a unit, and whether they are one
+    cell: for sudoku same cell, row, column, box, row and box, column and box, or none. The numbers
+    begin at 0. families as in `AxialAttention`.
+    """
+
+    def __init__(self, width: int, heads: int, families: Sequence[np.ndarray]):
+        super().__init__(width, heads)
+        relation = _relations(families)
+        self.register_buffer("relation", torch.from_numpy(relation), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(heads, int(relation.max()) + 1))
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        qkv = rearrange(self.qkv_proj(x), "B L (three H K) -> three B H L K", three=3, H=self.heads)
+        q, k, v = qkv.unbind(0)
+        if rotary is not None:
+            q, k = apply_rotary(q, *rotary), apply_rotary(k, *rotary)
+        bias = self.bias[:, self.relation].to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.o_proj(rearrange(mixed, "B H L K -> B L (H K)"))
+
+
+def _relations(families: Sequence[np.ndarray]) -> np.ndarray:
+    """(cells, cells) int64: a number for each set of families in which two cells share a unit,
+    and another for a cell and itself. ValueError without families."""
+    if not families:
+        raise ValueError("relations of cells come from the units of a puzzle: this grid has none")
+    cells = families[0].size
+    shared = np.zeros((cells, cells), dtype=np.int64)
+    for bit, family in enumerate(families):
+        unit = np.empty(cells, dtype=np.int64)
+        unit[family] = np.arange(len(family))[:, None]
+        shared |= (unit[:, None] == unit).astype(np.int64) << bit
+    np.fill_diagonal(shared, 1 << len(families))
+    return np.unique(shared, return_inverse=True)[1].reshape(cells, cells).astype(np.int64)
+
+
+class Convolution(nn.Module):
+    """Each cell mixes with its neighbours: a 3 x 3 convolution over a square grid, zeros around it.
+
+    x (B, cells, D) to the same, row-major. ValueError unless the cells make a square.
+    """
+
+    def __init__(self, width: int, cells: int):
         super().__init__()
-        if tokens is None:
-            self.self_attn = Attention(width, heads)
-        else:
-            self.mlp_t = SwiGLU(tokens, swiglu_width(expansion, tokens, multiple), normalised)
-        self.mixes_tokens, self.token_norm = tokens is not None, token_norm
-        self.mlp = SwiGLU(width, swiglu_width(expansion, width, multiple), normalised)
+        self.side = math.isqrt(cells)
+        if self.side**2 != cells:
+            raise ValueError(f"local mixing needs a square grid, not {cells} cells")
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        truncated_normal_(self.conv.weight, 1 / math.sqrt(9 * width))
+
+    def forward(self, x: Tensor, rotary: None = None) -> Tensor:
+        grid = rearrange(x, "B (R C) D -> B D R C", R=self.side)
+        return rearrange(self.conv(grid), "B D R C -> B (R C) D")
+
+
+class TokenMixer(SwiGLU):
+    """A SwiGLU over the token axis (TRM-mlp), of x (B, L, D)."""
+
+    def forward(self, x: Tensor, rotary: None = None) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """h <- N(h + Mix(h)); h <- N(h + SwiGLU(h)), or, `pre`, h <- h + Mix(N(h)); h <- h +
+    SwiGLU(N(h)), whose stack ends with a norm (`reasoning.nn.grid.Net`).
+
+    mix: the module that mixes cells, under the name that released weights give it: `mlp_t` for a
+    token mixer, else `self_attn`. With `token_norm` the norm after it runs over the token axis, as
+    after the token mixer of TRM's released code; otherwise over the channels.
+    """
+
+    def __init__(self, mix: nn.Module, mlp: SwiGLU, *, token_norm: bool = False, pre: bool = False):
+        super().__init__()
+        self.name = "mlp_t" if isinstance(mix, TokenMixer) else "self_attn"
+        self.add_module(self.name, mix)
+        self.mlp, self.token_norm, self.pre = mlp, token_norm, pre
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """The weights whose products are added to h, one of each branch."""
-        mixed = self.mlp_t.down_proj if self.mixes_tokens else self.self_attn.o_proj
-        return mixed.weight, self.mlp.down_proj.weight
+        mix = getattr(self, self.name)
+        last = {TokenMixer: "down_proj", Convolution: "conv"}.get(type(mix), "o_proj")
+        return getattr(mix, last).weight, self.mlp.down_proj.weight
 
     def forward(self, h: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
-        if self.mixes_tokens:
-            columns = h.transpose(1, 2)
-            columns = columns + self.mlp_t(columns)
-            if self.token_norm:
-                h = rms_norm(columns).transpose(1, 2)
-            else:
-                h = rms_norm(columns.transpose(1, 2))
+        mix = getattr(self, self.name)
+        if self.pre:
+            h = h + mix(rms_norm(h), rotary)
+            return h + self.mlp(rms_norm(h))
+        mixed = h + mix(h, rotary)
+        if self.token_norm:  # noqa: SIM108
+            h = rms_norm(mixed.transpose(1, 2)).transpose(1, 2)
         else:
-            h = rms_norm(h + self.self_attn(h, rotary))
+            h = rms_norm(mixed)
         return rms_norm(h + self.mlp(h))

@@ -30,8 +30,18 @@ class ReasonerConfig(NetConfig):
     )
 
 
+class LoopConfig(ReasonerConfig):
+    """A reasoner whose cycle may carry one state or two."""
+
+    states: Literal[1, 2] = Field(
+        2, description="2: (y, z), z <- net(z, y + x), y <- net(y, z); 1: y alone, y <- net(y, x)"
+    )
+
+
 class Reasoner(nn.Module):
     """Embedding, net and heads around a state (y, z), each (B, L, D); models add `segment`.
+
+    A `LoopConfig` with one state has y alone.
 
     The initial states are one D-vector each, truncated normal of deviation 1, broadcast over
     samples and positions. "learned" makes them parameters. A gradient reaches them only through
@@ -46,15 +56,17 @@ class Reasoner(nn.Module):
     def __init__(self, config: ReasonerConfig, shape: GridShape):
         super().__init__()
         self.config, self.shape = config, shape
+        single = isinstance(config, LoopConfig) and config.states == 1
+        self.names = ("y",) if single else ("y", "z")
         self.embedding = GridEmbedding(config, shape)
-        self.net = Net(config, self.embedding.length)
+        self.net = Net(config, self.embedding.length, shape.families)
         self.heads = GridHeads(config, shape)
-        for name in ("initial_y", "initial_z") if config.initial != "random" else ():
+        for name in self.names if config.initial != "random" else ():
             vector = truncated_normal_(torch.empty(config.width), std=1.0)
             if config.initial == "learned":
-                self.register_parameter(name, nn.Parameter(vector))
+                self.register_parameter(f"initial_{name}", nn.Parameter(vector))
             else:
-                self.register_buffer(name, vector)
+                self.register_buffer(f"initial_{name}", vector)
 
     def nets(self) -> list[nn.Module]:
         """The nets that a segment calls, for compilation."""
@@ -68,9 +80,10 @@ class Reasoner(nn.Module):
         shape = (self.embedding.length, self.config.width)
         dtype = activation_dtype(self.heads.lm_head.weight)
         if self.config.initial == "random":
-            drawn = (randomness.fold(_present(seeds), i) for i in range(2))
+            drawn = (randomness.fold(_present(seeds), i) for i in range(len(self.names)))
             return tuple(randomness.truncated_normal(s, shape).to(dtype) for s in drawn)
-        return tuple(p.to(dtype).expand(batch, *shape) for p in (self.initial_y, self.initial_z))
+        vectors = (getattr(self, f"initial_{name}") for name in self.names)
+        return tuple(vector.to(dtype).expand(batch, *shape) for vector in vectors)
 
     def restart(self, batch: int, seeds: Tensor | None) -> State:
         """An initial state within a segment, whose updates' noise draws from `seeds` as well."""
@@ -93,12 +106,36 @@ class Reasoner(nn.Module):
             new = new + (self.config.update_noise * noise).to(new.dtype)
         return new
 
+    def cycle(self, state: State, x: Tensor, steps: int, seeds: Tensor | None, first: int) -> State:
+        """`steps` updates of z, then one of y; with one state, as many calls update y.
+
+        first: the number of the first call within its segment, for its noise.
+        """
+        if len(state) == 1:
+            (y,) = state
+            for i in range(steps + 1):
+                y = self.update(self.net, y, x, seeds, first + i)
+            return (y,)
+        y, z = state
+        for i in range(steps):
+            z = self.update(self.net, z, y + x, seeds, first + i)
+        return self.update(self.net, y, z, seeds, first + steps), z
+
+    def decode(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """y (B, L, D) to logits (B, cells, vocabulary) and scores (B, 2) = (halt, continue)."""
+        return self.heads(y)
+
     def read(
-        self, y: Tensor, z: Tensor, net_calls: Tensor, diagnostics: dict[str, Tensor]
+        self,
+        state: State,
+        net_calls: Tensor,
+        diagnostics: dict[str, Tensor],
+        earlier: tuple[Tensor, ...] = (),
     ) -> SegmentOutput:
         """Decode y, detach the carry."""
-        logits, q = self.heads(y)
-        return SegmentOutput((y.detach(), z.detach()), logits, q, net_calls, diagnostics)
+        logits, q = self.decode(state[0])
+        carry = tuple(part.detach() for part in state)
+        return SegmentOutput(carry, logits, q, net_calls, diagnostics, earlier)
 
 
 def _present(seeds: Tensor | None) -> Tensor:

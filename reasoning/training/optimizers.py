@@ -75,7 +75,7 @@ class Optimizers:
         self._all, self.kernels = [], []
         if config.name == "muon":
             inner = [(n, p) for n, p in weights if not n.startswith(("embedding.", "heads."))]
-            matrices = [p for _, p in inner if p.ndim == 2]
+            matrices = [p for n, p in inner if p.ndim == 2 and not n.endswith("bias")]
             taken = {id(p) for p in matrices}
             weights = [(n, p) for n, p in weights if id(p) not in taken]
             muon = torch.optim.Muon(

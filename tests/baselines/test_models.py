@@ -48,7 +48,7 @@ def test_trm_is_its_pseudocode_with_the_gradient_of_the_last_cycle(mixer):
             y = net(y, z)
     torch.testing.assert_close(output.state, (y.detach(), z.detach()), rtol=0, atol=0)
     assert output.net_calls.tolist() == [9, 9, 9]
-    expected = gradients(model, model.read(y, z, output.net_calls, {}))
+    expected = gradients(model, model.read((y, z), output.net_calls, {}))
     for name, found in gradients(model, output).items():
         if expected[name] is not None:
             torch.testing.assert_close(found, expected[name])
@@ -76,7 +76,7 @@ def test_hrm_is_its_pseudocode_with_the_gradient_of_the_last_two_calls():
     y = high(y, z)
     torch.testing.assert_close(output.state, (y.detach(), z.detach()), rtol=0, atol=0)
     assert output.net_calls.tolist() == [8, 8, 8]
-    expected = gradients(model, model.read(y, z, output.net_calls, {}))
+    expected = gradients(model, model.read((y, z), output.net_calls, {}))
     for name, found in gradients(model, output).items():
         if expected[name] is not None:
             torch.testing.assert_close(found, expected[name])
@@ -128,7 +128,7 @@ def test_attractor_with_no_evaluations_is_phantom_steps_from_the_carry():
         w = tuple(0.5 * a + 0.5 * b for a, b in zip(w, f(*w), strict=True))
     torch.testing.assert_close(output.state, tuple(p.detach() for p in w))
     assert output.net_calls.tolist() == [6, 6, 6]
-    expected = gradients(model, model.read(*w, output.net_calls, {}))
+    expected = gradients(model, model.read(w, output.net_calls, {}))
     for name, found in gradients(model, output).items():
         if not name.startswith("initial"):
             torch.testing.assert_close(found, expected[name])

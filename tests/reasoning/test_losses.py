@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from reasoning.losses import LossConfig, cell_loss, exactly_right, supervision_loss
+from reasoning.losses import (
+    LossConfig,
+    candidate_loss,
+    cell_loss,
+    exactly_right,
+    supervision_loss,
+)
 
 
 def stablemax_by_hand(row: list[float], label: int) -> float:
@@ -82,3 +88,21 @@ def test_halting_target_is_exactness(sample):
 def test_an_ignored_cell_cannot_make_an_answer_wrong():
     logits = torch.tensor([[[0.0, 9.0], [0.0, 9.0]]])
     assert exactly_right(logits, torch.tensor([[1, 0]])).tolist() == [True]
+
+
+def test_candidates_weigh_right_and_wrong_tokens_apart(sample):
+    logits, labels = sample
+    config = LossConfig(candidate_weights=(3.0, 0.25))
+    for found, rows, row_labels in zip(
+        candidate_loss(logits, labels, config).tolist(),
+        logits.tolist(),
+        labels.tolist(),
+        strict=True,
+    ):
+        cells = []
+        for row, label in zip(rows, row_labels, strict=True):
+            if label:
+                p = [1 / (1 + math.exp(-a)) for a in row]
+                wrong = [-math.log(1 - b) for i, b in enumerate(p) if i != label]
+                cells.append(-3.0 * math.log(p[label]) + 0.25 * sum(wrong))
+        assert found == pytest.approx(sum(cells) / len(cells))

@@ -1,0 +1,24 @@
+"""The units of a puzzle's grid: the groups of cells that models may mix along.
+
+Sudoku has rows, columns and boxes, mazes rows and columns. A model is given them as arrays and
+knows nothing of the puzzle they come from.
+"""
+
+import numpy as np
+
+from puzzles.errors import DataError
+from puzzles.sudoku.rules import geometry
+
+
+def unit_families(kind: str, size: int) -> tuple[np.ndarray, ...]:
+    """Families of units of a size x size grid, each (units, cells of a unit) int64.
+
+    Every family holds every cell once. Order: rows, columns and, for sudoku, boxes. DataError for
+    a kind of puzzle that is not known.
+    """
+    if kind == "sudoku":
+        return tuple(geometry(size).units.reshape(3, size, size))
+    if kind == "maze":
+        cells = np.arange(size * size).reshape(size, size)
+        return cells, cells.T.copy()
+    raise DataError(f"no units are known of puzzles of kind {kind!r}")

@@ -1,0 +1,271 @@
+"""Mixers that know a puzzle's units: against brute force, and equivariant where they claim it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from baselines.hrm import HRM, HRMConfig
+from baselines.transformer import Transformer, TransformerConfig
+from baselines.trm import TRM, TRMConfig
+from puzzles.units import unit_families
+from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, SolverConfig
+from reasoning.losses import LossConfig, candidate_loss
+from reasoning.nn.grid import GridShape, Net, NetConfig
+from reasoning.nn.layers import AxialAttention, Convolution, RelationAttention
+from reasoning.supervision import Batch, Depth, Stage, start, supervise
+
+SUDOKU = unit_families("sudoku", 6)
+MAZE = unit_families("maze", 5)
+SIZE = {"width": 24, "layers": 2, "heads": 6, "multiple": 32, "puzzle_tokens": 0}
+STRUCTURED = SIZE | {"positions": "none", "norm": "pre", "halting_from": "mean"}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def attention(q, k, v, mask):
+    """softmax(q k' / sqrt(K)) v over the cells that the mask (L, L) lets through, one head."""
+    scores = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ v
+
+
+def together(family: np.ndarray) -> torch.Tensor:
+    """(L, L) bool: whether two cells are in one unit, cell by cell."""
+    cells = family.size
+    return torch.tensor(
+        [[any(a in u and b in u for u in family) for b in range(cells)] for a in range(cells)]
+    )
+
+
+@pytest.mark.parametrize(("kind", "size", "count"), [("sudoku", 6, 3), ("maze", 5, 2)])
+def test_every_family_holds_every_cell_once(kind, size, count):
+    families = unit_families(kind, size)
+    assert len(families) == count
+    for family in families:
+        assert sorted(family.reshape(-1).tolist()) == list(range(size * size))
+    assert families[0][1].tolist() == list(range(size, 2 * size))
+    assert families[1][1].tolist() == list(range(1, size * size, size))
+
+
+def test_axial_attention_is_attention_within_each_unit():
+    x = torch.randn(2, 36, 24, dtype=torch.float64)
+    module = AxialAttention(24, 6, SUDOKU).double()
+    q, k, v = module.qkv_proj(x).chunk(3, -1)
+    heads = []
+    for head in range(6):
+        part = slice(4 * head, 4 * head + 4)
+        mask = together(SUDOKU[head // 2])
+        heads.append(attention(q[..., part], k[..., part], v[..., part], mask))
+    expected = module.o_proj(torch.cat(heads, -1))
+    torch.testing.assert_close(module(x, None), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_relation_attention_adds_a_number_for_each_relation():
+    x = torch.randn(2, 36, 24, dtype=torch.float64)
+    module = RelationAttention(24, 6, SUDOKU).double()
+    # Self, row, column, box, row and box, column and box, none.
+    assert module.bias.shape == (6, 7)
+    torch.nn.init.normal_(module.bias)
+    q, k, v = module.qkv_proj(x).chunk(3, -1)
+    masks = [together(family) for family in SUDOKU]
+    heads = []
+    for head in range(6):
+        part = slice(4 * head, 4 * head + 4)
+        scores = q[..., part] @ k[..., part].transpose(-1, -2) / 2
+        for a in range(36):
+            for b in range(36):
+                scores[:, a, b] += module.bias[head, module.relation[a, b]]
+        heads.append(scores.softmax(-1) @ v[..., part])
+    torch.testing.assert_close(module(x, None), module.o_proj(torch.cat(heads, -1)))
+    kinds = {}
+    for a in range(36):
+        for b in range(36):
+            key = (a == b, *(bool(mask[a, b]) for mask in masks))
+            kinds.setdefault(key, set()).add(int(module.relation[a, b]))
+    assert sorted(next(iter(v)) for v in kinds.values()) == list(range(7))
+    assert all(len(values) == 1 for values in kinds.values())
+
+
+def test_local_mixing_reads_the_eight_neighbours():
+    x = torch.randn(1, 25, 4, dtype=torch.float64)
+    module = Convolution(4, 25).double()
+    found = module(x)
+    for row in range(5):
+        for column in range(5):
+            total = torch.zeros(4, dtype=torch.float64)
+            for i in range(3):
+                for j in range(3):
+                    r, c = row + i - 1, column + j - 1
+                    if 0 <= r < 5 and 0 <= c < 5:
+                        total += module.conv.weight[:, :, i, j] @ x[0, 5 * r + c]
+            torch.testing.assert_close(found[0, 5 * row + column], total)
+
+
+def relabellings(size: int, height: int, width: int) -> dict[str, np.ndarray]:
+    """Permutations of cells that map rows, columns and boxes to themselves: new place -> old."""
+    cells = np.arange(size * size).reshape(size, size)
+    rows, columns = np.arange(size), np.arange(size)
+    rows[:2] = rows[:2][::-1]
+    bands = np.roll(np.arange(size).reshape(-1, height), 1, axis=0).reshape(-1)
+    columns[:2] = columns[:2][::-1]
+    stacks = np.roll(np.arange(size).reshape(-1, width), 1, axis=0).reshape(-1)
+    return {
+        "rows": cells[rows],
+        "bands": cells[bands],
+        "columns": cells[:, columns],
+        "stacks": cells[:, stacks],
+    }
+
+
+MODELS = {
+    "attractor": (
+        Attractor,
+        AttractorConfig,
+        {
+            "solver": SolverConfig(mixing=0.5),
+            "gradient": GradientConfig(steps=2, damping=0.5),
+        },
+    ),
+    "trm": (TRM, TRMConfig, {"cycles": 2, "inner_steps": 2}),
+    "hrm": (HRM, HRMConfig, {}),
+    "transformer": (Transformer, TransformerConfig, {}),
+}
+
+
+@pytest.mark.parametrize("mixer", ["axial", "relations"])
+@pytest.mark.parametrize("name", MODELS)
+def test_relabelling_the_cells_relabels_the_answer(name, mixer):
+    kind, config, options = MODELS[name]
+    shape = GridShape(36, 8, families=SUDOKU)
+    model = kind(config(**STRUCTURED, mixer=mixer, **options), shape).double()
+    for module in model.modules():
+        if isinstance(module, RelationAttention):
+            torch.nn.init.normal_(module.bias)  # they begin at 0, where all cells are related alike
+    inputs, ids = torch.randint(1, 8, (3, 36)), torch.zeros(3, dtype=torch.int64)
+
+    def answer(tokens):
+        output = model.segment(model.initial_state(3), tokens, ids, Depth())
+        return output.logits, output.q
+
+    logits, q = answer(inputs)
+    assert (logits[:, 0] - logits[:, 1]).abs().max() > 1e-3
+    for what, order in relabellings(6, 2, 3).items():
+        order = torch.from_numpy(order.reshape(-1).copy())
+        moved, score = answer(inputs[:, order])
+        torch.testing.assert_close(moved, logits[:, order], rtol=1e-9, atol=1e-9, msg=what)
+        torch.testing.assert_close(score, q, rtol=1e-9, atol=1e-9, msg=what)
+    shuffled = torch.randperm(36)
+    assert (answer(inputs[:, shuffled])[0] - logits[:, shuffled]).abs().max() > 1e-3
+
+
+def test_a_maze_has_places_along_its_rows():
+    config = NetConfig(**SIZE | {"heads": 4}, mixer="axial", positions="rope")
+    net = Net(config, 25, MAZE).double()
+    h = torch.randn(2, 25, 24, dtype=torch.float64)
+    flipped = torch.arange(25).view(5, 5).flip(1).reshape(-1)
+    zero = torch.zeros_like(h)
+    assert (net(h[:, flipped], zero) - net(h, zero)[:, flipped]).abs().max() > 1e-3
+
+
+def test_pre_norm_blocks_add_to_an_unnormalised_stream_and_end_in_a_norm():
+    net = Net(NetConfig(**STRUCTURED, mixer="axial"), 36, SUDOKU).double()
+    h, c = torch.randn(2, 2, 36, 24, dtype=torch.float64)
+
+    def norm(u):
+        return F.rms_norm(u, (24,), eps=1e-5)
+
+    u = h + c
+    for block in net.layers:
+        u = u + block.self_attn(norm(u), None)
+        u = u + block.mlp(norm(u))
+    torch.testing.assert_close(net(h, c), norm(u))
+
+
+@pytest.mark.parametrize(
+    ("change", "families", "told"),
+    [
+        ({"puzzle_tokens": 1}, SUDOKU, "puzzle_tokens"),
+        ({"heads": 4}, SUDOKU, "multiple"),
+        ({}, (), "families of units"),
+        ({"mixer": "relations"}, (), "units"),
+    ],
+)
+def test_what_cannot_be_mixed_is_said(change, families, told):
+    with pytest.raises(ValueError, match=told):
+        Net(NetConfig(**STRUCTURED | {"mixer": "axial"} | change), 36, families)
+
+
+def test_a_grid_that_is_no_square_has_no_neighbours():
+    with pytest.raises(ValueError, match="square"):
+        Convolution(4, 24)
+
+
+def test_one_state_is_iterated_alone():
+    shape = GridShape(36, 8, families=SUDOKU)
+    config = TRMConfig(**STRUCTURED, mixer="axial", states=1, cycles=2, inner_steps=2)
+    model = TRM(config, shape).double()
+    inputs, ids = torch.randint(1, 8, (3, 36)), torch.zeros(3, dtype=torch.int64)
+    (y,) = state = model.initial_state(3)
+    output = model.segment(state, inputs, ids, Depth())
+    x = model.embedding(inputs, ids)
+    for _ in range(6):
+        y = model.net(y, x)
+    torch.testing.assert_close(output.state[0], y)
+    assert output.net_calls.tolist() == [6, 6, 6]
+    assert len(output.state) == 1
+
+
+def test_solving_for_z_needs_z():
+    with pytest.raises(ValueError, match="states"):
+        AttractorConfig(**STRUCTURED, mixer="axial", states=1, solve_for="z")
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "options", "answers"),
+    [
+        (TRM, TRMConfig, {"cycles": 3, "gradient_cycles": 2, "inner_steps": 1}, 2),
+        (Attractor, AttractorConfig, {"gradient": GradientConfig(steps=3, damping=0.5)}, 3),
+        (Attractor, AttractorConfig, {"gradient": GradientConfig(kind="unrolled")}, 3),
+    ],
+)
+def test_every_answer_with_a_gradient_is_there_to_be_scored(kind, config, options, answers):
+    shape = GridShape(36, 8, families=SUDOKU)
+    model = kind(config(**STRUCTURED, mixer="axial", **options), shape).double()
+    inputs, ids = torch.randint(1, 8, (3, 36)), torch.zeros(3, dtype=torch.int64)
+    output = model.segment(model.initial_state(3), inputs, ids, Depth())
+    assert len(output.earlier) == answers - 1
+    assert all(y.requires_grad for y in output.earlier)
+    with torch.no_grad():
+        assert model.segment(model.initial_state(3), inputs, ids, Depth()).earlier == ()
+    if kind is TRM:  # the answer of the cycle before the last
+        state, x = model.initial_state(3), model.embedding(inputs, ids)
+        for cycle in range(2):
+            state = model.cycle(state, x, 1, None, 2 * cycle)
+        torch.testing.assert_close(output.earlier[0], state[0])
+
+
+def test_the_loss_of_every_answer_is_their_mean():
+    shape = GridShape(36, 8, families=SUDOKU)
+    options = {"cycles": 3, "gradient_cycles": 3, "inner_steps": 1}
+    model = TRM(TRMConfig(**STRUCTURED, mixer="axial", **options), shape).double()
+    labels, inputs = torch.randint(2, 8, (2, 3, 36))
+    batch = Batch(inputs, labels, torch.zeros(3, dtype=torch.int64))
+
+    def run(**loss):
+        config = LossConfig(cells="softmax", **loss)
+        stage, minimum = Stage(until=1.0, segments=4), torch.zeros(3)
+        return supervise(model, start(model, batch), batch, minimum, stage, config)
+
+    found = run(every=True, candidates=0.5)
+    answers = [model.decode(y)[0] for y in found.output.earlier] + [found.output.logits]
+    each = [F.cross_entropy(a.transpose(1, 2), labels, reduction="none").mean(1) for a in answers]
+    torch.testing.assert_close(found.losses.cells, sum(each) / 3)
+    torch.testing.assert_close(run().losses.cells, each[-1])
+    bits = sum(candidate_loss(a, labels, LossConfig()) for a in answers) / 3
+    expected = found.losses.cells + 0.5 * found.losses.halting + 0.5 * bits
+    torch.testing.assert_close(found.losses.total, expected)
