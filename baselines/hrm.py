@@ -45,7 +45,7 @@ class HRM(Reasoner):
 
     def __init__(self, config: HRMConfig, shape: GridShape):
         super().__init__(config, shape)
-        self.high = Net(config, self.embedding.length, shape.families)
+        self.high = Net(config, self.embedding.mixed, shape.families, shape.symbols)
 
     def nets(self) -> list[nn.Module]:
         return [self.net, self.high]

@@ -1,7 +1,7 @@
-"""The units of a puzzle's grid: the groups of cells that models may mix along.
+"""What a puzzle's rules leave to a model's structure: units of cells, and symbols that are alike.
 
-Sudoku has rows, columns and boxes, mazes rows and columns. A model is given them as arrays and
-knows nothing of the puzzle they come from.
+Sudoku has rows, columns and boxes, mazes rows and columns; the digits of a sudoku may be exchanged.
+A model is given both as arrays and knows nothing of the puzzle they come from.
 """
 
 import numpy as np
@@ -22,3 +22,8 @@ def unit_families(kind: str, size: int) -> tuple[np.ndarray, ...]:
         cells = np.arange(size * size).reshape(size, size)
         return cells, cells.T.copy()
     raise DataError(f"no units are known of puzzles of kind {kind!r}")
+
+
+def interchangeable_tokens(kind: str, size: int) -> tuple[int, ...]:
+    """Tokens that every permutation of a puzzle's symbols maps among themselves; () if none."""
+    return tuple(range(2, size + 2)) if kind == "sudoku" else ()

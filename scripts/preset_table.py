@@ -10,12 +10,12 @@ from rich.table import Table
 
 from baselines.hrm import HRMConfig
 from baselines.trm import TRMConfig
-from puzzles.units import unit_families
 from reasoning.attractor import AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from scripts.lm_presets import describe_language_presets
 from scripts.presets import ModelConfig, build_model, preset, preset_names
+from scripts.session import puzzle_structure
 from scripts.usage import parse
 
 
@@ -25,8 +25,8 @@ def describe_preset(name: str) -> dict[str, Any]:
     counts: dict[str, int | None] = {}
     calls: dict[str, str | None] = {}
     shapes = {
-        "sudoku": GridShape(81, 11, families=unit_families("sudoku", 9)),
-        "maze": GridShape(900, 6, families=unit_families("maze", 30)),
+        "sudoku": GridShape(81, 11, 1, *puzzle_structure("sudoku", 9)),
+        "maze": GridShape(900, 6, 1, *puzzle_structure("maze", 30)),
     }
     for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
         try:

@@ -11,7 +11,7 @@ from torch import nn
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.units import unit_families
+from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
@@ -26,14 +26,19 @@ _EVALUATED_TOKENS = 2**17
 
 def grid_shape(puzzles: PuzzleSet) -> GridShape:
     """What a model needs to know of a puzzle set."""
-    families = unit_families(puzzles.kind, puzzles.size)
-    return GridShape(puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_ids, families)
+    structure = puzzle_structure(puzzles.kind, puzzles.size)
+    return GridShape(puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_ids, *structure)
 
 
 def recorded_shape(grid: dict[str, Any]) -> GridShape:
     """The same of a run's or a card's record of its grid."""
-    families = unit_families(grid["kind"], grid["size"])
-    return GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"], families)
+    structure = puzzle_structure(grid["kind"], grid["size"])
+    return GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"], *structure)
+
+
+def puzzle_structure(kind: str, size: int) -> tuple[tuple[np.ndarray, ...], tuple[int, ...]]:
+    """The families of units and the symbols of a `GridShape`."""
+    return unit_families(kind, size), interchangeable_tokens(kind, size)
 
 
 def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:

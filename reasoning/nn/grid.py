@@ -22,6 +22,7 @@ from reasoning.nn.layers import (
     AxialAttention,
     Block,
     Convolution,
+    FieldMixer,
     RelationAttention,
     SwiGLU,
     TokenMixer,
@@ -40,13 +41,15 @@ class GridShape:
 
     cells: of a grid; vocabulary: tokens, with PAD = 0; puzzles: number of puzzle ids;
     families: units that cells may be mixed along (rows, columns, boxes), each family an array
-        (units, cells of a unit) int64 that holds every cell once.
+        (units, cells of a unit) int64 that holds every cell once;
+    symbols: tokens whose meanings may be exchanged, such as digits.
     """
 
     cells: int
     vocabulary: int
     puzzles: int = 1
     families: tuple[np.ndarray, ...] = field(default=(), compare=False)
+    symbols: tuple[int, ...] = ()
 
 
 class NetConfig(Frozen):
@@ -78,6 +81,11 @@ class NetConfig(Frozen):
         description="factor on the initial weights that end a block's branches; 1: as published, "
         "1 / sqrt(2 layers): deep nets begin as trainable as shallow ones",
     )
+    fields: Literal["none", "digits"] = Field(
+        "none",
+        description="digits: a state for each cell and digit, which share all weights, so that "
+        "exchanging digits exchanges answers (DEC)",
+    )
     positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
     norm: Literal["post", "pre"] = Field(
@@ -91,6 +99,18 @@ class NetConfig(Frozen):
     def _grid_mixers_see_cells_alone(self):
         if self.mixer in ("axial", "relations", "local") and self.puzzle_tokens:
             raise ValueError(f"mixer {self.mixer} mixes cells alone: set puzzle_tokens to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _fields_share_everything(self):
+        if self.fields == "digits":
+            if self.puzzle_tokens or self.positions == "learned" or self.mixer == "mlp":
+                raise ValueError(
+                    "fields digits share their cells' mixing: set puzzle_tokens to 0, positions to "
+                    "none or rope, and mixer to attention, axial, relations or local"
+                )
+            if self.halting_from != "mean":
+                raise ValueError("fields digits have no first position: set halting_from to mean")
         return self
 
     @model_validator(mode="after")
@@ -109,13 +129,24 @@ def activation_dtype(parameter: Tensor) -> torch.dtype:
 
 
 class Net(nn.Module):
-    """A stack of blocks as one level: net(h, c) = blocks(h + c). Shapes (B, L, D)."""
+    """A stack of blocks as one level: net(h, c) = blocks(h + c). Shapes (B, L, D).
 
-    def __init__(self, config: NetConfig, length: int, families: Sequence[np.ndarray] = ()):
+    length: positions that mix: L, or with fields L of each of them;
+    families and symbols as in `GridShape`. ValueError where the mixer or the fields need what the
+    grid has not.
+    """
+
+    def __init__(
+        self,
+        config: NetConfig,
+        length: int,
+        families: Sequence[np.ndarray] = (),
+        symbols: Sequence[int] = (),
+    ):
         super().__init__()
         self.layers = nn.ModuleList(
             Block(
-                _mixer(config, length, families),
+                _mixer(config, length, families, symbols),
                 SwiGLU(
                     config.width,
                     swiglu_width(config.expansion, config.width, config.multiple),
@@ -148,30 +179,50 @@ class Net(nn.Module):
 _ROTATED = ("attention", "axial", "relations")
 
 
-def _mixer(config: NetConfig, length: int, families: Sequence[np.ndarray]) -> nn.Module:
+def _mixer(
+    config: NetConfig, length: int, families: Sequence[np.ndarray], symbols: Sequence[int]
+) -> nn.Module:
     """A block's mixer; its weights are drawn before those of the block's SwiGLU."""
     match config.mixer:
         case "attention":
-            return Attention(config.width, config.heads)
+            mix = Attention(config.width, config.heads)
         case "mlp":
             inner = swiglu_width(config.expansion, length, config.multiple)
-            return TokenMixer(length, inner, config.normalise_product)
+            mix = TokenMixer(length, inner, config.normalise_product)
         case "axial":
-            return AxialAttention(config.width, config.heads, families)
+            mix = AxialAttention(config.width, config.heads, families)
         case "relations":
-            return RelationAttention(config.width, config.heads, families)
+            mix = RelationAttention(config.width, config.heads, families)
         case "local":
-            return Convolution(config.width, length)
+            mix = Convolution(config.width, length)
+    if config.fields == "none":
+        return mix
+    return FieldMixer(mix, config.width, len(_exchanged(symbols)))
+
+
+def _exchanged(symbols: Sequence[int]) -> Sequence[int]:
+    """ValueError if there are none."""
+    if not symbols:
+        raise ValueError("fields digits need symbols that can be exchanged: this puzzle has none")
+    return symbols
 
 
 class GridEmbedding(nn.Module):
-    """Tokens (B, cells) and puzzle ids (B,) to x (B, L, D), L = puzzle_tokens + cells."""
+    """Tokens (B, cells) and puzzle ids (B,) to x (B, L, D), L = puzzle_tokens + cells.
+
+    With a field for each symbol L = fields x cells, field by field, and what is embedded is a
+    cell's role in the field: it holds this symbol, another, or none.
+    """
 
     def __init__(self, config: NetConfig, shape: GridShape):
         super().__init__()
         self.config, self.shape = config, shape
         self.scale = math.sqrt(config.width)
-        self.tokens = nn.Embedding(shape.vocabulary, config.width)
+        self.fields = config.fields == "digits"
+        if self.fields:
+            symbols = torch.tensor(_exchanged(shape.symbols))
+            self.register_buffer("symbols", symbols, persistent=False)
+        self.tokens = nn.Embedding(3 if self.fields else shape.vocabulary, config.width)
         truncated_normal_(self.tokens.weight, 1 / self.scale)
         if config.puzzle_tokens:
             self.puzzles = nn.Embedding(shape.puzzles, config.width)
@@ -181,10 +232,19 @@ class GridEmbedding(nn.Module):
             truncated_normal_(self.positions, 1 / self.scale)
 
     @property
-    def length(self) -> int:
+    def mixed(self) -> int:
+        """Positions that mix with each other."""
         return self.config.puzzle_tokens + self.shape.cells
 
+    @property
+    def length(self) -> int:
+        """L, positions of a state."""
+        return self.mixed * (len(self.shape.symbols) if self.fields else 1)
+
     def forward(self, inputs: Tensor, puzzle_ids: Tensor) -> Tensor:
+        if self.fields:
+            held = inputs.unsqueeze(1) == self.symbols[:, None]
+            inputs = (held.any(1, keepdim=True).long() + held.long()).flatten(1)
         x = self.tokens(inputs)
         if self.config.puzzle_tokens:
             # One vector per puzzle fills the first position, zeros the padding after it.
@@ -198,18 +258,33 @@ class GridEmbedding(nn.Module):
 
 
 class GridHeads(nn.Module):
-    """y (B, L, D) to logits (B, cells, vocabulary) and scores (B, 2) = (halt, continue), wide."""
+    """y (B, L, D) to logits (B, cells, vocabulary) and scores (B, 2) = (halt, continue), wide.
+
+    With a field for each symbol its logit is read from its own state, the other tokens' from the
+    mean of the fields.
+    """
 
     def __init__(self, config: NetConfig, shape: GridShape):
         super().__init__()
         self.puzzle_tokens = config.puzzle_tokens
         self.mean = config.halting_from == "mean"
-        self.lm_head = linear(config.width, shape.vocabulary)
+        self.fields = len(_exchanged(shape.symbols)) if config.fields == "digits" else 0
+        if self.fields:
+            others = [token for token in range(shape.vocabulary) if token not in shape.symbols]
+            order = torch.tensor([*shape.symbols, *others]).argsort()
+            self.register_buffer("order", order, persistent=False)
+            self.other_head = linear(config.width, len(others))
+        self.lm_head = linear(config.width, 1 if self.fields else shape.vocabulary)
         self.q_head = nn.Linear(config.width, 2)
         nn.init.zeros_(self.q_head.weight)
         nn.init.constant_(self.q_head.bias, -5.0)
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.lm_head(y[:, self.puzzle_tokens :])
+        if self.fields:
+            fields = y.unflatten(1, (self.fields, -1))
+            own = self.lm_head(fields).squeeze(-1).transpose(1, 2)
+            logits = torch.cat((own, self.other_head(fields.mean(1))), -1)[..., self.order]
+        else:
+            logits = self.lm_head(y[:, self.puzzle_tokens :])
         read = y.mean(1) if self.mean else y[:, 0]
         return wide(logits), wide(self.q_head(read))

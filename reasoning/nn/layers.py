@@ -215,6 +215,25 @@ class Convolution(nn.Module):
         return rearrange(self.conv(grid), "B D R C -> B (R C) D")
 
 
+class FieldMixer(nn.Module):
+    """Cells mix within each field, and each field reads the mean of the others at its cell.
+
+    x (B, F x L, D), field by field. All fields share `mix` and the projection of the mean: to
+    exchange fields exchanges the results (DEC, Fixed-Point-Reasoner-Structures).
+    """
+
+    def __init__(self, mix: nn.Module, width: int, fields: int):
+        super().__init__()
+        self.mix, self.fields = mix, fields
+        self.across = linear(width, width)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        fields = rearrange(x, "B (F L) D -> B F L D", F=self.fields)
+        others = (fields.sum(1, keepdim=True) - fields) / (self.fields - 1)
+        within = self.mix(fields.flatten(0, 1), rotary).unflatten(0, (-1, self.fields))
+        return (within + self.across(others)).flatten(1, 2)
+
+
 class TokenMixer(SwiGLU):
     """A SwiGLU over the token axis (TRM-mlp), of x (B, L, D)."""
 
@@ -237,11 +256,15 @@ class Block(nn.Module):
         self.add_module(self.name, mix)
         self.mlp, self.token_norm, self.pre = mlp, token_norm, pre
 
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """The weights whose products are added to h, one of each branch."""
+    def ends(self) -> tuple[Tensor, ...]:
+        """The weights whose products are added to h, of each branch."""
         mix = getattr(self, self.name)
+        ends = [self.mlp.down_proj.weight]
+        if isinstance(mix, FieldMixer):
+            ends.append(mix.across.weight)
+            mix = mix.mix
         last = {TokenMixer: "down_proj", Convolution: "conv"}.get(type(mix), "o_proj")
-        return getattr(mix, last).weight, self.mlp.down_proj.weight
+        return getattr(mix, last).weight, *ends
 
     def forward(self, h: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         mix = getattr(self, self.name)

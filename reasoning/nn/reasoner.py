@@ -59,7 +59,7 @@ class Reasoner(nn.Module):
         single = isinstance(config, LoopConfig) and config.states == 1
         self.names = ("y",) if single else ("y", "z")
         self.embedding = GridEmbedding(config, shape)
-        self.net = Net(config, self.embedding.length, shape.families)
+        self.net = Net(config, self.embedding.mixed, shape.families, shape.symbols)
         self.heads = GridHeads(config, shape)
         for name in self.names if config.initial != "random" else ():
             vector = truncated_normal_(torch.empty(config.width), std=1.0)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from baselines.hrm import HRM, HRMConfig
 from baselines.transformer import Transformer, TransformerConfig
 from baselines.trm import TRM, TRMConfig
-from puzzles.units import unit_families
+from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, SolverConfig
 from reasoning.losses import LossConfig, candidate_loss
 from reasoning.nn.grid import GridShape, Net, NetConfig
@@ -269,3 +269,60 @@ def test_the_loss_of_every_answer_is_their_mean():
     bits = sum(candidate_loss(a, labels, LossConfig()) for a in answers) / 3
     expected = found.losses.cells + 0.5 * found.losses.halting + 0.5 * bits
     torch.testing.assert_close(found.losses.total, expected)
+
+
+DIGITS = STRUCTURED | {"width": 12, "fields": "digits"}
+FIELDS = GridShape(36, 8, families=SUDOKU, symbols=interchangeable_tokens("sudoku", 6))
+
+
+@pytest.mark.parametrize("mixer", ["axial", "relations", "local"])
+@pytest.mark.parametrize("name", MODELS)
+def test_exchanging_digits_exchanges_the_answers(name, mixer):
+    kind, config, options = MODELS[name]
+    model = kind(config(**DIGITS, mixer=mixer, **options), FIELDS).double()
+    inputs, ids = torch.randint(1, 8, (3, 36)), torch.zeros(3, dtype=torch.int64)
+
+    def answer(tokens):
+        output = model.segment(model.initial_state(3), tokens, ids, Depth())
+        return output.logits, output.q
+
+    logits, q = answer(inputs)
+    assert logits.shape == (3, 36, 8)
+    new = torch.cat((torch.tensor([0, 1]), 2 + torch.randperm(6)))  # PAD and blank stay
+    moved, score = answer(new[inputs])
+    torch.testing.assert_close(moved[..., new], logits, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(score, q, rtol=1e-9, atol=1e-9)
+    assert (moved - logits).abs().max() > 1e-3
+
+
+def test_a_field_sees_its_own_symbol_and_the_mean_of_the_others():
+    model = TRM(TRMConfig(**DIGITS, mixer="axial", cycles=1, inner_steps=1), FIELDS)
+    inputs, ids = torch.tensor([[1, 2, 7] * 12]), torch.zeros(1, dtype=torch.int64)
+    roles = model.double().embedding(inputs, ids).view(6, 36, 12) / math.sqrt(12)
+    empty, other, mine = model.embedding.tokens.weight
+    torch.testing.assert_close(roles[:, 0], empty.expand(6, 12))
+    for field in range(6):
+        torch.testing.assert_close(roles[field, 1], mine if field == 0 else other)
+        torch.testing.assert_close(roles[field, 2], mine if field == 5 else other)
+    mixer = model.net.layers[0].self_attn
+    x = torch.randn(1, 6 * 36, 12, dtype=torch.float64)
+    fields, found = x.view(6, 36, 12), mixer(x, None).view(6, 36, 12)
+    for field in range(6):
+        rest = torch.cat((fields[:field], fields[field + 1 :])).mean(0)
+        expected = mixer.mix(fields[field : field + 1], None)[0] + mixer.across(rest)
+        torch.testing.assert_close(found[field], expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"puzzle_tokens": 1}, {"positions": "learned"}, {"mixer": "mlp"}, {"halting_from": "first"}],
+)
+def test_what_fields_cannot_share_is_said(change):
+    with pytest.raises(ValueError, match="fields digits"):
+        NetConfig(**DIGITS | {"mixer": "attention"} | change)
+
+
+def test_mazes_have_no_symbols_to_exchange():
+    assert interchangeable_tokens("maze", 30) == ()
+    with pytest.raises(ValueError, match="this puzzle has none"):
+        TRM(TRMConfig(**DIGITS, mixer="local"), GridShape(25, 6, families=MAZE))
