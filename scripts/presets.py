@@ -227,8 +227,9 @@ def _speed(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _structured(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
-    """For nets that know which cells see each other: they leave the plateau at once, so that no
-    curriculum is needed; Muon, cosine to zero and the loss at every answer that has a gradient."""
+    """For nets that know which cells see each other: Muon, cosine to zero and the loss at every
+    answer that has a gradient. They leave the plateau at once, but few segments at first show them
+    more puzzles: 16 segments from the start see a sixteenth of them."""
     small = scale in SMALL_SCALES
     steps = {"mini": 60, "cpu": 1400, "1m": 20_000}.get(scale, recipe["steps"])
     optimizer = recipe["optimizer"].model_copy(
@@ -246,7 +247,7 @@ def _structured(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
         "steps": steps,
         "batch": recipe["batch"] if small else 768,
         "optimizer": optimizer,
-        "supervision": SupervisionConfig(segments=16),
+        "supervision": recipe["supervision"],
         "loss": LossConfig(cells="softmax", every=True, halting=0.05),
         "ema": EMAConfig(decay=0.999 if scale == "1m" else 0.99, warmup=True),
     }
@@ -272,6 +273,7 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
         size |= structure | {"heads": 6, "width": size["width"] // 12 * 12}
     match name:
         case "attractor-axial":
+            attractor["gradient"] = GradientConfig(steps=4, damping=damped.damping)
             return AttractorConfig(**size, **attractor)
         case "trm-axial":
             return TRMConfig(**size, **cycles)
