@@ -23,7 +23,7 @@ class MuonAdamWConfig(Frozen):
     momentum_start: float = Field(0.85, ge=0, lt=1, description="Muon: momentum at the first step")
     momentum_ramp: int = Field(300, ge=0, description="Muon: steps from momentum_start to momentum")
     second_moment: float = Field(
-        0.95, ge=0, lt=1, description="Muon: decay of the second moment of each row"
+        0.95, ge=0, lt=1, description="Muon: decay of the second moment of each row or column"
     )
     muon_weight_decay: float = Field(
         0.2, ge=0, description="Muon: cautious decay at the first step, falling linearly to 0"

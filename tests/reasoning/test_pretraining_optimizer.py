@@ -11,8 +11,8 @@ from reasoning.pretraining.config import MuonAdamWConfig
 from reasoning.pretraining.optimizer import (
     Muon,
     MuonAdamW,
+    even_out,
     momentum_at,
-    normalise_rows,
     orthogonalise,
     trapezoid,
 )
@@ -51,13 +51,44 @@ def test_orthogonalisation_commutes_with_rotations_and_leaves_zero():
     assert orthogonalise(torch.zeros(3, 5)).abs().max() == 0
 
 
-def test_rows_are_evened_out_and_the_norm_kept():
-    update, second = drawn(6, 40) * torch.arange(1.0, 7).double()[:, None], torch.zeros(6, 1)
-    second = second.double()
-    first = normalise_rows(update, second, 0.95)
+@pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-30, 1e-23, 1e-12, 1e19, 1e38])
+@pytest.mark.parametrize("shape", [(12, 12), (8, 20), (20, 8)])
+def test_every_finite_matrix_is_orthogonalised(shape, scale):
+    matrix = drawn(*shape).float()
+    matrix = (matrix / matrix.abs().max() * 3).to(torch.float64) * scale
+    found = orthogonalise(matrix.float())
+    assert found.isfinite().all()
+    if scale > 1e-38:  # below, fp32 itself has few digits left
+        torch.testing.assert_close(found.double(), orthogonalise(matrix), rtol=1e-3, atol=1e-3)
+    values = torch.linalg.svdvals(found)
+    assert values[0] < 1.2
+    rank = torch.linalg.matrix_rank(matrix.float().double() / scale)
+    assert values[rank - 1] > 0.8
+
+
+def test_a_momentum_that_decays_to_nothing_leaves_the_weights_finite():
+    p = nn.Parameter(drawn(4, 6).float())
+    muon = Muon([p], lr=1e-3, second_moment=0.95)
+    muon.param_groups[0]["momentum"] = 0.9
+    p.grad = 1e-2 * drawn(4, 6, seed=1).float()
+    for step in range(1200):
+        if step == 1:
+            p.grad = torch.zeros_like(p)
+        muon.step()
+        assert p.isfinite().all(), step
+    assert muon.state[p]["momentum"].abs().max() < 1e-38
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((40, 6), 1), ((6, 40), 0), ((8, 8), 1)])
+def test_rows_or_the_columns_of_wide_matrices_are_evened_out_and_the_norm_kept(shape, axis):
+    update = drawn(*shape) * (1 + torch.arange(max(shape)).double()).view(-1, 1)[: shape[0]]
+    optimizer = Muon([nn.Parameter(update.clone())], lr=0.1, second_moment=0.95)
+    second = optimizer.state[optimizer.param_groups[0]["params"][0]]["second_moment"]
+    first = even_out(update, second, 0.95)
     assert float(first.norm()) == pytest.approx(float(update.norm()))
-    np.testing.assert_allclose(first.norm(dim=1), first.norm() / math.sqrt(6))
-    torch.testing.assert_close(second, 0.05 * update.square().mean(1, keepdim=True))
+    lengths = first.norm(dim=axis)
+    np.testing.assert_allclose(lengths, first.norm() / math.sqrt(len(lengths)))
+    torch.testing.assert_close(second, 0.05 * update.square().mean(axis, keepdim=True))
 
 
 @pytest.mark.parametrize("shape", [(12, 5), (5, 12)])
@@ -66,7 +97,8 @@ def test_muon_is_its_formula(shape):
     p = nn.Parameter(drawn(*shape).float())
     muon = Muon([p], lr=0.1, second_moment=0.9)
     expected, momentum = p.detach().double(), torch.zeros(shape).double()
-    second = torch.zeros(rows).double()
+    axis = 1 if rows >= columns else 0  # as published: over columns, of wide matrices over rows
+    second = torch.zeros(rows if axis else columns).double()
     for step in range(4):
         mu, decay = 0.85 + 0.02 * step, 0.2 - 0.03 * step
         muon.param_groups[0] |= {"momentum": mu, "weight_decay": decay}
@@ -79,8 +111,8 @@ def test_muon_is_its_formula(shape):
         for a, b, c in TRIPLES:
             s = a * s + b * s**3 + c * s**5
         x = (u * s) @ vh
-        second = 0.9 * second + 0.1 * (x**2).mean(1)
-        evened = x / second.sqrt()[:, None]
+        second = 0.9 * second + 0.1 * (x**2).mean(axis)
+        evened = x / second.sqrt().unsqueeze(axis)
         evened = evened * x.norm() / evened.norm()
         rate = 0.1 * math.sqrt(max(1, rows / columns))
         shrunk = torch.where(evened * expected >= 0, decay * expected, 0)
