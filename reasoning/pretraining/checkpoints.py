@@ -67,9 +67,14 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
         with _quiet():
             dcp.load(tensors, checkpoint_id=folder, no_dist=world.size == 1)
     except (CheckpointException, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{folder}: does not fit this model: {_first_failure(error)}"
-        ) from error
+        why = _first_failure(error)
+        if "second_moment" in why:
+            raise CheckpointError(
+                f"{folder}: written by a version that kept Muon's second moment of wide matrices "
+                "per row, not per column: resume it with that version, or start the run anew; its "
+                "weights can still be evaluated"
+            ) from error
+        raise CheckpointError(f"{folder}: does not fit this model: {why}") from error
     return json.loads((folder / _STATE).read_text()) | {"step": manifest["step"]}
 
 

@@ -216,6 +216,23 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         load_language_weights(tmp_path, other, ALONE)
 
 
+def test_a_run_with_a_second_moment_per_row_is_read_but_not_resumed(tmp_path, monkeypatch):
+    def wide_lm():
+        model = TinyLM()
+        model.block.mlp = nn.Sequential(
+            nn.Linear(16, 24, bias=False), nn.Linear(24, 16, bias=False)
+        )
+        return model
+
+    with monkeypatch.context() as earlier:
+        name = "reasoning.pretraining.optimizer.second_moment_shape"
+        earlier.setattr(name, lambda rows, columns: (rows, 1))
+        run_in(tmp_path, model=wide_lm())
+    with pytest.raises(CheckpointError, match=r"step-00000012.*wide matrices per row.*anew"):
+        pretrainer(tmp_path, model=wide_lm()).resume()
+    assert load_language_weights(tmp_path, wide_lm(), ALONE) == 12
+
+
 def test_a_full_disk_loses_nothing_written_before(tmp_path, monkeypatch):
     made = run_in(tmp_path)
     before = list_checkpoints(tmp_path)
