@@ -206,9 +206,9 @@ def supervise(
     """Refill, run one segment, take the loss, halt.
 
     A slot halts at the stage's segment limit, or, once it has done `minimum` (B,) segments, when
-    its halting score is positive. With Q-learning (HRM) that is halt - continue, and continue is
-    trained towards the scores of the next segment, run once more without a gradient. seeds (B,)
-    are fresh for every slot and step.
+    its halting score is positive. With Q-learning (HRM) that is halt - continue, and where there is
+    a choice, that is more than one segment, continue is trained towards the scores of the next
+    segment, run once more without a gradient. seeds (B,) are fresh for every slot and step.
     """
     first, this, next_ = (None if seeds is None else fold(seeds, use) for use in range(3))
     carry = refill(carry, model, batch, first)
@@ -217,7 +217,7 @@ def supervise(
     segments, net_calls = carry.segments + 1, output.net_calls
     at_limit = segments >= stage.segments
     score, target = output.q[:, 0].detach(), None
-    if halting == "q-learning":
+    if halting == "q-learning" and stage.segments > 1:
         with torch.no_grad():
             ahead = model.segment(output.state, *asked, next_)
         target = torch.where(at_limit, ahead.q[:, 0], ahead.q.amax(1)).sigmoid()

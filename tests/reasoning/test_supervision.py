@@ -104,17 +104,19 @@ def test_q_learning_halts_on_halt_over_continue_and_learns_the_next_segments_sco
         expected = bce(q[0], right) + bce(q[1], 1 / (1 + math.exp(-target)))
         assert d.losses.halting[0].item() == pytest.approx(expected, rel=1e-5)
     # At the limit the target is the next halting score alone.
-    limited = supervise(
-        model,
-        start(model, batch(0)),
-        batch(0),
-        minimum,
-        Stage(until=1.0, segments=1),
-        loss,
-        "q-learning",
-    )
-    expected = bce(-1.0, 1.0) + bce(0.5, 1 / (1 + math.exp(-2.0)))
+    carry, two = start(model, batch(0)), Stage(until=1.0, segments=2)
+    held = torch.full((3,), 2)
+    for _ in range(2):
+        limited = supervise(model, carry, batch(0), held, two, loss, "q-learning")
+        carry = limited.carry
+    expected = bce(2.0, 1.0) + bce(-0.3, 1 / (1 + math.exp(-0.4)))
     assert limited.losses.halting[0].item() == pytest.approx(expected, rel=1e-5)
+    # One segment leaves no choice: nothing is looked at ahead, and continue is not trained.
+    once = Stage(until=1.0, segments=1)
+    alone = supervise(model, start(model, batch(0)), batch(0), minimum, once, loss, "q-learning")
+    assert alone.net_calls.tolist() == [1, 1, 1]
+    assert alone.carry.halted.all()
+    assert alone.losses.halting[0].item() == pytest.approx(bce(-1.0, 1.0), rel=1e-5)
 
 
 def bce(logit: float, target: float) -> float:
