@@ -228,7 +228,9 @@ def shares(config: RunConfig, clock: Clock) -> Iterator[Record]:
     parts = {
         "batch": lambda: plain.batch_at(trainer.done),
         "batch, augmented": lambda: mapped.batch_at(trainer.done),
-        "optimiser": lambda: trainer.optimizers.step(trainer.done, config.steps),
+        "optimiser": lambda: trainer.optimizers.step(
+            trainer.done, config.steps, trainer.carry.puzzle.puzzle_ids
+        ),
         "average": lambda: trainer.ema.update(trainer.model, trainer.done),
     }
     for cells in ("stablemax", "softmax"):

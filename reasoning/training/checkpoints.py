@@ -13,14 +13,15 @@ A folder is prepared beside its place and renamed into it; a reader never sees h
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from reasoning.records import sha256_of
 
@@ -32,13 +33,33 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, damaged or of another model; one line with the file and remedy."""
 
 
-def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+def _plain(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints of a run, oldest first."""
     return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
+
+
+def last_words(run: Path | None) -> str:
+    """What a run that has to stop leaves behind."""
+    found = list_checkpoints(run) if run else []
+    if not found:
+        return "no checkpoint was written"
+    return f"the checkpoint of step {int(found[-1].name.removeprefix('step-'))} is intact"
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first that holds a NaN or an infinity; of sharded ones, this process's part.
+
+    No loop writes a checkpoint with one: it could not be resumed, and would push out a good one.
+    """
+    for name, value in tensors.items():
+        here = value.to_local() if isinstance(value, DTensor) else value
+        if here.is_floating_point() and not bool(here.isfinite().all()):
+            return name
+    return None
 
 
 def was_saved(run: Path) -> bool:
@@ -73,8 +94,8 @@ def writing(run: Path, step: int) -> Iterator[Path]:
         # torch and safetensors report a full disk as RuntimeError subclasses of their own.
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
-            f"{folder}: could not be written ({error}); free some disk space and resume the run, "
-            "earlier checkpoints are intact"
+            f"{folder}: could not be written ({error}); free some disk space and resume the run; "
+            f"{last_words(run)}"
         ) from error
     for old in list_checkpoints(run)[:-KEPT]:
         shutil.rmtree(old)
@@ -149,9 +170,19 @@ def load_checkpoint(run: Path, model: nn.Module, ema: nn.Module) -> tuple[int, d
     return manifest["step"], state
 
 
+def refuse_unless_finite(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """CheckpointError if what was read from a checkpoint is of a run that had diverged."""
+    if name := first_not_finite(tensors):
+        raise CheckpointError(
+            f"{folder}: {name} is not finite, the run had diverged; {_go_back(folder)}"
+        )
+
+
 def _fill(model: nn.Module, path: Path) -> None:
+    tensors = load_file(path)
+    refuse_unless_finite(tensors, path.parent)
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"{path}: does not fit this model: {first}") from error

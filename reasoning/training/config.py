@@ -14,8 +14,11 @@ Decay = Annotated[float, Field(ge=0, lt=1)]  # of a moving average
 class OptimizerConfig(Frozen):
     """Optimiser, learning-rate schedule and clipping."""
 
-    name: Literal["adam-atan2", "adamw", "muon"] = Field(
-        "adam-atan2", description="muon: Muon on the net's matrices, AdamW on the rest"
+    name: Literal["adam-atan2", "adam-atan2-pytorch", "adamw", "muon"] = Field(
+        "adam-atan2",
+        description="adam-atan2: the update HRM and TRM were trained with; adam-atan2-pytorch: the "
+        "update of that package, another in the first tens of steps; muon: Muon on the net's "
+        "matrices, AdamW on the rest",
     )
     lr: float = Field(1e-4, gt=0, description="learning rate, per step")
     betas: tuple[Decay, Decay] = Field((0.9, 0.95), description="decay of the two moments")

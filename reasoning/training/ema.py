@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from reasoning.training.config import EMAConfig
+from reasoning.training.optimizers import PUZZLE_EMBEDDING
 
 
 class EMA:
     """`model` is a copy of the trained model whose parameters are the averages; buffers are copied.
 
+    The puzzle embedding is no average but the newest weights: in TRM's code it is a buffer.
     decay at step t is `decay`, or min(decay, (1 + t) / (10 + t)) with `warmup`, so that a short
     run's average is not held back by the initial weights.
     """
@@ -26,5 +28,13 @@ class EMA:
             decay = 0.0
         elif self.config.warmup:
             decay = min(decay, (1 + step) / (10 + step))
-        averages = list(self.model.parameters())
-        torch._foreach_lerp_(averages, [p.detach() for p in model.parameters()], 1 - decay)
+        averages, newest = [], []
+        for (name, average), p in zip(
+            self.model.named_parameters(), model.parameters(), strict=True
+        ):
+            if name.startswith(PUZZLE_EMBEDDING):
+                average.copy_(p)
+            else:
+                averages.append(average)
+                newest.append(p.detach())
+        torch._foreach_lerp_(averages, newest, 1 - decay)

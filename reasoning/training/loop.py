@@ -28,7 +28,13 @@ from reasoning.supervision import (
     start,
     supervise,
 )
-from reasoning.training.checkpoints import load_checkpoint, save_checkpoint
+from reasoning.training.checkpoints import (
+    CheckpointError,
+    first_not_finite,
+    last_words,
+    load_checkpoint,
+    save_checkpoint,
+)
 from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World
 from reasoning.training.ema import EMA
@@ -104,8 +110,11 @@ class Trainer:
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""
         step, state = load_checkpoint(self.run, self.model, self.ema.model)
-        # These move their moments to the weights; AdamW's step counts stay, which it reads there.
-        self.optimizers.load_state_dict(state["optimizers"])
+        try:
+            # These move their moments to the weights; AdamW's step counts stay, which it reads.
+            self.optimizers.load_state_dict(state["optimizers"])
+        except ValueError as error:
+            raise CheckpointError(f"{self.run}: {error}") from error
 
         def mine(whole: Tensor) -> Tensor:
             return whole[self.rows].to(self.world.device)
@@ -122,10 +131,9 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of the whole global batch; every process takes part.
 
-        TrainingError, nothing written, if a weight is no longer finite.
+        TrainingError, nothing written, if a number in it is not finite.
         """
-        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
-            raise self._diverged("a weight is no longer finite")
+        self._refuse_unless_finite()
         gather, carry = self.world.gather_rows, self.carry
         puzzle = carry.puzzle
         state = {
@@ -140,6 +148,15 @@ class Trainer:
         if self.world.is_main:
             save_checkpoint(self.run, self.done, self.model, self.ema.model, state)
         self.world.barrier()
+
+    def _refuse_unless_finite(self) -> None:
+        parts = {f"weight {name}": p for name, p in self.model.state_dict().items()}
+        parts |= {f"averaged {name}": p for name, p in self.ema.model.state_dict().items()}
+        parts |= self.optimizers.tensors()
+        parts |= {f"carried state {i}": part for i, part in enumerate(self.carry.state)}
+        found = first_not_finite(parts)
+        if self.world.any(found is not None):
+            raise self._diverged(f"{found or 'a number of another process'} is no longer finite")
 
     def _batch(self, step: int) -> tuple[Batch, Tensor, Tensor]:
         """This process's rows of the step's batch, their exploration minima and seeds."""
@@ -222,9 +239,10 @@ class Trainer:
             sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
         self.world.sum_gradients(model)
         sums["grad_norm"] = clip_gradients(model, config.optimizer.clip)
-        self.optimizers.step(self.done, config.steps)
-        self.ema.update(model, self.done)
         self.carry = _join(carries)
+        puzzle_ids = self.world.gather_rows(self.carry.puzzle.puzzle_ids)
+        self.optimizers.step(self.done, config.steps, puzzle_ids)
+        self.ema.update(model, self.done)
         self.done += 1
         return sums
 
@@ -254,6 +272,7 @@ class Trainer:
                     logs.training(record, self._cost(pending, time.perf_counter() - clock))
                     pending, clock = [], self._start_clock()
                 if self.evaluate and (self.done % config.evaluate_every == 0 or last):
+                    self._refuse_unless_finite()
                     evaluation = {"step": self.done} | self.evaluate(self.ema.model)
                     logs.evaluation(evaluation, time.perf_counter() - clock)
                     clock = self._start_clock()
@@ -305,7 +324,7 @@ class Trainer:
     def _diverged(self, what: str) -> TrainingError:
         clipped = self.config.optimizer.clip is not None
         remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
-        return TrainingError(f"{what} at step {self.done}: {remedy}; the last checkpoint is intact")
+        return TrainingError(f"{what} at step {self.done}: {remedy}; {last_words(self.run)}")
 
 
 def _mix(seed: int, step: int) -> int:

@@ -1,37 +1,112 @@
-"""Optimisers as one object: AdamATan2, AdamW or Muon on the weights, sign-SGD on the embedding.
+"""Optimisers as one object: AdamATan2, AdamW or Muon on the weights, sign-SGD on the embedding."""
 
-AdamATan2 (Everett et al. 2024): p <- p (1 - lr wd); p <- p - lr atan2(m_hat, sqrt(v_hat)), with no
-epsilon and the factors a = b = 1 that HRM and TRM train with. The compiled CUDA kernel
-(`adam-atan2`, extra `cuda`) runs it where present, `adam-atan2-pytorch` everywhere else.
-"""
-
-import importlib.util
 import math
+from typing import Any
 
 import torch
-from adam_atan2_pytorch.adam_atan2 import AdamAtan2
 from torch import Tensor, nn
 
 from reasoning.training.config import OptimizerConfig
 
+PUZZLE_EMBEDDING = "embedding.puzzles."  # names of its parameters start so
+_FP32_SEES = 2.0**-24  # 1 - less is 1 in fp32
+
+
+class AdamATan2(torch.optim.Optimizer):
+    """Adam with an arctangent for the quotient and its epsilon (Everett et al. 2024), at step t:
+
+        m <- b1 m + (1 - b1) g;   v <- b2 v + (1 - b2) g^2;   p <- p (1 - lr wd)
+        p <- p - lr / (1 - b1^t) atan2(m, sqrt(v / (1 - b2^t)))
+
+    so in the compiled package `adam-atan2` 0.0.3, with which HRM and TRM were trained, and whose
+    entries of the state these are. `bias_inside`: atan2(m / (1 - b1^t), ...) in place of the
+    quotient outside, as in `adam-atan2-pytorch` with its factors a = b = 1. A constant gradient's
+    first step is 0.997 lr by the one, 0.785 by the other; after tens of steps they are one.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+        bias_inside: bool = False,
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+        self.bias_inside = bias_inside
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            (beta1, beta2), lr = group["betas"], group["lr"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["step"] = torch.zeros((), device=p.device)
+                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+                m, v = state["exp_avg"], state["exp_avg_sq"]
+                state["step"] += 1
+                # Of 0-dimensional tensors, for which no device has to be waited.
+                left1, left2 = (1 - beta ** state["step"].double() for beta in (beta1, beta2))
+                m.lerp_(p.grad, 1 - beta1)
+                v.lerp_(p.grad.square(), 1 - beta2)
+                root = v.sqrt() / left2.sqrt()
+                p.mul_(1 - lr * group["weight_decay"])
+                if self.bias_inside:
+                    p.sub_(lr * torch.atan2(m / left1, root))
+                else:
+                    p.sub_((lr / left1) * torch.atan2(m, root))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state of this class, of `adam-atan2` or of `adam-atan2-pytorch`.
+
+        ValueError for one of the last from the first tens of steps, which the published update
+        would not continue as they began.
+        """
+        kept = ("params", "peak_lr", *self.defaults)
+        groups = [
+            {name: value for name, value in group.items() if name in kept}
+            for group in state_dict["param_groups"]
+        ]
+        state = {key: dict(entry) for key, entry in state_dict["state"].items()}
+        beta1 = max(group["betas"][0] for group in groups)
+        for entry in state.values():
+            if "steps" not in entry:
+                continue
+            steps = int(entry.pop("steps"))
+            if not self.bias_inside and beta1**steps > _FP32_SEES:
+                raise ValueError(
+                    f"after {steps} steps of adam-atan2-pytorch's update the published one would "
+                    "go on otherwise: set optimizer.name to adam-atan2-pytorch in the run's "
+                    "config.json, or start the run anew"
+                )
+            entry["step"] = torch.tensor(float(steps))
+        super().load_state_dict({"state": state, "param_groups": groups})
+        for p, entry in self.state.items():
+            entry["step"] = entry["step"].to(p.device)
+
 
 class SignSGD(torch.optim.Optimizer):
-    """p <- p (1 - lr wd) - lr sign(g) on the rows of p (N, D) whose gradient is not all zero.
+    """p <- p (1 - lr wd) - lr sign(g) on the rows of p (N, D) of the puzzles in the batch.
 
-    The rows of puzzles that were not in the batch neither move nor decay (HRM's sparse embedding).
+    The rows of other puzzles neither move nor decay; a row in the batch whose gradient is zero
+    decays (HRM's sparse embedding).
     """
 
     def __init__(self, params, lr: float, weight_decay: float):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, rows: Tensor):
+        """rows: indices of the batch's puzzles, of any shape, repeated or not."""
+        rows = rows.flatten()  # a row that comes twice is written twice, with the same numbers
         for group in self.param_groups:
             lr, decay = group["lr"], group["weight_decay"]
             for p in group["params"]:
                 if p.grad is not None:
-                    seen = (p.grad != 0).any(-1, keepdim=True)
-                    p.sub_(seen * (lr * decay * p + lr * p.grad.sign()))
+                    p[rows] = (1 - lr * decay) * p[rows] - lr * p.grad[rows].sign()
 
 
 def schedule_factor(step: int, total: int, config: OptimizerConfig) -> float:
@@ -44,22 +119,6 @@ def schedule_factor(step: int, total: int, config: OptimizerConfig) -> float:
     return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def adam_atan2(params: list[Tensor], config: OptimizerConfig) -> tuple[torch.optim.Optimizer, str]:
-    """AdamATan2 with a = b = 1 and the name of the kernel that runs it."""
-    fused = importlib.util.find_spec("adam_atan2") is not None
-    if fused and all(p.is_cuda for p in params):
-        from adam_atan2 import AdamATan2
-
-        kernel = AdamATan2(
-            params, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-        )
-        return kernel, "adam-atan2 (CUDA kernel)"
-    plain = AdamAtan2(
-        params, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, a=1.0, b=1.0
-    )
-    return plain, "adam-atan2-pytorch"
-
-
 class Optimizers:
     """Every optimiser of a run, stepped together under one schedule.
 
@@ -70,8 +129,8 @@ class Optimizers:
     def __init__(self, model: nn.Module, config: OptimizerConfig):
         self.config = config
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        embedding = [p for name, p in named if name.startswith("embedding.puzzles.")]
-        weights = [(name, p) for name, p in named if not name.startswith("embedding.puzzles.")]
+        embedding = [p for name, p in named if name.startswith(PUZZLE_EMBEDDING)]
+        weights = [(name, p) for name, p in named if not name.startswith(PUZZLE_EMBEDDING)]
         self._all, self.kernels = [], []
         if config.name == "muon":
             inner = [(n, p) for n, p in weights if not n.startswith(("embedding.", "heads."))]
@@ -83,13 +142,12 @@ class Optimizers:
             )
             self._add(muon, "torch.optim.Muon")
         rest = [p for _, p in weights]
-        if config.name == "adam-atan2":
-            self._add(*adam_atan2(rest, config))
+        common = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay}
+        if config.name in ("adam-atan2", "adam-atan2-pytorch"):
+            inside = config.name == "adam-atan2-pytorch"
+            self._add(AdamATan2(rest, bias_inside=inside, **common), config.name)
         else:
-            adamw = torch.optim.AdamW(
-                rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-            )
-            self._add(adamw, "torch.optim.AdamW")
+            self._add(torch.optim.AdamW(rest, **common), "torch.optim.AdamW")
         if embedding:
             sign = SignSGD(embedding, config.embedding_lr, config.embedding_weight_decay)
             self._add(sign, "sign-SGD")
@@ -100,18 +158,34 @@ class Optimizers:
         self._all.append(optimizer)
         self.kernels.append(kernel)
 
-    def step(self, step: int, total: int) -> float:
-        """Update the weights with the rates of `step`; returns the schedule's factor."""
+    def step(self, step: int, total: int, puzzle_ids: Tensor) -> float:
+        """Update the weights with the rates of `step`; returns the schedule's factor.
+
+        puzzle_ids: those of the global batch.
+        """
         factor = schedule_factor(step, total, self.config)
         for optimizer in self._all:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
-            optimizer.step()
+            if isinstance(optimizer, SignSGD):
+                optimizer.step(puzzle_ids)
+            else:
+                optimizer.step()
         return factor
 
     def zero_grad(self) -> None:
         for optimizer in self._all:
             optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state, by the kernel, the parameter's place and the entry."""
+        return {
+            f"{kernel}'s {entry} {place}": value
+            for kernel, optimizer in zip(self.kernels, self._all, strict=True)
+            for place, state in enumerate(optimizer.state.values())
+            for entry, value in state.items()
+            if isinstance(value, Tensor)
+        }
 
     def state_dict(self) -> list[dict]:
         return [optimizer.state_dict() for optimizer in self._all]

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("torch", "numpy", "numba", "pydantic", "adam-atan2-pytorch", "safetensors")
+_PACKAGES = ("torch", "numpy", "numba", "pydantic", "safetensors")
 
 
 class RunError(ValueError):

@@ -1,6 +1,5 @@
 """The training loop: formulas of the optimisers, resuming, micro-batches and processes."""
 
-import importlib.util
 import json
 import math
 import os
@@ -20,14 +19,19 @@ from baselines.trm import TRM, TRMConfig
 from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import SupervisionConfig
-from reasoning.training.checkpoints import CheckpointError, list_checkpoints, load_weights
+from reasoning.training.checkpoints import (
+    CheckpointError,
+    list_checkpoints,
+    load_weights,
+    save_checkpoint,
+)
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import predict
 from reasoning.training.loop import Trainer, TrainingError
 from reasoning.training.memory import peak_bytes, restart_peak
-from reasoning.training.optimizers import Optimizers, SignSGD, adam_atan2, schedule_factor
+from reasoning.training.optimizers import Optimizers
 from reasoning.training.runs import JsonLines, RunError, create_run, read_jsonl
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -84,44 +88,35 @@ def assert_same_weights(a: nn.Module, b: nn.Module, **tolerance):
 # Optimisers
 
 
-KERNEL = torch.cuda.is_available() and importlib.util.find_spec("adam_atan2") is not None
+def test_a_run_of_the_other_update_says_in_one_line_how_to_go_on(tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    for _ in range(4):
+        made.step()
+    weights = made.optimizers._all[0]
+    for state in weights.state.values():  # as that package keeps it
+        state["steps"] = int(state.pop("step"))
+    made.save()
+    with pytest.raises(CheckpointError, match=rf"{tmp_path}: after 4 steps.*adam-atan2-pytorch"):
+        trainer(tmp_path).resume()
+    settings = made.config.optimizer.model_dump() | {"name": "adam-atan2-pytorch"}
+    resumed = trainer(tmp_path, optimizer=OptimizerConfig(**settings))
+    resumed.resume()
+    resumed.step()
+    assert {float(s["step"]) for s in resumed.optimizers._all[0].state.values()} == {5.0}
 
 
-@pytest.mark.parametrize(
-    "device",
-    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not KERNEL, reason="no kernel here"))],
-)
-def test_adam_atan2_is_its_formula(device):
-    generator = torch.Generator().manual_seed(0)
-    p = nn.Parameter(torch.randn(5, generator=generator).to(device))
-    settings = OptimizerConfig(lr=0.1, weight_decay=0.5, betas=(0.9, 0.95))
-    optimizer, kernel = adam_atan2([p], settings)
-    assert ("CUDA" in kernel) == (device == "cuda")
-    expected, m, v = p.detach().cpu().double(), torch.zeros(5).double(), torch.zeros(5).double()
-    for step in range(1, 5):
-        g = torch.randn(5, generator=generator).double()
-        p.grad = g.to(device, torch.float32)
-        optimizer.step()
-        m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
-        m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.95**step)
-        expected = expected * (1 - 0.1 * 0.5) - 0.1 * torch.atan2(m_hat, v_hat.sqrt())
-        torch.testing.assert_close(p.detach().cpu().double(), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_sign_sgd_moves_and_decays_only_rows_that_were_seen():
-    p = nn.Parameter(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
-    p.grad = torch.tensor([[0.5, -7.0], [0.0, 0.0]])
-    SignSGD([p], lr=0.1, weight_decay=0.5).step()
-    expected = torch.tensor([[1 - 0.05 - 0.1, -2 + 0.1 + 0.1], [3.0, 4.0]])
-    torch.testing.assert_close(p.detach(), expected)
-
-
-def test_schedule_warms_up_and_decays_by_a_cosine():
-    settings = OptimizerConfig(warmup=10, schedule="cosine", final=0.1)
-    values = [schedule_factor(step, 110, settings) for step in (0, 4, 9, 10, 60, 110)]
-    middle = 0.1 + 0.9 * 0.5
-    np.testing.assert_allclose(values, [0.1, 0.5, 1.0, 1.0, middle, 0.1])
-    assert schedule_factor(500, 1000, OptimizerConfig(warmup=10)) == 1.0
+def test_the_loop_decays_every_puzzle_it_holds_and_no_other():
+    made = trainer(optimizer=OptimizerConfig(embedding_lr=0.1, warmup=0))
+    puzzles = made.model.embedding.puzzles.weight
+    nn.init.ones_(puzzles)
+    puzzles.register_hook(torch.zeros_like)
+    made.advance()
+    held = made.carry.puzzle.puzzle_ids.unique()
+    assert 0 < len(held) < PUZZLES
+    expected = torch.ones(PUZZLES, 1)
+    expected[held] = 0.9  # 1 - lr wd, as published
+    torch.testing.assert_close(puzzles.detach(), expected.expand_as(puzzles))
 
 
 def test_muon_gets_the_matrices_of_the_net_and_nothing_else():
@@ -144,6 +139,18 @@ def test_ema_is_the_weighted_mean_of_the_history():
         nn.init.constant_(model.weight, value)
         ema.update(model, step)
     assert ema.model.weight.item() == pytest.approx(0.75 * (0.75 * 2 + 0.25 * 3) + 0.25 * 5)
+
+
+def test_the_puzzle_embedding_is_not_averaged():
+    made = trainer()
+    for _ in range(4):
+        made.step()
+    for (name, average), p in zip(
+        made.ema.model.named_parameters(), made.model.parameters(), strict=True
+    ):
+        same = torch.equal(average, p)
+        assert same == name.startswith("embedding.puzzles"), name
+    assert made.model.embedding.puzzles.weight.abs().max() > 0
 
 
 # Precision and compilation
@@ -225,21 +232,67 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(
         made.step()
     made.save()
     nn.init.constant_(made.model.heads.lm_head.weight, float("nan"))
-    with pytest.raises(TrainingError, match=r"step 6.*lr"):
+    with pytest.raises(TrainingError, match=r"step 6.*lr.*checkpoint of step 4 is intact"):
         made.train()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
 
 
-def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path):
+def test_a_run_that_stops_before_its_first_checkpoint_claims_none(tmp_path):
+    create_run(tmp_path, {})
+    made = trainer(tmp_path, optimizer=OptimizerConfig(lr=1e30, warmup=0))
+    with pytest.raises(TrainingError, match=r"step 2.*no checkpoint was written$"):
+        made.train()
+    assert not list_checkpoints(tmp_path)
+
+
+PARTS = {
+    "weight heads.lm_head.weight": lambda made: made.model.heads.lm_head.weight,
+    "averaged heads.lm_head.weight": lambda made: made.ema.model.heads.lm_head.weight,
+    "exp_avg_sq 0": lambda made: next(iter(made.optimizers._all[0].state.values()))["exp_avg_sq"],
+    "carried state 1": lambda made: made.carry.state[1],
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_not_finite_is_no_checkpoint(part, value, tmp_path):
     made = trainer(tmp_path)
     create_run(tmp_path, {})
     made.step()
     made.save()
     made.step()
-    made.model.heads.lm_head.weight.data[0, 0] = float("nan")
-    with pytest.raises(TrainingError, match=r"weight is no longer finite at step 2.*lr"):
+    PARTS[part](made).data.view(-1)[1] = value
+    said = rf"{part} is no longer finite at step 2.*lr.*checkpoint of step 1 is intact"
+    with pytest.raises(TrainingError, match=said):
         made.save()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000001"]
+
+
+def test_what_is_not_finite_on_another_process_stops_this_one_too(tmp_path, monkeypatch):
+    made = trainer(tmp_path)
+    made.step()
+    monkeypatch.setattr(World, "any", lambda world, here: True)
+    with pytest.raises(TrainingError, match="another process"):
+        made.save()
+    assert not list_checkpoints(tmp_path)
+
+
+def test_a_model_that_is_not_finite_is_not_evaluated(tmp_path):
+    made = trainer(tmp_path, evaluate_every=2)
+    create_run(tmp_path, {})
+    made.evaluate = lambda model: pytest.fail("was evaluated")
+    made.ema.model.heads.lm_head.weight.data[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match="averaged heads"):
+        made.train()
+
+
+def test_a_checkpoint_of_a_run_that_had_diverged_is_refused(tmp_path):
+    made = run_in(tmp_path)
+    made.ema.model.heads.lm_head.weight.data[0, 0] = float("nan")
+    save_checkpoint(tmp_path, 13, made.model, made.ema.model, {})
+    for read in (trainer(tmp_path).resume, lambda: load_weights(tmp_path, made.model)):
+        with pytest.raises(CheckpointError, match=r"step-00000013: heads.*not finite.*delete"):
+            read()
 
 
 def test_only_the_last_two_checkpoints_are_kept(tmp_path):
@@ -274,7 +327,10 @@ def test_a_full_disk_loses_nothing_written_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr("reasoning.training.checkpoints.torch.save", full)
     made.done += 1
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"No space left.*checkpoint of step 12 is intact"):
+        made.save()
+    made.run = tmp_path / "first"
+    with pytest.raises(CheckpointError, match=r"No space left.*no checkpoint was written"):
         made.save()
     assert list_checkpoints(tmp_path) == before
     assert not list((tmp_path / "checkpoints").glob(".partial*"))
