@@ -23,6 +23,7 @@ from reasoning.training.checkpoints import (
     CheckpointError,
     latest_checkpoint,
     partial_folder,
+    refuse_unless_finite,
     verified,
     writing,
 )
@@ -75,6 +76,7 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
                 "weights can still be evaluated"
             ) from error
         raise CheckpointError(f"{folder}: does not fit this model: {why}") from error
+    refuse_unless_finite(tensors, folder)
     return json.loads((folder / _STATE).read_text()) | {"step": manifest["step"]}
 
 

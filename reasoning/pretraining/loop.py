@@ -36,6 +36,7 @@ from reasoning.pretraining.optimizer import MuonAdamW, trapezoid
 from reasoning.pretraining.parallel import clip_sharded_gradients, is_sharded, prepare
 from reasoning.pretraining.protocol import LanguageModel
 from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
+from reasoning.training.checkpoints import first_not_finite, last_words
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
@@ -107,7 +108,11 @@ class Pretrainer:
         return model_tensors(self.model) | state | {"rng": torch.get_rng_state()}
 
     def save(self) -> None:
-        """Write a checkpoint; every process takes part."""
+        """Write a checkpoint; every process takes part.
+
+        TrainingError, nothing written, if a number in it is not finite.
+        """
+        self._refuse_unless_finite()
         lanes = self.source.state()
         if self.world.size > 1:
             gathered: list[Any] = [None] * self.world.size
@@ -120,6 +125,11 @@ class Pretrainer:
             "flops": self.flops,
         }
         save_pretraining(self.run, self.done, self._tensors(), state, self.world)
+
+    def _refuse_unless_finite(self) -> None:
+        found = first_not_finite(self._tensors())
+        if self.world.any(found is not None):
+            raise self._diverged(f"{found or 'a number of another process'} is no longer finite")
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint, whatever world wrote it."""
@@ -165,12 +175,17 @@ class Pretrainer:
         self.done += 1
         self._probed = rows[:_PROBED_ROWS, :-1]
         if self.skipped_in_a_row == config.max_skipped:
-            raise TrainingError(
-                f"step {self.done}: the loss is {mean}, the gradient's norm {norm}, and "
-                f"{config.max_skipped} updates in a row were skipped as not finite: lower "
-                "--optimizer.lr and --optimizer.muon-lr; the last checkpoint is intact"
+            raise self._diverged(
+                f"the loss is {mean}, the gradient's norm {norm}, and {config.max_skipped} updates "
+                "in a row were skipped as not finite"
             )
         return mean, norm
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"step {self.done}: {what}: lower --optimizer.lr and --optimizer.muon-lr; "
+            f"{last_words(self.run)}"
+        )
 
     def train(self) -> bool:
         """Run to the last step, or to an interrupt (SIGINT, SIGTERM), which saves and returns.
@@ -199,6 +214,7 @@ class Pretrainer:
                     clock = time.perf_counter()
                 if self.validate and (self.done % config.validation.every == 0 or last):
                     started = time.perf_counter()
+                    self._refuse_unless_finite()
                     validations = [{"step": self.done} | r for r in self.validate(self.model)]
                     seconds = time.perf_counter() - started
                     for validation in validations:

@@ -55,8 +55,8 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 
 
 def second_moment_shape(rows: int, columns: int) -> tuple[int, int]:
-    """(R, 1): a number per row. Of a wide matrix (1, C), per column: its orthogonal rows are equally
-    long already, its columns are not."""
+    """(R, 1): a number per row. Of a wide matrix (1, C), per column: its rows, once orthogonal, are
+    equally long already, its columns are not."""
     return (rows, 1) if rows >= columns else (1, columns)
 
 

@@ -27,7 +27,7 @@ from language_standins import (
     tiny_attractor,
 )
 
-from reasoning.pretraining.checkpoints import load_language_weights
+from reasoning.pretraining.checkpoints import load_language_weights, save_pretraining
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.loop import sequence_seeds
 from reasoning.pretraining.protocol import LMOutput, SolveBudget
@@ -181,7 +181,8 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(loss, tmp_path):
 def test_too_many_in_a_row_stop_the_run_and_keep_its_checkpoint(tmp_path):
     create_run(tmp_path, {})
     made = pretrainer(tmp_path, model=Poisoned({2, *range(6, 12)}, loss=True), max_skipped=3)
-    with pytest.raises(TrainingError, match=r"step 8.*3 updates in a row.*lr"):
+    said = r"step 8.*3 updates in a row.*lr.*the checkpoint of step 4 is intact"
+    with pytest.raises(TrainingError, match=said):
         made.train()
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000004"]
     records = [r for r in read_jsonl(tmp_path / "metrics.jsonl") if r["split"] == "train"]
@@ -193,7 +194,55 @@ def test_too_many_in_a_row_stop_the_run_and_keep_its_checkpoint(tmp_path):
     assert resumed.train() is False
 
 
+@pytest.mark.parametrize(
+    "name", ["model.head.weight", "optimizer.block.mlp.weight.momentum", "model.embedding.weight"]
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_no_checkpoint(name, value, tmp_path):
+    create_run(tmp_path, {})
+    made = pretrainer(tmp_path)
+    made.step()
+    made.save()
+    made.step()
+    made._tensors()[name].view(-1)[3] = value
+    said = rf"step 2: {name} is no longer finite.*lr.*checkpoint of step 1 is intact"
+    with pytest.raises(TrainingError, match=said):
+        made.save()
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000001"]
+
+
+def test_weights_that_an_update_made_nan_are_neither_validated_nor_written(tmp_path):
+    create_run(tmp_path, {})
+    made = pretrainer(tmp_path, checkpoint_every=2)
+    made.optimizer.optimizers[0].register_step_post_hook(
+        lambda *_: made.model.head.weight.data.fill_(math.nan) if made.done == 5 else None
+    )
+    with pytest.raises(TrainingError, match=r"step 6: model.head.*of step 4 is intact"):
+        made.train()
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000002", "step-00000004"]
+    assert not [r for r in read_jsonl(tmp_path / "metrics.jsonl") if r["split"] == "validation"]
+
+
+def test_a_run_that_stops_before_its_first_checkpoint_claims_none(tmp_path):
+    create_run(tmp_path, {})
+    made = pretrainer(tmp_path, model=Poisoned({1, 2}, loss=True), max_skipped=2)
+    with pytest.raises(TrainingError, match=r"step 2.*no checkpoint was written$"):
+        made.train()
+
+
 # Damage
+
+
+def test_a_checkpoint_of_a_run_that_had_diverged_is_refused(tmp_path):
+    made = run_in(tmp_path)
+    made._tensors()["model.head.weight"][0, 0] = math.nan
+    save_pretraining(tmp_path, 13, made._tensors(), {}, ALONE)
+    for read in (
+        pretrainer(tmp_path).resume,
+        lambda: load_language_weights(tmp_path, TinyLM(), ALONE),
+    ):
+        with pytest.raises(CheckpointError, match=r"step-00000013: model.head.*delete"):
+            read()
 
 
 def test_a_checkpoint_cut_in_half_is_refused_with_its_name(tmp_path):
