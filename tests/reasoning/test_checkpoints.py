@@ -1,0 +1,175 @@
+"""Checkpoints of a training run: never of what is not finite, damage told, older ones opened."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from training_standins import (
+    SIZE,
+    run_in,
+    trainer,
+)
+
+from baselines.trm import TRM, TRMConfig
+from reasoning.nn.grid import GridShape
+from reasoning.training.checkpoints import (
+    CheckpointError,
+    list_checkpoints,
+    load_weights,
+    save_checkpoint,
+)
+from reasoning.training.config import OptimizerConfig
+from reasoning.training.distribution import World
+from reasoning.training.loop import TrainingError
+from reasoning.training.runs import create_run
+
+# What is not finite
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    for _ in range(4):
+        made.step()
+    made.save()
+    nn.init.constant_(made.model.heads.lm_head.weight, float("nan"))
+    with pytest.raises(TrainingError, match=r"step 6.*lr.*checkpoint of step 4 is intact"):
+        made.train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
+
+
+def test_a_run_that_stops_before_its_first_checkpoint_claims_none(tmp_path):
+    create_run(tmp_path, {})
+    made = trainer(tmp_path, optimizer=OptimizerConfig(lr=1e30, warmup=0))
+    with pytest.raises(TrainingError, match=r"step 2.*no checkpoint was written$"):
+        made.train()
+    assert not list_checkpoints(tmp_path)
+
+
+PARTS = {
+    "weight heads.lm_head.weight": lambda made: made.model.heads.lm_head.weight,
+    "averaged heads.lm_head.weight": lambda made: made.ema.model.heads.lm_head.weight,
+    "exp_avg_sq 0": lambda made: next(iter(made.optimizers._all[0].state.values()))["exp_avg_sq"],
+    "carried state 1": lambda made: made.carry.state[1],
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_not_finite_is_no_checkpoint(part, value, tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    made.step()
+    made.save()
+    made.step()
+    PARTS[part](made).data.view(-1)[1] = value
+    said = rf"{part} is no longer finite at step 2.*lr.*checkpoint of step 1 is intact"
+    with pytest.raises(TrainingError, match=said):
+        made.save()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000001"]
+
+
+def test_what_is_not_finite_on_another_process_stops_this_one_too(tmp_path, monkeypatch):
+    made = trainer(tmp_path)
+    made.step()
+    monkeypatch.setattr(World, "any", lambda world, here: True)
+    with pytest.raises(TrainingError, match="another process"):
+        made.save()
+    assert not list_checkpoints(tmp_path)
+
+
+def test_a_model_that_is_not_finite_is_not_evaluated(tmp_path):
+    made = trainer(tmp_path, evaluate_every=2)
+    create_run(tmp_path, {})
+    made.evaluate = lambda model: pytest.fail("was evaluated")
+    made.ema.model.heads.lm_head.weight.data[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match="averaged heads"):
+        made.train()
+
+
+def test_a_checkpoint_of_a_run_that_had_diverged_is_refused(tmp_path):
+    made = run_in(tmp_path)
+    made.ema.model.heads.lm_head.weight.data[0, 0] = float("nan")
+    save_checkpoint(tmp_path, 13, made.model, made.ema.model, {})
+    for read in (trainer(tmp_path).resume, lambda: load_weights(tmp_path, made.model)):
+        with pytest.raises(CheckpointError, match=r"step-00000013: heads.*not finite.*delete"):
+            read()
+
+
+def test_only_the_last_two_checkpoints_are_kept(tmp_path):
+    run_in(tmp_path)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000008", "step-00000012"]
+
+
+# Damage
+
+
+def test_a_checkpoint_cut_in_half_is_refused_with_its_name(tmp_path):
+    made = run_in(tmp_path)
+    weights = list_checkpoints(tmp_path)[-1] / "ema.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors.*delete"):
+        load_weights(tmp_path, made.model)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    run_in(tmp_path)
+    other = TRM(TRMConfig(**SIZE | {"width": 32}), GridShape(4, 5))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_weights(tmp_path, other)
+
+
+def test_a_full_disk_loses_nothing_written_before(tmp_path, monkeypatch):
+    made = run_in(tmp_path)
+    before = list_checkpoints(tmp_path)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reasoning.training.checkpoints.torch.save", full)
+    made.done += 1
+    with pytest.raises(CheckpointError, match=r"No space left.*checkpoint of step 12 is intact"):
+        made.save()
+    made.run = tmp_path / "first"
+    with pytest.raises(CheckpointError, match=r"No space left.*no checkpoint was written"):
+        made.save()
+    assert list_checkpoints(tmp_path) == before
+    assert not list((tmp_path / "checkpoints").glob(".partial*"))
+
+
+# Earlier versions
+
+
+def test_a_run_of_the_other_update_says_in_one_line_how_to_go_on(tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    for _ in range(4):
+        made.step()
+    weights = made.optimizers._all[0]
+    for state in weights.state.values():  # as that package keeps it
+        state["steps"] = int(state.pop("step"))
+    made.save()
+    with pytest.raises(CheckpointError, match=rf"{tmp_path}: after 4 steps.*adam-atan2-pytorch"):
+        trainer(tmp_path).resume()
+    settings = made.config.optimizer.model_dump() | {"name": "adam-atan2-pytorch"}
+    resumed = trainer(tmp_path, optimizer=OptimizerConfig(**settings))
+    resumed.resume()
+    resumed.step()
+    assert {float(s["step"]) for s in resumed.optimizers._all[0].state.values()} == {5.0}
+
+
+def test_an_average_that_held_the_puzzle_embedding_is_gone_on_with(tmp_path):
+    made = trainer(tmp_path)
+    create_run(tmp_path, {})
+    made.step()
+    nn.init.ones_(made.ema.model.embedding.puzzles.weight)
+    made.save()
+    resumed = trainer(tmp_path)
+    resumed.resume()
+    resumed.step()
+    newest = resumed.model.embedding.puzzles.weight
+    assert torch.equal(resumed.ema.model.embedding.puzzles.weight, newest)
