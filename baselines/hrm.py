@@ -12,7 +12,8 @@ Details, with their source
 * Halting is Q-learning: a slot halts when q_halt > q_continue, and q_continue is trained towards
   the score of the next segment of the same puzzle, run once more without a gradient:
   sigmoid(q_halt') at the last segment, else sigmoid(max(q_halt', q_continue')) (released code;
-  `supervision.halting: q-learning`). The extra segment counts in the net calls.
+  `supervision.halting: q-learning`). The extra segment counts in the net calls. Where one segment
+  is allowed there is none, and q_continue is not trained.
 * Batch 384, learning rate 7e-5, of the puzzle embedding too (released code, sudoku).
 
 Deviations: none in the forward pass. The data stream, exploration draws and evaluation are
