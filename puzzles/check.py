@@ -94,7 +94,7 @@ def count_first_paths(part: PuzzleSet) -> int:
 
 def _check_identifiers(path: Path) -> None:
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file. Name the folder of a dataset, with train/ and test/"

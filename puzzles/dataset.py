@@ -2,7 +2,7 @@
 
     identifiers.json                     names of the puzzle identifiers: ["<blank>"]
     loopbench.json                       ours, optional: what made the folder, sha256 of its arrays
-    {train,test}/dataset.json            vocabulary size, sequence length, number of groups
+    {train,test}/dataset.json            vocabulary size, sequence length, groups, puzzles
     {train,test}/all__inputs.npy         uint8 (N, L) tokens, 0 = PAD
     {train,test}/all__labels.npy         uint8 (N, L) tokens
     {train,test}/all__puzzle_identifiers.npy   int32 (N,)
@@ -11,7 +11,9 @@
     {train,test}/all__difficulty.npy     ours, optional: float32 (N,)
 
 A group is one original puzzle with its augmented copies. The TRM and EqR code read the same
-folders. Source: Wang et al., "Hierarchical Reasoning Model" (2025), released dataset builders.
+folders; TRM's loader demands total_puzzles in dataset.json too, which HRM's builder does not write
+and TRM's fills with the number of groups. Source: Wang et al., "Hierarchical Reasoning Model"
+(2025), released dataset builders.
 """
 
 import hashlib
@@ -74,7 +76,7 @@ class Record:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. DataError if it is missing or no JSON object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. {_REBUILD}") from None
     except (OSError, ValueError) as error:
@@ -134,6 +136,8 @@ def read_split(folder: str | Path, split: str) -> PuzzleSet:
         raise DataError(f"{path}: {inputs.shape[1]} cells a row, dataset.json says {size * size}")
     ids, offsets = read_groups(part, len(inputs))
     _expect(part / "dataset.json", meta, "total_groups", len(offsets) - 1)
+    if meta.get("total_puzzles", len(inputs)) not in (len(inputs), len(offsets) - 1):
+        _expect(part / "dataset.json", meta, "total_puzzles", len(inputs))
     if ids.size and ids.max() >= meta.get("num_puzzle_identifiers", 1):
         raise DataError(
             f"{part / 'all__puzzle_identifiers.npy'}: identifier {ids.max()}, but dataset.json has "
@@ -260,6 +264,7 @@ def _write_parts(folder: Path, splits: dict[str, PuzzleSet], record: Record) -> 
             "seq_len": part.seq_len,
             "num_puzzle_identifiers": num_ids,
             "total_groups": part.groups,
+            "total_puzzles": len(part),
             "mean_puzzle_examples": 1.0,
             "sets": ["all"],
         }

@@ -154,7 +154,7 @@ class PuzzleSet:
     @property
     def num_puzzle_ids(self) -> int:
         """Rows that a puzzle embedding needs: largest identifier + 1."""
-        return int(self.puzzle_ids.max()) + 1
+        return int(self.puzzle_ids.max(initial=0)) + 1
 
     @property
     def groups(self) -> int:

@@ -1,5 +1,6 @@
 """Puzzle sets in memory and the folder format: what is written, read back and refused."""
 
+import codecs
 import errno
 import json
 import os
@@ -121,6 +122,7 @@ def test_the_files_are_those_of_the_published_format(folder):
         "seq_len": 16,
         "num_puzzle_identifiers": 1,
         "total_groups": 6,
+        "total_puzzles": 6,
         "mean_puzzle_examples": 1.0,
         "sets": ["all"],
     }
@@ -134,6 +136,19 @@ def test_the_files_are_those_of_the_published_format(folder):
     for name, (dtype, shape) in arrays.items():
         array = np.load(folder / "train" / f"all__{name}.npy")
         assert (array.dtype, array.shape) == (dtype, shape)
+
+
+def test_puzzles_are_counted_as_hrm_trm_and_we_do(tmp_path):
+    """HRM's builder leaves the number out, TRM's writes the groups, we the puzzles."""
+    grouped = replace(small_set(6), group_offsets=np.array([0, 1, 6]))
+    folder = write_dataset(tmp_path / "set", grouped, small_set(3, first=6), RECORD)
+    path = folder / "train" / "dataset.json"
+    meta = json.loads(path.read_text())
+    assert (meta["total_groups"], meta["total_puzzles"]) == (2, 6)
+    for count in ({}, {"total_puzzles": 2}):
+        hers = {key: meta[key] for key in meta if key != "total_puzzles"} | count
+        path.write_bytes(codecs.BOM_UTF8 + json.dumps(hers).encode())
+        assert len(read_split(folder, "train")) == 6
 
 
 def test_a_folder_without_our_files_reads(folder):
@@ -266,6 +281,7 @@ def put(key: str, value: object):
         ("dataset.json", lambda p: p.write_text("[]"), "expected a JSON object"),
         ("dataset.json", put("vocab_size", None), 'no whole number "vocab_size"'),
         ("dataset.json", put("seq_len", 81), "seq_len is 81, the rest says 16"),
+        ("dataset.json", put("total_puzzles", 5), "total_puzzles is 5, the rest says 6"),
         ("dataset.json", put("sets", ["all", "concept"]), "only"),
     ],
 )
