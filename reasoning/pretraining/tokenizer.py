@@ -99,7 +99,8 @@ class BPETokenizer:
             raise TokenizerError(
                 f"{source}: not a tokenizer's file ({error}). Train it again"
             ) from error
-        # The name of BOS in a document is text like any other.
+        # The name of BOS in a document is text like any other. The library forgets this when it
+        # saves, pickles or copies a tokenizer, so ours is always made anew: see __reduce__.
         self._library.encode_special_tokens = True
         self._text = text
         self.identity = _identity(text)
@@ -114,6 +115,10 @@ class BPETokenizer:
         names = map(self._library.id_to_token, range(self.bos))
         self._pieces = [bytes(byte_of[character] for character in name) for name in names] + [b""]
         self.token_bytes = np.array([len(piece) for piece in self._pieces], dtype=np.int64)
+
+    def __reduce__(self) -> tuple[type["BPETokenizer"], tuple[str]]:
+        """Pickles and copies are made of the file's text."""
+        return BPETokenizer, (self._text,)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         found = self._library.encode_batch_fast(texts, add_special_tokens=False)
@@ -170,7 +175,7 @@ def load_tokenizer(place: str | Path) -> Tokenizer:
     path = Path(place)
     path = path / TOKENIZER_FILE if path.is_dir() else path
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise TokenizerError(

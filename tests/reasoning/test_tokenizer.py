@@ -1,6 +1,9 @@
 """Tokenizers: exact round trips, raw byte counts, and BPE against one written out by hand."""
 
+import codecs
+import copy
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -74,6 +77,28 @@ def test_saved_and_loaded_it_is_the_same(tokenizer, tmp_path):
         assert again.identity == tokenizer.identity
         assert again.encode(SAMPLE) == tokenizer.encode(SAMPLE)
     assert load_tokenizer("bytes").identity == ByteTokenizer().identity
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
+    ids=["copied", "copied deep", "pickled"],
+)
+def test_copies_keep_bos_out_of_text(tokenizer, again):
+    """The library's own copies take the name of BOS in a text for BOS."""
+    made = again(tokenizer)
+    (ids,) = made.encode(["a<|bos|>b"])
+    assert [ids] == tokenizer.encode(["a<|bos|>b"])
+    assert made.bos not in ids
+    assert b"".join(map(made.piece, ids)) == b"a<|bos|>b"
+    assert made.identity == tokenizer.identity
+
+
+def test_a_byte_order_mark_is_no_part_of_a_tokenizer(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert load_tokenizer(path).identity == tokenizer.identity
 
 
 def reference_bpe(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
