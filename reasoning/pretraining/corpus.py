@@ -7,11 +7,13 @@
                        separators if a separator is given (a blank line separates paragraphs as
                        often as documents, so nothing is guessed)
 
-Each may be gzipped (.gz after the suffix). A folder stands for the .parquet, .jsonl, .ndjson and
-.txt files below it, in order of their paths (a .json file there may be anything, so is read only by
-its own name). Bad input raises CorpusError naming file and place.
+Each may be gzipped (.gz after the suffix); a byte order mark at the beginning of text is dropped. A
+folder stands for the .parquet, .jsonl, .ndjson and .txt files below it, in order of their paths (a
+.json file there may be anything, so is read only by its own name). Bad input raises CorpusError
+naming file and place.
 """
 
+import codecs
 import gzip
 import io
 import json
@@ -103,6 +105,15 @@ def _open(path: Path) -> BinaryIO:
     return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
+def _pass_mark(file: BinaryIO) -> int:
+    """Go past the byte order mark of a file just opened; how many bytes that was."""
+    mark = codecs.BOM_UTF8
+    if file.read(len(mark)) == mark:
+        return len(mark)
+    file.seek(0)
+    return 0
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Reading errors of the system and the libraries as a CorpusError."""
@@ -140,11 +151,11 @@ def _decode(path: Path, data: bytes, offset: int) -> str:
 
 def _read_plain(path: Path, split_on: str | None) -> Iterator[str]:
     with _open(path) as file:
+        offset, rest = _pass_mark(file), b""
         if not split_on:
-            yield _decode(path, file.read(), 0)
+            yield _decode(path, file.read(), offset)
             return
         separator = split_on.encode()
-        offset, rest = 0, b""
         while block := file.read(_BLOCK):
             # The last part waits for the next block: it, and even a separator, may go on there.
             *parts, rest = (rest + block).split(separator)
@@ -155,8 +166,8 @@ def _read_plain(path: Path, split_on: str | None) -> Iterator[str]:
 
 
 def _read_lines(path: Path) -> Iterator[str]:
-    offset = 0
     with _open(path) as file:
+        offset = _pass_mark(file)
         for number, line in enumerate(file, 1):
             text = _decode(path, line, offset)
             offset += len(line)
@@ -209,7 +220,9 @@ def _read_parquet(path: Path) -> Iterator[str]:
                 f'Name the column of the text "{TEXT}"'
             )
         kind = schema.field(TEXT).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        # A dictionary column, such as pandas' and polars' categories, holds its words once.
+        words = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if words not in (pa.string(), pa.large_string(), pa.string_view()):
             raise CorpusError(f'{path}: column "{TEXT}" holds {kind}, not text. Convert it')
         row = 0
         for group in range(file.num_row_groups):

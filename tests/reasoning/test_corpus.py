@@ -1,5 +1,6 @@
 """Readers of text, and token shards: what goes in is what lies there, however often broken off."""
 
+import codecs
 import gzip
 import json
 import os
@@ -56,6 +57,49 @@ def test_every_format_gives_the_documents(tmp_path, name, packed, block, monkeyp
     assert list(read_documents(path, SEPARATOR)) == TEXTS
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.txt", "enwik8"])
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize("split_on", [SEPARATOR, None])
+def test_a_byte_order_mark_at_the_beginning_is_dropped(tmp_path, name, packed, split_on):
+    """One there, but not one inside the text; the place of bad bytes counts it."""
+    texts = ["\ufeff", "é\ufeffe"] if name.startswith("a.js") else ["first", "é\ufeffe"]
+    path = write_texts(tmp_path / name, texts)
+    wanted = list(read_documents(path, split_on))
+    marked = codecs.BOM_UTF8 + path.read_bytes()
+    path = tmp_path / (name + packed)
+    path.write_bytes(zipped(marked) if packed else marked)
+    assert list(read_documents(path, split_on)) == wanted
+    path.write_bytes(zipped(codecs.BOM_UTF8 + b"ab\xff") if packed else marked[:3] + b"ab\xff")
+    with pytest.raises(CorpusError, match="invalid UTF-8 at byte 5"):
+        list(read_documents(path, split_on))
+
+
+WORDS = ["one", "naïve 日本語", "one", "", "a word too long for a view's twelve bytes"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_string(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.dictionary(pa.uint32(), pa.large_string()),
+    ],
+    ids=str,
+)
+def test_every_parquet_type_of_text_reads(tmp_path, kind):
+    """As pandas and polars write text: views, and categories as dictionaries."""
+    table = pa.table({"text": pa.array(WORDS).cast(kind)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    written = pq.read_schema(tmp_path / "a.parquet").field("text").type  # its indices may widen
+    assert type(written) is type(kind)
+    assert list(read_documents(tmp_path / "a.parquet")) == WORDS
+    missing = pa.table({"text": pa.array(["a", None]).cast(kind)})
+    pq.write_table(missing, tmp_path / "b.parquet")
+    with pytest.raises(CorpusError, match="row 2: the text is missing"):
+        list(read_documents(tmp_path / "b.parquet"))
+
+
 def test_a_plain_file_is_one_document_unless_it_is_parted(tmp_path):
     path = write_texts(tmp_path / "a.txt", TEXTS)
     assert list(read_documents(path)) == [SEPARATOR.join(TEXTS)]
@@ -103,8 +147,18 @@ INVALID = pa.StringArray.from_buffers(1, pa.py_buffer(np.int32([0, 3])), pa.py_b
         ),
         ("a.parquet", bad_parquet(words=["a"]), 'no column "text" among words'),
         ("a.parquet", bad_parquet(text=[1]), 'column "text" holds int64'),
+        (
+            "a.parquet",
+            bad_parquet(text=pa.array([1, 1]).dictionary_encode()),
+            'column "text" holds (dictionary<values=)?int64',
+        ),
         ("a.parquet", bad_parquet(text=["a", None]), "row 2: the text is missing"),
         ("a.parquet", bad_parquet(text=INVALID), "row 1: invalid UTF-8 at byte 2"),
+        (
+            "a.parquet",
+            bad_parquet(text=INVALID.dictionary_encode()),
+            "row 1: invalid UTF-8 at byte 2",
+        ),
         ("a.parquet", bad_parquet(text=["a"])[:-9], "damaged parquet"),
     ],
 )
