@@ -21,7 +21,7 @@ HELD_OUT = 0.01
 def build(
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
     *,
-    tokenizer: str,
+    tokenizer: str | None = None,
     out: Path,
     validation: tuple[Path, ...] = (),
     held_out: float | None = None,
@@ -38,7 +38,7 @@ def build(
     Args:
         paths: files or folders of text: .parquet (column text), .jsonl or .json (a line each, field
             text) or plain text (a file is one document unless --split-on parts it), also .gz.
-        tokenizer: folder of a tokenizer, or `bytes`.
+        tokenizer: folder of a tokenizer, or `bytes`; none: bytes, one token each.
         out: folder to write; must not exist or be empty, or hold the same build.
         validation: files or folders of held-out text.
         held_out: share of the training documents held out, evenly spaced, without --validation
@@ -53,7 +53,7 @@ def build(
         raise ValueError("name either paths to read or --hub")
     if held_out is not None and validation:
         raise ValueError("give either --validation files or --held-out, not both")
-    made_by = load_tokenizer(tokenizer)
+    made_by = load_tokenizer(tokenizer or "bytes")
     files = TextFiles(
         train=source_files([download_hub_sample()] if hub else paths),
         validation=source_files(validation),
@@ -67,6 +67,8 @@ def build(
     for line in repairs:
         Console(stderr=True).print(line, soft_wrap=True)
     _show(manifest, f"corpus of {out.name}")
+    named = tokenizer or "bytes, as none was named (`loopbench tokenizer train` makes one of words)"
+    Console().print(f"tokenizer: {named}", soft_wrap=True, highlight=False)
     Console().print(f"written to {out}", soft_wrap=True)
 
 

@@ -19,6 +19,7 @@ from reasoning.pretraining.tokenizer import (
     train_bpe,
 )
 from scripts.progress import stage_progress
+from scripts.texts import argument_text
 
 
 def train(
@@ -93,10 +94,13 @@ COMMANDS: dict[str, Callable[..., None]] = {"train": train, "info": info}
 
 
 def separator(split_on: str | None) -> str | None:
-    r"""The separator that the words `\n` and `\t` of a shell stand for; ValueError if empty."""
+    r"""The separator that the words `\n` and `\t` of a shell stand for; ValueError if empty or no
+    text."""
     if split_on == "":
         raise ValueError(r"--split-on is empty, expected a text such as '\n\n' or '</page>'")
-    return split_on and split_on.replace("\\n", "\n").replace("\\t", "\t")
+    return split_on and argument_text(split_on, "--split-on").replace("\\n", "\n").replace(
+        "\\t", "\t"
+    )
 
 
 def _describe(tokenizer: Tokenizer, console: Console) -> None:

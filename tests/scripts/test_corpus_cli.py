@@ -51,6 +51,18 @@ def test_parts_of_a_single_document_in_both_splits_are_told_of(tmp_path, text, c
     assert "one document" not in told(capsys)
 
 
+def test_without_a_tokenizer_it_takes_bytes_and_says_so(tmp_path, text, capsys):
+    words = ["corpus", "build", str(text), "--split-on", r"\n\n", "--out"]
+    assert main([*words, str(tmp_path / "default")]) == 0
+    assert "tokenizer: bytes, as none was named" in told(capsys)
+    assert main([*words, str(tmp_path / "named"), "--tokenizer", "bytes"]) == 0
+    said = told(capsys)
+    assert "tokenizer: bytes" in said
+    assert "none was named" not in said
+    made = [(tmp_path / name / "corpus.json").read_bytes() for name in ("default", "named")]
+    assert made[0] == made[1]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -68,6 +80,10 @@ def test_parts_of_a_single_document_in_both_splits_are_told_of(tmp_path, text, c
         (
             ["corpus", "build", "{}/text.txt", "--tokenizer=bytes", "--out={}/c", "--held-out=2"],
             "--held-out is 2.0",
+        ),
+        (
+            ["corpus", "build", "{}/text.txt", "--out", "{}/c", "--split-on", "a\udcff"],
+            "--split-on: character 1 is no text",
         ),
         (["corpus", "check", "{}"], "not a whole corpus"),
         (["tokenizer", "train", "--out", "{}/t"], "name files or folders"),
