@@ -13,6 +13,7 @@ from reasoning.nn.cache import CacheKind
 from reasoning.pretraining.generation import Sampling, generate
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.training.distribution import choose_device
+from scripts.texts import argument_text, standard_input
 from scripts.usage import UsageError, parse
 
 
@@ -74,11 +75,11 @@ def continue_text(
         raise UsageError(f"--solver-evaluations: must be at least 0 (got {solver_evaluations})")
     if tolerance is not None and not tolerance > 0:
         raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
+    text = standard_input() if prompt == "-" else argument_text(prompt, "--prompt")
     sampling = Sampling(temperature, top_k, seed)
     place = choose_device(device)
     opened = open_language_run(run, place)
     tokenizer = opened.tokenizer
-    text = sys.stdin.read() if prompt == "-" else prompt
     ids = [tokenizer.bos, *tokenizer.encode([text])[0]]
     budget = SolveBudget(solver_evaluations, tolerance)
     steps = generate(

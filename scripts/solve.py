@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,18 +22,19 @@ from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.pretrained import load_pretrained
 from scripts.session import TrainedRun, not_finite, open_run
+from scripts.texts import file_text, standard_input
 from scripts.usage import UsageError, parse
 
 
 def read_puzzle(argument: str) -> str:
     """The puzzle's characters: the argument itself, a file's text, or standard input for '-'."""
     if argument == "-":
-        return sys.stdin.read()
+        return standard_input()
     if not os.path.isfile(argument):  # Path.is_file raises where a name is as long as a maze
         return argument
     try:
-        return Path(argument).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return file_text(argument)
+    except OSError as error:
         raise DataError(f"{argument}: cannot be read as text ({error})") from error
 
 

@@ -1,12 +1,17 @@
 """Bundles that cannot be used are refused by file, place and remedy, before a model is asked."""
 
+import codecs
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from reasoning.pretraining.evaluation.core import evaluate_bundle
-from reasoning.pretraining.evaluation.core_tasks import BundleError, read_bundle
+from reasoning.pretraining.evaluation.core_tasks import (
+    BundleError,
+    read_bundle,
+    read_items,
+)
 from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.training.distribution import World
 
@@ -34,6 +39,25 @@ NOT_ASKED = Scorer(SimpleNamespace(), World(0, 1, torch.device("cpu")))
             '{"query": "a", "choices": ["a", "b"], "gold": 2}',
             "choose.jsonl:4: gold 2 is none of the 2 choices",
         ),
+        (
+            "eval_data/ab/say.jsonl",
+            "2",
+            '{"context": "a\\ud800", "continuation": "b"}',
+            "say.jsonl:2: .*context: .*character 1 is a lone surrogate",
+        ),
+        (
+            "eval_data/ab/choose.jsonl",
+            "4",
+            '{"query": "a", "choices": ["a", "b\\udc00"], "gold": 1}',
+            "choose.jsonl:4: .*choices.1: .*character 1 is a lone surrogate",
+        ),
+        (
+            "eval_data/ab/say.jsonl",
+            "2",
+            b'{"context": "a\xff"}',
+            "say.jsonl:2: invalid UTF-8 .* 14",
+        ),
+        ("core.yaml", "label: say", 'label: "sa\\ud800"', "core.yaml: icl_tasks.*lone surrogate"),
         ("eval_data/ab/choose.jsonl", "only", "3", "3 examples before each item, but .* only 2"),
         ("eval_meta_data.csv", "resolve,.*", "", "csv: gives no random baseline for task resolve"),
         ("eval_meta_data.csv", "0,1,50", "0,1,", "csv: gives no random baseline for task resolve"),
@@ -53,9 +77,9 @@ def test_bad_bundles_are_refused_by_name(bundle, file, old, new, message):
     elif old == "only":
         path.write_text("".join(path.read_text().splitlines(keepends=True)[: int(new)]))
     elif old.isdigit():
-        lines = path.read_text().splitlines()
-        lines[int(old) - 1] = new
-        path.write_text("\n".join(lines))
+        lines = path.read_bytes().splitlines()
+        lines[int(old) - 1] = new if isinstance(new, bytes) else new.encode()
+        path.write_bytes(b"\n".join(lines))
     elif old.endswith(".*"):
         lines = path.read_text().splitlines()
         path.write_text("\n".join(line for line in lines if not line.startswith(old[:-2])))
@@ -63,6 +87,16 @@ def test_bad_bundles_are_refused_by_name(bundle, file, old, new, message):
         path.write_text(path.read_text().replace(old, new))
     with pytest.raises(BundleError, match=message):
         evaluate_bundle(NOT_ASKED, SimpleNamespace(), read_bundle(bundle))
+
+
+def test_byte_order_marks_are_dropped(bundle):
+    def items():
+        return [read_items(task) for task in read_bundle(bundle).tasks]
+
+    wanted = items()
+    for path in [file for file in bundle.rglob("*") if file.is_file()]:
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert items() == wanted
 
 
 def test_unknown_and_unscorable_tasks_are_named(bundle):

@@ -1,5 +1,7 @@
 """The command line end to end at toy size: what it writes, what it refuses, its exit codes."""
 
+import codecs
+import io
 import json
 import os
 import shutil
@@ -173,7 +175,17 @@ def test_solve_says_whether_the_answer_is_valid_by_its_exit_code(
     assert "residual" in said
     # The same from a file; and a model that answers with the label is told valid.
     (tmp_path / "puzzle.txt").write_text(text + "\n")
-    assert main(["solve", str(trained), str(tmp_path / "puzzle.txt")]) == code
+    (tmp_path / "marked.txt").write_bytes(codecs.BOM_UTF8 + text.encode() + b"\r\n")
+    capsys.readouterr()
+    for name in ("puzzle.txt", "marked.txt"):
+        assert main(["solve", str(trained), str(tmp_path / name)]) == code
+        assert capsys.readouterr().out == said
+    marked = io.BytesIO((tmp_path / "marked.txt").read_bytes())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(marked, encoding="utf-8"))
+    assert main(["solve", str(trained), "-"]) == code
+    assert capsys.readouterr().out == said
+    (tmp_path / "puzzle.txt").write_bytes(b"1\xff")
+    refused(capsys, ["solve", trained, tmp_path / "puzzle.txt"], "txt: invalid UTF-8 at byte 1")
 
     import scripts.solve as module
 

@@ -1,5 +1,7 @@
 """`loopbench generate`: what it prints, streams, reports and refuses."""
 
+import codecs
+import io
 import sys
 from types import SimpleNamespace
 
@@ -65,6 +67,34 @@ def test_seed_and_budget_matter(run, capsys):
     assert said("--seed", "4").out == said("--seed", "4").out != said("--seed", "5").out
     assert "mean 0.00, most 0" in said("--solver-evaluations", "0").err
     assert "mean 2.00, most 2" in said("--solver-evaluations", "2", "--cache", "solution").err
+
+
+def stdin(monkeypatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
+def test_standard_input_is_the_prompt_without_its_byte_order_mark(run, capsys, monkeypatch):
+    said = []
+    for data in ("né".encode(), codecs.BOM_UTF8 + "né".encode()):
+        stdin(monkeypatch, data)
+        words = ["generate", str(run[0]), "--prompt", "-", "--tokens", "3", "--device", "cpu"]
+        assert main(words) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert said[0].startswith("né")
+
+
+def test_prompts_that_are_no_text_are_refused_by_place(run, capsys, monkeypatch):
+    stdin(monkeypatch, b"ab\xff")
+    for prompt, place in (
+        ("-", "standard input: invalid UTF-8 at byte 2"),
+        ("ab\udcff", "--prompt: character 2"),
+        ("\ud83d", "--prompt: character 0"),
+    ):
+        assert main(["generate", str(run[0]), "--prompt", prompt, "--device", "cpu"]) == 2
+        error = capsys.readouterr().err
+        assert place in error
+        assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

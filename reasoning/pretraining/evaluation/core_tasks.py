@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning.records import sha256_of
 
@@ -68,7 +68,22 @@ class Bundle:
     hashes: dict[str, str]
 
 
-Text = Annotated[str, Field(pattern=r"\S")]  # holds something to score
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON and YAML can escape half of a surrogate pair
+        raise ValueError(f"character {error.start} is a lone surrogate") from error
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("holds nothing to score")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_encodable)]
+Text = Annotated[Words, AfterValidator(_not_blank)]
 
 
 class _Record(BaseModel):
@@ -76,7 +91,7 @@ class _Record(BaseModel):
 
 
 class _MultipleChoice(_Record):
-    query: str
+    query: Words
     choices: Annotated[list[Text], Field(min_length=2)]
     gold: int
 
@@ -85,7 +100,7 @@ class _MultipleChoice(_Record):
 
 
 class _Schema(_Record):
-    context_options: Annotated[list[str], Field(min_length=2)]
+    context_options: Annotated[list[Words], Field(min_length=2)]
     continuation: Text
     gold: int
 
@@ -94,7 +109,7 @@ class _Schema(_Record):
 
 
 class _LanguageModeling(_Record):
-    context: str
+    context: Words
     continuation: Text
     gold: Literal[0] = 0
 
@@ -113,11 +128,11 @@ class _Entry(BaseModel):
     """A task in core.yaml. A key that is not here would change the prompts: refused."""
 
     model_config = ConfigDict(extra="forbid")
-    label: str
-    dataset_uri: str
+    label: Words
+    dataset_uri: Words
     num_fewshot: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=1)]
     icl_task_type: Kind
-    continuation_delimiter: str = " "
+    continuation_delimiter: Words = " "
     has_categories: bool = False
 
 
@@ -184,7 +199,9 @@ def _unknown(name: str, known: list[str], unscored: dict[str, str]) -> str:
 
 def _read_core(path: Path) -> list[_Entry]:
     try:
-        entries = _Core.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).icl_tasks
+        entries = _Core.model_validate(
+            yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        ).icl_tasks
     except FileNotFoundError as error:
         raise BundleError(f"{path}: missing; a bundle has core.yaml, eval_meta_data.csv and "
                           "eval_data/") from error  # fmt: skip
@@ -202,7 +219,7 @@ def _read_core(path: Path) -> list[_Entry]:
 def _read_meta(path: Path) -> dict[str, dict[str, str]]:
     """The csv's rows by task."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
             rows = list(reader)
     except FileNotFoundError as error:
@@ -258,10 +275,10 @@ def read_items(task: Task) -> list[Item]:
     """
     items = []
     try:
-        with task.file.open(encoding="utf-8") as file:
+        with task.file.open("rb") as file:
             for number, line in enumerate(file, 1):
                 items.append(_item(task, line, f"{task.file}:{number}"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise BundleError(f"{task.file}: not readable ({error})") from error
     if not items:
         raise BundleError(f"{task.file}: task {task.name} has no items")
@@ -274,11 +291,16 @@ def read_items(task: Task) -> list[Item]:
     return items
 
 
-def _item(task: Task, line: str, place: str) -> Item:
+def _item(task: Task, line: bytes, place: str) -> Item:
     try:
-        record = _RECORDS[task.kind].model_validate(json.loads(line))
+        record = _RECORDS[task.kind].model_validate(json.loads(line.decode("utf-8-sig")))
     except ValidationError as error:
         raise BundleError(f"{place}: not a {task.kind} item: {_first(error)}") from error
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            f"{place}: invalid UTF-8 at byte {error.start} of the line ({error.reason}); convert "
+            "the file to UTF-8"
+        ) from error
     except ValueError as error:
         raise BundleError(f"{place}: not JSON ({error})") from error
     options = tuple(record.options())
