@@ -1,9 +1,10 @@
 """`loopbench evaluate-lm`: perplexity, LAMBADA and CORE of a pretraining run.
 
-RUN/evaluation-lm/<hash>/   one folder per checkpoint and settings
+RUN/evaluation-lm/<hash>/   one folder per checkpoint, settings, and bundle or corpus
     settings.json           what the hash is of
     answers/                per task and few-shot draw, what was answered so far
-    results.json            the scores of the last call
+    results.json            the scores of CORE, or of every validation row
+    results-<asked>.json    of less or more: -limit-100, -tasks-piqa, -rows-8, -extended, -seeds-1+2
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from reasoning.pretraining.evaluation.core import (
     TaskScore,
     evaluate_bundle,
 )
-from reasoning.pretraining.evaluation.core_tasks import Bundle, read_bundle
+from reasoning.pretraining.evaluation.core_tasks import read_bundle
 from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.pretraining.protocol import SolveBudget
@@ -36,6 +37,8 @@ from scripts.usage import UsageError, parse
 
 if TYPE_CHECKING:
     from scripts.lm_session import LanguageRun
+
+_LONGEST_NAME = 120  # characters of what was asked in a file's name; more become a hash
 
 
 @dataclass(frozen=True)
@@ -55,23 +58,28 @@ class Ask:
 def evaluate_language_run(
     run: "LanguageRun", scorer: Scorer, ask: Ask, console: Console
 ) -> dict[str, Any]:
-    """Score a run into RUN/evaluation-lm. Returns what results.json holds."""
+    """Score a run into RUN/evaluation-lm. Returns what was found of the corpus and the bundle."""
+    from reasoning.pretraining.packing import validation_rows
+    from reasoning.pretraining.shards import Corpus
+
     # Bad input of any kind is told before the first pass.
     bundle = read_bundle(ask.bundle, ask.tasks, ask.extended) if ask.bundle else None
-    rows = validation_rows_of(ask.corpus, run, ask.rows) if ask.corpus else None
-    settings = describe_settings(run, scorer, bundle)
-    place = run.folder / "evaluation-lm" / settings_hash(settings)
-    main = scorer.world.is_main
-    if main:
-        (place / "answers").mkdir(parents=True, exist_ok=True)
-        write_json(place / "settings.json", settings)
-    record: dict[str, Any] = {"settings": settings}
+    corpus = Corpus(ask.corpus, run.tokenizer) if ask.corpus else None
+    rows = validation_rows(corpus, run.config.context, ask.rows or None) if corpus else None
+    main, record = scorer.world.is_main, {}
     if rows is not None:
+        settings = describe_settings(run, scorer) | {"corpus": corpus.identity}
         text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes)
-        record["perplexity"] = {"corpus": str(ask.corpus)} | asdict(text)
+        found = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
+        record |= found
         if main:
             print_perplexity(text, ask.corpus, console)
+            _write(_place(run, settings), settings, found, _part("rows", ask.rows), console)
     if bundle is not None:
+        settings = describe_settings(run, scorer) | {"bundle": bundle.hashes}
+        place = _place(run, settings)
+        if main:
+            (place / "answers").mkdir(parents=True, exist_ok=True)
         scores = evaluate_bundle(
             scorer,
             run.tokenizer,
@@ -82,29 +90,45 @@ def evaluate_language_run(
             place / "answers",
             report=lambda score: console.print(task_line(score)) if main else None,
         )
-        record["bundle"] = asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}
+        found = {"bundle": asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}}
+        record |= found
         if main:
             print_scores(scores, console)
-    record = without_infinities(record)
-    if main:
-        write_json(place / "results.json", record)
-        console.print(f"wrote {place / 'results.json'}")
-    return record
+            _write(place, settings, found, _asked(ask), console)
+    return without_infinities(record)
 
 
-def validation_rows_of(corpus: Path, run: "LanguageRun", count: int) -> Any:
-    """The corpus's fixed validation rows (N, context + 1) at the run's context.
-
-    CorpusError if it was written with another tokenizer than the run's.
-    """
-    from reasoning.pretraining.packing import validation_rows
-    from reasoning.pretraining.shards import Corpus
-
-    return validation_rows(Corpus(corpus, run.tokenizer), run.config.context, count or None)
+def _place(run: "LanguageRun", settings: dict[str, Any]) -> Path:
+    return run.folder / "evaluation-lm" / settings_hash(settings)
 
 
-def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None) -> dict[str, Any]:
-    """Everything but the items that a score depends on."""
+def _asked(ask: Ask) -> str:
+    """What was asked of a bundle beyond CORE whole, as part of a file's name."""
+    seeds = () if ask.seeds == (FEW_SHOT_SEED,) else ask.seeds
+    parts = _part("tasks", "+".join(ask.tasks)), "-extended" if ask.extended else ""
+    name = "".join(parts) + _part("limit", ask.limit) + _part("seeds", "+".join(map(str, seeds)))
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return _part("asked", hashlib.sha256(name.encode()).hexdigest()[:12])
+
+
+def _part(name: str, value: Any) -> str:
+    return f"-{name}-{value}" if value else ""
+
+
+def _write(
+    place: Path, settings: dict[str, Any], found: dict[str, Any], asked: str, console: Console
+) -> None:
+    """Write what was found: what another call asked for has a file of its own, and stays."""
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / "settings.json", settings)
+    path = place / f"results{asked}.json"
+    write_json(path, without_infinities({"settings": settings} | found))
+    console.print(f"wrote {path}", soft_wrap=True)
+
+
+def describe_settings(run: "LanguageRun", scorer: Scorer) -> dict[str, Any]:
+    """Everything but the texts that a score depends on."""
     return {
         "step": run.step,
         "config_sha256": sha256_of(run.folder / "config.json"),
@@ -114,7 +138,6 @@ def describe_settings(run: "LanguageRun", scorer: Scorer, bundle: Bundle | None)
         "tolerance": scorer.budget.tolerance,
         "precision": scorer.precision,
         "device": scorer.world.device.type,
-        "bundle": bundle.hashes if bundle else None,
     }
 
 
@@ -212,7 +235,8 @@ def evaluate_lm(
     Sequences are as long as in its training at most. Under `torchrun -m scripts.evaluate_lm` the
     processes share the items.
 
-    Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json.
+    Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json; what --limit,
+    --tasks, --rows, --extended or other seeds ask for goes to a file of its own beside it.
 
     Args:
         run: folder of the run.

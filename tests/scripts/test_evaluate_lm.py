@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from reasoning.pretraining.protocol import LMOutput
+from reasoning.pretraining.tokenizer import ByteTokenizer
 from scripts.cli import main
 
 CORE = """icl_tasks:
@@ -86,7 +87,7 @@ def pretend_run(folder: Path, monkeypatch, context: int) -> None:
 
 
 def results(run):
-    found = sorted(run.glob("evaluation-lm/*/results.json"), key=lambda p: p.stat().st_mtime_ns)
+    found = sorted(run.glob("evaluation-lm/*/results*.json"), key=lambda p: p.stat().st_mtime_ns)
     return json.loads(found[-1].read_text()), len(found)
 
 
@@ -112,6 +113,47 @@ def test_scores_a_run_and_records_what_made_them(run, bundle, capsys):
     assert "75.0" in printed
     answers = list(run.glob("evaluation-lm/*/answers/*.json"))
     assert [path.name for path in sorted(answers)] == ["choose-1234.json", "lambada_openai-0.json"]
+
+
+def test_what_another_call_asked_for_keeps_its_file(run, bundle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Bytes, "identity", ByteTokenizer().identity)
+    text = tmp_path / "text.txt"
+    text.write_text("|".join(f"{i} a b b a" * 40 for i in range(60)))
+    corpora = [tmp_path / "one", tmp_path / "two"]
+    for corpus, part in zip(corpora, ("|", "b|"), strict=True):
+        build = ["corpus", "build", str(text), "--split-on", part, "--held-out", "0.1"]
+        assert main([*build, "--out", str(corpus)]) == 0
+    scored = ["evaluate-lm", str(run), "--device", "cpu", "--bundle", str(bundle)]
+    heard = ["evaluate-lm", str(run), "--device", "cpu", "--corpus"]
+    calls = {
+        "CORE": scored,
+        "a limit": [*scored, "--limit", "1"],
+        "another": [*scored, "--limit", "2"],
+        "a task": [*scored, "--tasks", "choose"],
+        "many tasks": [*scored, "--tasks", ",".join(["choose"] * 40)],
+        "extended": [*scored, "--extended"],
+        "seeds": [*scored, "--few-shot-seeds", "1", "2"],
+        "text": [*heard, str(corpora[0])],
+        "other text": [*heard, str(corpora[1])],
+        "rows": [*heard, str(corpora[0]), "--rows", "2"],
+    }
+    written: dict[Path, bytes] = {}
+    for name, words in calls.items():
+        assert main(words) == 0
+        files = set(run.glob("evaluation-lm/*/results*.json"))
+        assert len(files - written.keys()) == 1, name
+        assert all(path.read_bytes() == before for path, before in written.items()), name
+        written |= {path: path.read_bytes() for path in files}
+    capsys.readouterr()
+    assert main([*scored, "--corpus", str(corpora[0])]) == 0  # both at once: the same two files
+    said = capsys.readouterr().out
+    assert said.count("results.json") == 2
+    assert {
+        path: path.read_bytes() for path in run.glob("evaluation-lm/*/results*.json")
+    } == written
+    names = sorted(path.name for path in written)
+    assert names.count("results.json") == 3
+    assert {"results-limit-1.json", "results-tasks-choose.json", "results-rows-2.json"} < set(names)
 
 
 def test_another_budget_is_another_evaluation(run, bundle):
