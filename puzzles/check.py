@@ -48,7 +48,7 @@ def check_dataset(folder: str | Path, progress: StageProgress | None = None) -> 
     folder = Path(folder)
     _check_identifiers(folder / "identifiers.json")
     hashed = _check_hashes(folder)
-    splits = {split: read_split(folder, split) for split in SPLITS}
+    splits = {split: read_split(folder, split, may_be_empty=True) for split in SPLITS}
     for split, part in splits.items():
         report = None if progress is None else partial(progress, split)
         fault = describe(part.kind, fault_codes(part.kind, part.inputs, part.labels, report))

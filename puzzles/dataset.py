@@ -116,9 +116,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
-def read_split(folder: str | Path, split: str) -> PuzzleSet:
+def read_split(folder: str | Path, split: str, *, may_be_empty: bool = False) -> PuzzleSet:
     """Read one split, "train" or "test", of a dataset folder.
 
+    may_be_empty: give a split without puzzles, as a set for testing alone has for training.
     Raises DataError naming the file when the folder, an array or a number does not fit.
     """
     if split not in SPLITS:
@@ -132,6 +133,8 @@ def read_split(folder: str | Path, split: str) -> PuzzleSet:
     kind, size = _kind_and_size(part / "dataset.json", meta, folder / RECORD_FILE, record)
     inputs, labels = (read_tokens(part / f"all__{name}.npy") for name in ("inputs", "labels"))
     path = part / "all__inputs.npy"
+    if not len(inputs) and not may_be_empty:
+        raise DataError(f"{part}: holds no puzzles. Name a dataset with {split} puzzles")
     if inputs.shape[1] != size * size:
         raise DataError(f"{path}: {inputs.shape[1]} cells a row, dataset.json says {size * size}")
     ids, offsets = read_groups(part, len(inputs))

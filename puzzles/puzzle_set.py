@@ -39,7 +39,7 @@ def infer_kind(vocab_size: int, seq_len: int) -> tuple[Kind, int]:
 
 def check_offsets(offsets: np.ndarray, rows: int) -> None:
     """Raise DataError unless offsets (G + 1,) rise from 0 to rows and leave no group empty."""
-    whole = len(offsets) > 1 and offsets[0] == 0 and offsets[-1] == rows
+    whole = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == rows
     if not whole or (np.diff(offsets) < 1).any():
         raise DataError(
             f"group offsets must rise from 0 to the number of puzzles ({rows}), no group empty"

@@ -231,7 +231,7 @@ def import_path(
     *,
     seed: int = 0,
     subsample: int | None = None,
-    test: int | None = None,
+    test: int | Literal["all"] | None = None,
     test_hard: Sequence[Path] = (),
     test_seventeen: Path | None = None,
     progress: StageProgress | None = None,
@@ -239,8 +239,9 @@ def import_path(
     """Import a CSV file, a folder with train.csv and test.csv, a dataset or a folder of arrays.
 
     seed: of the rows drawn. subsample: training puzzles, drawn uniformly; None keeps all.
-    test: test puzzles. A source with a test split of its own gives so many of it (None: all);
-        otherwise they are split off the puzzles, see `puzzles.overlap.split_groups`.
+    test: test puzzles. A source with a test split of its own gives so many of it ("all" or None:
+        all); otherwise they are split off the puzzles, see `puzzles.overlap.split_groups`, or are
+        "all" of them, which leaves no training puzzles.
     test_hard, test_seventeen: build the test puzzles as a 9x9 mix of these lists instead, as
         `sudoku` does, on no solution grid of the training puzzles.
 
@@ -257,10 +258,19 @@ def import_path(
     if lists and held_out is not None:
         raise ValueError(f"{path} has a test split of its own; leave the lists of test puzzles out")
     train_groups, test_groups = np.arange(whole.puzzles.groups), None
+    if test == "all" and lists:
+        raise ValueError("--test all takes no lists of test puzzles; give their number, --test N")
     if held_out is not None:
-        test_groups = _draw(np.arange(held_out.puzzles.groups), test, rng, "test", path)
-    elif test is None or test < 1:
-        raise ValueError(f"{path} has no test split; give the number of test puzzles, --test N")
+        wanted = None if test == "all" else test
+        test_groups = _draw(np.arange(held_out.puzzles.groups), wanted, rng, "test", path)
+    elif test is None or (test != "all" and test < 1):
+        raise ValueError(
+            f"{path} has no test split; give the number of test puzzles, --test N, or --test all"
+        )
+    elif test == "all":
+        if subsample is not None:
+            raise ValueError("--test all leaves no training puzzles to draw; give --test N")
+        train_groups, test_groups = train_groups[:0], train_groups
     elif not lists:
         train_groups, test_groups = split_groups(whole.puzzles, test, _child(seed, 1))
     train_groups = _draw(train_groups, subsample, rng, "training", path)
@@ -288,7 +298,7 @@ def import_hub(
     *,
     seed: int = 0,
     subsample: int | None = None,
-    test: int | None = None,
+    test: int | Literal["all"] | None = None,
     progress: StageProgress | None = None,
 ) -> Built:
     """Download a published set from the Hugging Face hub and import it.

@@ -100,7 +100,7 @@ def import_(
     out: Path,
     hub: Literal["sudoku-extreme", "maze-hard"] | None = None,
     subsample: int | None = None,
-    test: int | None = None,
+    test: int | Literal["all"] | None = None,
     test_hard: tuple[Path, ...] = (),
     test_seventeen: Path | None = None,
     seed: int = 0,
@@ -116,7 +116,8 @@ def import_(
         subsample: Training puzzles to draw uniformly; None keeps all.
         test: Test puzzles: drawn from the source's test split, or else split off so that no test
             puzzle is equivalent to a training puzzle (9x9 sudoku: on no common solution grid).
-            None: the whole test split of the source.
+            None: the whole test split of the source. all: the same, or every puzzle of a source
+            without one, to evaluate on: none is left for training.
         test_hard: CSV lists of hard 9x9 puzzles: build the test set as a mix of these, random
             minimal and 17-clue puzzles, on no solution grid of the training set.
         test_seventeen: CSV list of 17-clue 9x9 puzzles for that mix.

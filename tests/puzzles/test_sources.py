@@ -1,6 +1,7 @@
 """Building and importing sets: sizes, seeds, what train and test may not share, bad sources."""
 
 import builtins
+import json
 import sys
 import types
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from puzzles import sources
-from puzzles.dataset import Record, sha256_of, write_dataset
+from puzzles.check import check_dataset
+from puzzles.dataset import Record, read_split, sha256_of, write_dataset
 from puzzles.difficulty import GUESSES, PATH_CELLS, with_difficulty
 from puzzles.errors import DataError
 from puzzles.maze import generator as maze_generator
@@ -266,6 +268,36 @@ def test_a_csv_is_split(tmp_path, nine):
     assert train.difficulty_name == "rating"
     assert record.sources == {"all.csv": sha256_of(path)}
     assert record.options["source"] == "all.csv"
+
+
+@pytest.mark.parametrize("rating", [True, False])
+def test_a_file_of_test_puzzles_alone(tmp_path, nine, rating):
+    path = write_csv(tmp_path / "all.csv", nine, rating=rating)
+    built = sources.import_path(path, test="all")
+    assert built.record.options["test"] == "all"
+    folder = write_dataset(tmp_path / "set", *built)
+    np.testing.assert_array_equal(read_split(folder, "test").inputs, nine.inputs)
+    assert json.loads((folder / "train" / "dataset.json").read_text())["total_puzzles"] == 0
+    report = check_dataset(folder)
+    assert report.puzzles == {"train": 0, "test": 60}
+    assert set(report.overlap.values()) == {0, report.overlap["test_grids"]}
+    with pytest.raises(DataError, match=r"train: holds no puzzles\. Name a dataset with train"):
+        read_split(folder, "train")
+    with pytest.raises(ValueError, match="leaves no training puzzles"):
+        sources.import_path(path, test="all", subsample=3)
+    with pytest.raises(ValueError, match="takes no lists"):
+        sources.import_path(path, test="all", test_hard=(path,))
+
+
+def test_mazes_for_testing_alone_and_a_split_of_its_own(tmp_path):
+    mazes = sources.maze("unique", 7, 10, 5, 0)
+    write_dataset(tmp_path / "mazes", *mazes)
+    arrays = tmp_path / "mazes" / "test"
+    folder = write_dataset(tmp_path / "set", *sources.import_path(arrays, test="all"))
+    assert check_dataset(folder).puzzles == {"train": 0, "test": 5}
+    train, test, _ = sources.import_path(tmp_path / "mazes", test="all")
+    assert equal(train, mazes.train)
+    assert equal(test, mazes.test)
 
 
 def test_a_subsample_is_uniform_seeded_and_without_test_rows(tmp_path, nine):

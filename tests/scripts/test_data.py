@@ -12,6 +12,7 @@ from puzzles.check import check_dataset
 from puzzles.dataset import read_split
 from puzzles.errors import DataError
 from puzzles.sudoku import generator, rules
+from scripts.cli import main
 from scripts.data import COMMANDS
 
 SHARED = os.environ.get("LOOPBENCH_SHARED")
@@ -55,6 +56,23 @@ def test_import_reads_a_path(tmp_path):
     run("import", path, "--out", out, "--test", 10, "--subsample", 15, "--seed", 2)
     report = check_dataset(out)
     assert report.puzzles == {"train": 15, "test": 10}
+
+
+def test_a_file_of_test_puzzles_is_imported_to_evaluate_on(tmp_path, capsys):
+    path, out = write_csv(tmp_path / "a.csv", 8), tmp_path / "set"
+    assert main(["data", "import", str(path), "--out", str(out), "--test", "all"]) == 0
+    assert len(read_split(out, "test")) == 8
+    assert main(["data", "check", str(out)]) == 0
+    capsys.readouterr()
+    train = ["train", "--preset", "trm-mini", "--data", str(out), "--out", str(tmp_path / "run")]
+    assert main(train) == 2
+    said = capsys.readouterr().err
+    assert f"{out}/train: holds no puzzles" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    for words in (["--test", "al"], []):
+        assert main(["data", "import", str(path), "--out", str(tmp_path / "b"), *words]) == 2
+    assert "--test all" in capsys.readouterr().err
 
 
 def test_import_builds_a_held_out_mix(tmp_path):
