@@ -1,6 +1,6 @@
 """Weights that the authors of HRM, TRM and EqR release, read into this suite's models.
 
-A release is a `.pt`/`.pth` of tensors under the names of the authors' modules,
+A release is a file (`released_files`) of tensors under the names of the authors' modules,
 
     embed_tokens.embedding_weight (V, D)    puzzle_emb.weights (ids, D)    H_init, L_init (D,)
     lm_head.weight (V, D)    q_head.weight (2, D)    q_head.bias (2,)
@@ -11,41 +11,46 @@ each behind any of the prefixes `_orig_mod.`, `model.` and `inner.`. y is their 
 HRM has both levels; TRM and EqR have one net, their L_level. Inside, the layouts are those of
 `reasoning.nn`: q, k and v packed as heads along the output, gate before up, half-split rotation.
 
-Sizes come from the tensors. What tensors cannot tell (`Unstated`) is as published unless given:
+Sizes come from the tensors. What tensors cannot tell comes from an option (`Unstated`), from the
+configuration that the authors saved beside their weights (`released_settings`), or else is assumed
+as published; `Released.settings` says which:
 
 * HRM: N 2, T 2, one puzzle token. TRM: T 3, n 6 (4 on the 30x30 maze), 16 puzzle tokens, of which
   the first holds the embedding and the rest are zero. EqR: TRM with a random start and damped noisy
   updates; no puzzle tokens, or TRM's 16 where the file holds a puzzle embedding.
-* Heads are 64 wide; attention has rotary positions, the token mixer none.
+* 8 heads, at EqR's width 128 too; attention has rotary positions, the token mixer none.
 * After the token mixer, the norm runs over the tokens (TRM's code normalises before it transposes
   back).
+* Rotary base 10000, and 1e-5 in the norms.
 
 Sources: HRM arXiv 2506.21734, TRM arXiv 2510.04871, and EqR, with the code released with each.
 """
 
 import math
-import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor
 
 from baselines.hrm import HRM, HRMConfig
+from baselines.released_files import ReleasedError, read_release, some
+from baselines.released_settings import FIXED, Setting, Stated, System, Unstated, state
 from baselines.trm import TRM, TRMConfig
-from reasoning.frozen import Frozen
 from reasoning.nn.grid import GridShape
 from reasoning.nn.layers import rotary_table, swiglu_width
 
-System = Literal["hrm", "trm", "eqr"]
+__all__ = ["Released", "ReleasedError", "System", "Unstated", "infer", "load_released"]
 
-_PREFIXES = ("_orig_mod.", "model.", "inner.")
 _TABLES = ("rotary_emb.cos_cached", "rotary_emb.sin_cached")
 _EMBEDDING, _PUZZLES = "embed_tokens.embedding_weight", "puzzle_emb.weights"
 _POSITIONS = "embed_pos.embedding_weight"
+# Their first axis is the puzzle tokens and cells.
+_SPANNING = ("L_level.layers.0.mlp_t.down_proj.weight", _POSITIONS, _TABLES[0])
 _LEVELS = {"hrm": {"net": "L_level", "high": "H_level"}, "trm": {"net": "L_level"}}
 _LEVELS["eqr"] = _LEVELS["trm"]
 # Their names of this suite's parameters outside the levels.
@@ -64,40 +69,7 @@ _CELLS = {11: 81, 6: 900}
 _MAZE = (900, 6)
 _INTERVENTIONS = {"initial": "random", "update_damping": 0.05, "update_noise": 0.01}
 _ROUNDING = 256  # the released code rounds SwiGLU widths up to a multiple of this
-_SHOWN = 4  # keys that a message names
-
-
-class ReleasedError(ValueError):
-    """A released file cannot be used; one line with the file, the keys and the remedy."""
-
-
-class Unstated(Frozen):
-    """What a file of tensors does not say. None: told by another tensor, or as published."""
-
-    cells: int | None = Field(None, gt=0, description="cells of a grid; none: from the vocabulary")
-    heads: int | None = Field(None, gt=0, description="attention heads; none: 64 channels each")
-    puzzle_tokens: int | None = Field(
-        None, gt=0, description="positions that hold the puzzle embedding; none: HRM 1, others 16"
-    )
-    positions: Literal["rope", "none"] = Field(
-        "rope", description="positions of attention without learned ones"
-    )
-    mixer_norm: Literal["channels", "tokens"] = Field(
-        "tokens", description="axis of the norm after an mlp mixer"
-    )
-    cycles: int | None = Field(None, gt=0, description="y updates per segment; none: HRM 2, TRM 3")
-    inner_steps: int | None = Field(
-        None, gt=0, description="z updates per y update; none: HRM 2, TRM 6, on 30x30 mazes 4"
-    )
-    initial: Literal["fixed", "random"] | None = Field(
-        None, description="the start of y and z; none: fixed, EqR's random"
-    )
-    update_damping: float | None = Field(
-        None, ge=0, lt=1, description="share of the state kept in an update; none: 0, EqR's 0.05"
-    )
-    update_noise: float | None = Field(
-        None, ge=0, description="deviation of the noise in an update; none: 0, EqR's 0.01"
-    )
+_HEADS = 8  # of every published model
 
 
 @dataclass(frozen=True)
@@ -106,71 +78,54 @@ class Released:
 
     dropped: tensors of the file that the model has no place for: rotary tables, found equal to the
     model's own, and the constant starts of a model whose start is random.
+    settings: what the tensors do not tell, and who says it.
+    said_by: the authors' configuration, None if there is none; segments: a puzzle's by it.
+    average: whether the weights are the average that a training checkpoint holds.
     """
 
     model: HRM | TRM
     config: HRMConfig | TRMConfig
     shape: GridShape
     dropped: tuple[str, ...]
+    settings: Mapping[str, Setting]
+    said_by: str | None = None
+    segments: int | None = None
+    average: bool = False
 
 
 def load_released(path: Path, system: System, unstated: Unstated | None = None) -> Released:
     """Read a released file into a model, every tensor placed, on the CPU in fp32.
 
     ReleasedError, naming the file and the keys, if it is damaged, if a tensor is missing, left over
-    or of another shape, or if its sizes contradict each other.
+    or of another shape, if its sizes contradict each other or the configuration beside it, or if
+    that asks for what these models cannot do.
     """
-    tensors = read_tensors(path)
+    files = read_release(path)
     try:
-        return _fit(tensors, system, unstated or Unstated())
+        stated = Stated() if files.arch is None else state(files.arch, files.said_by, system)
+        released = _fit(files.tensors, system, unstated or Unstated(), stated)
     except ValidationError as error:
         raise ReleasedError(f"{path}: {error.errors()[0]['msg']}") from error
     except ReleasedError as error:
         raise ReleasedError(f"{path}: {error}") from error
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by their names without prefixes, floating ones in fp32.
-
-    ReleasedError if the file is missing or damaged, or holds anything but tensors.
-    """
-    try:
-        with path.open("rb") as file:
-            if zipfile.is_zipfile(file) and (bad := zipfile.ZipFile(file).testzip()):
-                raise zipfile.BadZipFile(bad)  # torch does not look at the checksums
-            file.seek(0)
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise ReleasedError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # a cut or foreign file makes the unpickler raise almost anything
-        raise ReleasedError(
-            f"{path}: is not a whole file of plain tensors ({type(error).__name__}): it was cut "
-            "short, or it holds pickled code, which is never run; download it again, or save the "
-            "module's state_dict() alone"
-        ) from error
-    if not isinstance(found, Mapping) or not found:
-        raise ReleasedError(f"{path}: holds {type(found).__name__}, expected a dict of tensors")
-    others = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
-    if others:
-        raise ReleasedError(
-            f"{path}: holds {_some(others)}, not tensors; save the module's state_dict() alone"
-        )
-    tensors: dict[str, Tensor] = {}
-    for key, value in found.items():
-        name = _plain_name(str(key))
-        if name in tensors:
-            raise ReleasedError(f"{path}: {key} names {name} a second time")
-        tensors[name] = value.float() if value.is_floating_point() else value
-    return tensors
+    return replace(
+        released,
+        said_by=None if files.arch is None else files.said_by,
+        segments=stated.segments,
+        average=files.average,
+    )
 
 
 def infer(
-    tensors: Mapping[str, Tensor], system: System, unstated: Unstated
+    tensors: Mapping[str, Tensor], system: System, asked: Unstated, stated: Stated | None = None
 ) -> tuple[HRMConfig | TRMConfig, GridShape]:
-    """A model's configuration and grid, from the shapes of its tensors.
+    """A model's configuration and grid: from the shapes of its tensors, and what those do not tell
+    from the options asked for, else from the authors' configuration, else as published.
 
     ReleasedError if a tensor needed for this is missing or they contradict each other.
     """
+    stated = stated or Stated()
+    unstated = _merged(asked, stated)
     levels = {prefix: _depth(tensors, prefix) for prefix in _LEVELS[system].values()}
     if len(set(levels.values())) > 1:
         raise ReleasedError(f"its levels differ in layers, {levels}: not supported")
@@ -183,12 +138,20 @@ def infer(
         "layers": levels["L_level"],
         "heads": unstated.heads or _heads(tensors, width),
         "mixer": mixer,
-        "positions": _positions(tensors, mixer, unstated),
+        "positions": _positions(tensors, mixer, unstated, stated),
         "puzzle_tokens": puzzle_tokens,
     }
-    sizes |= _swiglu(tensors, width, puzzle_tokens + cells, mixer)
+    for key, found in (
+        ("hidden_size", width),
+        ("L_layers", levels["L_level"]),
+        ("vocab_size", vocabulary),
+        ("mlp_t", mixer == "mlp"),
+        *([("H_layers", levels["H_level"])] if system == "hrm" else []),
+    ):
+        stated.agree(key, found)
+    sizes |= _swiglu(tensors, width, puzzle_tokens + cells, mixer, stated)
     if mixer == "mlp":
-        sizes["mixer_norm"] = unstated.mixer_norm
+        sizes["mixer_norm"] = unstated.mixer_norm or "tokens"
     if system != "hrm" and (cells, vocabulary) == _MAZE:
         sizes["inner_steps"] = 4
     if system == "eqr":
@@ -209,8 +172,18 @@ def published_names(model: HRM | TRM, system: System) -> dict[str, str]:
     return names
 
 
-def _fit(tensors: Mapping[str, Tensor], system: System, unstated: Unstated) -> Released:
-    config, shape = infer(tensors, system, unstated)
+def _merged(asked: Unstated, stated: Stated) -> Unstated:
+    options = asked.model_dump(exclude_none=True)
+    return stated.settings.model_copy(update=options)
+
+
+def _fit(
+    tensors: Mapping[str, Tensor], system: System, asked: Unstated, stated: Stated
+) -> Released:
+    config, shape = infer(tensors, system, asked, stated)
+    if _PUZZLES in tensors and (spare := config.width - tensors[_PUZZLES].shape[1]) > 0:
+        # The released code pads each embedding with zeros to whole positions.
+        tensors = {**tensors, _PUZZLES: F.pad(tensors[_PUZZLES], (0, spare))}
     with torch.random.fork_rng(devices=[]):  # the drawn weights are replaced
         model = (HRM if system == "hrm" else TRM)(config, shape)
     names, own = published_names(model, system), model.state_dict()
@@ -219,8 +192,8 @@ def _fit(tensors: Mapping[str, Tensor], system: System, unstated: Unstated) -> R
     missing = [name for name in names.values() if name not in tensors]
     left = sorted(tensors.keys() - set(names.values()) - spare)
     if missing or left:
-        said = [f"lacks {_some(missing)}"] if missing else []
-        said += [f"holds {_some(left)}, for which {system} has no place"] if left else []
+        said = [f"lacks {some(missing)}"] if missing else []
+        said += [f"holds {some(left)}, for which {system} has no place"] if left else []
         raise ReleasedError(f"{' and '.join(said)}; {_looks_like(tensors)}")
     for ours, name in names.items():
         if tensors[name].shape != own[ours].shape or not tensors[name].is_floating_point():
@@ -232,13 +205,46 @@ def _fit(tensors: Mapping[str, Tensor], system: System, unstated: Unstated) -> R
             raise ReleasedError(f"{name} holds numbers that are not finite")
     _check_tables(tensors, config, shape)
     model.load_state_dict({ours: tensors[name] for ours, name in names.items()}, strict=True)
-    return Released(model, config, shape, tuple(dropped))
+    settings = _settings(tensors, system, config, shape, asked, stated)
+    return Released(model, config, shape, tuple(dropped), settings)
 
 
-def _plain_name(key: str) -> str:
-    while key.startswith(_PREFIXES):
-        key = key.split(".", 1)[1]
-    return key
+def _settings(
+    tensors: Mapping[str, Tensor],
+    system: System,
+    config: HRMConfig | TRMConfig,
+    shape: GridShape,
+    asked: Unstated,
+    stated: Stated,
+) -> dict[str, Setting]:
+    """Every setting that the tensors do not tell, and who says it."""
+    spanned = any(name in tensors for name in _SPANNING)
+    told = {
+        "cells": spanned,
+        "heads": config.mixer == "mlp" or _TABLES[0] in tensors,
+        "puzzle_tokens": spanned or not config.puzzle_tokens,
+        "positions": config.positions == "learned" or config.mixer == "mlp",
+        "mixer_norm": config.mixer != "mlp",
+        "cycles": False,
+        "inner_steps": False,
+        # What HRM and TRM do not have is theirs by name.
+        **dict.fromkeys(_INTERVENTIONS, system != "eqr"),
+    }
+    found: dict[str, Setting] = {}
+    for name, by_tensors in told.items():
+        value = shape.cells if name == "cells" else getattr(config, name)
+        option, said = getattr(asked, name), getattr(stated.settings, name)
+        if option is not None:
+            found[name] = Setting(value, "option", None if said == option else said)
+        elif said is not None:
+            found[name] = Setting(value, stated.said_by)
+        elif not by_tensors:
+            found[name] = Setting(value, "assumed")
+    for name in ("rope_theta", "rms_norm_eps"):
+        if name != "rope_theta" or config.positions == "rope":
+            source = stated.said_by if name in stated.fixed else "assumed"
+            found[name] = Setting(FIXED[name], source)
+    return found
 
 
 def _matrix(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
@@ -266,10 +272,11 @@ def _lengths(
     has_puzzles = _PUZZLES in tensors
     if unstated.puzzle_tokens and not has_puzzles:
         raise ReleasedError(f"lacks {_PUZZLES}: it has no puzzle tokens to number")
+    if unstated.puzzle_tokens == 0 and has_puzzles:
+        raise ReleasedError(f"holds {_PUZZLES}, but is said to have no puzzle tokens")
     usual = unstated.puzzle_tokens or {"hrm": 1}.get(system, 16) if has_puzzles else 0
     cells = unstated.cells or _CELLS.get(vocabulary)
-    spanning = ("L_level.layers.0.mlp_t.down_proj.weight", _POSITIONS, _TABLES[0])
-    lengths = [_matrix(tensors, name)[0] for name in spanning if name in tensors]
+    lengths = [_matrix(tensors, name)[0] for name in _SPANNING if name in tensors]
     if not lengths:
         if cells is None:
             raise ReleasedError(
@@ -294,23 +301,42 @@ def _square(number: int) -> bool:
 
 
 def _heads(tensors: Mapping[str, Tensor], width: int) -> int:
-    head_width = _matrix(tensors, _TABLES[0])[1] if _TABLES[0] in tensors else 64
-    return max(1, width // head_width)
+    if _TABLES[0] not in tensors:
+        return _HEADS
+    return max(1, width // _matrix(tensors, _TABLES[0])[1])
 
 
-def _positions(tensors: Mapping[str, Tensor], mixer: str, unstated: Unstated) -> str:
-    if _POSITIONS in tensors:
+def _positions(
+    tensors: Mapping[str, Tensor], mixer: str, unstated: Unstated, stated: Stated
+) -> str:
+    learned = _POSITIONS in tensors
+    if stated.learned not in (None, learned):
+        raise ReleasedError(
+            f"{stated.said_by} says that positions are {'' if stated.learned else 'not '}learned, "
+            f"the file {'holds' if learned else 'lacks'} {_POSITIONS}"
+        )
+    if learned:
         return "learned"
-    return "none" if mixer == "mlp" else unstated.positions
+    return "none" if mixer == "mlp" else unstated.positions or "rope"
 
 
 def _swiglu(
-    tensors: Mapping[str, Tensor], width: int, length: int, mixer: str
+    tensors: Mapping[str, Tensor], width: int, length: int, mixer: str, stated: Stated
 ) -> dict[str, float | int]:
-    """An expansion and a rounding that give the inner widths of both SwiGLUs, 4 where it does."""
+    """An expansion and a rounding that give the inner widths of both SwiGLUs: the configuration's,
+    or 4 where it does."""
     inner = {width: _matrix(tensors, "L_level.layers.0.mlp.down_proj.weight")[1]}
     if mixer == "mlp":
         inner[length] = _matrix(tensors, "L_level.layers.0.mlp_t.down_proj.weight")[1]
+    said = stated.sizes.get("expansion")
+    if said is not None:
+        wanted = {n: swiglu_width(said, n, _ROUNDING) for n in inner}
+        if wanted != inner:
+            raise ReleasedError(
+                f"{stated.said_by} says expansion {said}, which gives SwiGLUs of {wanted} inner "
+                f"channels, the tensors have {inner}"
+            )
+        return {"expansion": said, "multiple": _ROUNDING}
     multiple = math.gcd(_ROUNDING, *inner.values())
     # A width fixes the expansion up to the rounding: the largest that both allow, if any.
     for expansion in (4.0, min(wide * 1.5 / narrow for narrow, wide in inner.items())):
@@ -327,7 +353,7 @@ def _check_tables(
     if not present:
         return
     if config.positions != "rope":
-        raise ReleasedError(f"holds {_some(present)}, but its positions are {config.positions}")
+        raise ReleasedError(f"holds {some(present)}, but its positions are {config.positions}")
     own = rotary_table(config.puzzle_tokens + shape.cells, config.width // config.heads)
     for name, table in zip(_TABLES, own, strict=True):
         if name not in tensors:
@@ -348,14 +374,8 @@ def _looks_like(tensors: Mapping[str, Tensor]) -> str:
         return "its names are HRM's"
     if levels == ["L_level"]:
         return "its names are TRM's or EqR's"
-    return f"its names are {_some(sorted(tensors))}"
+    return f"its names are {some(sorted(tensors))}"
 
 
 def _has(names: Iterable[str], start: str) -> bool:
     return any(name.startswith(start) for name in names)
-
-
-def _some(names: list[str]) -> str:
-    """A few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from baselines.released import Released, System, Unstated, load_released
+from baselines.released_files import CONFIG_FILE
 from puzzles.puzzle_set import SUDOKU_SIZES, Kind, infer_kind, vocab_size_of
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
@@ -37,6 +39,8 @@ def released_config(released: Released, system: System, kind: Kind) -> RunConfig
     """The publication's recipe around the released model: how to go about it, not what was run."""
     recipe = preset("hrm-27m" if system == "hrm" else "trm-7m", kind).model_dump()
     recipe |= {"preset": f"{system}-released", "model": released.config.model_dump()}
+    if released.segments is not None:
+        recipe["supervision"]["segments"] = released.segments
     return RunConfig.model_validate(recipe)
 
 
@@ -55,7 +59,13 @@ def write_run(
             "vocabulary": shape.vocabulary,
             "puzzles": shape.puzzles,
         },
-        "released": {"file": file.name, "sha256": sha256_of(file), "dropped": released.dropped},
+        "released": {
+            "file": file.name,
+            "sha256": sha256_of(file),
+            "average": released.average,
+            "dropped": released.dropped,
+            "settings": {name: asdict(each) for name, each in released.settings.items()},
+        },
     }
     create_run(out, record)
     # No optimiser, no carry: such a run is not resumed.
@@ -69,14 +79,17 @@ def import_released(
     kind: Kind | None = None,
     unstated: Annotated[Unstated, tyro.conf.arg(name="")] = Unstated(),  # noqa: B008, frozen
 ) -> None:
-    """Turn a state dict that HRM's, TRM's or EqR's authors release into a run.
+    """Turn a state dict that HRM's, TRM's or EqR's authors release, or a checkpoint of EqR's, into
+    a run.
+
+    The all_config.yaml that they save beside it is read where it lies there; options go before it.
 
     Args:
-        file: the released .pt or .pth; loaded as tensors only, no code in it is run.
+        file: the released file; loaded as tensors only, no code in it is run.
         model: whose release it is.
         out: folder to write the run to; it must not hold one already.
         kind: puzzles it answers; none: by vocabulary and cells.
-        unstated: what the file's tensors do not say.
+        unstated: what the file's tensors do not say. None: by all_config.yaml, or as published.
     """
     if (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; choose another --out")
@@ -92,8 +105,28 @@ def import_released(
         f"{config.inner_steps} inner steps",
         soft_wrap=True,
     )
+    for line in said_of(released):
+        console.print(line, soft_wrap=True)
     if released.dropped:
         console.print(f"not needed: {', '.join(released.dropped)}", soft_wrap=True)
+
+
+def said_of(released: Released) -> list[str]:
+    """Which settings the tensors do not tell, and who says them, a line each."""
+    by: dict[str, list[str]] = {}
+    for name, setting in released.settings.items():
+        value = f"{setting.value:g}" if isinstance(setting.value, float) else setting.value
+        other = "" if setting.other is None else f" (for {setting.other})"
+        by.setdefault(setting.source, []).append(f"{name} {value}{other}")
+    lines = [f"by option: {', '.join(by['option'])}"] if "option" in by else []
+    if released.said_by in by:
+        lines.append(f"by {released.said_by}: {', '.join(by[released.said_by])}")
+    if "assumed" in by:
+        why = "" if released.said_by else f"no {CONFIG_FILE} beside the file; "
+        lines.append(f"{why}assumed, as published: {', '.join(by['assumed'])}")
+    if released.average:
+        lines.append("weights: the average in its ema.shadow")
+    return lines
 
 
 def main(words: Sequence[str]) -> int:

@@ -249,7 +249,7 @@ REFUSED = {
     "shape": (lambda w: w | {"lm_head.weight": torch.ones(5, WIDTH)}, r"lm_head.weight .* \(5, 64"),
     "integers": (lambda w: w | {"q_head.bias": torch.ones(2).long()}, "q_head.bias is torch.int64"),
     "twice": (lambda w: w | {"model.H_init": w["H_init"]}, "model.H_init names H_init a second"),
-    "nested": (lambda w: {"model": w, "step": 3}, "holds model, step, not tensors"),
+    "nested": (lambda w: {"weights": w, "step": 3}, "holds weights, step, not tensors"),
     "list": (lambda w: list(w.values()), "holds list, expected a dict"),
     "vector": (
         lambda w: w | {"embed_tokens.embedding_weight": torch.ones(3)},

@@ -5,6 +5,7 @@ import json
 import pytest
 import released_oracle as oracle
 import torch
+import yaml
 
 from reasoning.supervision import Depth
 from reasoning.training.distribution import join_world
@@ -66,6 +67,43 @@ def test_an_imported_run_is_evaluated_and_solves(system, released, sudokus, tmp_
     assert "net calls" in capsys.readouterr().out
     refused(capsys, ["train", "--resume", run], "imported weights", "nothing to resume")
     refused(capsys, [*words, "--cells", 16], "already holds a run")
+
+
+ARCH = {
+    "name": "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1", "halt_max_steps": 3,
+    "H_cycles": 1, "L_cycles": 2, "L_layers": 1, "H_layers": 0, "hidden_size": 32, "num_heads": 2,
+    "expansion": 4, "puzzle_emb_ndim": 32, "puzzle_emb_len": 16, "pos_encodings": "rope",
+    "mlp_t": False,
+}  # fmt: skip
+
+
+def test_every_setting_is_told_and_recorded_with_who_says_it(released, sudokus, tmp_path, capsys):
+    path, _ = released("trm")
+    words = ["import-released", str(path), "--model", "trm", "--cells", "16", "--out"]
+    assert main([*words, str(tmp_path / "plain")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "no all_config.yaml beside the file; assumed, as published: heads 8, puzzle_tokens" in said
+    )
+    for setting in ("positions rope", "cycles 3", "inner_steps 6", "rope_theta 10000"):
+        assert setting in said.split("as published: ")[1]
+
+    path.with_name("all_config.yaml").write_text(yaml.dump({"arch": ARCH}))
+    run = tmp_path / "stated"
+    assert main([*words, str(run), "--heads", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "by option: cells 16, heads 1 (for 2)" in said
+    assert "by all_config.yaml: puzzle_tokens 16, positions rope, cycles 1, inner_steps 2" in said
+    assert "assumed, as published: rope_theta 10000, rms_norm_eps 1e-05" in said
+    record = json.loads((run / "config.json").read_text())
+    assert record["config"]["supervision"]["segments"] == 3
+    assert record["released"]["settings"]["cycles"] == {
+        "value": 1,
+        "source": "all_config.yaml",
+        "other": None,
+    }
+    path.with_name("all_config.yaml").write_text(yaml.dump({"arch": ARCH | {"gates": 2}}))
+    refused(capsys, [*words, tmp_path / "none"], "all_config.yaml", "gates")
 
 
 def test_an_imported_run_answers_as_the_published_module(released, tmp_path):
