@@ -31,11 +31,13 @@ _SYSTEMS: dict[str, System] = {"hrm_act_v1": "hrm", "hrm": "hrm", "trm": "trm", 
 _NAMES = {"H_cycles": "cycles", "L_cycles": "inner_steps", "num_heads": "heads", "seq_len": "cells",
           "noise_scale": "update_noise"}  # fmt: skip
 # The only values of these that the models here have; those of their code where a key is left out.
-FIXED = {"rms_norm_eps": 1e-5, "rope_theta": 1e4, "H_init_std": 1.0, "L_init_std": 1.0}
+FIXED = {
+    "rms_norm_eps": 1e-5, "rope_theta": 1e4, "H_init_std": 1.0, "L_init_std": 1.0, "causal": False,
+}  # fmt: skip
 _SIZES = ("hidden_size", "L_layers", "H_layers", "vocab_size", "expansion", "mlp_t")
 _READ = {"name", "pos_encodings", "puzzle_emb_ndim", "puzzle_emb_len", "lambda_", "halt_max_steps"}
 _TRAINING = {
-    "short_name", "loss", "batch_size", "num_puzzle_identifiers", "causal", "forward_dtype",
+    "short_name", "loss", "batch_size", "num_puzzle_identifiers", "forward_dtype",
     "halt_exploration_prob", "no_ACT_continue", "disable_act_halt", "act_inference",
     "halt_threshold", "halt_confirm_steps", "halt_confirm_mode", "board_height", "board_width",
 }  # fmt: skip
@@ -129,6 +131,9 @@ def state(arch: Mapping[str, Any], said_by: str, system: System) -> Stated:
         said = arch.get(key, value)
         if said != value and not (key == "rope_theta" and positions != "rope"):
             raise refuse(f"{key} {said} is not supported, only {value:g}")
+    for key in ("expansion", "halt_max_steps"):
+        if key in arch:
+            _number(arch, key, said_by)
     told = {ours: arch[key] for key, ours in _NAMES.items() if key in arch}
     if "pos_encodings" in arch and positions != "learned":
         told["positions"] = positions
@@ -137,7 +142,7 @@ def state(arch: Mapping[str, Any], said_by: str, system: System) -> Stated:
     if system == "eqr":
         told["initial"] = "random"
     if "puzzle_emb_ndim" in arch:
-        told["puzzle_tokens"] = _puzzle_tokens(arch, said_by)
+        told["puzzle_tokens"] = _puzzle_tokens(arch, said_by, system)
     try:
         settings = Unstated.model_validate(told)
     except ValidationError as error:
@@ -154,7 +159,7 @@ def state(arch: Mapping[str, Any], said_by: str, system: System) -> Stated:
     )
 
 
-def _puzzle_tokens(arch: Mapping[str, Any], said_by: str) -> int | None:
+def _puzzle_tokens(arch: Mapping[str, Any], said_by: str, system: System) -> int | None:
     """Positions of the puzzle embedding; None where only the length is left to TRM's code."""
     channels = _number(arch, "puzzle_emb_ndim", said_by)
     if channels == 0:
@@ -167,8 +172,7 @@ def _puzzle_tokens(arch: Mapping[str, Any], said_by: str) -> int | None:
         )
     if arch.get("puzzle_emb_len"):
         return arch["puzzle_emb_len"]
-    named = str(arch.get("name", "")).split("@")[0].split(".")[-1]
-    return None if named == "trm" and "puzzle_emb_len" not in arch else 1
+    return None if system == "trm" and "puzzle_emb_len" not in arch else 1
 
 
 def _number(arch: Mapping[str, Any], key: str, said_by: str) -> float:

@@ -159,6 +159,8 @@ REFUSED = {
     "heads": ({"num_heads": 5}, "even multiple of heads"),
     "no number": ({"H_cycles": "three"}, "H_cycles: .*integer.*got 'three'"),
     "unresolved": ({"puzzle_emb_ndim": "${.hidden_size}"}, "expected a number"),
+    "masked": ({"causal": True}, "causal True is not supported"),
+    "text": ({"expansion": "4x"}, "expansion is '4x', expected a number"),
     "spread": ({"H_init_std": 0.5}, "H_init_std 0.5 is not supported, only 1"),
 }
 
