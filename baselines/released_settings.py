@@ -130,7 +130,7 @@ def state(arch: Mapping[str, Any], said_by: str, system: System) -> Stated:
     for key, value in FIXED.items():
         said = arch.get(key, value)
         if said != value and not (key == "rope_theta" and positions != "rope"):
-            raise refuse(f"{key} {said} is not supported, only {value:g}")
+            raise refuse(f"{key} {said} is not supported, only {value}")
     for key in ("expansion", "halt_max_steps"):
         if key in arch:
             _number(arch, key, said_by)
