@@ -5,5 +5,10 @@ from torch import Tensor
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """fp32, or float64 if it already is: what norms, losses and inner products are taken in."""
+    """fp32, or float64 if it already is: what norms, losses and inner products are taken in.
+
+    ValueError for complex numbers, which would lose their imaginary part.
+    """
+    if tensor.is_complex():
+        raise ValueError(f"reductions are of real numbers, not {tensor.dtype}")
     return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -14,6 +14,9 @@ attached to it, so parameters receive their gradients through an ordinary graph 
 and u is had from products with J^T on that same graph. Phantom's value is the end of its K steps,
 with gradients and without. No method but Unrolled lets a gradient reach the solver's start: a fixed
 point does not depend on it.
+
+Unrolled alone has second derivatives. In the others z* and u stand in the graph as constants, so
+what is asked for with create_graph=True would lack their part: it is refused.
 """
 
 import math
@@ -24,7 +27,7 @@ import torch
 from torch import Tensor
 
 from reasoning.fixed_point.anderson import Anderson
-from reasoning.fixed_point.iteration import Map, Tensors
+from reasoning.fixed_point.iteration import Found, Map, Tensors
 from reasoning.fixed_point.picard import Picard
 from reasoning.fixed_point.solution import inner, per_sample
 from reasoning.precision import wide
@@ -33,7 +36,7 @@ from reasoning.precision import wide
 class Gradient(Protocol):
     """What `solve` asks of a gradient: the value it returns, with the graph it chooses."""
 
-    def attach(self, f: Map, found: Tensors) -> Tensors: ...
+    def attach(self, f: Map, found: Found) -> Tensors: ...
 
 
 def _vjp(f_of_z: Tensors, z: Tensors, u: Tensors) -> Tensors:
@@ -58,10 +61,32 @@ def _clipped(u: Tensors, v: Tensors, clip: float | None) -> Tensors:
     return tuple(a * per_sample(factor, a).to(a.dtype) for a in u)
 
 
+def _refuse_second_derivatives(gradient: Gradient) -> None:
+    """For a backward pass, which has gradients enabled where create_graph=True alone."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            f"{type(gradient).__name__} has no second derivatives (create_graph=True): "
+            "take Unrolled"
+        )
+
+
+def _exponents(v: Tensors) -> Tensor:
+    """(B,) int32 e, for a largest entry of v in [0.5, 1) times 2^e, as far as 2^-e is normal."""
+    largest = torch.stack([wide(part[..., None].flatten(1).abs().amax(1)) for part in v]).amax(0)
+    most = -min(math.frexp(torch.finfo(part.dtype).tiny)[1] for part in v)
+    return torch.frexp(largest)[1].clamp(-most, most)
+
+
+def _times_power_of_two(v: Tensors, exponents: Tensor) -> Tensors:
+    """v 2^exponents, exactly."""
+    return tuple(part * per_sample(exponents, part).to(part.dtype).exp2() for part in v)
+
+
 class _Attach(torch.autograd.Function):
     """Forward: the solution as it is. Backward: v becomes u, which goes on into the graph of f(z*).
 
-    It is joint over the tensors of the state, for J couples them.
+    It is joint over the tensors of the state, for J couples them. u is linear in v, sample by
+    sample, and is had at unit scale: at that of a small loss the squares in norms would underflow.
     """
 
     @staticmethod
@@ -71,19 +96,35 @@ class _Attach(torch.autograd.Function):
         return tuple(part.detach().clone() for part in z)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *v: Tensor):
-        u = ctx.gradient.transform(v, lambda w: _vjp(ctx.f_of_z, ctx.z, w))
-        return None, None, None, *u
+        _refuse_second_derivatives(ctx.gradient)
+        scale = _exponents(v)
+        unit = _times_power_of_two(v, -scale)
+        u = ctx.gradient.transform(unit, lambda w: _vjp(ctx.f_of_z, ctx.z, w))
+        return None, None, None, *_times_power_of_two(u, scale)
+
+
+class _OnceDifferentiable(torch.autograd.Function):
+    """The tensors as they are."""
+
+    @staticmethod
+    def forward(ctx, gradient, *tensors: Tensor) -> Tensors:
+        ctx.gradient = gradient
+        return tuple(part.view_as(part) for part in tensors)
+
+    @staticmethod
+    def backward(ctx, *v: Tensor):
+        _refuse_second_derivatives(ctx.gradient)
+        return None, *v
 
 
 class _Implicit:
     """Attach the graph of one application at z*, with v turned into u by `transform`."""
 
-    def attach(self, f: Map, found: Tensors) -> Tensors:
+    def attach(self, f: Map, found: Found) -> Tensors:
         if not torch.is_grad_enabled():
-            return found
-        z = tuple(part.detach().requires_grad_() for part in found)
+            return found.value
+        z = tuple(part.detach().requires_grad_() for part in found.value)
         f_of_z = f(z)
         return _Attach.apply(self, z, f_of_z, *f_of_z)
 
@@ -164,15 +205,15 @@ class Phantom:
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
 
-    def attach(self, f: Map, found: Tensors) -> Tensors:
-        w = tuple(part.detach() for part in found)
+    def attach(self, f: Map, found: Found) -> Tensors:
+        w = tuple(part.detach() for part in found.value)
         for _ in range(self.steps):
             fw = f(w)
             if self.damping == 1:
                 w = fw
             else:
                 w = tuple(torch.lerp(a, b, self.damping) for a, b in zip(w, fw, strict=True))
-        return w
+        return _OnceDifferentiable.apply(self, *w)
 
 
 @dataclass(frozen=True)
@@ -180,8 +221,20 @@ class Unrolled:
     """Backpropagate through the solver's iterations, Anderson's weights taken as constants.
 
     The one method whose memory grows with the evaluations, and the one in which the start receives
-    a gradient.
+    a gradient. A sample that converges where it starts has no iterations: it gets the gradient of
+    its fixed point, by Adjoint. Whether there is one is looked up on the device, once, unless the
+    solver has a `final_step`. A sample that has not converged and whose best iterate is its start
+    passes v on to the start, and nothing to what f captures.
     """
 
-    def attach(self, f: Map, found: Tensors) -> Tensors:
-        return found
+    def attach(self, f: Map, found: Found) -> Tensors:
+        if found.unmoved is None or not torch.is_grad_enabled():
+            return found.value
+        at_rest = found.converged & found.unmoved
+        if not at_rest.any():
+            return found.value
+        attached = Adjoint().attach(f, found)
+        return tuple(
+            torch.where(per_sample(at_rest, a), b, a)
+            for a, b in zip(found.value, attached, strict=True)
+        )

@@ -63,13 +63,18 @@ class Budget:
 
 @dataclass(frozen=True)
 class Found:
-    """The best iterate of each sample, or its image under `final_step`; see Solution."""
+    """The best iterate of each sample, or its image under `final_step`; see Solution.
+
+    unmoved: (B,) bool, the value is the start itself; None under `final_step`, where none is once
+        the map has been evaluated.
+    """
 
     value: Tensors
     residual: Tensor
     evaluations: Tensor
     converged: Tensor
     part_residuals: Tensor
+    unmoved: Tensor | None
 
 
 def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
@@ -83,6 +88,7 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
     evaluations = torch.zeros(count, dtype=torch.int64, device=first.device)
     residual = first.new_full((count,), math.inf)
     part_residuals = first.new_full((count, len(start)), math.inf)
+    unmoved = None if budget.final_step else torch.ones(count, **flag)
     free = first.device.type == "cpu"  # looking at what is on the device costs nothing
     look = free if budget.early_exit is None else budget.early_exit
     z = best = start
@@ -109,9 +115,10 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
             best = _where(better, fz, best, free)
         elif k:
             best = _where(better, z, best, free)
+            unmoved = unmoved & ~better
         if k + 1 < budget.max_evaluations:
             z = _where(active, propose(fz, gap, now), best, free)
-    return Found(best, residual, evaluations, converged, part_residuals)
+    return Found(best, residual, evaluations, converged, part_residuals, unmoved)
 
 
 def _where(chosen: Tensor, a: Tensors, b: Tensors, free: bool) -> Tensors:

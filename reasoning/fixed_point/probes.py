@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reasoning.fixed_point.gradients import _vjp
 from reasoning.fixed_point.iteration import Tensors
+from reasoning.fixed_point.mapping import Mapping
 from reasoning.fixed_point.solution import State, inner, parts, per_sample
 from reasoning.precision import wide
 
@@ -22,11 +23,7 @@ def _linearised(
     """f on tuples, the point z as leaves, and the graph of f there."""
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}")
-    single = isinstance(z, Tensor)
-
-    def mapped(tensors: Tensors) -> Tensors:
-        return parts(f(tensors[0] if single else tensors))
-
+    mapped = Mapping(f, isinstance(z, Tensor))
     leaf = tuple(p.detach().requires_grad_() for p in parts(z))
     with torch.enable_grad():
         return mapped, leaf, mapped(leaf)

@@ -35,16 +35,19 @@ class Solution:
 
 
 def parts(state: State) -> tuple[Tensor, ...]:
-    """The state's tensors. ValueError unless they share a batch axis."""
+    """The state's tensors. ValueError unless they share a batch axis and are of real numbers."""
     tensors = (state,) if isinstance(state, Tensor) else tuple(state)
     if not tensors or any(t.dim() == 0 or len(t) != len(tensors[0]) for t in tensors):
         raise ValueError("a state is a tensor or a tuple of tensors with one batch axis first")
+    for other in (t.dtype for t in tensors if not t.is_floating_point()):
+        hint = ": give complex numbers as pairs (torch.view_as_real)" if other.is_complex else ""
+        raise ValueError(f"a state is of real floating-point numbers, not {other}{hint}")
     return tensors
 
 
 def row_sum(tensor: Tensor) -> Tensor:
     """(B, ...) to (B,), in an order that depends on nothing but the row's length."""
-    rows = tensor.flatten(1).contiguous()
+    rows = tensor[..., None].flatten(1).contiguous()  # (B,) has one entry a row
     whole = rows.shape[1] // _PIECE * _PIECE
     total = rows[:, whole:].sum(1)
     if whole:

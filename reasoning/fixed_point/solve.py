@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.gradients import Gradient, OneStep, Unrolled
-from reasoning.fixed_point.iteration import Tensors
+from reasoning.fixed_point.mapping import Mapping
 from reasoning.fixed_point.picard import Picard
 from reasoning.fixed_point.solution import Solution, State, parts
 
@@ -30,26 +30,21 @@ def solve(
     The residual and the evaluations are the solver's own: Phantom's steps, and the one application
     that implicit gradients attach, come on top. Where the map is not finite, a sample reports not
     converged and its value is its best finite iterate (from which Phantom still takes its steps).
-    ValueError if f changes the shapes or dtypes of the state.
+    ValueError for a state that is not of real floating-point numbers, and for an f that changes the
+    state's shapes or dtypes or works in place. RuntimeError where a gradient is asked for with
+    create_graph=True, of which Unrolled alone knows a derivative.
     """
     solver = Anderson() if solver is None else solver
     gradient = OneStep() if gradient is None else gradient
     start = parts(z0)
     single = isinstance(z0, Tensor)
 
-    def mapped(tensors: Tensors) -> Tensors:
-        image = parts(f(tensors[0] if single else tensors))
-        if _signature(image) != _signature(tensors):
-            raise ValueError(
-                "f must return a state of the shapes and dtypes it takes: "
-                f"took {_signature(tensors)}, returned {_signature(image)}"
-            )
-        return image
-
+    mapped = Mapping(f, single)
     unrolled = isinstance(gradient, Unrolled)
     with torch.set_grad_enabled(unrolled and torch.is_grad_enabled()):
-        found = solver.run(mapped, start if unrolled else tuple(p.detach() for p in start))
-    value = gradient.attach(mapped, found.value)
+        # Copies: a value that is still the start shares no memory with what the caller gave.
+        found = solver.run(mapped, tuple((p if unrolled else p.detach()).clone() for p in start))
+    value = gradient.attach(mapped, found)
     return Solution(
         value[0] if single else value,
         found.residual,
@@ -57,7 +52,3 @@ def solve(
         found.converged,
         found.part_residuals,
     )
-
-
-def _signature(tensors: Tensors) -> list[tuple[tuple[int, ...], torch.dtype]]:
-    return [(tuple(t.shape), t.dtype) for t in tensors]

@@ -278,3 +278,105 @@ def test_memory_of_implicit_gradients_does_not_grow_with_evaluations():
 def test_settings_that_make_no_sense_are_refused(make, name):
     with pytest.raises(ValueError, match=name):
         make()
+
+
+def second_order(gradient, ask):
+    """dg^2/dW of g = d(sum of the value)/dW, by two backward passes, or by autograd.grad."""
+    case = Case("tanh", 0.4)
+    w = case.captured[0]
+    value = solve(case, case.start, TIGHT["picard"], gradient).value
+    if ask == "backward":
+        value.sum().backward(create_graph=True)
+        g, w.grad = w.grad, None
+        g.square().sum().backward()
+        return case, w.grad
+    (g,) = torch.autograd.grad(value.sum(), w, create_graph=True)
+    return case, torch.autograd.grad(g.square().sum(), w)[0]
+
+
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph")
+@pytest.mark.parametrize("ask", ["backward", "grad"])
+@pytest.mark.parametrize("gradient", GRADIENTS[:-1], ids=lambda g: type(g).__name__)
+def test_second_derivatives_that_would_be_wrong_are_refused(gradient, ask):
+    with pytest.raises(RuntimeError, match=f"{type(gradient).__name__}.*second derivatives"):
+        second_order(gradient, ask)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph")
+@pytest.mark.parametrize("ask", ["backward", "grad"])
+def test_unrolled_has_second_derivatives(ask):
+    case, got = second_order(Unrolled(), ask)
+    w, step = case.captured[0], 1e-5
+
+    def loss():
+        value = solve(case, case.start, TIGHT["picard"], Adjoint(TIGHT["anderson"])).value
+        return float(torch.autograd.grad(value.sum(), w)[0].square().sum())
+
+    for index in [(0, 0), (1, 4), (5, 2)]:
+        sides = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                w[index] += sign * step
+            sides.append(loss())
+            with torch.no_grad():
+                w[index] -= sign * step
+        expected = (sides[0] - sides[1]) / (2 * step)
+        assert float(got[index]) == pytest.approx(expected, rel=1e-5, abs=1e-5 * float(got.norm()))
+
+
+@pytest.mark.parametrize("solver", TIGHT.values(), ids=TIGHT)
+@pytest.mark.parametrize("joint", [False, True])
+def test_unrolled_from_its_fixed_point_has_the_gradient_of_that(solver, joint):
+    """All samples at rest, or one of them: a start has no iterations to go back through."""
+    case = Case("tanh", 0.6, joint)
+    loose = type(solver)(1e-12, 4000)
+    found = case.flat(solve(case, case.start, solver).value).detach()
+    for at_rest in ([0, 1, 2], [1]):
+        start = normal(3, B, N)
+        start[at_rest] = found[at_rest]
+        case.start = case.split(start)
+        solution = solve(case, case.start, loose, Unrolled())
+        assert (solution.evaluations[at_rest] == 1).all()
+        value, got = case.gradients(Unrolled(), loose)
+        assert torch.equal(value[at_rest], found[at_rest])
+        close(got, case.by_theorem(value), 1e-5)
+
+
+def test_unrolled_of_a_start_that_nothing_improves_on_goes_to_the_start_alone():
+    z0, w = torch.ones(2, 3).requires_grad_(), torch.tensor(3.0, requires_grad=True)
+    found = solve(lambda z: w * z.square(), z0, Picard(1e-6, 4), Unrolled())
+    assert not found.converged.any()
+    to_z0, to_w = torch.autograd.grad(
+        found.value.sum(), (z0, w), materialize_grads=True, allow_unused=True
+    )
+    assert torch.equal(to_z0, torch.ones(2, 3))
+    assert to_w == 0
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [OneStep(), Neumann(3), Neumann(3, 0.9), Adjoint(), Adjoint(Picard()), Adjoint(clip=1.2)],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_do_not_depend_on_the_scale_of_the_loss(gradient, dtype):
+    """Scales are powers of two, so that equal means equal; each sample has its own."""
+    a = 0.6 * normal(1, N, N).to(dtype) / N**0.5
+    x = normal(2, 4, N).to(dtype).requires_grad_()
+    value = solve(lambda z: (z @ a.mT).tanh() + x, torch.zeros_like(x), None, gradient).value
+    v = normal(4, 4, N).to(dtype)
+    least = -90 if dtype == torch.float32 else -900
+    scale = 2.0 ** torch.tensor([[0], [least], [least // 2], [60]]).to(dtype)
+    (plain,) = torch.autograd.grad(value, x, v, retain_graph=True)
+    (scaled,) = torch.autograd.grad(value, x, scale * v)
+    assert torch.equal(scaled / scale, plain)
+
+
+def test_a_zero_gradient_stays_zero_and_one_beyond_the_finite_stays_so():
+    x = torch.ones(3, 2, requires_grad=True)
+    value = solve(lambda z: z / 2 + x, torch.zeros(3, 2), None, Neumann(2)).value
+    v = torch.tensor([[0.0, 0.0], [torch.inf, 1.0], [torch.nan, 1.0]])
+    (u,) = torch.autograd.grad(value, x, v)
+    assert torch.equal(u[0], v[0])
+    assert u[1, 0] == torch.inf
+    assert u[2, 0].isnan()

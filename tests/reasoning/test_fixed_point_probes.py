@@ -87,3 +87,19 @@ def test_the_radius_may_be_far_below_the_norm():
         float(torch.linalg.matrix_norm(shear, 2)),
         rel_tol=1e-4,
     )
+
+
+@pytest.mark.parametrize("probe", [jacobian_norm, spectral_radius])
+def test_a_sample_may_be_one_number(probe):
+    z = normal(0, 4)
+    torch.testing.assert_close(
+        probe(torch.cos, z, 3, generator()), z.sin().abs(), rtol=1e-5, atol=0
+    )
+
+
+@pytest.mark.parametrize("probe", [jacobian_norm, spectral_radius])
+def test_what_the_probes_cannot_measure_is_refused(probe):
+    with pytest.raises(ValueError, match="complex64"):
+        probe(lambda z: 0.5j * z, torch.ones(1, 2, dtype=torch.complex64), 3, generator())
+    with pytest.raises(ValueError, match="shapes"):
+        probe(lambda z: z.sum(1, keepdim=True), torch.ones(1, 2), 3, generator())

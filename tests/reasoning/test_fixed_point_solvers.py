@@ -7,6 +7,7 @@ import torch
 
 from reasoning.fixed_point import Anderson, OneStep, Picard, Unrolled, solve
 from reasoning.nn.grid import Net, NetConfig
+from reasoning.precision import wide
 
 SOLVERS = [Picard, Anderson]
 
@@ -227,7 +228,9 @@ def test_no_host_synchronisation(solver, gradient):
     with torch.device("meta"):
         net = Net(NetConfig(width=32, layers=1, heads=2, multiple=32, positions="none"), 5)
         start = (torch.empty(3, 5, 32), torch.empty(3, 5, 32))
-    quiet = type(solver)(**(vars(solver) | {"early_exit": False}))
+    # Unrolled looks for samples at rest, of which there are none after a final step.
+    last = isinstance(gradient, Unrolled)
+    quiet = type(solver)(**(vars(solver) | {"early_exit": False, "final_step": last}))
     found = solve(lambda w: (net(*w), net(*w[::-1])), start, quiet, gradient)
     sum(found.value).sum().backward()
     assert found.evaluations.shape == (3,)
@@ -296,3 +299,101 @@ def test_maps_that_change_the_state_are_refused():
         solve(lambda w: w, (z0, z0[:2]))
     with pytest.raises(ValueError, match="batch axis"):
         solve(lambda z: z, torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("solver", [Picard(1e-6, 200), Anderson(1e-6, 60)], ids=str)
+@pytest.mark.parametrize("gradient", [OneStep(), Unrolled()], ids=str)
+def test_a_sample_may_be_one_number(solver, gradient):
+    """cos has its fixed point at the Dottie number; alone, or beside a wider part."""
+    dottie = torch.full((3,), 0.73908513)
+    torch.testing.assert_close(solve(torch.cos, torch.ones(3), solver, gradient).value, dottie)
+
+    def joint(state):
+        a, b = state
+        return a.cos(), (b + a[:, None]) / 2
+
+    found = solve(joint, (torch.ones(3), torch.zeros(3, 2)), solver, gradient)
+    torch.testing.assert_close(found.value[0], dottie)
+    torch.testing.assert_close(found.value[1], dottie[:, None].expand(3, 2), rtol=1e-4, atol=0)
+    assert found.part_residuals.shape == (3, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.int64, torch.bool])
+def test_states_of_other_numbers_are_refused_at_once(dtype):
+    def never(z):
+        raise AssertionError("the map was called")
+
+    for state in (torch.zeros(1, 2).to(dtype), (torch.zeros(1, 2), torch.zeros(1).to(dtype))):
+        with pytest.raises(ValueError, match=str(dtype)):
+            solve(never, state)
+    with pytest.raises(ValueError, match="real"):
+        solve(lambda z: z.to(dtype), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("solver", [Picard(1e-12, 200), Anderson(1e-12, 200)], ids=str)
+def test_complex_numbers_as_pairs_find_the_complex_fixed_point(solver):
+    """z = i z / 2 + 1 at z = 1 / (1 - i / 2) = 0.8 + 0.4i, as the refusal says."""
+
+    def f(pairs):
+        return torch.view_as_real(0.5j * torch.view_as_complex(pairs) + 1)
+
+    with torch.no_grad():
+        found = solve(f, torch.zeros(1, 2, 2, dtype=torch.float64), solver)
+    expected = torch.tensor([0.8, 0.4], dtype=torch.float64).expand(1, 2, 2)
+    torch.testing.assert_close(found.value, expected)
+
+
+def test_wide_refuses_what_it_would_cut():
+    with pytest.raises(ValueError, match="complex64"):
+        wide(torch.zeros(2, dtype=torch.complex64))
+
+
+def halve(z):
+    return z.mul_(0.5).add_(1)
+
+
+def halve_a_view(z):
+    z[:, 1:].mul_(0.5)
+    return z + 0
+
+
+class Buffered:
+    """Halves into one tensor of its own each time."""
+
+    def __init__(self):
+        self.kept = torch.empty(2, 3)
+
+    def __call__(self, z):
+        return torch.mul(z, 0.5, out=self.kept).add_(1)
+
+
+@pytest.mark.parametrize("solver", [Picard(), Picard(damping=0.5), Anderson()], ids=str)
+@pytest.mark.parametrize("f", [halve, halve_a_view, Buffered()], ids=["all", "view", "buffer"])
+def test_maps_that_work_in_place_are_refused_and_the_start_is_left(f, solver):
+    z0 = torch.zeros(2, 3)
+    z0[:, 1:] = 1
+    given = z0.clone()
+    for gradient in (OneStep(), Unrolled()):
+        with torch.no_grad(), pytest.raises(ValueError, match="in place"):
+            solve(f, z0, solver, gradient)
+        with pytest.raises(ValueError, match="in place"):
+            solve(torch.inference_mode()(f), z0, solver, gradient)
+        assert torch.equal(z0, given)
+
+
+@pytest.mark.parametrize("solver", [Picard(1e-6), Anderson(1e-6)], ids=str)
+@pytest.mark.parametrize("make", [lambda: halve, Buffered], ids=["argument", "buffer"])
+def test_in_inference_mode_where_no_change_is_counted_maps_get_copies(make, solver):
+    with torch.inference_mode():
+        z0 = torch.zeros(2, 3)
+        found = solve(make(), z0, solver)
+    torch.testing.assert_close(found.value, torch.full((2, 3), 2.0), rtol=1e-5, atol=0)
+    assert torch.equal(z0, torch.zeros(2, 3))
+
+
+def test_a_value_that_is_the_start_shares_no_memory_with_it():
+    z0 = torch.zeros(2, 3)
+    for solver in (Picard(), Picard(max_evaluations=0)):
+        with torch.no_grad():
+            solve(lambda z: z / 2, z0, solver).value.add_(1)
+        assert torch.equal(z0, torch.zeros(2, 3))
