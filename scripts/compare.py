@@ -85,7 +85,8 @@ class Comparison:
         has no checkpoint, or whose weights give NaN, is listed as a failure."""
         if not list_checkpoints(folder):
             config, grid = load_config(folder)
-            self.add_failure(config, folder, grid["kind"], "it has no checkpoint; train it first")
+            shape = grid["kind"], grid["cells"]
+            self.add_failure(config, folder, *shape, "it has no checkpoint; train it first")
             return
         run = open_run(folder, self.world)
         cost = training_cost(folder, run.step)
@@ -97,7 +98,7 @@ class Comparison:
         held_out = read_split(place, "test")
         check_fits(run, held_out, place)
         segments = run.config.supervision.segments
-        name = label(run.config, held_out.kind)
+        name = label(run.config, held_out.kind, held_out.seq_len)
         if not run.step:  # imported: what it is called says too little of what it is
             name = f"{name} {folder.name}"
         training = subset(read_split(place, "train"), TRAINING_PUZZLES)
@@ -105,7 +106,8 @@ class Comparison:
             scored = evaluate_run(run, held_out, segments, self.world)
             known = evaluate_run(run, training, segments, self.world, metered=False).record
         except NotFiniteError as error:
-            self.add_failure(run.config, folder, held_out.kind, str(error))
+            shape = held_out.kind, held_out.seq_len
+            self.add_failure(run.config, folder, *shape, str(error))
             return
         row = Row(
             *(name, folder, run.config.seed, scored.record, known, cost),
@@ -116,9 +118,11 @@ class Comparison:
             self._pictured[len(self.rows)] = held_out, scored
         self.rows.append(row)
 
-    def add_failure(self, config: RunConfig, folder: Path, kind: str, reason: str) -> None:
+    def add_failure(
+        self, config: RunConfig, folder: Path, kind: str, cells: int, reason: str
+    ) -> None:
         """List a run that failed."""
-        self.rows.append(Row(label(config, kind), folder, config.seed, failure=reason))
+        self.rows.append(Row(label(config, kind, cells), folder, config.seed, failure=reason))
 
     def extend(self, other: "Comparison") -> None:
         """Take over the runs of another comparison."""
@@ -247,7 +251,7 @@ def train_and_compare(
 
     Finished runs are kept, interrupted ones go on.
     """
-    kind = read_split(data, "train").kind
+    train = read_split(data, "train")
     made = Comparison(data, world)
     for seed in range(seeds):  # outermost: an unfinished comparison has as many of each
         for config in configs:
@@ -256,7 +260,7 @@ def train_and_compare(
             reason = _failure(seeded, folder, made, world, console)
             if reason is not None:
                 console.print(f"{folder}: failed: {reason}")
-                made.add_failure(seeded, folder, kind, reason)
+                made.add_failure(seeded, folder, train.kind, train.seq_len, reason)
                 gc.collect()  # what the failed run held, before the next allocates
     return made
 
@@ -348,7 +352,7 @@ def compare(
             said = "one stands there twice" if names else "no name in it"
             raise UsageError(f"--presets: {said} ({presets})")
         configs = [
-            RunConfig.model_validate(preset(name, train.kind).model_dump() | changes)
+            RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
             for name in names
         ]
         _make(out, world)

@@ -30,7 +30,7 @@ def describe_preset(name: str) -> dict[str, Any]:
     }
     for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
         try:
-            served = preset(name, kind)
+            served = preset(name, kind, shape.cells)
         except ValueError:
             counts[column] = calls[column] = None
             continue

@@ -106,6 +106,10 @@ _SIZES = {
 SMALL_SCALES = ("mini", "cpu", "1m")
 # The released token-mixing block normalises over the tokens it has just mixed.
 _MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
+# It mixes by matrices as wide as the grid, and is for grids of no more cells than a state has
+# channels (TRM, section 4.5): those of the published width, at every scale.
+MOST_MIXED = 512
+_PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
 # Which cells see each other is the puzzle's to say, so no position need be learned.
 _AXIAL = {
     "mixer": "axial",
@@ -253,7 +257,7 @@ def _structured(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
+def _model(name: str, scale: str, puzzle: str, cells: int) -> ModelConfig:
     size: dict[str, Any] = dict(_SIZES[scale])
     small = scale in SMALL_SCALES
     if small:
@@ -308,7 +312,7 @@ def _model(name: str, scale: str, puzzle: str) -> ModelConfig:
             return AttractorConfig(**size | _MLP, **attractor)
         case "attractor-speed":
             # Tokens mix as in TRM-mlp where the grid is small enough for it.
-            mixer = _MLP if puzzle == "sudoku" else {}
+            mixer = _MLP if cells <= MOST_MIXED else {}
             return AttractorConfig(**size | mixer, **attractor, normalise_product=True)
         case "attractor-z":
             return AttractorConfig(**size, **attractor, solve_for="z")
@@ -322,15 +326,22 @@ def preset_names() -> list[str]:
     return [f"{model}-{scale}" for scale in SCALES for model in MODELS]
 
 
-def preset(name: str, puzzle: str = "sudoku") -> RunConfig:
-    """A preset's configuration for a kind of puzzle. ValueError, with the names, if unknown."""
+def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunConfig:
+    """A preset's configuration for a kind of puzzle and so many cells; None: the published grids'.
+
+    ValueError, with the names, if unknown, and for a token mixer of more than MOST_MIXED cells.
+    """
     model, _, scale = name.rpartition("-")
     if model not in MODELS or scale not in SCALES:
         raise ValueError(f"no preset is called {name!r}; there are {', '.join(preset_names())}")
-    if "-mlp" in model and puzzle == "maze":
-        other = model.partition("-")[0]
-        raise ValueError(f"{model} serves sudoku only (a token mixer of 900 cells): use {other}")
-    network = _model(model, scale, puzzle)
+    cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
+    if "-mlp" in model and cells > MOST_MIXED:
+        other = model.replace("-mlp", "")
+        raise ValueError(
+            f"{model} mixes the cells of grids of at most {MOST_MIXED}, these have {cells}: "
+            f"use {other if other in MODELS else other.partition('-')[0]}-{scale}"
+        )
+    network = _model(model, scale, puzzle, cells)
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published(model)
     if model.endswith("-speed"):
         recipe = _speed(scale, recipe)
@@ -351,14 +362,14 @@ _APART = (
 )
 
 
-def label(config: RunConfig, puzzle: str = "sudoku") -> str:
+def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -> str:
     """The preset's name and, as field=value, what differs from it.
 
     How it is run and watched apart, and seed, data and steps, which a comparison tells itself.
     """
     if config.preset not in preset_names():
         return config.preset
-    base = _flat(preset(config.preset, puzzle).model_dump(mode="json"))
+    base = _flat(preset(config.preset, puzzle, cells).model_dump(mode="json"))
     own = _flat(config.model_dump(mode="json"))
     changed = [f"{k}={v}" for k, v in own.items() if k not in _APART and base.get(k) != v]
     return " ".join([config.preset, *changed])

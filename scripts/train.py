@@ -61,8 +61,11 @@ def read_words(words: Sequence[str]) -> Train:
         name, data = name or "attractor-cpu", None
     if name is None:
         raise UsageError(f"give --preset, one of {', '.join(preset_names())}")
-    kind = read_data(data)[0].kind if data is not None else "sudoku"
-    given = parse(Train, words, program, Train(preset(name, kind)))
+    grid = ("sudoku",)
+    if data is not None:
+        train, _ = read_data(data)
+        grid = train.kind, train.seq_len
+    given = parse(Train, words, program, Train(preset(name, *grid)))
     if not given.config.data or given.out is None:
         raise UsageError("give --data DIR and --out RUN")
     return given

@@ -222,7 +222,6 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     between = words("attractor-mini", sudokus, out, "--log-every", "4", "--evaluate-every", "6")
     refused(capsys, [*between, "--checkpoint-every", "8"], "evaluate_every 6", "log_every 4")
     refused(capsys, words("nonesuch-7m", sudokus, out), "nonesuch-7m", "trm-7m")
-    refused(capsys, words("trm-mlp-mini", mazes, out), "sudoku only")
     refused(capsys, words("attractor-mini", tmp_path / "none", out), "none")
     refused(capsys, words("attractor-mini", sudokus, trained), "--resume")
     least = words("attractor-mini", sudokus, tmp_path / "r", "--model.solver.min-evaluations", "9")

@@ -1,0 +1,46 @@
+"""Which grids a preset's token mixer serves: those small enough, whatever their puzzle."""
+
+import pytest
+
+from puzzles import sources
+from puzzles.dataset import write_dataset
+from scripts.cli import main
+from scripts.presets import label, preset
+from scripts.session import load_config
+
+
+def words(name, data, out):
+    return ["train", "--preset", name, "--data", str(data), "--out", str(out), "--device", "cpu"]
+
+
+@pytest.mark.parametrize("name", ["trm-mlp-mini", "attractor-speed-mini"])
+def test_small_mazes_are_mixed(name, mazes, tmp_path):
+    run = tmp_path / "run"
+    assert main([*words(name, mazes, run), "--steps", "2", "--log-every", "2"]) == 0
+    config, grid = load_config(run)
+    assert (config.model.mixer, grid["cells"]) == ("mlp", 49)
+    assert label(config, "maze", 49) == name  # as a comparison calls it
+    assert config.model == preset(name, "maze", 49).model
+
+
+def test_large_mazes_are_refused_by_their_cells(tmp_path, capsys):
+    large, out = tmp_path / "maze23", tmp_path / "run"
+    write_dataset(large, *sources.maze("unique", 23, train=2, test=1, seed=0))
+    for model in ("trm-mlp", "trm-mlp-speed"):
+        assert main(words(f"{model}-mini", large, out)) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        for part in (f"{model} ", "at most 512", "have 529", "trm-mini"):
+            assert part in said
+    assert not out.exists()
+    assert main(["compare", "--presets", "trm-mlp-mini", "--data", str(large), "--out", str(out)])
+    assert "have 529" in capsys.readouterr().err
+
+
+def test_without_a_grid_at_hand_the_published_ones_decide():
+    assert preset("trm-mlp-7m") == preset("trm-mlp-7m", "sudoku", 81)
+    assert preset("attractor-speed-7m").model.mixer == "mlp"
+    assert preset("attractor-speed-7m", "maze").model.mixer == "attention"
+    assert preset("transformer-mlp-7m", "maze", 512).model.mixer == "mlp"
+    with pytest.raises(ValueError, match="these have 900: use transformer-7m"):
+        preset("transformer-mlp-7m", "maze")
