@@ -10,7 +10,7 @@ import torch
 import tyro
 
 from reasoning.nn.cache import CacheKind
-from reasoning.pretraining.generation import Sampling, generate
+from reasoning.pretraining.generation import Generated, Sampling, generate
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.training.distribution import choose_device
 from scripts.texts import argument_text, standard_input
@@ -51,7 +51,8 @@ def continue_text(
     cache: CacheKind = "trajectory",
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
-    """Print the prompt and its continuation; tokens per second and evaluations go to stderr.
+    """Print the prompt and its continuation; to stderr go tokens per second, evaluations and, of a
+    model that solves, the share of tokens that converged, with what to do about the others.
 
     Args:
         run: folder of a pretraining run.
@@ -86,21 +87,34 @@ def continue_text(
         opened.model, torch.tensor([ids], device=place), tokens, sampling, budget, cache
     )
     print(text, end="", flush=True)
-    stream, spent, began = TextStream(tokenizer.decode), [], time.perf_counter()
+    stream, shown, began = TextStream(tokenizer.decode), [], time.perf_counter()
     for step in steps:
         print(stream.push(int(step.ids[0])), end="", flush=True)
-        if step.evaluations is not None:
-            spent.append(int(step.evaluations[0]))
+        shown.append(step)
     print(stream.finish())
-    print(_report(tokens, time.perf_counter() - began, spent), file=sys.stderr)
+    print(_report(shown, time.perf_counter() - began), file=sys.stderr)
     return 0
 
 
-def _report(tokens: int, seconds: float, spent: list[int]) -> str:
+def _report(shown: Sequence[Generated], seconds: float) -> str:
+    tokens = len(shown)
     report = f"{tokens} tokens in {seconds:.2f} s, {tokens / seconds:.1f} tokens/s"
+    spent = [int(step.evaluations[0]) for step in shown if step.evaluations is not None]
     if not spent:
         return report
-    return f"{report}; evaluations per token: mean {sum(spent) / len(spent):.2f}, most {max(spent)}"
+    report += f"; evaluations per token: mean {sum(spent) / len(spent):.2f}, most {max(spent)}"
+    # A proposal that is read out, with no evaluations, was never to converge.
+    solved = [bool(step.converged[0]) for step in shown if step.converged is not None]
+    if not solved or not max(spent):
+        return report
+    report += f"; converged: {100 * sum(solved) / len(solved):.0f} % of tokens"
+    if all(solved):
+        return report
+    return (
+        f"{report}\n{len(solved) - sum(solved)} of {len(solved)} tokens ran out of evaluations "
+        "before they met the tolerance. Faster: fewer (--solver-evaluations) or a larger "
+        "--tolerance; closer: more evaluations, or a model trained for longer"
+    )
 
 
 def main(words: Sequence[str]) -> int:

@@ -56,11 +56,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Generated:
-    """One more token of every sequence: ids (B,) on the CPU, and the evaluations (B,) spent on the
-    position it was read from; None for a model that does not iterate."""
+    """One more token of every sequence, on the CPU.
+
+    ids: (B,);
+    evaluations: (B,) spent on the position it was read from; None: the model does not iterate;
+    converged: (B,) bool, whether that position met the tolerance; None: the model does not solve.
+    """
 
     ids: Tensor
     evaluations: Tensor | None
+    converged: Tensor | None
 
 
 def generate(
@@ -95,6 +100,6 @@ def _generate(model, prompt, tokens, sampling, budget, cache, batch) -> Iterator
         with torch.no_grad():
             output = model(piece, budget, cache=cache)
         ids = sampling.choose(output.logits[:, -1], generators)
-        spent = output.diagnostics.get("evaluations")
-        yield Generated(ids, None if spent is None else spent[:, -1].cpu())
+        found = [output.diagnostics.get(name) for name in ("evaluations", "converged")]
+        yield Generated(ids, *(None if rows is None else rows[:, -1].cpu() for rows in found))
         piece = ids[:, None].to(prompt.device)

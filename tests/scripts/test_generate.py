@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from reasoning.pretraining.protocol import SolveBudget
 from scripts.cli import main
 from scripts.generate import TextStream
 from scripts.lm_models import build_language_model, language_model_config
@@ -95,6 +96,50 @@ def test_prompts_that_are_no_text_are_refused_by_place(run, capsys, monkeypatch)
         error = capsys.readouterr().err
         assert place in error
         assert error.count("\n") == 1
+
+
+def last_positions(model, text, count, budget):
+    """(residual, converged) of the position each greedy token is read from, uncached."""
+    ids, found = [256, *text.encode()], []
+    with torch.no_grad():
+        for _ in range(count):
+            output = model(torch.tensor([ids]), budget)
+            ids.append(int(output.logits[0, -1].argmax()))
+            found.append([output.diagnostics[k][0, -1].item() for k in ("residual", "converged")])
+    return zip(*found, strict=True)
+
+
+def test_it_says_what_share_converged_and_what_to_do_about_the_others(run, capsys):
+    folder, model = run
+    words = ["generate", str(folder), "--prompt", "ab", "--tokens", "8", "--temperature", "0"]
+
+    def said(*more):
+        assert main([*words, "--device", "cpu", *more]) == 0
+        return capsys.readouterr().err
+
+    residuals, _ = last_positions(model, "ab", 8, SolveBudget(2, 1e-9))
+    between = sorted(residuals)[4]  # some meet it within two evaluations, some do not
+    _, converged = last_positions(model, "ab", 8, SolveBudget(2, between))
+    assert 0 < sum(converged) < 8
+    report = said("--solver-evaluations", "2", "--tolerance", str(between))
+    assert f"; converged: {100 * sum(converged) / 8:.0f} % of tokens\n" in report
+    assert f"\n{8 - sum(converged)} of 8 tokens ran out of evaluations" in report
+    assert report.count("\n") == 2
+
+    easy = said("--solver-evaluations", "2", "--tolerance", "1e9")
+    assert easy.endswith("converged: 100 % of tokens\n")
+    assert easy.count("\n") == 1
+    assert "converged" not in said("--solver-evaluations", "0")  # the proposal, read out
+
+
+@pytest.mark.parametrize("name", ["parcae-mini", "transformer-mini"])
+def test_of_models_that_do_not_solve_it_says_nothing_of_convergence(name, run, capsys):
+    model = build_language_model(language_model_config(name), 257, seed=0).eval()
+    sys.modules["scripts.lm_session"].open_language_run(run[0], None).model = model
+    assert main(["generate", str(run[0]), "--tokens", "3", "--device", "cpu"]) == 0
+    said = capsys.readouterr().err
+    assert "converged" not in said
+    assert ("evaluations" in said) == (name == "parcae-mini")
 
 
 @pytest.mark.parametrize(
