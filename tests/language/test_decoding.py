@@ -124,6 +124,10 @@ def test_greedy_generation_is_the_argmax_of_the_uncached_model(make, tokens, kin
             assert step.evaluations is None
         elif cache == "trajectory":
             assert torch.equal(step.evaluations, output.diagnostics["evaluations"][:, -1])
+        if kind != "attractor":
+            assert step.converged is None
+        elif cache == "trajectory":
+            assert torch.equal(step.converged, output.diagnostics["converged"][:, -1])
         prompt = torch.cat((prompt, step.ids[:, None]), 1)
     assert prompt.shape == (3, 11)
 
