@@ -3,6 +3,7 @@
     RUN/checkpoints/step-00001000/
         .metadata, __*_*.distcp   weights and optimiser, each process's shards
         state.json                stream lanes, counters (plain numbers)
+        pending.pt                of a stop between two log lines: what the next line is made of
         manifest.json             step and the sha256 of the rest: written last
 
 Written and verified by the conventions of reasoning/training/checkpoints.py.
@@ -15,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
@@ -29,7 +31,7 @@ from reasoning.training.checkpoints import (
 )
 from reasoning.training.distribution import World
 
-_MODEL, _STATE = "model.", "state.json"
+_MODEL, _STATE, _PENDING = "model.", "state.json", "pending.pt"
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -38,11 +40,17 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_pretraining(
-    run: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], world: World
+    run: Path,
+    step: int,
+    tensors: dict[str, Tensor],
+    state: dict[str, Any],
+    world: World,
+    pending: dict[str, Any] | None = None,
 ) -> None:
     """Write the checkpoint of `step`; every process takes part with its shards of `tensors`.
 
-    state: JSON-able and the same on every process. CheckpointError if the disk refuses.
+    state: JSON-able and the same on every process; pending: what was gathered since the last log
+    line, plain tensors and numbers. CheckpointError if the disk refuses.
     """
     here = writing(run, step) if world.is_main else nullcontext(partial_folder(run, step))
     with here as folder:
@@ -54,6 +62,8 @@ def save_pretraining(
             raise OSError(_first_failure(error)) from error
         if world.is_main:
             (folder / _STATE).write_text(json.dumps(state, allow_nan=False) + "\n")
+            if pending is not None:
+                torch.save(pending, folder / _PENDING)
     world.barrier()
 
 
@@ -77,7 +87,11 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
             ) from error
         raise CheckpointError(f"{folder}: does not fit this model: {why}") from error
     refuse_unless_finite(tensors, folder)
-    return json.loads((folder / _STATE).read_text()) | {"step": manifest["step"]}
+    state = json.loads((folder / _STATE).read_text()) | {"step": manifest["step"]}
+    if (folder / _PENDING).exists():
+        pending = torch.load(folder / _PENDING, map_location="cpu", weights_only=True)
+        state["pending"] = pending
+    return state
 
 
 def load_language_weights(run: Path, model: nn.Module, world: World) -> int:

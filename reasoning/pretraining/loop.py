@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -99,6 +98,8 @@ class Pretrainer:
         self.done = self.skipped = self.skipped_in_a_row = 0
         self.flops = {"published_rule": 0.0, "matmul_rule": 0.0}
         self.statistics = TokenStatistics()
+        self._pending: list[tuple[float, float]] = []  # loss and norm since the last log line
+        self._clock = time.perf_counter()  # when the first of them began
         self._probed: Tensor | None = None  # rows of the latest step, for |J|
 
     # Checkpoints
@@ -113,18 +114,22 @@ class Pretrainer:
         TrainingError, nothing written, if a number in it is not finite.
         """
         self._refuse_unless_finite()
-        lanes = self.source.state()
-        if self.world.size > 1:
-            gathered: list[Any] = [None] * self.world.size
-            dist.all_gather_object(gathered, lanes)
-            lanes = [lane for part in gathered for lane in part]
+        gathered = self.world.gather_objects(self.source.state())
+        lanes = [lane for part in gathered for lane in part]
         state = {
             "lanes": lanes,
             "skipped": self.skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
             "flops": self.flops,
         }
-        save_pretraining(self.run, self.done, self._tensors(), state, self.world)
+        pending = None
+        if self._pending:
+            pending = {
+                "steps": self._pending,
+                "seconds": time.perf_counter() - self._clock,
+                "statistics": self.world.gather_objects(self.statistics.state()),
+            }
+        save_pretraining(self.run, self.done, self._tensors(), state, self.world, pending)
 
     def _refuse_unless_finite(self) -> None:
         found = first_not_finite(self._tensors())
@@ -139,6 +144,11 @@ class Pretrainer:
         self.source.restore(state["lanes"][self.lanes])
         self.done, self.flops = state["step"], state["flops"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+        if "pending" in state:
+            pending = state["pending"]
+            self._pending = [tuple(step) for step in pending["steps"]]
+            self._clock = time.perf_counter() - pending["seconds"]
+            self.statistics.restore(pending["statistics"], self.world)
 
     # Training
 
@@ -190,15 +200,16 @@ class Pretrainer:
     def train(self) -> bool:
         """Run to the last step, or to an interrupt (SIGINT, SIGTERM), which saves and returns.
 
-        The wait for an interrupt is at most `log_every` steps. Returns whether it was interrupted.
+        An interrupt waits for the step in hand. Returns whether it was interrupted.
         TrainingError after `max_skipped` updates in a row that were not finite.
         """
         config = self.config
         logs = _Logs(self.run if self.world.is_main else None, self.done or None)
-        pending: list[tuple[float, float]] = []
+        pending = self._pending
         restart_peak(self.world.device)
-        clock = time.perf_counter()
-        with interrupts() as interrupted:
+        if not pending:
+            self._clock = time.perf_counter()
+        with interrupts(quiet=not self.world.is_main) as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
                 pending.append(self.step())
@@ -207,11 +218,11 @@ class Pretrainer:
                 if self.done % config.log_every == 0 or last:
                     record, flops = self._record(pending)
                     tokens = len(pending) * config.tokens_per_step
-                    seconds = time.perf_counter() - clock
+                    seconds = time.perf_counter() - self._clock
                     peak = peak_flops(self.world.device, config.peak_tflops)
                     logs.write("train", record, rates(seconds, tokens, flops, peak, self.world))
-                    pending = []
-                    clock = time.perf_counter()
+                    pending.clear()
+                    self._clock = time.perf_counter()
                 if self.validate and (self.done % config.validation.every == 0 or last):
                     started = time.perf_counter()
                     self._refuse_unless_finite()
@@ -219,14 +230,13 @@ class Pretrainer:
                     seconds = time.perf_counter() - started
                     for validation in validations:
                         logs.write("validation", validation, {"seconds": seconds})
-                    clock += seconds
-                # An interrupt waits for a log line, so that a resume repeats and misses none, and
-                # is agreed on, for a signal may reach the processes on different steps.
-                stopping = not pending and self.world.any(bool(interrupted))
+                    self._clock += seconds
+                # Agreed on, for a signal may reach the processes on different steps.
+                stopping = self.world.any(bool(interrupted))
                 if self.run and (self.done % config.checkpoint_every == 0 or last or stopping):
                     started = time.perf_counter()
                     self.save()
-                    clock += time.perf_counter() - started
+                    self._clock += time.perf_counter() - started
                 shown = validations[0] if validations else None
                 self.listen(Progress(self.done, config.steps, record, shown))
         logs.close()

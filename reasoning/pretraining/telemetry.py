@@ -3,7 +3,7 @@
 import math
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -50,7 +50,7 @@ class TokenStatistics:
 
     def __init__(self):
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}  # what the sums are of: tokens, or micro-batches
+        self._counts: dict[str, float] = {}  # what the sums are of: tokens, or micro-batches
         self._tails: dict[str, list[Tensor]] = {}
 
     @torch.no_grad()
@@ -65,6 +65,22 @@ class TokenStatistics:
             self._counts[name] = self._counts.get(name, 0) + value.numel()
             if name in _TAILED:
                 self._tails.setdefault(name, []).append(value)
+
+    def state(self) -> dict[str, Any]:
+        """What was gathered so far, on the CPU."""
+        tails = {name: torch.cat(parts).cpu() for name, parts in self._tails.items()}
+        sums = {name: value.cpu() for name, value in self._sums.items()}
+        return {"sums": sums, "counts": dict(self._counts), "tails": tails}
+
+    def restore(self, states: Sequence[dict[str, Any]], world: World) -> None:
+        """Go on from every process's `state`: from its own, or, on another number of processes,
+        from an equal share of the tokens (the first process has all of the sums)."""
+        if not states:
+            return
+        own = states[world.rank] if len(states) == world.size else _shared(states, world)
+        self._counts = dict(own["counts"])
+        self._sums = {name: value.to(world.device) for name, value in own["sums"].items()}
+        self._tails = {name: [value.to(world.device)] for name, value in own["tails"].items()}
 
     def summary(self, world: World) -> dict[str, float | None]:
         """Numbers over all processes (each has as many tokens)."""
@@ -82,6 +98,24 @@ class TokenStatistics:
             rank = math.ceil(_QUANTILE * (len(values) - 1)) + 1
             numbers[f"{name}_p95"] = finite(float(values.kthvalue(rank).values))
         return numbers
+
+
+def _shared(states: Sequence[dict[str, Any]], world: World) -> dict[str, Any]:
+    """This process's share of the statistics of another number of processes."""
+
+    def every(kind: str, name: str) -> list[Any]:
+        return [state[kind][name] for state in states]
+
+    first = states[0]
+    sums = {name: torch.stack(every("sums", name)).sum() for name in first["sums"]}
+    return {
+        "sums": sums if world.is_main else {name: v.new_zeros(()) for name, v in sums.items()},
+        "counts": {name: sum(every("counts", name)) / world.size for name in first["counts"]},
+        "tails": {
+            name: torch.cat(every("tails", name))[world.rank :: world.size]
+            for name in first["tails"]
+        },
+    }
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -43,6 +43,7 @@ from reasoning.training.interrupts import interrupts
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers, clip_gradients
+from reasoning.training.pending import gather_pending, share_pending
 from reasoning.training.runs import JsonLines
 
 
@@ -104,6 +105,8 @@ class Trainer:
         self.rows = world.rows(config.batch)
         self.done, self.net_calls = 0, 0.0
         self.carry: Carry | None = None
+        self._pending: list[dict[str, Tensor]] = []  # sums of the steps since the last log line
+        self._clock = time.perf_counter()  # when the first of them began
         if config.compile:
             compile_nets((*model.nets(), *self.ema.model.nets()))
 
@@ -127,6 +130,9 @@ class Trainer:
         )
         self.net_calls, self.done = state["net_calls"], step
         torch.set_rng_state(state["rng"])
+        # A checkpoint of an earlier version stands on a log line.
+        self._pending = share_pending(state.get("pending", [[]] * self.world.size), self.world)
+        self._clock = time.perf_counter() - state.get("pending_seconds", 0.0)
 
     def save(self) -> None:
         """Write a checkpoint of the whole global batch; every process takes part.
@@ -144,6 +150,8 @@ class Trainer:
             "puzzle": [gather(p) for p in (puzzle.inputs, puzzle.labels, puzzle.puzzle_ids)],
             "net_calls": self.net_calls,
             "rng": torch.get_rng_state(),
+            "pending": gather_pending(self._pending, self.world),
+            "pending_seconds": time.perf_counter() - self._clock if self._pending else 0.0,
         }
         if self.world.is_main:
             save_checkpoint(self.run, self.done, self.model, self.ema.model, state)
@@ -249,16 +257,19 @@ class Trainer:
     def train(self) -> Outcome:
         """Run to the last step, or to an interrupt (SIGINT, SIGTERM), which saves and returns.
 
-        The wait for an interrupt is at most `log_every` steps.
+        An interrupt waits for the step in hand.
 
         TrainingError when the loss is no longer finite; the last checkpoint stays.
         """
         config = self.config
         resumed = self.done if self.done else None
         logs = _Logs(self.run if self.world.is_main else None, resumed)
-        pending: list[dict[str, Tensor]] = []
-        clock = self._start_clock()
-        with interrupts() as interrupted:
+        pending = self._pending
+        if pending:  # a resume between two log lines
+            restart_peak(self.world.device)
+        else:
+            self._start_clock()
+        with interrupts(quiet=not self.world.is_main) as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
                 pending.append(self.step())
@@ -269,29 +280,29 @@ class Trainer:
                 record = evaluation = None
                 if self.done % config.log_every == 0 or last:
                     record = self._record(pending)
-                    logs.training(record, self._cost(pending, time.perf_counter() - clock))
-                    pending, clock = [], self._start_clock()
+                    logs.training(record, self._cost(pending, time.perf_counter() - self._clock))
+                    pending.clear()
+                    self._start_clock()
                 if self.evaluate and (self.done % config.evaluate_every == 0 or last):
                     self._refuse_unless_finite()
                     evaluation = {"step": self.done} | self.evaluate(self.ema.model)
-                    logs.evaluation(evaluation, time.perf_counter() - clock)
-                    clock = self._start_clock()
-                # An interrupt waits for a log line, so that a resume repeats and misses none, and
-                # is agreed on, for a signal may reach the processes on different steps.
-                stopping = not pending and self.world.any(bool(interrupted))
+                    logs.evaluation(evaluation, time.perf_counter() - self._clock)
+                    self._start_clock()
+                # Agreed on, for a signal may reach the processes on different steps.
+                stopping = self.world.any(bool(interrupted))
                 due = self.done % config.checkpoint_every == 0 or last
                 if self.run and (due or stopping):
                     started = time.perf_counter()
                     self.save()
-                    clock += time.perf_counter() - started
+                    self._clock += time.perf_counter() - started
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
         return Outcome(self.done, self.done < config.steps, self.net_calls)
 
-    def _start_clock(self) -> float:
+    def _start_clock(self) -> None:
         """Begin to take the time and the largest memory of the steps to come."""
         restart_peak(self.world.device)
-        return time.perf_counter()
+        self._clock = time.perf_counter()
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Means over the pending steps and all processes: the one wait for the device.

@@ -1,6 +1,8 @@
 """The pretraining loop on a stand-in model: a step's numbers, what is not finite, damage."""
 
 import math
+import os
+import signal
 import sys
 from functools import partialmethod
 from pathlib import Path
@@ -130,6 +132,54 @@ def test_statistics_are_means_and_percentiles_over_all_tokens_of_the_window():
     assert statistics.summary(ALONE)["evaluations_p95"] == 95
     statistics.add({"residual": torch.tensor([[1.0, math.inf]])})
     assert statistics.summary(ALONE)["residual"] is None
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6, 11])
+def test_an_interrupt_ends_after_the_step_in_hand_and_resumes_to_the_same_bytes(
+    stop, tmp_path, capfd
+):
+    def made(name):
+        settings = {"log_every": 4, "micro_batch": 3}
+        return pretrainer(tmp_path / name, model=tiny_attractor("one-step"), **settings)
+
+    def press(progress):
+        if progress.step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for name in ("whole", "broken"):
+        create_run(tmp_path / name, {})
+    whole, first = made("whole"), made("broken")
+    whole.train()
+    first.listen = press
+    assert first.train() is (stop + 1 < 12)
+    assert first.done == stop + 1
+    assert "saving after this step (Ctrl-C again: stop without)" in capfd.readouterr().err
+    second = made("broken")
+    second.resume()
+    second.train()
+    assert_same_tensors(whole, second, rtol=0, atol=0)
+    texts = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "broken")]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_statistics_move_to_another_number_of_processes(size):
+    values = torch.arange(48.0).reshape(2, 2, 12)
+    states = []
+    for value in values:  # of two processes
+        statistics = TokenStatistics()
+        statistics.add({"evaluations": value})
+        states.append(statistics.state())
+    moved = []
+    for rank in range(size):
+        statistics = TokenStatistics()
+        statistics.restore(states, World(rank, size, torch.device("cpu")))
+        moved.append(statistics.state())
+    for name, total in (("evaluations", 24 * 47), ("evaluations_executed", 23 + 47)):
+        assert sum(float(state["sums"][name]) for state in moved) == total
+    assert {state["counts"]["evaluations"] for state in moved} == {48 / size}
+    tails = torch.cat([state["tails"]["evaluations"] for state in moved])
+    assert sorted(tails.tolist()) == list(range(48))
 
 
 def test_the_weights_alone_are_read_back_and_two_checkpoints_kept(tmp_path):

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import shutil
+import signal
 import socket
 import sys
+import time
 from functools import partial, partialmethod
 from pathlib import Path
 
@@ -31,9 +33,11 @@ from reasoning.training.config import EMAConfig, OptimizerConfig
 from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import predict
+from reasoning.training.interrupts import interrupts
 from reasoning.training.loop import Trainer
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.optimizers import Optimizers
+from reasoning.training.pending import share_pending
 from reasoning.training.runs import JsonLines, RunError, create_run, read_jsonl
 
 # Optimisers
@@ -146,6 +150,62 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path):
     texts = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "broken")]
     assert texts[0] == texts[1]
     assert len(read_jsonl(tmp_path / "whole" / "metrics.jsonl")) == 6
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6, 11])
+def test_an_interrupt_ends_after_the_step_in_hand_and_resumes_to_the_same_bytes(
+    stop, tmp_path, capfd
+):
+    every = {"log_every": 4, "evaluate_every": 8}
+    whole = run_in(tmp_path / "whole", **every)
+
+    def press(progress):
+        if progress.step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    create_run(tmp_path / "broken", {})
+    first = trainer(tmp_path / "broken", **every)
+    first.listen = press
+    outcome = first.train()
+    assert (outcome.step, outcome.interrupted) == ((stop + 1), stop + 1 < 12)
+    assert "saving after this step (Ctrl-C again: stop without)" in capfd.readouterr().err
+    second = trainer(tmp_path / "broken", **every)
+    second.resume()
+    second.train()
+    assert_same_weights(whole.ema.model, second.ema.model, rtol=0, atol=0)
+    texts = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "broken")]
+    assert texts[0] == texts[1]
+    costs = [read_jsonl(tmp_path / name / "timing.jsonl") for name in ("whole", "broken")]
+    flops = [[line.get("flops") for line in each] for each in costs]
+    assert flops[0] == flops[1]
+
+
+def test_a_second_interrupt_acts_at_once():
+    def pressed_twice():
+        with interrupts(quiet=True) as received:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert received == [signal.SIGINT]
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)  # not reached: the signal is taken between two instructions
+
+    with pytest.raises(KeyboardInterrupt):
+        pressed_twice()
+
+
+def test_pending_sums_move_to_another_number_of_processes():
+    def sums(share):
+        values = {"slots": 4.0, "loss": share, "grad_norm": 2.0, "saved_bytes": 10 * share}
+        return {name: torch.tensor(value) for name, value in values.items()}
+
+    parts = [[sums(1.0), sums(2.0)], [sums(3.0), sums(4.0)]]
+    alone = share_pending(parts, ALONE)
+    assert [float(s["slots"]) for s in alone] == [8, 8]
+    assert [float(s["loss"]) for s in alone] == [4, 6]
+    assert [float(s["grad_norm"]) for s in alone] == [2, 2]
+    assert [float(s["saved_bytes"]) for s in alone] == [30, 40]
+    three = [share_pending(parts, World(rank, 3, ALONE.device)) for rank in range(3)]
+    assert [sum(float(part[i]["loss"]) for part in three) for i in range(2)] == [4, 6]
+    assert share_pending(parts, World(1, 2, ALONE.device)) == parts[1]
 
 
 @pytest.mark.parametrize(("kind", "settings"), [(TRM, TRMConfig), (Attractor, AttractorConfig)])
