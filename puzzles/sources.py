@@ -75,6 +75,12 @@ def sudoku(
         raise ValueError("give lists of hard puzzles or rounds of pool search, not both")
     if seventeen is not None and not hard:
         raise ValueError("a list of 17-clue puzzles goes with lists of hard puzzles; give both")
+    there = generator.MINIMAL_PUZZLES.get(size)
+    if there is not None and train + test > there:
+        raise DataError(
+            f"{train + test:,} sudokus of size {size} were asked for, and there are {there:,} "
+            "minimal ones (on 288 grids). Ask for fewer, or a larger size"
+        )
     composition: dict[str, dict[str, int]] = {}
     if hard or search_rounds:
         mixes: list[Mix] = []

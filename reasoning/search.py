@@ -17,6 +17,7 @@ depends on neither batch-mates nor processes; start 0 draws what `infer` would.
 Shapes: N puzzles, B starts, S segments, C cells.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,7 @@ def search(
     batch: int,
     depth: Depth | None = None,
     q_learning: bool = False,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trajectories:
     """Run every start of every puzzle, `batch` of them at a time.
 
@@ -103,6 +105,8 @@ def search(
         batch: starts in one call of the model.
         depth: overrides of the model's depth.
         q_learning: the halting score is halt - continue (HRM), not halt.
+        tell: called after every segment of a block of starts with the starts' segments done, and
+            all of them.
 
     ValueError unless segments and batch are positive.
     """
@@ -111,11 +115,16 @@ def search(
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
     drawn = torch.stack(starts, dim=1).flatten()  # a puzzle's starts follow one another
     run = _Run(model, config, depth or Depth(), q_learning)
-    blocks = []
+    blocks, total = [], len(drawn) * segments
     for block in torch.arange(len(drawn), device=drawn.device).split(batch):
         puzzle = block // config.breadth
         state = _initial(model, drawn[block], block % config.breadth == 0)
-        said = run(state, inputs[puzzle], puzzle_ids[puzzle], drawn[block], segments)
+        before = int(block[0]) * segments
+
+        def done(segment: int, before: int = before, rows: int = len(block)) -> None:
+            tell(before + rows * segment, total)
+
+        said = run(state, inputs[puzzle], puzzle_ids[puzzle], drawn[block], segments, done)
         blocks.append({name: value.cpu() for name, value in said.items()})
     found = {
         name: torch.cat([b[name] for b in blocks]).unflatten(0, (-1, config.breadth)).numpy()
@@ -142,7 +151,13 @@ class _Run:
     q_learning: bool
 
     def __call__(
-        self, state: State, inputs: Tensor, puzzle_ids: Tensor, seeds: Tensor, segments: int
+        self,
+        state: State,
+        inputs: Tensor,
+        puzzle_ids: Tensor,
+        seeds: Tensor,
+        segments: int,
+        done: Callable[[int], None],
     ) -> dict[str, Tensor]:
         """Every quantity (block, S, ...)."""
         here = torch.arange(len(inputs), device=inputs.device)
@@ -169,6 +184,8 @@ class _Run:
                 stood = (said["tokens"] == record["tokens"][here, segment - 1]).all(1)
                 stays = ~(stood & (said["residual"] <= self.config.leave))
                 here, state = here[stays], tuple(part[stays] for part in state)
+            done(segment + 1)
+        done(segments)
         return record
 
     def _disturbed(self, state: State, seeds: Tensor) -> State:

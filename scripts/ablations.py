@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from puzzles.dataset import read_split
 from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import World
 from scripts.compare import train_and_compare
 from scripts.presets import RunConfig, curriculum, deepened, preset
+from scripts.session import read_puzzles
 from scripts.variants import Variant, merged
 
 
@@ -119,7 +119,7 @@ def ablation(
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
-    read_split(folder, "train")  # refused before anything is trained
+    read_puzzles(folder, "train")  # refused before anything is trained
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     configs = [configuration(variant, scale, folder, changes) for variant in ABLATIONS[name]]
     made = train_and_compare(configs, folder, seeds, out, world, console)

@@ -7,6 +7,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 from pydantic import ValidationError
 
@@ -30,7 +31,7 @@ from scripts import (
     train,
 )
 from scripts.memory import keep_freed_memory
-from scripts.usage import UsageError, describe, parse
+from scripts.usage import UsageError, describe, parse, unknown_name
 
 # One line of help each; a command takes its words and returns an exit code.
 Command = Callable[[Sequence[str]], int]
@@ -46,8 +47,9 @@ def _group(name: str, commands: dict[str, Callable[..., None]]) -> Command:
         if set(words) & {"-h", "--help"}:
             print(f"loopbench {name} COMMAND, one of: " + ", ".join(commands))
             return 0
-        asked = f"no {name} command is called {words[0]!r}" if words else f"{name} needs a command"
-        raise UsageError(f"{asked}; there are {', '.join(commands)}")
+        if words:
+            raise UsageError(unknown_name(f"{name} command", words[0], commands))
+        raise UsageError(f"{name} needs a command; there are {', '.join(commands)}")
 
     return run
 
@@ -92,9 +94,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
+    if words[0] in ("-V", "--version"):
+        print(f"loopbench {metadata.version('loopbench')}")
+        return 0
     if words[0] not in COMMANDS:
-        names = ", ".join(COMMANDS)
-        return _refuse(f"no command is called {words[0]!r}; there are {names}", 2)
+        return _refuse(unknown_name("command", words[0], COMMANDS, "`loopbench --help`"), 2)
     return run_guarded(COMMANDS[words[0]][0], words[1:])
 
 

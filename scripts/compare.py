@@ -17,7 +17,6 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-from puzzles.dataset import read_split
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.render import to_png
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
@@ -31,9 +30,10 @@ from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
 from scripts.presets import RunConfig, differences, label, preset
+from scripts.progress import stage_progress
 from scripts.report import Row, comparison, group_names, markdown, training_cost
-from scripts.session import NotFiniteError, check_fits, load_config, open_run, subset
-from scripts.train import newest, train_run
+from scripts.session import NotFiniteError, check_fits, load_config, open_run, read_puzzles, subset
+from scripts.train import newest, train_run, with_steps
 from scripts.usage import UsageError, parse
 
 TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
@@ -95,16 +95,23 @@ class Comparison:
                 f"{folder}: imported weights have no puzzles of their own: give --data"
             )
         place = self.data or Path(run.config.data)
-        held_out = read_split(place, "test")
+        held_out = read_puzzles(place, "test")
         check_fits(run, held_out, place)
         segments = run.config.supervision.segments
         name = label(run.config, held_out.kind, held_out.seq_len)
         if not run.step:  # imported: what it is called says too little of what it is
             name = f"{name} {folder.name}"
-        training = subset(read_split(place, "train"), TRAINING_PUZZLES)
+        training = subset(read_puzzles(place, "train"), TRAINING_PUZZLES)
         try:
-            scored = evaluate_run(run, held_out, segments, self.world)
-            known = evaluate_run(run, training, segments, self.world, metered=False).record
+            with stage_progress(quiet=not self.world.is_main) as progress:
+                tell, tell_known = (
+                    partial(progress, f"{folder.name}: segments of {split} puzzles")
+                    for split in ("held-out", "training")
+                )
+                scored = evaluate_run(run, held_out, segments, self.world, tell=tell)
+                known = evaluate_run(
+                    run, training, segments, self.world, metered=False, tell=tell_known
+                ).record
         except NotFiniteError as error:
             shape = held_out.kind, held_out.seq_len
             self.add_failure(run.config, folder, *shape, str(error))
@@ -217,7 +224,7 @@ def within_budget(
     as given); by default what the first spends with its own steps. What is measured is kept in
     OUT/budget.json and not measured again."""
     if budget == "steps":
-        return list(configs) if amount is None else [_stepped(c, int(amount)) for c in configs]
+        return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
     own = configs[0].model_dump(mode="json") if amount is None else None
     ledger = Ledger(out, {"budget": budget, "amount": amount, "first": own}, world)
 
@@ -233,15 +240,11 @@ def within_budget(
             return config.steps
         return steps_within(config, total, train, world, budget)
 
-    changed = [_stepped(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
+    changed = [with_steps(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
     shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
     steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
     console.print(f"steps for {shown} each: {steps}")
     return changed
-
-
-def _stepped(config: RunConfig, steps: int) -> RunConfig:
-    return RunConfig.model_validate(config.model_dump() | {"steps": steps})
 
 
 def train_and_compare(
@@ -251,7 +254,7 @@ def train_and_compare(
 
     Finished runs are kept, interrupted ones go on.
     """
-    train = read_split(data, "train")
+    train = read_puzzles(data, "train")
     made = Comparison(data, world)
     for seed in range(seeds):  # outermost: an unfinished comparison has as many of each
         for config in configs:
@@ -344,7 +347,7 @@ def compare(
             raise UsageError("--presets needs --data DIR")
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-        train = read_split(data, "train")
+        train = read_puzzles(data, "train")
         changes = {"data": str(data), "device": device, "compile": compile}
         changes |= {} if steps is None else {"steps": steps}
         names = [name.strip() for name in presets.split(",") if name.strip()]

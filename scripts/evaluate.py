@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,9 +16,9 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from puzzles.dataset import read_split
 from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
 from puzzles.metrics import score
+from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import embedding_count, parameter_count
 from reasoning.records import finite
@@ -29,8 +30,9 @@ from reasoning.training.runs import environment, write_json
 from scripts.abstention import auroc, risk_coverage
 from scripts.evaluation_report import print_record, write_pictures
 from scripts.exploration import Headline, Outcome, Plan, explore
+from scripts.progress import stage_progress
 from scripts.selection import RULES, WINDOW
-from scripts.session import TrainedRun, check_fits, metrics, open_run, subset
+from scripts.session import TrainedRun, check_fits, metrics, open_run, read_puzzles, subset
 from scripts.usage import UsageError, parse
 
 READS_NO_CARRY = ("transformer", "attractor-reset")
@@ -62,13 +64,15 @@ def evaluate_run(
     depth: Depth | None = None,
     plan: Plan | None = None,
     metered: bool = True,
+    tell: Progress = lambda done, total: None,
 ) -> Evaluated:
     """Score a run on a puzzle set under a plan of search (none: one start, every segment).
 
     metered: report FLOPs a puzzle, a net call's as counted on a few puzzles times the net calls.
+    tell: called now and then with the segments done and all of them.
     """
     plan = plan or Plan()
-    found = explore(run, puzzles, segments, plan, world, depth)
+    found = explore(run, puzzles, segments, plan, world, depth, tell)
     headline = RULES.index(plan.rule)
     answers = found.answers[:, headline]
     right = score(puzzles.kind, puzzles.inputs, puzzles.labels, answers).exact
@@ -262,14 +266,16 @@ def evaluate(
     if leave in _LEAVE and solves:
         least = _LEAVE[leave] * trained.config.model.solver.tolerance
         plan = plan.model_copy(update={"leave": least})
-    chosen = subset(read_split(data, split), puzzles)
+    chosen = subset(read_puzzles(data, split), puzzles)
     check_fits(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
     count = segments or trained.config.supervision.segments
     record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
     depth = Depth(evaluations=evaluations)
-    record |= evaluate_run(trained, chosen, count, world, depth, plan).record
+    with stage_progress(quiet=not world.is_main) as progress:
+        tell = partial(progress, f"{run.name}: segments")
+        record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
     name = data.resolve().name if split == "test" else f"{data.resolve().name}-{split}"
     path = run / f"evaluation-{name}.json"
     if world.is_main:

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +34,8 @@ from reasoning.pretraining.protocol import SolveBudget
 from reasoning.records import finite, sha256_of
 from reasoning.training.distribution import join_world
 from reasoning.training.runs import write_json
+from scripts.folders import expect
+from scripts.progress import stage_progress
 from scripts.usage import UsageError, parse
 
 if TYPE_CHECKING:
@@ -64,12 +67,16 @@ def evaluate_language_run(
 
     # Bad input of any kind is told before the first pass.
     bundle = read_bundle(ask.bundle, ask.tasks, ask.extended) if ask.bundle else None
+    if ask.corpus:
+        expect(ask.corpus, "corpus")
     corpus = Corpus(ask.corpus, run.tokenizer) if ask.corpus else None
     rows = validation_rows(corpus, run.config.context, ask.rows or None) if corpus else None
     main, record = scorer.world.is_main, {}
     if rows is not None:
         settings = describe_settings(run, scorer) | {"corpus": corpus.identity}
-        text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes)
+        with stage_progress(quiet=not main) as progress:
+            tell = partial(progress, "validation rows")
+            text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes, tell)
         found = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
         record |= found
         if main:
@@ -80,16 +87,18 @@ def evaluate_language_run(
         place = _place(run, settings)
         if main:
             (place / "answers").mkdir(parents=True, exist_ok=True)
-        scores = evaluate_bundle(
-            scorer,
-            run.tokenizer,
-            bundle,
-            ask.seeds,
-            ask.limit,
-            ask.extended,
-            place / "answers",
-            report=lambda score: console.print(task_line(score)) if main else None,
-        )
+        with stage_progress(quiet=not main) as progress:
+            scores = evaluate_bundle(
+                scorer,
+                run.tokenizer,
+                bundle,
+                ask.seeds,
+                ask.limit,
+                ask.extended,
+                place / "answers",
+                report=lambda score: console.print(task_line(score)) if main else None,
+                tell=progress,
+            )
         found = {"bundle": asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}}
         record |= found
         if main:

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from puzzles.isomorph import isomorphism
+from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.randomness import content_seeds, fold
 from reasoning.search import SearchConfig, Trajectories, search
@@ -97,18 +98,24 @@ def explore(
     plan: Plan,
     world: World,
     depth: Depth | None = None,
+    tell: Progress = lambda done, total: None,
 ) -> Outcome:
     """Search every puzzle of a set, the model in eval mode; all processes get all of the outcome.
 
+    tell: called now and then with the segments done by this process, and all of its segments.
     ValueError for more images than a maze has. NotFiniteError if a score or residual is NaN.
     """
     rows = share_of(len(puzzles), world)
     chunk = max(1, _CHUNK_BYTES // (plan.candidates * segments * puzzles.seq_len))
-    parts = []
+    parts, whole_work = [], len(rows) * plan.candidates * segments
     with autocast(world.device, run.config.precision):
         for first in range(0, len(rows), chunk):
             part = rows[first : first + chunk]
-            said = _search_images(run, puzzles, part, segments, plan, world, depth or Depth())
+
+            def told(done: int, total: int, before: int = first) -> None:
+                tell(before * plan.candidates * segments + done, whole_work)
+
+            said = _search_images(run, puzzles, part, segments, plan, world, depth or Depth(), told)
             parts.append(_score(puzzles, part, said, plan))
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
@@ -131,6 +138,7 @@ def _search_images(
     plan: Plan,
     world: World,
     depth: Depth,
+    tell: Progress,
 ) -> Trajectories:
     """What every start of every image of these puzzles said, in the puzzles' own cells and tokens;
     images by starts are one axis (K)."""
@@ -140,6 +148,10 @@ def _search_images(
     tokens, parts = [], []
     for image in range(plan.symmetries):
         own = fold(seeds, _IMAGE + image) if image else seeds
+
+        def told(done: int, total: int, image: int = image) -> None:
+            tell(image * total + done, plan.symmetries * total)
+
         there = isomorphism(puzzles.kind, puzzles.size, image, own.numpy().view(np.uint64))
         said = search(
             run.model,
@@ -151,6 +163,7 @@ def _search_images(
             evaluation_batch(run.config, puzzles),
             depth,
             q_learning=run.config.supervision.halting == "q-learning",
+            tell=told,
         )
         tokens.append(there.inverse()(said.tokens))
         parts.append(said)

@@ -1,4 +1,5 @@
-"""How a run is followed while it trains: a live line on the terminal, Weights & Biases."""
+"""How a run is followed while it trains: a live line on the terminal, plain lines where there is
+none, Weights & Biases."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,12 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reasoning.training import loop
+from scripts.progress import plain_lines
+from scripts.usage import UsageError
 
 WandbMode = Literal["off", "online", "offline"]
 
 
 class LiveProgress:
-    """A live line with a run's newest numbers and the time left.
+    """A live line with a run's newest numbers and the time left; plain lines every so often where
+    the console is no terminal.
 
     newest: names and texts of the numbers that a report brings, if any.
     """
@@ -29,8 +33,9 @@ class LiveProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._newest, self._said = newest, {}
+        self._newest, self._said, self._label = newest, {}, label
         self._task = None
+        self._plain = None if console.is_terminal else plain_lines(console)
 
     def __enter__(self) -> "LiveProgress":
         return self
@@ -40,11 +45,14 @@ class LiveProgress:
             self._progress.stop()
 
     def __call__(self, progress: loop.Progress) -> None:
+        self._said |= self._newest(progress)
+        said = "  ".join(f"{name} {text}" for name, text in self._said.items())
+        if self._plain is not None:
+            self._plain(self._label, progress.step, progress.total, said)
+            return
         if self._task is None:
             self._progress.start()  # with the first step: a refusal before it prints one line
             self._task = self._progress.add_task("", total=progress.total, said="")
-        self._said |= self._newest(progress)
-        said = "  ".join(f"{name} {text}" for name, text in self._said.items())
         self._progress.update(self._task, completed=progress.step, said=said)
 
 
@@ -56,9 +64,15 @@ class Reporter:
         if mode != "off":
             import wandb
 
-            self._run = wandb.init(
-                project="loopbench", name=run.name, dir=run.parent, mode=mode, config=config
-            )
+            try:
+                self._run = wandb.init(
+                    project="loopbench", name=run.name, dir=run.parent, mode=mode, config=config
+                )
+            except wandb.errors.Error as error:
+                raise UsageError(
+                    f"--wandb {mode}: {error}; `wandb login` stores a key, --wandb offline "
+                    "needs none"
+                ) from error
 
     def __call__(self, progress: loop.Progress) -> None:
         if self._run is not None:

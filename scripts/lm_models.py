@@ -24,7 +24,7 @@ from baselines.parcae import Parcae, ParcaeConfig
 from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
 from reasoning.nn.causal import GateConfig
 from reasoning.solver_config import GradientConfig, SolverConfig
-from scripts.usage import UsageError
+from scripts.usage import UsageError, unknown_name
 
 LanguageModelConfig = Annotated[
     AttractorLMConfig | GPTConfig | ParcaeConfig | DEQConfig, Field(discriminator="kind")
@@ -113,9 +113,7 @@ LANGUAGE_MODELS = _configs()
 def language_model_config(name: str) -> LanguageModelConfig:
     """The configuration of a name. UsageError listing the names for an unknown one."""
     if name not in LANGUAGE_MODELS:
-        raise UsageError(
-            f"no language model is called {name!r}; there are {', '.join(LANGUAGE_MODELS)}"
-        )
+        raise UsageError(unknown_name("language model", name, LANGUAGE_MODELS))
     return LANGUAGE_MODELS[name]
 
 

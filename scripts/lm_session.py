@@ -11,6 +11,7 @@ from reasoning.pretraining.protocol import LanguageModel
 from reasoning.pretraining.tokenizer import Tokenizer, load_tokenizer
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError, read_config
+from scripts.folders import expect
 from scripts.lm_models import build_language_model
 from scripts.lm_presets import LanguageRunConfig
 from scripts.usage import describe
@@ -29,6 +30,7 @@ class LanguageRun:
 
 def load_language_config(run: Path) -> tuple[LanguageRunConfig, dict[str, str]]:
     """A run's configuration, and the hashes of its tokenizer and corpus. RunError if damaged."""
+    expect(run, "language run")
     record = read_config(run)
     try:
         config = LanguageRunConfig.model_validate(record["config"])

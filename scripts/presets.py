@@ -26,6 +26,7 @@ from reasoning.losses import LossConfig
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Stage, SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
+from scripts.usage import UsageError, unknown_name
 
 ModelConfig = Annotated[
     AttractorConfig
@@ -333,7 +334,7 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
     """
     model, _, scale = name.rpartition("-")
     if model not in MODELS or scale not in SCALES:
-        raise ValueError(f"no preset is called {name!r}; there are {', '.join(preset_names())}")
+        raise UsageError(unknown_name("preset", name, preset_names(), "`loopbench presets`"))
     cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
     if "-mlp" in model and cells > MOST_MIXED:
         other = model.replace("-mlp", "")

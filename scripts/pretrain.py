@@ -19,7 +19,8 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
-from reasoning.training.runs import RunError, create_run, restart_run
+from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
+from scripts.folders import expect
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
 from scripts.lm_presets import (
@@ -44,7 +45,8 @@ class Pretrain:
     out: Path | None = None
     """Folder to write the run to; it must not hold one already."""
     resume: Path | None = None
-    """Folder of a run to go on with, bit for bit, under its own configuration."""
+    """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
+    another end, its schedule planned anew."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
 
@@ -83,6 +85,7 @@ def pretrain_run(
     """
     if config.compile:
         check_compiler(world.device)
+    expect(config.corpus, "corpus")
     corpus = Corpus(config.corpus)
     if resume:
         _check_same(corpus, out)
@@ -122,6 +125,10 @@ def pretrain_run(
                     f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
                 )
         corpus.tokenizer.save(out)
+    if resume:
+        told = extend_run(out, trainer.done, config.steps, write=world.is_main)
+        if told or trainer.done == config.steps:
+            say(told or finished(out, config.steps))
     world.barrier()
     interrupted = trainer.train()
     reporter.finish()
@@ -181,6 +188,9 @@ def main(words: Sequence[str]) -> int:
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_language_config(out)[0] if resume else given.config
+    if resume and option_value(words, "--steps") is not None:
+        changed = config.model_dump() | {"steps": given.config.steps}
+        config = LanguageRunConfig.model_validate(changed)
     if not resume and (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
     rows_given = option_value(words, "--validation.rows") is not None

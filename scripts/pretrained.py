@@ -9,6 +9,7 @@ Weights are named for the task and the size of grid they answer: one of 6x6 says
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import reasoning
-from puzzles.dataset import read_json, read_record, read_split
+from puzzles.dataset import read_json, read_record
 from puzzles.puzzle_set import Kind
 from reasoning.frozen import Frozen
 from reasoning.nn.reasoner import parameter_count
@@ -29,10 +30,19 @@ from reasoning.training.runs import RunError, write_json
 from scripts.evaluate import evaluate_run
 from scripts.evaluation_report import percent
 from scripts.presets import RunConfig, build_model
-from scripts.session import TrainedRun, check_fits, load_config, open_run, recorded_shape
+from scripts.progress import stage_progress
+from scripts.session import (
+    TrainedRun,
+    check_fits,
+    load_config,
+    open_run,
+    read_puzzles,
+    recorded_shape,
+)
 from scripts.usage import describe, parse
 
 WEIGHTS = Path(reasoning.__file__).parent / "weights"
+Shipped = Literal["sudoku"]  # tasks that there are weights for
 LARGEST = 15 * 2**20  # bytes of a file of weights
 
 
@@ -111,11 +121,13 @@ def package(
     """
     world = join_world(device)
     opened = open_run(run, world)
-    puzzles = read_split(data, "test")
+    puzzles = read_puzzles(data, "test")
     check_fits(opened, puzzles, data)
     rounded = _rounded(opened.model)
     count = segments or opened.config.supervision.segments
-    accuracy = evaluate_run(opened, puzzles, count, world).record["metrics"]
+    with stage_progress(quiet=not world.is_main) as progress:
+        tell = partial(progress, f"{run.name}: segments")
+        accuracy = evaluate_run(opened, puzzles, count, world, tell=tell).record["metrics"]
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{opened.kind}-{opened.size}.safetensors"
     content = save(rounded)
@@ -137,9 +149,9 @@ def package(
         accuracy=accuracy,
         sha256=hashlib.sha256(content).hexdigest(),
     )
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
     write_json(path.with_suffix(".json"), card.model_dump(mode="json"))
     Console(highlight=False).print(
         f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB) and its card: exact "

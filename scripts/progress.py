@@ -1,5 +1,6 @@
-"""Progress bars on a terminal's error stream."""
+"""How far a long command has come, on the error stream: bars on a terminal, else plain lines."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,14 +15,60 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+FIRST, EVERY = 10.0, 30.0  # seconds to the first plain line of a stage, and between two
+
+
+class PlainLines:
+    """Lines for a log file: of a stage that lasts, every so often, and its last. What is done in
+    a moment says nothing.
+
+    say: takes a line; clock: seconds from anywhere.
+    """
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
+        self._say, self._clock = say, clock
+        self._began: dict[str, tuple[float, int]] = {}  # when, and what was done already
+        self._next: dict[str, float] = {}  # when the next line is due
+        self._told: dict[str, int] = {}  # what the newest line said was done
+
+    def __call__(self, stage: str, done: int, total: int, more: str = "") -> None:
+        now = self._clock()
+        began, before = self._began.setdefault(stage, (now, done))
+        due = now >= self._next.setdefault(stage, now + FIRST)
+        ends = done == total and self._told.get(stage, total) != total
+        if not (due or ends) or self._told.get(stage) == done:
+            return
+        self._next[stage], self._told[stage] = now + EVERY, done
+        line = f"{stage}: {done:,} of {total:,}" + (f"  {more}" if more else "")
+        if before < done < total:
+            line += f"  about {_spelled((now - began) * (total - done) / (done - before))} left"
+        self._say(line)
+
+
+def _spelled(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def plain_lines(console: Console) -> PlainLines:
+    """Plain lines on a console, each whole whatever its width."""
+    return PlainLines(lambda line: console.print(line, soft_wrap=True, highlight=False))
+
 
 @contextmanager
-def stage_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress bars, one a stage, gone when the work is done; nothing where there is no terminal.
+def stage_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars, one a stage, gone when the work is done; plain lines where there is no
+    terminal.
 
-    Gives a function of the stage's name, what is done and what there is in all.
+    Gives a function of the stage's name, what is done and what there is in all. quiet: tells
+    nothing, for all but one of several processes.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=quiet)
+    if not console.is_terminal:
+        yield plain_lines(console)
+        return
     columns = (
         SpinnerColumn(),  # turns where a stage tells only its beginning and its end
         TextColumn("{task.description}"),
@@ -29,8 +76,7 @@ def stage_progress() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bars:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, rows: int) -> None:

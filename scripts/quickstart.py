@@ -7,6 +7,7 @@ and an interrupted training goes on from its last checkpoint.
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +88,15 @@ def quickstart(
     console.print(f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}")
 
 
-def main(words: list[str]) -> int:
+def _run(words: Sequence[str]) -> int:
     parse(quickstart, words, "scripts/quickstart")()
     return 0
 
 
+def main(words: Sequence[str]) -> int:
+    """The script; its exit code."""
+    return run_guarded(_run, words)
+
+
 if __name__ == "__main__":
-    sys.exit(run_guarded(main, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ from reasoning.training.distribution import join_world
 from scripts.ablations import ABLATIONS, ablation
 from scripts.lm_reproduce import LANGUAGE
 from scripts.table2 import Scale, table2
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, parse, unknown_name
 
 
 def reproduce_table2(
@@ -96,6 +96,8 @@ def main(words: Sequence[str]) -> int:
     if set(words) & {"-h", "--help"}:
         print(f"loopbench reproduce NAME, one of: {names}")
         return 0
+    if words and not words[0].startswith("-"):
+        raise UsageError(unknown_name("table or figure", words[0], TABLES))
     raise UsageError(f"give the table or figure to reproduce, one of {names}")
 
 

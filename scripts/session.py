@@ -18,6 +18,7 @@ from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import Predictions, predict
 from reasoning.training.runs import RunError, read_config
+from scripts.folders import expect
 from scripts.presets import RunConfig, build_model
 from scripts.usage import describe
 
@@ -43,6 +44,7 @@ def puzzle_structure(kind: str, size: int) -> tuple[tuple[np.ndarray, ...], tupl
 
 def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
     """A run's configuration and the record of its grid. RunError if damaged."""
+    expect(run, "puzzle run")
     record = read_config(run)
     try:
         grid = record["grid"]
@@ -141,7 +143,13 @@ def metrics(
 
 def read_data(folder: str | Path) -> tuple[PuzzleSet, PuzzleSet]:
     """The training and the held-out split of a data folder."""
-    return read_split(folder, "train"), read_split(folder, "test")
+    return read_puzzles(folder, "train"), read_puzzles(folder, "test")
+
+
+def read_puzzles(folder: str | Path, split: str) -> PuzzleSet:
+    """A split of a data folder. UsageError for a folder that is something else."""
+    expect(folder, "data")
+    return read_split(folder, split)
 
 
 def evaluation_batch(config: RunConfig, puzzles: PuzzleSet) -> int:

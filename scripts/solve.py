@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,10 +18,11 @@ from puzzles.metrics import is_valid
 from puzzles.puzzle_set import Kind
 from puzzles.render import to_text
 from puzzles.sudoku import rules as sudoku_rules
-from puzzles.sudoku.solver import solve_unique
+from puzzles.sudoku.solver import solve as count_solutions
+from puzzles.sudoku.solver import two_solutions, why_not_unique
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
-from scripts.pretrained import load_pretrained
+from scripts.pretrained import Shipped, load_pretrained
 from scripts.session import TrainedRun, not_finite, open_run
 from scripts.texts import file_text, standard_input
 from scripts.usage import UsageError, parse
@@ -31,11 +33,18 @@ def read_puzzle(argument: str) -> str:
     if argument == "-":
         return standard_input()
     if not os.path.isfile(argument):  # Path.is_file raises where a name is as long as a maze
+        if _NAME.search(argument):
+            raise DataError(f"{argument}: no such file, and no puzzle's characters")
         return argument
     try:
         return file_text(argument)
     except OSError as error:
         raise DataError(f"{argument}: cannot be read as text ({error})") from error
+
+
+_SHOWN = 4  # cells in which two solutions differ
+# What stands in no puzzle: a separator of folders, a letter but those of a maze's ends.
+_NAME = re.compile(r"[/\\]|[^\W\d_SG]")
 
 
 def size_of(text: str, kind: Kind) -> int:
@@ -50,22 +59,38 @@ def size_of(text: str, kind: Kind) -> int:
 def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
     """The puzzle as tokens (1, L). DataError unless it is one of the run's kind and size."""
     if run.kind == "sudoku":
-        grids = sudoku_rules.parse("".join(text.split()), size=run.size)[None]
-        # A puzzle without exactly one solution has no right answer to check against.
-        solve_unique(grids, lambda row: "puzzle")
-        return sudoku_rules.to_tokens(grids)
+        grid = sudoku_rules.parse("".join(text.split()), size=run.size)
+        if not count_solutions(grid[None], limit=1).count[0]:
+            raise DataError(f"this puzzle has no right answer: {why_not_unique(grid, 0)}")
+        return sudoku_rules.to_tokens(grid[None])
     grids = maze_rules.parse(text)[None]
     if grids.shape[1] != run.size**2:
         raise DataError(
             f"the maze has {grids.shape[1]} cells, {run.folder} was trained on {run.size**2}"
         )
-    maze_search.label(grids)
+    if not maze_search.path_cells(grids)[0]:
+        raise DataError("this maze has no path from S to G")
     return grids
+
+
+def ambiguity(puzzle: np.ndarray) -> str | None:
+    """Where two solutions of a sudoku (L,), in digits, differ; None if it has only one."""
+    two = two_solutions(puzzle)
+    if two is None:
+        return None
+    first, second = two
+    cells, size = np.flatnonzero(first != second), math.isqrt(len(puzzle))
+    shown = [
+        f"row {cell // size + 1} column {cell % size + 1} ({first[cell]} or {second[cell]})"
+        for cell in cells[:_SHOWN]
+    ]
+    more = f" and {len(cells) - _SHOWN} more cells" if len(cells) > _SHOWN else ""
+    return f"this puzzle has more than one solution; two of them differ at {', '.join(shown)}{more}"
 
 
 def solve(
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
-    pretrained: Kind | None = None,
+    pretrained: Shipped | None = None,
     segments: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
@@ -75,7 +100,7 @@ def solve(
         arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
             characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
             input.
-        pretrained: answer with the weights that ship for sudoku or maze, of the puzzle's size.
+        pretrained: answer with the weights that ship for its kind, of the puzzle's size.
         segments: segments to run; none: as the run was configured.
         device: where to run; auto: the best present.
     """
@@ -92,13 +117,16 @@ def solve(
         trained = open_run(Path(arguments[0]), world)
     inputs = tokens_of(text, trained)
     count = segments or trained.config.supervision.segments
+    console = Console(highlight=False)
+    warning = ambiguity(sudoku_rules.from_tokens(inputs[0])) if trained.kind == "sudoku" else None
+    if warning is not None:
+        console.print(f"warning: {warning}", soft_wrap=True)
     ids = np.zeros(1, dtype=np.int32)
     said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
     if not said.finite.all():
         raise not_finite(trained)
     answer = said.tokens[-1]
     valid = bool(is_valid(trained.kind, inputs, answer)[0])
-    console = Console(highlight=False)
     console.print(to_text(trained.kind, answer[0], inputs[0]))
     verdict = "valid: every rule holds" if valid else "NOT valid: a rule is broken"
     residual = said.diagnostics.get("residual")

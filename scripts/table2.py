@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from puzzles.dataset import read_split
 from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.compare import Comparison, train_and_compare
 from scripts.presets import RunConfig, deepened, preset
 from scripts.report import COLLAPSED, amount, comparison, marks, percent
+from scripts.session import read_puzzles
 
 Scale = Literal["mini", "cpu", "full"]
 TASKS = ("sudoku", "maze")
@@ -111,7 +111,7 @@ def table2(
         if data[task] is None and world.is_main:
             make_data(scale, task, folder)
         world.barrier()
-        kind = read_split(folder, "train").kind
+        kind = read_puzzles(folder, "train").kind
         if kind != task:
             raise ValueError(f"{folder}: holds {kind} puzzles, not {task}")
     for task, folder in folders.items():

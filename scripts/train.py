@@ -19,7 +19,7 @@ from reasoning.training import loop
 from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Outcome, Trainer
-from reasoning.training.runs import RunError, create_run, restart_run
+from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
 from scripts.session import (
@@ -46,7 +46,8 @@ class Train:
     out: Path | None = None
     """Folder to write the run to; it must not hold one already."""
     resume: Path | None = None
-    """Folder of a run to go on with, bit for bit, under its own configuration."""
+    """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
+    another end, its schedule planned anew."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
 
@@ -108,10 +109,19 @@ def train_run(
         say(restart_run(out))
     elif world.is_main:
         create_run(out, _record(config, train, trainer))
+    if resume:
+        told = extend_run(out, trainer.done, config.steps, write=world.is_main)
+        if told or trainer.done == config.steps:
+            say(told or finished(out, config.steps))
     world.barrier()
     outcome = trainer.train()
     reporter.finish()
     return outcome
+
+
+def with_steps(config: RunConfig, steps: int) -> RunConfig:
+    """The configuration with another end."""
+    return RunConfig.model_validate(config.model_dump() | {"steps": steps})
 
 
 def held_out_record(
@@ -158,6 +168,8 @@ def main(words: Sequence[str]) -> int:
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_config(out)[0] if resume else given.config
+    if resume and option_value(words, "--steps") is not None:
+        config = with_steps(config, given.config.steps)
     if not resume and (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
     if resume and not config.data:

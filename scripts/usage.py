@@ -5,7 +5,7 @@ import difflib
 import functools
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tyro
@@ -47,13 +47,16 @@ def parse(form: Callable[..., Any], words: Sequence[str], program: str, default:
 
 
 def resumes(words: Sequence[str]) -> bool:
-    """Whether --resume is asked. UsageError if options that belong to a new run stand beside it,
-    were they equal to the run's own."""
+    """Whether --resume is asked, --steps to train longer beside it at most. UsageError if other
+    options stand there that belong to a new run, were they equal to the run's own."""
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
     if "--resume" not in options:
         return False
-    if options - {"--resume", "--wandb", "--help"}:
-        raise UsageError("--resume RUN goes on under RUN's own configuration: give it alone")
+    if options - {"--resume", "--steps", "--wandb", "--help"}:
+        raise UsageError(
+            "--resume RUN goes on under RUN's own configuration: give it alone, or with --steps to "
+            "train longer"
+        )
     return True
 
 
@@ -104,6 +107,25 @@ def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         tyro.cli(form, args=["--help"], **options)
     known = re.findall(r"--[a-z0-9][a-z0-9.-]*", re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()))
-    near = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
-    hint = f", did you mean {near[0]}?" if near else f" (see {program} --help)"
+    known = list(dict.fromkeys(known))
+    asked = word.partition("=")[0].replace("_", "-")
+    # A field's own name, without the names of what holds it: --lr for --optimizer.lr.
+    own = {option: "--" + option.removeprefix("--").rpartition(".")[2] for option in known}
+    near = [option for option in known if own[option] == asked]
+    near = near or difflib.get_close_matches(asked, known, n=1)
+    if not near:
+        close = difflib.get_close_matches(asked, set(own.values()), n=1)
+        near = [option for option in known if own[option] in close]
+    hint = f", did you mean {' or '.join(near)}?" if near else f" (see {program} --help)"
     return f"unknown option {word}{hint}"
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], lists: str = "") -> str:
+    """What to say of a name that is not among the known ones: the nearest (and what `lists` all of
+    them), or else all."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if not near:
+        return f"no {what} is called {name!r}; there are {', '.join(known)}"
+    more = f" ({lists} lists all)" if lists else ""
+    return f"no {what} is called {name!r}, did you mean {near[0]}?{more}"

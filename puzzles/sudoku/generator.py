@@ -16,6 +16,10 @@ from puzzles.sudoku.rules import as_grids, geometry, geometry_of
 from puzzles.sudoku.search import open_boards, place_givens, search, tables, write_digits
 from puzzles.sudoku.solver import rate, solve_unique
 
+# All minimal puzzles that there are, where they are few enough to be asked for: on the 288 grids of
+# size 4, in 36 classes.
+MINIMAL_PUZZLES = {4: 85_632}
+
 
 @njit(cache=True)
 def _needed(t, givens, digit, band, bit, stack, fixed, solved, rng):

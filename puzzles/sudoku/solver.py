@@ -71,6 +71,22 @@ def solve_unique(
     return result.solution
 
 
+def two_solutions(puzzle: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Two different solutions (L,) of a puzzle (L,) in digit form; None if it has fewer."""
+    found = solve(puzzle[None], limit=2)
+    if found.count[0] < 2:
+        return None
+    first, size = found.solution[0], geometry_of(puzzle).size
+    # A second one has another digit in some blank: ask for every such digit.
+    blanks = np.flatnonzero(puzzle == 0)
+    cells, digits = np.repeat(blanks, size), np.tile(np.arange(1, size + 1), len(blanks))
+    cells, digits = (values[digits != first[cells]] for values in (cells, digits))
+    tried = np.repeat(puzzle[None], len(cells), axis=0)
+    tried[np.arange(len(cells)), cells] = digits
+    others = solve(tried, limit=1)
+    return first, others.solution[int(np.argmax(others.count > 0))]
+
+
 def why_not_unique(puzzle: np.ndarray, count: int) -> str:
     """Why a puzzle (L,) with `count` solutions (0, or 2 for more than one) is refused."""
     if count > 1:

@@ -109,6 +109,34 @@ def restart_run(folder: Path) -> str:
     return f"{folder}: stopped before its first checkpoint; starts from step 0 again"
 
 
+def extend_run(folder: Path, done: int, steps: int, write: bool = True) -> str | None:
+    """Record in config.json that a run which stands at step `done` is to end at `steps`, and since
+    when (`extended`). Returns the line that tells the user; None if it was to end there anyway.
+
+    write: whether to record it, for one of several processes. RunError if it is past that step.
+    """
+    record = read_config(folder)
+    before = record["config"]["steps"]
+    if steps < done:
+        raise RunError(f"{folder}: is at step {done}; give --steps {done + 1} or more")
+    if steps == before:
+        return None
+    record["config"]["steps"] = steps
+    change = {"at_step": done, "steps_before": before, "steps": steps}
+    record["extended"] = [*record.get("extended", []), change]
+    if write:
+        write_json(folder / "config.json", record)
+    return f"{folder}: planned for {steps} steps instead of {before}, from step {done} on"
+
+
+def finished(folder: Path, steps: int) -> str:
+    """The line that tells of a run with nothing left to do."""
+    return (
+        f"{folder}: is finished ({steps} steps); to train it longer: --resume {folder} "
+        f"--steps {2 * steps}"
+    )
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's configuration. RunError if there is none to read."""
     path = folder / "config.json"

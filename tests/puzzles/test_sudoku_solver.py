@@ -144,3 +144,16 @@ def test_published_lists(name):
     puzzles = np.stack([rules.parse(row["question"], 9) for row in rows])
     answers = np.stack([rules.parse(row["answer"], 9) for row in rows])
     assert (solver.solve_unique(puzzles) == answers).all()
+
+
+def test_two_solutions_are_two_that_fit_the_givens():
+    for text in ("1" + "." * 15, "12343412" + "." * 8, "." * 36):
+        puzzle = rules.parse(text)
+        first, second = solver.two_solutions(puzzle)
+        assert (first != second).any()
+        for solution in (first, second):
+            assert (solution[puzzle > 0] == puzzle[puzzle > 0]).all()
+            assert solver.solve(solution[None]).count[0] == 1  # full, and no digit twice in a unit
+            assert (solution > 0).all()
+    assert solver.two_solutions(rules.parse("1234341221434321")) is None
+    assert solver.two_solutions(rules.parse("11" + "." * 14)) is None

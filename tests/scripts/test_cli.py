@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from safetensors.numpy import load_file
 
 from puzzles.dataset import Record, read_split, write_dataset
 from puzzles.sudoku.rules import format_grid, from_tokens
+from puzzles.sudoku.rules import parse as parse_digits
+from puzzles.sudoku.solver import two_solutions
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
+from scripts import entry
 from scripts.cli import COMMANDS, main, usage
 from scripts.lm_models import LANGUAGE_MODELS
 from scripts.presets import preset_names
@@ -201,6 +205,107 @@ def test_solve_says_whether_the_answer_is_valid_by_its_exit_code(
     capsys.readouterr()
 
 
+def test_solve_answers_a_puzzle_with_two_solutions_and_says_where_they_differ(trained, capsys):
+    grids = two_solutions(parse_digits("12343412" + "." * 8))
+    assert main(["solve", str(trained), "12343412" + "." * 8]) in (0, 1)
+    said = " ".join(capsys.readouterr().out.split())
+    cell = int(np.flatnonzero(grids[0] != grids[1])[0])
+    place = f"row {cell // 4 + 1} column {cell % 4 + 1} ({grids[0][cell]} or {grids[1][cell]})"
+    assert f"more than one solution; two of them differ at {place}" in said
+    assert main(["solve", str(trained), "1234341221434321"]) in (0, 1)
+    assert "more than one" not in capsys.readouterr().out
+
+
+def test_version_is_that_of_the_package(capsys):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"loopbench {project['version']}\n"
+
+
+def test_the_nearest_name_is_suggested(sudokus, tmp_path, capsys):
+    out = tmp_path / "run"
+    for flag, meant in (("--lr", "--optimizer.lr"), ("--witdh", "--model.width")):
+        refused(capsys, words("trm-mini", sudokus, out, flag, "0.1"), f"did you mean {meant}?")
+    refused(capsys, words("trm-mni", sudokus, out), "did you mean trm-mini?", "`loopbench presets`")
+    lm = ["pretrain", "--preset", "atractor-mini", "--corpus", "c", "--out", out]
+    refused(capsys, lm, "did you mean attractor-mini?")
+    refused(capsys, ["reproduce", "tabel2"], "did you mean table2?")
+    refused(capsys, ["data", "sudku"], "did you mean sudoku?")
+
+
+def test_a_folder_of_another_kind_is_named_with_the_command_that_takes_it(
+    trained, sudokus, tmp_path, capsys
+):
+    text, corpus, lm = tmp_path / "a.txt", tmp_path / "corpus", tmp_path / "lm"
+    text.write_text("one two three four\n" * 4000)
+    built = ["corpus", "build", str(text), "--tokenizer", "bytes", "--out", str(corpus)]
+    assert main([*built, "--shards", "8"]) == 0
+    lm.mkdir()
+    (lm / "config.json").write_text('{"config": {}, "tokenizer": "", "corpus": ""}')
+    capsys.readouterr()
+    out, none = tmp_path / "out", tmp_path / "none"
+    for command in (["evaluate", lm, "--data", sudokus], ["compare", lm], ["solve", lm, "1..."]):
+        refused(capsys, command, f"{lm}: is a pretraining run", "`evaluate-lm`")
+    refused(capsys, ["train", "--resume", lm], "is a pretraining run", "pretrain --resume")
+    for command in (
+        ["evaluate-lm", trained, "--corpus", corpus],
+        ["generate", trained, "--prompt", "a"],
+        ["pretrain", "--resume", trained],
+    ):
+        refused(capsys, command, f"{trained}: is a run on puzzles", "`train --resume`")
+    pretrain = ["pretrain", "--preset", "attractor-mini", "--out", out, "--corpus"]
+    refused(capsys, [*pretrain, sudokus], "is a folder of puzzles", "train --data")
+    refused(capsys, [*pretrain, none], f"{none}: no such folder", "corpus build")
+    refused(capsys, words("trm-mini", corpus, out), "is a corpus of text", "pretrain --corpus")
+    refused(capsys, ["evaluate", trained, "--data", trained], "is a run on puzzles")
+    refused(capsys, ["evaluate", none, "--data", sudokus], "no such folder", "loopbench train")
+    assert not out.exists()
+
+
+def test_wandb_without_a_key_is_refused_before_training(sudokus, tmp_path, capsys, monkeypatch):
+    import wandb
+
+    def init(**settings):
+        assert settings["mode"] == "online"
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    out = tmp_path / "run"
+    asked = words("trm-mini", sudokus, out, "--wandb", "online")
+    refused(capsys, asked, "No API key configured", "wandb login", "--wandb offline")
+    assert not out.exists()
+
+
+def test_ctrl_c_while_the_libraries_load_is_one_line(monkeypatch, capsys):
+    def pressed(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry.importlib, "import_module", pressed)
+    assert entry.main() == 130
+    assert capsys.readouterr().err == "loopbench: interrupted\n"
+
+
+def test_a_finished_run_says_so_and_can_be_trained_longer(trained, sudokus, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = (run / "metrics.jsonl").read_bytes()
+    assert main(["train", "--resume", str(run)]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{run}: is finished (20 steps); to train it longer: --resume {run} --steps 40" in said
+    assert (run / "metrics.jsonl").read_bytes() == before
+    refused(capsys, ["train", "--resume", run, "--steps", "10"], "is at step 20", "--steps 21")
+    assert main(["train", "--resume", str(run), "--steps", "40"]) == 0
+    assert "planned for 40 steps instead of 20, from step 20 on" in capsys.readouterr().err
+    record = json.loads((run / "config.json").read_text())
+    assert record["config"]["steps"] == 40
+    assert record["extended"] == [{"at_step": 20, "steps_before": 20, "steps": 40}]
+    longer = (run / "metrics.jsonl").read_bytes()
+    assert longer.startswith(before)
+    assert read_jsonl(run / "metrics.jsonl")[-1]["step"] == 40
+    assert main(["train", "--resume", str(run)]) == 0
+    assert (run / "metrics.jsonl").read_bytes() == longer
+
+
 def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     refused(capsys, ["trian"], "trian", "train")
@@ -227,7 +332,7 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     least = words("attractor-mini", sudokus, tmp_path / "r", "--model.solver.min-evaluations", "9")
     refused(capsys, least, "min_evaluations 9 is more than")
     refused(capsys, ["train", "--resume", tmp_path], "is not a run")
-    for flag, value in (("--steps", 60), ("--optimizer.lr", 4e-3)):  # both the mini presets'
+    for flag, value in (("--seed", 0), ("--optimizer.lr", 4e-3)):  # both the mini presets'
         refused(capsys, ["train", "--resume", trained, flag, value], "give it alone")
     monkeypatch.setenv("CXX", "no-such-compiler")
     refused(capsys, words("trm-mini", sudokus, out, "--compile", "--device", "cpu"), "CXX")
@@ -239,7 +344,9 @@ def test_bad_input_is_refused_in_one_line(trained, sudokus, mazes, tmp_path, cap
     refused(capsys, [*presets, "--steps", "0"], "--steps", "at least 1", "0")
     refused(capsys, ["compare", trained, "--steps", "10"], "--steps", "--presets")
     refused(capsys, ["solve", trained, "12"], "expected 16")
-    refused(capsys, ["solve", trained, "." * 16], "puzzle")
+    refused(capsys, ["solve", trained, "11" + "." * 14], "no right answer", "digit 1 stands twice")
+    refused(capsys, ["solve", trained, "puzzle.txt"], "puzzle.txt: no such file")
+    refused(capsys, ["solve", "--pretrained", "sudoku", "lists/one.csv"], "no such file")
     assert not out.exists()
 
 
@@ -347,7 +454,9 @@ def test_an_interrupt_saves_and_says_how_to_go_on(sudokus, tmp_path):
     assert process.returncode == 130
     assert "--resume" in said
     step = json.loads(sorted(run.glob("checkpoints/*/manifest.json"))[-1].read_text())["step"]
-    assert read_jsonl(run / "metrics.jsonl")[-1]["step"] == step
+    assert "saving after this step (Ctrl-C again: stop without)" in said
+    log_every = json.loads((run / "config.json").read_text())["config"]["log_every"]
+    assert 0 <= step - read_jsonl(run / "metrics.jsonl")[-1]["step"] < log_every
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,9 @@ def test_a_finished_run_resumes_to_nothing_and_only_on_its_own_corpus(
 ):
     before = (trained / "metrics.jsonl").read_bytes()
     assert main(["pretrain", "--resume", str(trained)]) == 0
+    assert "is finished" in " ".join(capsys.readouterr().err.split())
     assert (trained / "metrics.jsonl").read_bytes() == before
-    for flag, value in (("--steps", 9), ("--optimizer.lr", 2e-3)):  # the second is the preset's
+    for flag, value in (("--seed", 0), ("--optimizer.lr", 2e-3)):  # the second is the preset's
         refused(capsys, ["pretrain", "--resume", trained, flag, value], "give it alone")
     other = corpus_of(tmp_path / "b", 1)
     config = json.loads((trained / "config.json").read_text())
@@ -124,6 +126,21 @@ def test_a_finished_run_resumes_to_nothing_and_only_on_its_own_corpus(
     (run / "config.json").write_text(json.dumps(config))
     (run / "tokenizer.json").write_bytes((trained / "tokenizer.json").read_bytes())
     refused(capsys, ["pretrain", "--resume", run], str(other), "is not the corpus")
+
+
+def test_a_finished_run_can_be_trained_longer(trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = (run / "metrics.jsonl").read_bytes()
+    steps = json.loads((run / "config.json").read_text())["config"]["steps"]
+    refused(capsys, ["pretrain", "--resume", run, "--steps", steps - 1], f"is at step {steps}")
+    assert main(["pretrain", "--resume", str(run), "--steps", str(2 * steps)]) == 0
+    record = json.loads((run / "config.json").read_text())
+    change = {"at_step": steps, "steps_before": steps, "steps": 2 * steps}
+    assert (record["config"]["steps"], record["extended"]) == (2 * steps, [change])
+    assert (run / "metrics.jsonl").read_bytes().startswith(before)
+    last = [r for r in read_jsonl(run / "metrics.jsonl") if r["split"] == "train"][-1]
+    assert last["step"] == 2 * steps
 
 
 def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(

@@ -1,6 +1,7 @@
 """Weights that ship: packaging and loading agree, and the weights do what their card says."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.runs import RunError
 from scripts.cli import main
-from scripts.pretrained import LARGEST, WEIGHTS, load_pretrained, read_card, shipped
+from scripts.pretrained import LARGEST, WEIGHTS, Shipped, load_pretrained, read_card, shipped
 from scripts.session import open_run
 
 CPU = World(0, 1, torch.device("cpu"))
@@ -102,3 +103,7 @@ def test_solve_takes_weights_by_the_puzzles_size(capsys, tmp_path):
     assert "no weights ship for sudoku 16x16" in capsys.readouterr().err
     assert main(["solve", "--pretrained", "sudoku"]) == 2
     assert "PUZZLE alone" in capsys.readouterr().err
+
+
+def test_solve_offers_what_ships():
+    assert set(get_args(Shipped)) == set(shipped())

@@ -12,7 +12,7 @@ first that differs count. Both are counted as irregular.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,12 +62,14 @@ def answer_task(
     seed: int,
     count: int,
     progress: Path | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answers:
     """Answer the first `count` items; every process returns all of them.
 
     Examples are drawn from all items with `seed` + index, so an item's answer does not depend on
     `count`. progress: a JSON file of what was answered, gone on from and rewritten whole; the
-    caller keeps one per model and settings. ValueError if it is of other data.
+    caller keeps one per model and settings. tell: called now and then with the items answered, and
+    all of them. ValueError if it is of other data.
     """
     world = scorer.world
     key = {
@@ -93,6 +95,7 @@ def answer_task(
         part[world.rank :: world.size] = _answer(scorer, tokenizer, task, items, own, seed)
         table[first:last] = sum_over_processes(world, part)
         first = last
+        tell(first, count)
         if world.is_main and progress is not None:
             record = key | {"items": len(items), "columns": COLUMNS}
             write_json(progress, record | {"values": table[:first].tolist()}, indent=None)

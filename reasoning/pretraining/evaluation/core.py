@@ -10,6 +10,7 @@ one draw.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +89,13 @@ def evaluate_bundle(
     extended: bool = False,
     folder: Path | None = None,
     report: Callable[[TaskScore], None] = lambda score: None,
+    tell: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> BundleScores:
     """Score every task of a bundle, in its order; sharded over processes, which all get the result.
 
     seeds: of the few-shot draws; limit: first items of each task (0: all); folder: where answers
-    are kept to go on from, one folder per model and settings; report: called after each task.
+    are kept to go on from, one folder per model and settings; report: called after each task; tell:
+    called now and then with a task's name, its items answered, and all of them.
     Every task's items are read before the first is scored. BundleError for bad data.
     """
     if not seeds or len(set(seeds)) < len(seeds):
@@ -105,7 +108,9 @@ def evaluate_bundle(
         draws = {}
         for seed in seeds if task.shots else (0,):
             place = folder / f"{task.name}-{seed}.json" if folder is not None else None
-            draws[seed] = answer_task(scorer, tokenizer, task, items, seed, count, place)
+            draws[seed] = answer_task(
+                scorer, tokenizer, task, items, seed, count, place, partial(tell, task.name)
+            )
         scores.append(_score(task, len(items), draws))
         report(scores[-1])
         if task.name == lambada.TASK:

@@ -6,6 +6,7 @@ loss over all labels, which training logs and the literature's perplexities take
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +36,16 @@ class Perplexity:
     diagnostics: dict[str, float]
 
 
-def evaluate_rows(scorer: Scorer, rows: np.ndarray, token_bytes: np.ndarray) -> Perplexity:
+def evaluate_rows(
+    scorer: Scorer,
+    rows: np.ndarray,
+    token_bytes: np.ndarray,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Perplexity:
     """Score rows int (N, S + 1): inputs row[:-1], labels row[1:]; sharded over processes.
 
-    token_bytes int (V,): raw bytes of every token. ValueError for rows that hold no text or a
+    token_bytes int (V,): raw bytes of every token. tell: called after every pass with this
+    process's rows done, and all of them. ValueError for rows that hold no text or a
     token that the tokenizer does not know, or for fewer rows than processes.
     """
     world = scorer.world
@@ -59,6 +66,7 @@ def evaluate_rows(scorer: Scorer, rows: np.ndarray, token_bytes: np.ndarray) -> 
         if first == 0:
             sums = np.zeros((len(rows), values.shape[1]))
         sums[chosen] = values
+        tell(first + len(chosen), len(own))
     sums = sum_over_processes(world, sums)
     nll, tokens, size, all_nll = sums[:, :4].T
     if not tokens.sum():

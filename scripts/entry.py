@@ -1,0 +1,19 @@
+"""Where the console script enters: loading the libraries takes seconds, and Ctrl-C in them ends in
+one line as it does later."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+
+def main(module: str = "scripts.cli", words: Sequence[str] | None = None) -> int:
+    """Load a module and run its `main`."""
+    try:
+        return importlib.import_module(module).main(words)
+    except KeyboardInterrupt:
+        print("loopbench: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,70 @@
+"""What a folder is, so that one given to the wrong command is told by its name."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from reasoning.pretraining.build import PLAN_FILE
+from reasoning.pretraining.shards import MANIFEST_FILE
+from reasoning.pretraining.tokenizer import TOKENIZER_FILE
+from scripts.usage import UsageError
+
+Kind = Literal["puzzle run", "language run", "data", "corpus", "tokenizer", "comparison"]
+_IS: dict[Kind, str] = {
+    "puzzle run": "a run on puzzles",
+    "language run": "a pretraining run",
+    "data": "a folder of puzzles",
+    "corpus": "a corpus of text",
+    "tokenizer": "a tokenizer",
+    "comparison": "a comparison",
+}
+_TAKEN_BY: dict[Kind, str] = {
+    "puzzle run": "`evaluate`, `compare`, `solve` and `train --resume` take it",
+    "language run": "`evaluate-lm`, `generate` and `pretrain --resume` take it",
+    "data": "`train --data` and `evaluate --data` take it",
+    "corpus": "`pretrain --corpus` and `evaluate-lm --corpus` take it",
+    "tokenizer": "`corpus build --tokenizer` takes it",
+    "comparison": "the folders in it are its runs",
+}
+_MADE_BY: dict[Kind, str] = {
+    "puzzle run": "`loopbench train` makes a run",
+    "language run": "`loopbench pretrain` makes a run",
+    "data": "`loopbench data` makes one",
+    "corpus": "`loopbench corpus build` makes one",
+}
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """What a folder is; None if that cannot be told."""
+    if (folder / "config.json").is_file():
+        return _kind_of_run(folder / "config.json")
+    if any((folder / split / "dataset.json").is_file() for split in ("train", "test")):
+        return "data"
+    if any((folder / name).is_file() for name in (MANIFEST_FILE, PLAN_FILE)):
+        return "corpus"
+    if (folder / TOKENIZER_FILE).is_file():
+        return "tokenizer"
+    return "comparison" if (folder / "comparison.json").is_file() else None
+
+
+def _kind_of_run(path: Path) -> Kind | None:
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None  # whoever reads it says what is wrong
+    if not isinstance(record, dict):
+        return None
+    if "grid" in record:
+        return "puzzle run"
+    return "language run" if {"tokenizer", "corpus"} <= record.keys() else None
+
+
+def expect(folder: str | Path, wanted: Kind) -> None:
+    """UsageError if there is no such folder, or it is of another kind than wanted."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {what}; {_MADE_BY[wanted]}")
+    found = kind_of(folder)
+    if found not in (None, wanted):
+        raise UsageError(f"{folder}: is {_IS[found]}, not {_IS[wanted]}; {_TAKEN_BY[found]}")
