@@ -10,7 +10,8 @@ from rich.console import Console
 
 from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import World
-from scripts.compare import train_and_compare
+from scripts.compare import run_folder, train_and_compare
+from scripts.plan import state_plan
 from scripts.presets import RunConfig, curriculum, deepened, preset
 from scripts.session import read_puzzles
 from scripts.variants import Variant, merged
@@ -109,6 +110,7 @@ def ablation(
     compile: bool,
     world: World,
     console: Console,
+    yes: bool = False,
 ) -> str:
     """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
 
@@ -119,8 +121,11 @@ def ablation(
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
-    read_puzzles(folder, "train")  # refused before anything is trained
+    train = read_puzzles(folder, "train")  # refused before anything is trained
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     configs = [configuration(variant, scale, folder, changes) for variant in ABLATIONS[name]]
+    runs = [(c, run_folder(out, c, seed), train) for c in configs for seed in range(seeds)]
+    origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
+    state_plan(runs, [origin], yes, world, console)
     made = train_and_compare(configs, folder, seeds, out, world, console)
     return made.write(out, f"{name.capitalize()}, scale {scale}")

@@ -247,6 +247,11 @@ def within_budget(
     return changed
 
 
+def run_folder(out: Path, config: RunConfig, seed: int) -> Path:
+    """Where `train_and_compare` keeps a run."""
+    return out / f"{config.preset.replace(' ', '-')}-seed{seed}"
+
+
 def train_and_compare(
     configs: Sequence[RunConfig], data: Path, seeds: int, out: Path, world: World, console: Console
 ) -> Comparison:
@@ -259,7 +264,7 @@ def train_and_compare(
     for seed in range(seeds):  # outermost: an unfinished comparison has as many of each
         for config in configs:
             seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
-            folder = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
+            folder = run_folder(out, config, seed)
             reason = _failure(seeded, folder, made, world, console)
             if reason is not None:
                 console.print(f"{folder}: failed: {reason}")

@@ -25,6 +25,7 @@ def reproduce_table2(
     steps: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     compile: bool = False,
+    yes: bool = False,
 ) -> None:
     """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
 
@@ -38,13 +39,14 @@ def reproduce_table2(
         steps: optimiser steps per run; none: each preset's own.
         device: where to run; auto: the best present.
         compile: compile the nets with torch.compile.
+        yes: begin though it takes more than an hour; the plan is told either way.
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     data = {"sudoku": sudoku, "maze": maze}
-    text = table2(scale, out, data, seeds, steps, compile, world, console)
+    text = table2(scale, out, data, seeds, steps, compile, world, console, yes)
     Console(width=max(120, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
@@ -58,6 +60,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         steps: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         compile: bool = False,
+        yes: bool = False,
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.
 
@@ -69,12 +72,13 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
             steps: optimiser steps per run; none: the preset's own.
             device: where to run; auto: the best present.
             compile: compile the nets with torch.compile.
+            yes: begin though it takes more than an hour; the plan is told either way.
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         world = join_world(device)
         console = Console(quiet=not world.is_main)
-        text = ablation(name, scale, out, data, seeds, steps, compile, world, console)
+        text = ablation(name, scale, out, data, seeds, steps, compile, world, console, yes)
         Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
-from scripts.compare import Comparison, train_and_compare
+from scripts.compare import Comparison, run_folder, train_and_compare
+from scripts.plan import state_plan
 from scripts.presets import RunConfig, deepened, preset
 from scripts.report import COLLAPSED, amount, comparison, marks, percent
 from scripts.session import read_puzzles
@@ -57,6 +58,10 @@ SYSTEMS = (
     _row("Attractor", "7M", 54.3, 46.7, "attractor"),
     _row("Attractor", "27M", 91.4, 93.1, "attractor"),
 )
+_GENERATED = {
+    False: ", generated here",
+    True: ", generated here: stand-ins for the published sets, and easier",
+}
 _LARGE_LAYERS = 8  # of a large system at the small scales, two for a small one
 
 
@@ -98,11 +103,12 @@ def table2(
     compile: bool,
     world: World,
     console: Console,
+    yes: bool = False,
 ) -> str:
     """Train and score every system on both tasks under OUT; resumable. Returns the Markdown.
 
     data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
-    of each task in OUT/<task>/.
+    of each task in OUT/<task>/. UsageError for more than an hour of training without `yes`.
     """
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     results: dict[str, dict[str, Any]] = {}
@@ -114,6 +120,22 @@ def table2(
         kind = read_puzzles(folder, "train").kind
         if kind != task:
             raise ValueError(f"{folder}: holds {kind} puzzles, not {task}")
+    runs, origins = [], []
+    for task, folder in folders.items():
+        train = read_puzzles(folder, "train")
+        configs = [
+            _config(s, scale, task, folder, changes)
+            for s in SYSTEMS
+            if s.published[task] is not None
+        ]
+        places = [out / task / _slug(s) for s in SYSTEMS if s.published[task] is not None]
+        runs += [
+            (config, run_folder(place, config, seed), train)
+            for config, place in zip(configs, places, strict=True)
+            for seed in range(seeds)
+        ]
+        origins.append(f"{task}: {folder}" + ("" if data[task] else _GENERATED[scale == "full"]))
+    state_plan(runs, origins, yes, world, console)
     for task, folder in folders.items():
         served = [s for s in SYSTEMS if s.published[task] is not None]
         results[task], whole = {}, Comparison(folder, world)

@@ -3,13 +3,15 @@
 import json
 
 import pytest
+import torch
 
 from puzzles import sources
-from puzzles.dataset import write_dataset
-from scripts import table2
+from puzzles.dataset import read_split, write_dataset
+from reasoning.training.distribution import World
+from scripts import plan, table2
 from scripts.ablations import ABLATIONS, configuration
 from scripts.cli import main
-from scripts.presets import preset_names
+from scripts.presets import preset, preset_names
 from scripts.table2 import SYSTEMS
 
 
@@ -117,3 +119,46 @@ def test_data_of_another_scale_is_not_taken(tmp_path, capsys):
     write_dataset(out / "data", *sources.sudoku(4, train=64, test=32, seed=0))
     assert main([*words, "--scale", "cpu"]) == 2
     assert "holds other puzzles (size 4" in capsys.readouterr().err
+
+
+def test_more_than_an_hour_is_told_and_begun_only_with_yes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(table2, "SYSTEMS", SYSTEMS[2:3])
+    out = tmp_path / "table2"
+    words = ["reproduce", "table2", "--scale", "mini", "--out", str(out)]
+    monkeypatch.setattr("scripts.plan.step_seconds", lambda config, train, world: 3600.0)
+    assert main([*words, "--steps", "3"]) == 2
+    told = capsys.readouterr()
+    assert "the first 1 alone take about 3.0 hours" in told.err
+    assert "--yes" in told.err
+    assert f"sudoku: {out}/data/sudoku, generated here" in told.out
+    assert "2 runs, 6 steps on cpu" in told.out
+    assert not list(out.rglob("config.json"))
+    assert main([*words, "--steps", "3", "--yes"]) == 0
+    assert len(list(out.rglob("config.json"))) == 2
+    capsys.readouterr()
+    assert main([*words, "--steps", "3"]) == 0, "finished runs take no time"
+    assert "runs," not in capsys.readouterr().out
+
+
+def test_a_measured_step_is_scaled_to_the_batch(sudokus, monkeypatch):
+    train = read_split(sudokus, "train")
+    config = preset("trm-mini")
+    asked = []
+    monkeypatch.setattr(plan.time, "perf_counter", iter([0.0, 1.0] * 2).__next__)
+    monkeypatch.setattr(plan, "Trainer", lambda model, stream, *rest: _Counted(asked, stream))
+    world = World(0, 1, torch.device("cpu"))
+    assert plan.step_seconds(config, train, world) == 1.0
+    monkeypatch.setattr(plan, "_MEASURED", 1.0)
+    assert plan.step_seconds(config, train, world) == config.batch
+    assert asked == [config.batch, config.batch, 1, 1]
+
+
+class _Counted:
+    """Stands for a trainer: notes the slots of every step."""
+
+    def __init__(self, asked, stream):
+        self.asked, self.batch = asked, stream.batch
+
+    def advance(self):
+        self.asked.append(self.batch)
+        return {"loss": 0.0}
