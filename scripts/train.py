@@ -1,6 +1,7 @@
 """`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts.train ...`."""
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +18,17 @@ from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite
 from reasoning.training import loop
 from reasoning.training.checkpoints import was_saved
+from reasoning.training.deadline import plan, seconds_of
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Outcome, Trainer
-from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
+from reasoning.training.runs import (
+    RunError,
+    create_run,
+    extend_run,
+    finished,
+    make_folder,
+    restart_run,
+)
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
 from scripts.session import (
@@ -50,6 +59,13 @@ class Train:
     another end, its schedule planned anew."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
+    for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
+    """Train for so long, such as 2h or 8.5m: steps are measured first, and as many planned as end
+    then, instead of --steps; the record of that is in RUN/config.json."""
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.for_ is None else seconds_of(self.for_)
 
 
 def read_words(words: Sequence[str]) -> Train:
@@ -69,6 +85,8 @@ def read_words(words: Sequence[str]) -> Train:
     given = parse(Train, words, program, Train(preset(name, *grid)))
     if not given.config.data or given.out is None:
         raise UsageError("give --data DIR and --out RUN")
+    if given.seconds is not None and option_value(words, "--steps") is not None:
+        raise UsageError("--for and --steps both say how long to train: give one of them")
     return given
 
 
@@ -80,11 +98,14 @@ def train_run(
     wandb: WandbMode = "off",
     listen: Callable[[loop.Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
+    seconds: float | None = None,
 ) -> Outcome:
     """Train a run to its end, or to an interrupt. Everything it takes is checked first.
 
     say: told, in a line, what the user should know of before the first step.
+    seconds: how long a new run is to take from now on, instead of its configuration's steps.
     """
+    began = time.perf_counter()
     if config.compile:
         check_compiler(world.device)
     train, test = read_data(config.data)
@@ -96,8 +117,6 @@ def train_run(
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)
 
-    reporter = Reporter(wandb if world.is_main else "off", out, config.model_dump(mode="json"))
-
     def tell(progress: loop.Progress) -> None:
         reporter(progress)
         listen(progress)
@@ -107,12 +126,20 @@ def train_run(
         trainer.resume()
     elif resume and world.is_main:
         say(restart_run(out))
-    elif world.is_main:
-        create_run(out, _record(config, train, trainer))
+    elif not resume:
+        planned = {}
+        if seconds is not None:
+            make_folder(out)
+            planned = {"deadline": plan(trainer, seconds, began)}
+            say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
+        if world.is_main:
+            create_run(out, _record(trainer.config, train, trainer) | planned)
     if resume:
         told = extend_run(out, trainer.done, config.steps, write=world.is_main)
         if told or trainer.done == config.steps:
             say(told or finished(out, config.steps))
+    settings = trainer.config.model_dump(mode="json")
+    reporter = Reporter(wandb if world.is_main else "off", out, settings)
     world.barrier()
     outcome = trainer.train()
     reporter.finish()
@@ -178,7 +205,7 @@ def main(words: Sequence[str]) -> int:
     console = Console(stderr=True, quiet=not world.is_main)
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        outcome = train_run(config, out, world, resume, given.wandb, live, say)
+        outcome = train_run(config, out, world, resume, given.wandb, live, say, given.seconds)
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")
         return 130
