@@ -7,11 +7,16 @@ Errors are |a - b| / |b| over all numbers of a result, or over all gradients tog
   the floor that this same run measures.
 * The compiled net against the eager one, both on the device, to 1e-4.
 * Every solver with every gradient of reasoning.fixed_point, in fp32 to 1e-4, in float64 to 1e-8.
+* Attention, as the device chooses it and by every other path it has, against its definition in
+  float64: to 1e-4 in fp32, in bf16 to twice the error of the CPU's bf16.
 
-Solvers run to a fixed budget, so that rounding cannot change the number of evaluations.
+Solvers run to a fixed budget, so that rounding cannot change the number of evaluations. Every check
+is written as it is made, the most certain first.
 """
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +26,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 
 from reasoning.fixed_point import (
     Adjoint,
@@ -48,6 +55,7 @@ from scripts.usage import parse
 PUZZLE_PRESETS = ("attractor-mini", "trm-mini", "trm-mlp-mini", "hrm-mini", "attractor-speed-mini")
 PUBLISHED_PRESETS = ("attractor-7m", "trm-mlp-speed-7m")
 LANGUAGE_PRESETS = ("attractor-mini", "parcae-mini", "deq-mini")
+COMPILED = ("attractor-mini", "trm-mlp-mini", "attractor-mini (text)")
 _FP32, _FP64, _TIMES_FLOOR = 1e-4, 1e-8, 2.0
 _CYCLES = 2
 _MANY = 32 * 2048 + 1
@@ -131,8 +139,8 @@ def _models(full: bool) -> Iterator[tuple[str, Callable[[], nn.Module], Callable
         yield f"{name} (text)", lambda m=model: build_language_model(m, 257, 0), _language_numbers
 
 
-def model_checks(device: torch.device, full: bool, compiled: bool) -> Iterator[Check]:
-    """Every model in fp32 and bf16 against the CPU; compiled against eager."""
+def model_checks(device: torch.device, full: bool) -> Iterator[Check]:
+    """Every model in fp32 and bf16 against the CPU."""
     cpu, batch = torch.device("cpu"), 4
     for name, build, numbers in _models(full):
         exact = numbers(build(), cpu, "fp32", batch)
@@ -144,12 +152,76 @@ def model_checks(device: torch.device, full: bool, compiled: bool) -> Iterator[C
             floor = difference(rough[i], exact[i])
             error = difference(half[i], exact[i])
             yield Check(f"{name}: {what}, bf16", error, _TIMES_FLOOR * floor)
-        if compiled and name in ("attractor-mini", "trm-mlp-mini", "attractor-mini (text)"):
-            model = build()
-            compile_nets(model.blocks() if hasattr(model, "blocks") else model.nets())
-            fast = numbers(model, device, "fp32", batch)
-            for i, what in enumerate(("values", "gradients")):
-                yield Check(f"{name}: {what}, compiled", difference(fast[i], here[i]), _FP32)
+
+
+def compiled_checks(device: torch.device) -> Iterator[Check]:
+    """The compiled net against the eager one, in fp32."""
+    for name, build, numbers in _models(full=False):
+        if name not in COMPILED:
+            continue
+        eager = numbers(build(), device, "fp32", 4)
+        model = build()
+        compile_nets(model.blocks() if hasattr(model, "blocks") else model.nets())
+        fast = numbers(model, device, "fp32", 4)
+        for i, what in enumerate(("values", "gradients")):
+            yield Check(f"{name}: {what}, compiled", difference(fast[i], eager[i]), _FP32)
+
+
+def attention_checks(device: torch.device) -> Iterator[Check]:
+    """Attention with its gradients by every path that the device has, causal and not."""
+    cpu = torch.device("cpu")
+    for causal in (False, True):
+        exact = _attention(cpu, torch.float64, causal, _by_definition)
+        rough = _attention(cpu, torch.bfloat16, causal, scaled_dot_product_attention)
+        floors = {torch.float32: _FP32, torch.bfloat16: _TIMES_FLOOR * difference(rough, exact)}
+        for dtype, limit in floors.items():
+            for path, attend in _paths(device, dtype, causal).items():
+                found = _attention(device, dtype, causal, attend)
+                label = f"attention, {'causal, ' if causal else ''}{_short(dtype)}, {path}"
+                yield Check(label, difference(found, exact), limit)
+
+
+def _paths(device: torch.device, dtype: torch.dtype, causal: bool) -> dict[str, Callable]:
+    """Attention as the device chooses it, and by each backend that takes these shapes."""
+    found: dict[str, Callable] = {"as chosen": scaled_dot_product_attention}
+    for name, backend in SDPBackend.__members__.items():
+
+        def attend(q, k, v, is_causal, backend=backend):
+            with sdpa_kernel(backend):
+                return scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+
+        try:
+            _attention(device, dtype, causal, attend)
+        except RuntimeError:  # how torch says that a backend does not serve these tensors
+            continue
+        found[name.lower().replace("_", " ")] = attend
+    return found
+
+
+def _by_definition(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
+    """softmax(q k' / sqrt(d)) v."""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if is_causal:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        scores = scores.masked_fill(~seen, -math.inf)
+    return scores.softmax(-1) @ v
+
+
+def _attention(
+    device: torch.device, dtype: torch.dtype, causal: bool, attend: Callable[..., Tensor]
+) -> Numbers:
+    """Value and gradients of attention over 128 tokens, 4 heads of 64, of fixed numbers in bf16."""
+    draw = torch.Generator().manual_seed(0)
+    qkv = torch.randn(3, 2, 4, 128, 64, generator=draw).bfloat16()
+    q, k, v = (part.to(device, dtype).requires_grad_() for part in qkv)
+    value = attend(q, k, v, is_causal=causal)
+    weights = torch.randn(value.shape, generator=draw).to(value)
+    (weights * value).sum().backward()
+    return [value, q.grad, k.grad, v.grad]
+
+
+def _short(dtype: torch.dtype) -> str:
+    return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float64: "fp64"}[dtype]
 
 
 def gradient_checks(device: torch.device) -> Iterator[Check]:
@@ -164,7 +236,7 @@ def gradient_checks(device: torch.device) -> Iterator[Check]:
                     for place in (device, torch.device("cpu"))
                 )
                 names = type(solver).__name__, type(gradient).__name__
-                label = f"{' + '.join(names)}, {str(dtype).removeprefix('torch.')}"
+                label = f"{' + '.join(names)}, {_short(dtype)}"
                 yield Check(label, difference(found, expected), limit)
     found, expected = (_many(place) for place in (device, torch.device("cpu")))
     yield Check(f"Anderson, {_MANY:,} samples", difference(found, expected), _FP32)
@@ -195,33 +267,63 @@ def _implicit(solver: Any, gradient: Any, dtype: torch.dtype, device: torch.devi
     return [y, z, a.grad, b.grad]
 
 
+def groups(device: torch.device, toy: bool) -> dict[str, Iterator[Check]]:
+    """All checks by group, the most certain first; a toy leaves out the published sizes and what
+    is compiled."""
+    found = {"gradients": gradient_checks(device), "attention": attention_checks(device)}
+    found["models"] = model_checks(device, full=not toy)
+    return found if toy else found | {"compiled": compiled_checks(device)}
+
+
 def check(
     json: Path,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    full: bool = True,
-    compiled: bool = True,
+    toy: bool = False,
+    seconds: float | None = None,
 ) -> None:
     """Compare a device with the CPU; exit code 1 if anything differs by more than it may.
 
     Args:
-        json: file for the errors.
+        json: file for the errors, written after every check.
         device: which; auto: the best present.
-        full: also models of the published sizes.
-        compiled: also compiled nets.
+        toy: without models of the published sizes and compiled nets.
+        seconds: begin no check after so many; none: make them all.
     """
-    chosen, console = choose_device(device), Console(width=100)
-    checks = [*gradient_checks(chosen), *model_checks(chosen, full, compiled)]
-    failed = [c for c in checks if not c.passed]
-    record = [asdict(c) | {"passed": c.passed} for c in checks]
-    for row in record:
-        row["error"] = row["error"] if row["error"] == row["error"] else None  # NaN has no JSON
-    write_json(json, {"environment": environment(), "device": str(chosen), "checks": record})
-    table = Table(title=f"{chosen} against the CPU: {len(checks)} checks, {len(failed)} failed")
+    chosen = choose_device(device)
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    record = {"environment": environment(), "device": str(chosen), "complete": False}
+    rows: list[dict[str, Any]] = []
+    for group, checks in groups(chosen, toy).items():
+        for made in checks:
+            rows.append({"group": group} | as_row(made))
+            write_json(json, record | {"checks": rows})
+            if time.monotonic() > end:
+                break
+        if time.monotonic() > end:
+            break
+    else:
+        record["complete"] = True
+    write_json(json, record | {"checks": rows})
+    report(rows, f"{chosen} against the CPU")
+
+
+def as_row(made: Check) -> dict[str, Any]:
+    """A check for a record; NaN has no JSON."""
+    error = made.error if math.isfinite(made.error) else None
+    return asdict(made) | {"error": error, "passed": made.passed}
+
+
+def report(rows: list[dict[str, Any]], title: str) -> None:
+    """Print a table of checks; SystemExit(1) if one failed."""
+    failed = sum(not row["passed"] for row in rows)
+    table = Table(title=f"{title}: {len(rows)} checks, {failed} failed")
     for heading in ("", "error", "limit", ""):
         table.add_column(heading, justify="right" if heading else "left")
-    for c in checks:
-        table.add_row(c.name, f"{c.error:.1e}", f"{c.limit:.1e}", "" if c.passed else "FAILED")
-    console.print(table)
+    for row in rows:
+        error = "no number" if row["error"] is None else f"{row['error']:.1e}"
+        verdict = "" if row["passed"] else "FAILED"
+        table.add_row(row["name"], error, f"{row['limit']:.1e}", verdict)
+    Console(width=100).print(table)
     if failed:
         raise SystemExit(1)
 

@@ -1,69 +1,44 @@
-"""A chunk's tasks as processes: started, stopped, and alone at work in a folder."""
+"""A task in a process of its own that ends on time, watched while it runs."""
 
-import contextlib
-import fcntl
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts.usage import UsageError
+GRACE = 6.0  # seconds that a task has to save, once asked to stop
+_TICK = 2.0
 
-GRACE = 30.0  # seconds a stopped task has to save
-
-# Runs a module with words until done or the seconds are over; returns the exit code.
-Launch = Callable[[str, Sequence[str], float, Path], int]
+# Runs a module with words until the end, a reading of time.monotonic(); returns the exit code.
+Launch = Callable[[str, Sequence[str], float, Path, Callable[[], None]], int]
 
 
-def launch(module: str, words: Sequence[str], seconds: float, log: Path) -> int:
-    """Run in a process of its own; past its seconds, or when this process is interrupted, it is
-    asked to stop, then made to."""
+def launch(
+    module: str, words: Sequence[str], end: float, log: Path, watch: Callable[[], None]
+) -> int:
+    """Run to its end, or ask it to stop GRACE seconds before `end` and make it at `end`; `watch` is
+    called every other second. An exception here, such as of a signal, stops it too."""
     with log.open("a") as said:
-        # Descriptors stay open: a task that outlives this process holds OUT's lock.
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *words],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            close_fds=False,
+            [sys.executable, "-m", module, *words], stdout=said, stderr=subprocess.STDOUT
         )
         try:
-            return process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return _stopped(process)
-        except KeyboardInterrupt:
-            _stopped(process)
-            raise
+            while (left := end - GRACE - time.monotonic()) > 0:
+                try:
+                    return process.wait(timeout=min(_TICK, left))
+                except subprocess.TimeoutExpired:
+                    watch()
+            return _stopped(process, max(0.1, end - time.monotonic()))
+        finally:
+            if process.poll() is None:
+                _stopped(process, GRACE)
 
 
-def _stopped(process: subprocess.Popen) -> int:
+def _stopped(process: subprocess.Popen, patience: float) -> int:
     """The exit code of a process that was asked to stop."""
-    process.send_signal(signal.SIGTERM)
+    process.terminate()
     try:
-        return process.wait(timeout=GRACE)
+        return process.wait(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-@contextlib.contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold OUT against other chunks, and have a signal to end this one end its task first.
-
-    UsageError while another chunk, or a task that one left behind, is at work there.
-    """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with (out / "lock").open("w") as lock:
-            os.set_inheritable(lock.fileno(), True)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"{out}: another chunk, or a task that one left behind, is at work there: wait "
-                    "for it, or stop it"
-                ) from error
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
