@@ -19,6 +19,11 @@ FORMAT = 1
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
 LOG_BYTES = 2**20  # of log.txt, of each of its ends
 _PARTS = ("checks", "processes", "rates", "finish")
+PARTS_OF_SUMMARY = {
+    "correctness": "### The device against the CPU",
+    "rates": "### Rates",
+    "speedrun": "### The speedrun",
+}
 PUZZLE_RATE, TEXT_RATE = 0.40, 0.45  # targets: shares of the matmul rate, compiled
 
 Record = dict[str, Any]
@@ -119,9 +124,9 @@ def _shorten(log: Path) -> None:
 
 
 def summary(record: Record) -> str:
-    """The record as a page: targets, tasks, rates, the speedrun."""
-    where = record.get("environment", {})
-    machine = where.get("gpu") or where.get("cpu") or "no machine recorded"
+    """The record as a page: targets, tasks, then every part."""
+    where = record["environment"]
+    machine = where["gpu"] or where["cpu"]
     kind = "a rehearsal at toy size on" if record["toy"] else "on"
     lines = [f"# {record['minutes']:g} minutes, {kind} {machine}", ""]
     lines += [f"Commit {record['commit']}; `{' '.join(record['command'])}`", ""]
@@ -134,17 +139,46 @@ def summary(record: Record) -> str:
         for t in record["tasks"]
     ]
     lines += _table(("task", "status", "seconds"), rows)
+    for part, heading in PARTS_OF_SUMMARY.items():
+        body = page(part, record)
+        lines += [heading, "", *body] if body else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def page(part: str, record: Record) -> list[str]:
+    """Lines of one part's figures, [] where there are none yet."""
+    make = {"correctness": _checks, "rates": _rates, "speedrun": _speedrun}[part]
+    return make(record)
+
+
+def _checks(record: Record) -> list[str]:
+    lines = []
+    for part in ("checks", "processes"):
+        found = record.get(part, {})
+        checks = found.get("checks", ())
+        for group in dict.fromkeys(c["group"] for c in checks):
+            rows = [c for c in checks if c["group"] == group]
+            errors = [c["error"] / c["limit"] for c in rows if c["error"] and c["limit"]]
+            worst = f"{max(errors):.2g}" if errors else "0"
+            passed = f"{sum(c['passed'] for c in rows)} of {len(rows)}"
+            lines.append((group, passed, worst))
+    lines = _table(("checks", "passed", "largest error over its limit"), lines)
     for part in ("checks", "processes"):
         for c in record.get(part, {}).get("checks", ()):
             if not c["passed"]:
                 error = "no number" if c["error"] is None else f"{c['error']:.1e}"
                 lines.append(f"* FAILED: {c['name']}: {error}, limit {c['limit']:.1e}")
-    lines += _rates(record.get("rates", {}))
-    lines += _speedrun(record)
-    return "\n".join(lines).rstrip() + "\n"
+    if record.get("checks", {}).get("complete") is False:
+        lines.append("* not every check was reached")
+    for name, found in record.get("processes", {}).get("resume", {}).items():
+        step = found["first_step"]
+        where = "the same bits" if step is None else f"differs from step {step}"
+        lines.append(f"* training {name}: {where}, of {found['steps']} steps")
+    return [*lines, ""] if lines else []
 
 
-def _rates(rates: Record) -> list[str]:
+def _rates(record: Record) -> list[str]:
+    rates = record.get("rates", {})
     lines: list[str] = []
     for row in rates.get("matmul", ()):
         speed = row["flops_per_second"] / 1e12
@@ -181,17 +215,21 @@ def _rates(rates: Record) -> list[str]:
 
 def _speedrun(record: Record) -> list[str]:
     points = _thinned(record.get("curve", []))
+    recipe = record["recipe"]
     rows = [
         (f"{p['step']:,}", f"{p['minutes']:.2f}", f"{p['flops']:.3g}", _percent(p["exact"]))
         for p in points
     ]
-    lines = _table(("step", "minutes", "FLOPs", "exact %, held-out"), rows)
+    if not rows:
+        return []
     found = record.get("finish", {})
+    lines = [f"`loopbench train {recipe['train']} {' '.join(recipe['card'].split())}`:", ""]
+    lines += _table(("step", "minutes", "FLOPs", "exact %, held-out"), rows)
     for name, what in (("one pass", "trained depth"), ("deep", "deep"), ("shipped", "what ships")):
         if name in found:
             exact, segments = found[name]["metrics"]["exact"], found[name]["segments"]
             lines.append(f"* {what}: {_percent(exact)} % of {exact['n']:g}, {segments} segments")
-    return lines
+    return [*lines, ""]
 
 
 def _thinned(points: list[Record]) -> list[Record]:

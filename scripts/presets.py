@@ -25,7 +25,7 @@ from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, Solv
 from reasoning.losses import LossConfig
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Stage, SupervisionConfig
-from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
+from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
 from scripts.usage import UsageError, unknown_name
 
 ModelConfig = Annotated[
@@ -366,13 +366,20 @@ _APART = (
 def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -> str:
     """The preset's name and, as field=value, what differs from it.
 
-    How it is run and watched apart, and seed, data and steps, which a comparison tells itself.
+    How it is run and watched apart, and seed, data and steps, which a comparison tells itself; and
+    what a deadline made of the preset's own numbers of steps.
     """
     if config.preset not in preset_names():
         return config.preset
-    base = _flat(preset(config.preset, puzzle, cells).model_dump(mode="json"))
+    named = preset(config.preset, puzzle, cells)
+    bases = (named, replanned(named, config.steps))
+    base, planned = (_flat(each.model_dump(mode="json")) for each in bases)
     own = _flat(config.model_dump(mode="json"))
-    changed = [f"{k}={v}" for k, v in own.items() if k not in _APART and base.get(k) != v]
+    changed = [
+        f"{k}={v}"
+        for k, v in own.items()
+        if k not in _APART and v not in (base.get(k), planned.get(k))
+    ]
     return " ".join([config.preset, *changed])
 
 

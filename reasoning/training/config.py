@@ -1,6 +1,6 @@
 """What a training run is made of, apart from the model: budget, optimiser, schedule, averages."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -90,3 +90,17 @@ class TrainingConfig(Frozen):
                 f"log_every {self.log_every}"
             )
         return self
+
+
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+def replanned(config: Config, steps: int) -> Config:
+    """The configuration with so many steps: averaging starts at the same part of the run, and a
+    warm-up takes no larger part than it did."""
+    scale = steps / config.steps
+    values = config.model_dump()
+    values["steps"] = steps
+    values["ema"]["start"] = round(config.ema.start * scale)
+    values["optimizer"]["warmup"] = round(config.optimizer.warmup * min(1.0, scale))
+    return type(config).model_validate(values)

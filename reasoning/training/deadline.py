@@ -12,18 +12,16 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
-from reasoning.training.config import TrainingConfig
+from reasoning.training.config import TrainingConfig, replanned
 from reasoning.training.loop import Trainer
 
 LONGEST, SHARE = 20.0, 0.05  # seconds of measuring at most, and of the time there is
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-
-Config = TypeVar("Config", bound=TrainingConfig)
 
 
 def seconds_of(text: str) -> float:
@@ -50,17 +48,6 @@ class Costs:
         each = self.step + self.metering / config.log_every
         each += self.evaluation / config.evaluate_every
         return int((seconds - self.evaluation) / each)
-
-
-def replanned(config: Config, steps: int) -> Config:
-    """The configuration with so many steps: averaging starts at the same part of the run, and a
-    warm-up takes no larger part than it did."""
-    scale = steps / config.steps
-    values = config.model_dump()
-    values["steps"] = steps
-    values["ema"]["start"] = round(config.ema.start * scale)
-    values["optimizer"]["warmup"] = round(config.optimizer.warmup * min(1.0, scale))
-    return type(config).model_validate(values)
 
 
 def plan(trainer: Trainer, seconds: float, began: float) -> dict[str, Any]:

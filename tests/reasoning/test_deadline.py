@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from reasoning.training import deadline
-from reasoning.training.config import TrainingConfig
-from reasoning.training.deadline import Costs, replanned, seconds_of
+from reasoning.training.config import TrainingConfig, replanned
+from reasoning.training.deadline import Costs, seconds_of
 from scripts.measures import sudokus, trainer_of
-from scripts.presets import RunConfig, preset
+from scripts.presets import RunConfig, label, preset
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,10 @@ def test_what_counts_in_steps_of_the_whole_run_keeps_its_part_of_it():
     assert half.ema.start / 560 == double.ema.start / 2800 == config.ema.start / config.steps
     assert half.optimizer.warmup == config.optimizer.warmup * 560 / 1400
     assert double.optimizer.warmup == config.optimizer.warmup
+    # Which is no other recipe, and has no other name; another start of averaging is one.
+    assert label(half) == label(double) == "attractor-speed-cpu"
+    other = half.model_copy(update={"ema": half.ema.model_copy(update={"start": 1})})
+    assert label(other) == "attractor-speed-cpu ema.start=1"
 
 
 def fresh(name="attractor-speed-mini", **changes):
