@@ -294,8 +294,8 @@ def check(
     record = {"environment": environment(), "device": str(chosen), "complete": False}
     rows: list[dict[str, Any]] = []
     for group, checks in groups(chosen, toy).items():
-        for made in checks:
-            rows.append({"group": group} | as_row(made))
+        for row in rows_of(group, checks):
+            rows.append(row)
             write_json(json, record | {"checks": rows})
             if time.monotonic() > end:
                 break
@@ -307,10 +307,21 @@ def check(
     report(rows, f"{chosen} against the CPU")
 
 
-def as_row(made: Check) -> dict[str, Any]:
-    """A check for a record; NaN has no JSON."""
-    error = made.error if math.isfinite(made.error) else None
-    return asdict(made) | {"error": error, "passed": made.passed}
+def rows_of(group: str, checks: Iterator[Check]) -> Iterator[dict[str, Any]]:
+    """A group's checks for a record, NaN as None, which JSON has. What raises ends its group as a
+    check that failed, and the others go on."""
+    try:
+        for made in checks:
+            error = made.error if math.isfinite(made.error) else None
+            yield {"group": group} | asdict(made) | {"error": error, "passed": made.passed}
+    except Exception as error:
+        name = f"{group}: {described(error)}"
+        yield {"group": group, "name": name, "error": None, "limit": 0.0, "passed": False}
+
+
+def described(error: Exception) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def report(rows: list[dict[str, Any]], title: str) -> None:

@@ -28,7 +28,7 @@ from reasoning.training.distribution import choose_device
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import environment, write_json
 from scripts.cli import run_guarded
-from scripts.device_checks import Check, Numbers, as_row, difference, report
+from scripts.device_checks import Check, Numbers, difference, report, rows_of
 from scripts.lm_models import build_language_model
 from scripts.lm_presets import language_preset
 from scripts.measures import full_depth, sudokus, trainer_of
@@ -148,16 +148,17 @@ def check(json: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
     record: dict[str, Any] = {"environment": environment(), "device": str(chosen)}
     record["checks"] = []
 
-    def note(made: Check) -> None:
-        record["checks"].append({"group": "processes"} | as_row(made))
-        write_json(json, record)
+    def resumed() -> Iterator[Check]:
+        made, found = resume_check(attractor(chosen))
+        record["resume"] = {
+            name: part | {"largest": finite(part["largest"])} for name, part in found.items()
+        }
+        yield made
 
-    made, record["resume"] = resume_check(attractor(chosen))
-    for part in record["resume"].values():
-        part["largest"] = finite(part["largest"])
-    note(made)
-    for made in group_checks(chosen):
-        note(made)
+    for checks in (resumed(), group_checks(chosen)):
+        for row in rows_of("processes", checks):
+            record["checks"].append(row)
+            write_json(json, record)
     report(record["checks"], f"{chosen}: processes and restarts")
 
 

@@ -26,6 +26,7 @@ from reasoning.training.evaluation import autocast
 from reasoning.training.runs import environment, write_json
 from scripts import measures
 from scripts.cli import run_guarded
+from scripts.device_checks import described
 from scripts.lm_measures import language_training
 from scripts.measures import Record, full_depth, sudokus, trainer_of
 from scripts.presets import build_model, preset
@@ -169,8 +170,9 @@ def host_gaps(sizes: Sizes, device: torch.device) -> Record:
         trainer.advance()
         clock.wait()
     cuda = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
-    on_device = [_interval(e) for e in step.events() if e.device_type == cuda]
-    hosts = [(e.name, _interval(e)) for e in step.events() if e.device_type == DeviceType.CPU]
+    events = [e for e in step.events() if not e.is_user_annotation]  # these span idle times too
+    on_device = [_interval(e) for e in events if e.device_type == cuda]
+    hosts = [(e.name, _interval(e)) for e in events if e.device_type == DeviceType.CPU]
     begin, end = min(a for a, _ in on_device), max(b for _, b in on_device)
     idle = gaps(on_device)
     longest = sorted(idle, key=lambda gap: gap[0] - gap[1])[:_GAPS]
@@ -249,13 +251,14 @@ def measure(
     for item in items(sizes, chosen):
         if end - time.monotonic() < (0.2 if toy else item.least):
             record["left_out"].append(item.name)
+            write_json(json, record)
             continue
         try:
             for row in item.rows():
                 record.setdefault(item.part, []).append(row)
                 write_json(json, record)
-        except RuntimeError as error:  # torch's, out of memory among them
-            record["failed"][item.name] = " ".join(str(error).split())[:300]
+        except Exception as error:  # out of memory, a compiler's: the others go on
+            record["failed"][item.name] = described(error)
             torch.cuda.empty_cache()
         write_json(json, record)
     console = Console(width=110)
