@@ -7,14 +7,16 @@ rate (`loopbench bench` measures the same at leisure).
 """
 
 import math
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 from rich.console import Console
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -27,12 +29,12 @@ from reasoning.training.runs import environment, write_json
 from scripts import measures
 from scripts.cli import run_guarded
 from scripts.device_checks import described
-from scripts.lm_measures import language_training
+from scripts.lm_measures import language_training, pretrainer_of
 from scripts.measures import Record, full_depth, sudokus, trainer_of
-from scripts.presets import build_model, preset
+from scripts.presets import RunConfig, build_model, preset
 from scripts.session import grid_shape
 from scripts.timing import Clock, Yardstick
-from scripts.usage import parse
+from scripts.usage import UsageError, parse
 
 _WAITS = ("aten::_local_scalar_dense", "aten::nonzero")  # what makes the host wait for numbers
 _GAPS = 5
@@ -106,11 +108,10 @@ def items(sizes: Sizes, device: torch.device) -> Iterator[Item]:
     yardstick = Yardstick({sizes.precision: sizes.matmul})
 
     def steps(name: str) -> Iterator[Record]:
-        changes = {"batch": sizes.batch, "micro_batch": sizes.micro_batch.get(name)}
-        config = full_depth(preset(name), **changes)
+        config = step_config(sizes, name)
         given = (name, config, clock, yardstick, (sizes.precision,), sizes.modes)
         for row in measures.training(*given):
-            yield row | {"micro_batch": sizes.micro_batch.get(name)}
+            yield row | {"micro_batch": config.micro_batch}
 
     def language(name: str) -> Iterator[Record]:
         given = (name, clock, yardstick, (sizes.precision,), sizes.modes[-1:], sizes.rows)
@@ -152,12 +153,7 @@ def host_gaps(sizes: Sizes, device: torch.device) -> Record:
     """A profile of one training step: how long the device was idle in it, the longest gaps with
     what the host did then; and of one segment without gradients, how often the host waited for a
     number (`aten::item` and the like), which a solve should not do."""
-    config = full_depth(
-        preset(sizes.profiled),
-        batch=sizes.batch,
-        micro_batch=sizes.micro_batch.get(sizes.profiled),
-        precision=sizes.precision,
-    )
+    config = step_config(sizes, sizes.profiled).model_copy(update={"precision": sizes.precision})
     puzzles = sudokus(9, sizes.batch)
     trainer = trainer_of(config, puzzles, device)
     if "compiled" in sizes.modes:
@@ -230,22 +226,72 @@ def during(hosts: Iterable[tuple[str, Interval]], begin: float, end: float) -> s
     return min(over)[1] if over else "Python"
 
 
+def warm(device: str, toy: bool) -> None:
+    """Compile what is to be measured, two models at a time, each in a process of its own; what was
+    compiled is in the compiler's cache on disk, where a later process finds it."""
+    names = [(name, device, toy) for name in compiled_models(TOY if toy else CARD)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(2, maxtasksperchild=1) as pool:
+        for said in pool.imap_unordered(_compile, names):
+            print(said, flush=True)
+
+
+def compiled_models(sizes: Sizes) -> list[str]:
+    """Models whose step is measured compiled, in order of worth."""
+    first, *others = sizes.puzzles
+    return [first, sizes.profiled, *(n for n in others if n != sizes.profiled), *sizes.language]
+
+
+def _compile(given: tuple[str, str, bool]) -> str:
+    """Two steps of a model as they will be measured; returns what to say of it."""
+    name, device, toy = given
+    sizes, began = TOY if toy else CARD, time.monotonic()
+    place, mode = torch.device(device), sizes.modes[-1]
+    try:
+        if name in sizes.language:
+            config, trainer = pretrainer_of(name, place, sizes.precision, mode, sizes.rows)
+            advance = trainer.step
+        else:
+            config = step_config(sizes, name)
+            changes = {"precision": sizes.precision, "compile": mode == "compiled"}
+            config = config.model_copy(update=changes)
+            advance = trainer_of(config, sudokus(9, config.batch), place).advance
+        advance()
+        advance()
+    except Exception as error:  # its measurement will compile, and tell
+        return f"{name}: not compiled beforehand: {described(error)}"
+    return f"{name}: {mode} beforehand in {time.monotonic() - began:.0f} s"
+
+
+def step_config(sizes: Sizes, name: str) -> RunConfig:
+    """The configuration of a puzzle preset's measured step."""
+    changes = {"batch": sizes.batch, "micro_batch": sizes.micro_batch.get(name)}
+    return full_depth(preset(name), **changes)
+
+
 def measure(
-    json: Path,
+    json: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     toy: bool = False,
     seconds: float = 90.0,
+    warm_up: Annotated[bool, tyro.conf.arg(name="warm")] = False,
 ) -> None:
     """Measure rates in the seconds there are; exit code 1 if an item failed.
 
     Args:
         json: file for the figures, written after every row.
+        warm_up: measure nothing: compile what is to be measured, for a later process to find.
         device: which; auto: the best present.
         toy: at toy size, for a CPU.
         seconds: begin nothing whose least time is not left of so many.
     """
     end = time.monotonic() + seconds
     chosen, sizes = choose_device(device), TOY if toy else CARD
+    if warm_up:
+        warm(str(chosen), toy)
+        return
+    if json is None:
+        raise UsageError("give --json FILE for the figures")
     record: dict[str, Any] = {"environment": environment(), "device": str(chosen)}
     record |= {"seconds": seconds, "left_out": [], "failed": {}}
     for item in items(sizes, chosen):

@@ -8,6 +8,7 @@ in OUT within seconds, so that a run that is killed leaves what it had. A traini
 deadline, and its schedule ends there (reasoning.training.deadline).
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,8 +20,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from scripts.gpu_process import Launch, launch
-from scripts.lease_tasks import PARTS, TOY, Part, Recipe, Task, read_recipe, tasks
+from scripts.gpu_process import Launch, alongside, launch
+from scripts.lease_tasks import PARTS, TOY, Part, Recipe, Task, read_recipe, tasks, warming
 from scripts.usage import UsageError, parse
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +121,9 @@ def run(
             check_parameters(chosen, puzzles, work)
         planned = tasks(parts, minutes, work, device, toy, chosen, puzzles)
         record = begin(minutes, toy, chosen, manifest, planned)
-        failed = work_through(planned, record, work, out, began)
+        beside = warming(parts, device, toy)
+        record["compiled_beforehand"] = beside is not None
+        failed = work_through(planned, record, work, out, began, beside)
     if failed:
         print(f"not right: {', '.join(failed)}; see {out / 'summary.md'}", file=sys.stderr)
         raise SystemExit(1)
@@ -222,18 +225,25 @@ def work_through(
     work: Path,
     out: Path,
     began: float,
+    beside: tuple[str, Sequence[str]] | None = None,
     start: Launch = launch,
 ) -> list[str]:
-    """Run every task until its end; returns the names of those that failed."""
+    """Run every task until its end, and something beside the checks; returns what failed."""
     from scripts import lease_results
 
     def publish() -> None:
         lease_results.publish(record, work, out)
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    log = out / "log.txt"
     try:
-        for task, row in zip(planned, record["tasks"], strict=True):
-            run_task(task, row, began, out / "log.txt", publish, start)
+        with contextlib.ExitStack() as running:
+            if beside is not None:
+                running.enter_context(alongside(*beside, log))
+            for task, row in zip(planned, record["tasks"], strict=True):
+                if task.part != "correctness":
+                    running.close()
+                run_task(task, row, began, log, publish, start)
     finally:
         signal.signal(signal.SIGTERM, before)
         for row in record["tasks"]:

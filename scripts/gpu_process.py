@@ -1,9 +1,12 @@
 """A task in a process of its own that ends on time, watched while it runs."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 GRACE = 6.0  # seconds that a task has to save, once asked to stop
@@ -42,3 +45,21 @@ def _stopped(process: subprocess.Popen, patience: float) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+@contextlib.contextmanager
+def alongside(module: str, words: Sequence[str], log: Path) -> Iterator[None]:
+    """A process, and those that it starts, for as long as the block takes; then they are killed."""
+    with log.open("a") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *words],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # all of them have ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

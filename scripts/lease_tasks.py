@@ -88,6 +88,15 @@ def shares(parts: Sequence[Part], seconds: float) -> dict[Part, float]:
     return given | {"speedrun": seconds - sum(given.values())}
 
 
+def warming(parts: Sequence[Part], device: str, toy: bool) -> tuple[str, tuple[str, ...]] | None:
+    """Module and words of what runs beside the checks, which take no times: it compiles what the
+    rates measure into the compiler's cache. None where there is nothing to run beside, or for; a
+    toy compiles nothing."""
+    if toy or not {"correctness", "rates"} <= set(parts):
+        return None
+    return "scripts.device_rates", ("--warm", "--device", device)
+
+
 def tasks(
     parts: Sequence[Part],
     minutes: float,

@@ -51,18 +51,12 @@ def language_training(
     rows: of a step; None: the preset's. Metered FLOPs are those of one micro-batch, as executed,
     times the micro-batches.
     """
-    preset = language_preset(name)
-    small = name.endswith("-mini")
-    vocabulary = 257 if small else VOCABULARY
-    size = {} if rows is None else {"batch": rows, "lanes": 1, "micro_batch": None}
     for precision in precisions:
         for mode in modes:
-            changes = {"precision": precision, "compile": mode == "compiled", "jacobian_every": 0}
-            config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
-            trainer = _pretrainer(config, vocabulary, clock.device)
+            config, trainer = pretrainer_of(name, clock.device, precision, mode, rows)
             with peak_memory(clock.device) as memory:
                 timing, rates = yardstick.beside(clock, trainer.step, {precision})
-            flops = _flops(trainer, vocabulary)
+            flops = _flops(trainer, trainer.model.vocabulary)
             yield {
                 "preset": name,
                 "precision": precision,
@@ -78,11 +72,20 @@ def language_training(
             }
 
 
-def _pretrainer(config: LanguageRunConfig, vocabulary: int, device: torch.device) -> Pretrainer:
+def pretrainer_of(
+    name: str, device: torch.device, precision: str, mode: str, rows: int | None
+) -> tuple[LanguageRunConfig, Pretrainer]:
+    """A preset's configuration as it is measured, and a trainer of fresh weights on random tokens;
+    arguments as in `language_training`."""
+    preset = language_preset(name)
+    vocabulary = 257 if name.endswith("-mini") else VOCABULARY
+    size = {} if rows is None else {"batch": rows, "lanes": 1, "micro_batch": None}
+    changes = {"precision": precision, "compile": mode == "compiled", "jacobian_every": 0}
+    config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
     model = build_language_model(config.model, vocabulary, config.seed).to(device)
     source = RandomTokens(config.batch, config.context, vocabulary)
     passes = published_passes(config.model), gradient_passes(config.model)
-    return Pretrainer(model, source, config, World(0, 1, device), *passes)
+    return config, Pretrainer(model, source, config, World(0, 1, device), *passes)
 
 
 def _flops(trainer: Pretrainer, vocabulary: int) -> float:

@@ -1,6 +1,6 @@
 """Training to a deadline: as many steps as end on it, and a schedule over exactly those.
 
-A fresh trainer runs throwaway steps of every depth of its curriculum, 20 s of them or a twentieth
+A fresh trainer runs throwaway steps of every depth of its curriculum, 20 s of them or a fiftieth
 of the time if that is less, and is put back bit for bit; the steps that fit are planned from what
 they took. So the run is the one that the same configuration with that many steps would be, and it
 resumes as any other. How long steps take later is not known: where a solver comes to need fewer
@@ -19,7 +19,7 @@ import torch
 from reasoning.training.config import TrainingConfig, replanned
 from reasoning.training.loop import Trainer
 
-LONGEST, SHARE = 20.0, 0.05  # seconds of measuring at most, and of the time there is
+LONGEST, SHARE = 20.0, 0.02  # seconds of measuring at most, and of the time there is
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

@@ -201,3 +201,13 @@ def test_waits_for_a_number_are_counted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device_rates, "build_model", lambda config, shape: Asks())
         assert device_rates.segment_waits(TOY, CPU) == 7
+
+
+def test_what_is_measured_compiled_is_compiled_beforehand():
+    names = device_rates.compiled_models(CARD)
+    assert set(names) == {*CARD.puzzles, *CARD.language}
+    assert len(names) == len(set(names))
+    for name in device_rates.compiled_models(TOY):
+        assert device_rates._compile((name, "cpu", True)).startswith(f"{name}: eager beforehand")
+    said = device_rates._compile(("no-such-7m", "cpu", True))
+    assert said.startswith("no-such-7m: not compiled beforehand: ValueError: no preset is called")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from scripts import (
     lease_land,
     lease_results,
 )
-from scripts.lease_tasks import PARTS, TOY, read_recipe, shares, tasks
+from scripts.lease_tasks import PARTS, TOY, read_recipe, shares, tasks, warming
 from scripts.pretrained import read_card
 from scripts.train import read_words
 from scripts.usage import UsageError, parse
@@ -58,7 +58,7 @@ def results(tmp_path_factory):
     other tests: an item of the rates stands for them, and one that finds no memory."""
     out = tmp_path_factory.mktemp("lease") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gpu_lease.work_through, "__defaults__", (here,))
+        patch.setattr(gpu_lease.work_through, "__defaults__", (None, here))
         patch.setitem(MODULES, "scripts.device_processes", lambda words: 0)
         patch.setattr(device_rates, "items", lambda sizes, device: [RATE, OUT_OF_MEMORY])
         patch.setattr(device_checks, "model_checks", lambda device, full: iter(()))
@@ -295,7 +295,7 @@ def test_a_task_that_ends_early_leaves_its_time_and_one_that_does_not_is_cut_off
     script = Script(monkeypatch, (10, 0), (5, 1), (999, 0), (50, 0), (999, 0))
     record, out = record_of(planned), tmp_path / "out"
     out.mkdir()
-    failed = gpu_lease.work_through(planned, record, tmp_path, out, 100.0, script)
+    failed = gpu_lease.work_through(planned, record, tmp_path, out, 100.0, None, script)
     assert failed == ["processes"]
     states = [row["status"] for row in record["tasks"]]
     assert states == ["done", "failed", "cut off", "done", "cut off"]
@@ -315,7 +315,7 @@ def test_what_has_no_time_left_is_not_begun_and_is_said(monkeypatch, tmp_path):
     record = record_of(planned)
     script = Script(monkeypatch, (1, 0))
     late = 100.0 - planned[1].end + 3
-    gpu_lease.work_through(planned, record, tmp_path, out, late, script)
+    gpu_lease.work_through(planned, record, tmp_path, out, late, None, script)
     assert [row["status"] for row in record["tasks"]] == ["no time left"] * 2 + ["done"]
     assert "| train | no time left |" in (out / "summary.md").read_text()
 
@@ -345,6 +345,59 @@ def test_a_task_past_its_time_is_asked_then_made_to_stop(tmp_path, monkeypatch, 
     assert len(seen) > 3
 
 
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_runs_alongside_ends_with_its_block_children_and_all(tmp_path, monkeypatch):
+    (tmp_path / "family.py").write_text(FAMILY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    log = tmp_path / "log"
+    with gpu_process.alongside("family", (), log):
+        while not log.read_text().endswith("\n"):
+            time.sleep(0.02)
+        child = Path("/proc") / log.read_text().strip()
+        assert child.exists()
+    deadline = time.monotonic() + 10
+    while child.exists() and "Z" not in (child / "stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_the_rates_measure_is_compiled_beside_the_checks_and_not_beside_the_rates(
+    monkeypatch, tmp_path
+):
+    module, words = warming(PARTS, "cuda", False)
+    given = parse(device_rates.measure, words, "")
+    assert given.keywords["warm_up"]
+    assert module == "scripts.device_rates"
+    assert warming(("rates", "speedrun"), "cuda", False) is None
+    assert warming(PARTS, "cpu", True) is None
+    told = []
+
+    @contextmanager
+    def alongside(module, words, log):
+        told.append("begun")
+        yield
+        told.append("ended")
+
+    def start(module, words, end, log, watch):
+        told.append(module)
+        return 0
+
+    monkeypatch.setattr(gpu_lease, "alongside", alongside)
+    planned, out = plan(parts=("correctness", "rates")), tmp_path / "out"
+    out.mkdir()
+    beside, now = (module, words), time.monotonic()
+    gpu_lease.work_through(planned, record_of(planned), tmp_path, out, now, beside, start)
+    checks = ["scripts.device_checks", "scripts.device_processes"]
+    assert told == ["begun", *checks, "ended", "scripts.device_rates"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kill_leaves_what_was_measured_readable(tmp_path, how):
     out = tmp_path / "out"
@@ -367,8 +420,11 @@ def test_a_kill_leaves_what_was_measured_readable(tmp_path, how):
         process.wait()
         record = json.loads((out / "results.json").read_text())
         assert checks()
-        assert "### The device against the CPU" in (out / "summary.md").read_text()
+        summary = (out / "summary.md").read_text()  # perhaps of two seconds before
+        assert summary.startswith("# 2 minutes, a rehearsal at toy size on ")
+        assert summary.endswith("\n")
         if how == signal.SIGTERM:
+            assert "### The device against the CPU" in summary
             assert process.returncode == 130
             assert record["tasks"][0]["status"] in ("cut off", "done")  # nothing is running
     finally:
