@@ -45,17 +45,17 @@ from reasoning.training.distribution import choose_device
 from reasoning.training.evaluation import autocast
 from reasoning.training.runs import environment, write_json
 from scripts.cli import run_guarded
-from scripts.lm_models import build_language_model
+from scripts.lm_models import LANGUAGE_MODELS, build_language_model
 from scripts.lm_presets import language_preset
 from scripts.measures import sudokus
-from scripts.presets import build_model, preset
+from scripts.presets import MODELS, build_model, preset
 from scripts.session import grid_shape
 from scripts.usage import parse
 
-PUZZLE_PRESETS = ("attractor-mini", "trm-mini", "trm-mlp-mini", "hrm-mini", "attractor-speed-mini")
+PUZZLE_PRESETS = tuple(f"{model}-mini" for model in MODELS)
 PUBLISHED_PRESETS = ("attractor-7m", "trm-mlp-speed-7m")
-LANGUAGE_PRESETS = ("attractor-mini", "parcae-mini", "deq-mini")
-COMPILED = ("attractor-mini", "trm-mlp-mini", "attractor-mini (text)")
+LANGUAGE_PRESETS = tuple(name for name in LANGUAGE_MODELS if name.endswith("-mini"))
+COMPILED = ("attractor-mini", "trm-mlp-mini", "attractor-axial-mini", "attractor-mini (text)")
 _FP32, _FP64, _TIMES_FLOOR = 1e-4, 1e-8, 2.0
 _CYCLES = 2
 _MANY = 32 * 2048 + 1

@@ -12,7 +12,7 @@ from scripts.device_checks import Check, difference
 from scripts.device_processes import attractor, resume_check
 from scripts.device_rates import CARD, TOY, gaps
 from scripts.measures import full_depth
-from scripts.presets import preset
+from scripts.presets import MODELS, preset
 
 CPU = torch.device("cpu")
 
@@ -71,8 +71,12 @@ def test_checks_end_on_time_and_keep_what_they_have(tmp_path):
 
 
 def test_every_model_is_checked_in_both_precisions():
-    names = [check.name for check in device_checks.model_checks(CPU, full=False)]
-    for model in ("attractor-mini", "hrm-mini", "parcae-mini (text)"):
+    checks = list(device_checks.model_checks(CPU, full=False))
+    assert all(check.passed for check in checks)
+    names = {check.name for check in checks}
+    models = [f"{model}-mini" for model in MODELS]
+    models += ["parcae-mini (text)", "deq-tied-mini (text)", "transformer-mini (text)"]
+    for model in models:
         for what in ("values, fp32", "gradients, bf16"):
             assert f"{model}: {what}" in names
 
