@@ -36,7 +36,7 @@ from scripts.presets import preset
 from scripts.usage import parse
 
 _FP32 = 1e-4
-_STEPS = 6  # before and after the restart
+_STEPS = 4  # before and after the restart
 
 
 def group_checks(device: torch.device) -> Iterator[Check]:
@@ -127,7 +127,7 @@ def _departs(expected: list[Tensor], found: list[Tensor]) -> dict[str, Any]:
 
 def attractor(device: torch.device) -> Made:
     """A small Attractor by the speed recipe, at full depth."""
-    config = full_depth(preset("attractor-speed-mini"), log_every=_STEPS)
+    config = full_depth(preset("attractor-speed-mini"), batch=8, log_every=1)
 
     def make(run: Path | None) -> Trainer:
         trainer = trainer_of(config, sudokus(9, config.batch), device)

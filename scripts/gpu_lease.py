@@ -281,9 +281,9 @@ def run_task(
         row["seconds"] = time.monotonic() - begun
         publish()
 
-    code = start(task.module, task.command(left), began + task.end, log, watch)
+    code = start(task.module, task.command(left), began + task.end, task.grace, log, watch)
     taken = time.monotonic() - begun
-    cut = code != 0 and taken >= left - 7.0
+    cut = code != 0 and taken >= left - task.grace
     status = "done" if code == 0 else "cut off" if cut else "failed"
     row |= {"status": status, "seconds": taken, "code": code}
     publish()

@@ -9,24 +9,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-GRACE = 6.0  # seconds that a task has to save, once asked to stop
 _TICK = 2.0
 
-# Runs a module with words until the end, a reading of time.monotonic(); returns the exit code.
-Launch = Callable[[str, Sequence[str], float, Path, Callable[[], None]], int]
+# Runs a module with words until the end, a reading of time.monotonic(), asked to stop so many
+# seconds before; returns the exit code.
+Launch = Callable[[str, Sequence[str], float, float, Path, Callable[[], None]], int]
 
 
 def launch(
-    module: str, words: Sequence[str], end: float, log: Path, watch: Callable[[], None]
+    module: str,
+    words: Sequence[str],
+    end: float,
+    grace: float,
+    log: Path,
+    watch: Callable[[], None],
 ) -> int:
-    """Run to its end, or ask it to stop GRACE seconds before `end` and make it at `end`; `watch` is
-    called every other second. An exception here, such as of a signal, stops it too."""
+    """Run to its end, or ask it to stop `grace` seconds before `end` and make it at `end`; `watch`
+    is called every other second. An exception here, such as of a signal, stops it too."""
     with log.open("a") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *words], stdout=said, stderr=subprocess.STDOUT
         )
         try:
-            while (left := end - GRACE - time.monotonic()) > 0:
+            while (left := end - grace - time.monotonic()) > 0:
                 try:
                     return process.wait(timeout=min(_TICK, left))
                 except subprocess.TimeoutExpired:
@@ -34,7 +39,7 @@ def launch(
             return _stopped(process, max(0.1, end - time.monotonic()))
         finally:
             if process.poll() is None:
-                _stopped(process, GRACE)
+                _stopped(process, grace)
 
 
 def _stopped(process: subprocess.Popen, patience: float) -> int:

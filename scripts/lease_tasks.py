@@ -10,7 +10,6 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from reasoning.frozen import Frozen
-from scripts.gpu_process import GRACE
 from scripts.usage import UsageError, describe
 
 Part = Literal["correctness", "rates", "speedrun"]
@@ -19,8 +18,9 @@ PARTS: tuple[Part, ...] = Part.__args__
 # Seconds a part takes at most beside a speedrun, and its largest share of the whole then.
 _MOST = {"correctness": (60.0, 0.25), "rates": (90.0, 0.35)}
 _PROCESSES = 16.0  # seconds of the last task of the correctness part
-_FINISH = (75.0, 0.3)  # of the speedrun: its weights packaged, searched deep, compared
-_START = 8.0  # until a training's own clock runs: imports, puzzles, the GPU's first use
+_FINISH = (75.0, 0.4)  # of the speedrun: its weights packaged, searched deep, compared
+_SAVE = 6.0  # until a training that is asked to stop has saved
+_START = 8.0  # until a task's own clock runs: imports, puzzles, the GPU's first use
 _CLOSE = 5.0  # for the closing tables and pictures
 
 
@@ -57,9 +57,10 @@ def read_recipe(path: Path) -> Recipe:
 
 @dataclass(frozen=True)
 class Task:
-    """One command. words may hold {seconds}: those it has when it starts, `early` apart.
+    """One command. words may hold {seconds}: those it has when it starts, `early` and grace apart.
 
     end: seconds after the beginning of everything at which it is over, done or not.
+    grace: seconds before that at which it is asked to stop; what writes as it goes needs none.
     least: seconds without which it is not begun.
     """
 
@@ -68,12 +69,14 @@ class Task:
     module: str
     words: tuple[str, ...]
     end: float
+    grace: float = 1.0
     early: float = 0.0
     least: float = 5.0
 
     def command(self, left: float) -> tuple[str, ...]:
         """The words, with so many seconds left."""
-        return tuple(w.format(seconds=f"{left - GRACE - self.early:.1f}") for w in self.words)
+        seconds = max(0.0, left - self.grace - self.early)
+        return tuple(word.format(seconds=f"{seconds:.1f}") for word in self.words)
 
 
 def shares(parts: Sequence[Part], seconds: float) -> dict[Part, float]:
@@ -111,19 +114,22 @@ def tasks(
     where = ("--device", device)
     small = ("--toy",) if toy else ()
     budget = ("--seconds", "{seconds}")
+    early = _START / 2 if toy else _START
     made: list[Task] = []
     end = 0.0
     if "correctness" in given:
         end += given["correctness"]
         last = min(_PROCESSES, given["correctness"] / 2)
         first = ("--json", str(work / "checks.json"), *where, *small, *budget)
-        made.append(Task("checks", "correctness", "scripts.device_checks", first, end - last))
+        made.append(
+            Task("checks", "correctness", "scripts.device_checks", first, end - last, early=early)
+        )
         second = ("--json", str(work / "processes.json"), *where)
         made.append(Task("processes", "correctness", "scripts.device_processes", second, end))
     if "rates" in given:
         end += given["rates"]
         words = ("--json", str(work / "rates.json"), *where, *small, *budget)
-        made.append(Task("rates", "rates", "scripts.device_rates", words, end))
+        made.append(Task("rates", "rates", "scripts.device_rates", words, end, early=early))
     if "speedrun" in given:
         end += given["speedrun"]
         most, of = _FINISH
@@ -131,18 +137,8 @@ def tasks(
         run = work / "run"
         train = ("train", *shlex.split(recipe.train), *shlex.split(recipe.card), *where)
         train += ("--data", str(puzzles), "--out", str(run), "--for", "{seconds}s")
-        early = _START / 2 if toy else _START
-        made.append(
-            Task(
-                "train",
-                "speedrun",
-                "scripts.cli",
-                train,
-                end - last,
-                early,
-                least=early + GRACE + 3,
-            )
-        )
+        times = {"grace": _SAVE, "early": early, "least": early + _SAVE + 3}
+        made.append(Task("train", "speedrun", "scripts.cli", train, end - last, **times))
         words = (str(run), "--data", str(puzzles), "--out", str(work), "--depth", str(recipe.depth))
         made.append(Task("finish", "speedrun", "scripts.lease_finish", (*words, *where), end))
     return made

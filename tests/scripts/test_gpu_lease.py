@@ -40,7 +40,7 @@ MODULES = {
 }
 
 
-def here(module, words, end, log, watch):
+def here(module, words, end, grace, log, watch):
     """Run a task in this process, a training for two seconds: quicker than one of its own."""
     words = list(words)
     if "--for" in words:
@@ -275,11 +275,11 @@ class Script:
         self.now, self.started, self.answers = 100.0, [], list(answers)
         monkeypatch.setattr(gpu_lease.time, "monotonic", lambda: self.now)
 
-    def __call__(self, module, words, end, log, watch):
+    def __call__(self, module, words, end, grace, log, watch):
         self.started.append((module, words))
         taken, code = self.answers.pop(0)
         cut = self.now + taken >= end
-        self.now = end - 1 if cut else self.now + taken
+        self.now = end - grace if cut else self.now + taken
         watch()
         return -signal.SIGTERM if cut else code
 
@@ -304,8 +304,8 @@ def test_a_task_that_ends_early_leaves_its_time_and_one_that_does_not_is_cut_off
     train = script.started[3][1]
     seconds = float(train[train.index("--for") + 1].removesuffix("s"))
     # It has what is left of its share, less the start's and the end's.
-    left = ends["train"] - (ends["rates"] - 1)
-    assert left - 20 < seconds < left - gpu_process.GRACE
+    left = ends["train"] - (ends["rates"] - planned[2].grace)
+    assert left - 20 < seconds < left - planned[3].grace
 
 
 def test_what_has_no_time_left_is_not_begun_and_is_said(monkeypatch, tmp_path):
@@ -335,12 +335,11 @@ time.sleep(60)
 def test_a_task_past_its_time_is_asked_then_made_to_stop(tmp_path, monkeypatch, handler, code):
     (tmp_path / "stubborn.py").write_text(STUBBORN.format(handler=handler))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(gpu_process, "GRACE", 1.0)
     monkeypatch.setattr(gpu_process, "_TICK", 0.1)
     seen = []
     end = time.monotonic() + 3.0
     log = tmp_path / "log"
-    assert gpu_process.launch("stubborn", (), end, log, lambda: seen.append(1)) == code
+    assert gpu_process.launch("stubborn", (), end, 1.0, log, lambda: seen.append(1)) == code
     assert log.read_text() == "ready\n"
     assert len(seen) > 3
 
@@ -385,7 +384,7 @@ def test_what_the_rates_measure_is_compiled_beside_the_checks_and_not_beside_the
         yield
         told.append("ended")
 
-    def start(module, words, end, log, watch):
+    def start(module, words, end, grace, log, watch):
         told.append(module)
         return 0
 
