@@ -131,7 +131,7 @@ def readme_row(record: Record, card: Card, ships: bool) -> list[str]:
     exact, valid = (card.accuracy[name] for name in ("exact", "valid"))
     return [
         f"{puzzles} (ships)" if ships else puzzles,
-        label(card.config, card.task),
+        label(card.config, card.task, card.grid["cells"]),
         f"one {machine}",
         f"{record['curve'][-1]['minutes']:.1f}",
         _percent(exact),

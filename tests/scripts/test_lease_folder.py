@@ -173,7 +173,7 @@ def test_the_machine_is_described():
     assert {"numpy", "numba", "pyyaml", "typing-extensions", "matplotlib"} <= set(there.packages)
     assert not {"pydantic", "tyro", "platformdirs", "wandb"} & set(there.packages)
     assert not set(wheels.lacking(there)) & set(there.packages)
-    assert {"pydantic", "pydantic-core", "tyro", "adam-atan2-pytorch"} <= set(wheels.lacking(there))
+    assert {"pydantic", "pydantic-core", "tyro", "typeguard"} <= set(wheels.lacking(there))
 
 
 def wheel(folder, name, version, *needs):
@@ -261,43 +261,9 @@ def python312():
     return None
 
 
-# torch alone is stood in for: any name of it is a class, a decorator and a module.
 PROBE = """
-import dataclasses, importlib, importlib.abc, importlib.machinery, sys, types
+import dataclasses, importlib, sys
 
-
-class Kind(type):
-    def __getattr__(cls, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Any
-
-    def __call__(cls, *given, **more):
-        return given[0] if given and callable(given[0]) else Any
-
-    def __or__(cls, other):
-        return object
-
-
-class Any(metaclass=Kind):
-    pass
-
-
-class Torch(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def create_module(self, spec):
-        module = types.ModuleType(spec.name)
-        module.__getattr__ = lambda name: getattr(Any, name)
-        return module
-
-    def exec_module(self, module):
-        pass
-
-
-sys.meta_path.insert(0, Torch())
 for name in sys.argv[1:]:
     importlib.import_module(name)
 import pydantic, tyro
@@ -352,13 +318,12 @@ def test_the_wheels_are_installed_offline_and_run_under_the_machines_python(carr
     # What the machine has and is Python alone stands in for itself.
     standing_in.mkdir()
     here = Path(rich.__file__).parent.parent
-    for name in ("typing_extensions.py", "rich", "markdown_it", "mdurl", "pygments", "einops"):
+    for name in ("typing_extensions.py", "rich", "markdown_it", "mdurl", "pygments"):
         (standing_in / name).symlink_to(here / name)
-    modules = ["pydantic", "pydantic_core", "annotated_types", "typing_inspection", "tyro"]
-    modules += ["typeguard", "docstring_parser", "adam_atan2_pytorch"]
-    assert {metadata.packages_distributions()[name][0] for name in modules} == {
-        metadata.metadata(name)["Name"] for name in wheels.lacking(wheels.machine())
-    }
+    lacking = wheels.lacking(wheels.machine())
+    made = metadata.packages_distributions().items()
+    modules = [name for name, makers in made if wheels.canonical(makers[0]) in lacking]
+    assert len(modules) >= len(lacking)
     environment = {"PYTHONPATH": f"{site}:{standing_in}", "PATH": os.environ["PATH"]}
     words = [python, "-s", "-c", PROBE, *modules]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
