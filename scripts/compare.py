@@ -1,40 +1,41 @@
 """`loopbench compare`: one table over runs, or over presets x seeds trained on the same data.
 
-OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it.
+OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it:
+solving.png (one puzzle segment by segment), curves, difficulty, residuals, examples/.
 """
 
 import gc
 import math
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.render import to_png
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import TrainingError
 from reasoning.training.memory import out_of_memory
-from reasoning.training.runs import make_folder, read_environment, write_json
+from reasoning.training.runs import make_folder, write_json
 from scripts.budget import Budget, Ledger, cost_of, steps_within
-from scripts.evaluate import Evaluated, evaluate_run
+from scripts.evaluate import evaluate_run
+from scripts.examples import Pictured, draw_extremes, draw_solving, pictured
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
+from scripts.origin import origin
 from scripts.presets import RunConfig, differences, label, preset
 from scripts.progress import stage_progress
 from scripts.report import Row, comparison, group_names, markdown, training_cost
 from scripts.session import NotFiniteError, check_fits, load_config, open_run, read_puzzles, subset
 from scripts.train import newest, train_run, with_steps
 from scripts.usage import UsageError, parse
+from scripts.variants import file_name
 
 TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
 
@@ -78,7 +79,8 @@ class Comparison:
         self.data, self.world = data, world
         self.rows: list[Row] = []
         # Of a group's first run what pictures need, by its place in `rows`.
-        self._pictured: dict[int, tuple[PuzzleSet, Evaluated]] = {}
+        self._pictured: dict[int, Pictured] = {}
+        self._puzzles: dict[str, str] = {}  # what a data folder holds
 
     def add(self, folder: Path) -> None:
         """Score a run on all held-out puzzles of the data, or of its own training folder. One that
@@ -101,7 +103,8 @@ class Comparison:
         name = label(run.config, held_out.kind, held_out.seq_len)
         if not run.step:  # imported: what it is called says too little of what it is
             name = f"{name} {folder.name}"
-        training = subset(read_puzzles(place, "train"), TRAINING_PUZZLES)
+        train = read_puzzles(place, "train")
+        training = subset(train, TRAINING_PUZZLES)
         try:
             with stage_progress(quiet=not self.world.is_main) as progress:
                 tell, tell_known = (
@@ -122,8 +125,12 @@ class Comparison:
             planned=run.config.steps if run.step else None,  # 0: imported, not trained here
         )
         if row.group not in [other.group for other in self.rows if other.evaluation]:
-            self._pictured[len(self.rows)] = held_out, scored
+            self._pictured[len(self.rows)] = pictured(run, held_out, scored, self.world)
         self.rows.append(row)
+        self._puzzles[row.data] = (
+            f"{held_out.size}x{held_out.size} {held_out.kind}, {len(train):,} training and "
+            f"{len(held_out):,} held-out puzzles"
+        )
 
     def add_failure(
         self, config: RunConfig, folder: Path, kind: str, cells: int, reason: str
@@ -134,6 +141,7 @@ class Comparison:
     def extend(self, other: "Comparison") -> None:
         """Take over the runs of another comparison."""
         self._pictured |= {len(self.rows) + i: found for i, found in other._pictured.items()}
+        self._puzzles |= other._puzzles
         self.rows += other.rows
 
     def write(self, out: Path, title: str) -> str:
@@ -149,7 +157,8 @@ class Comparison:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "comparison.json", groups)
         (out / "comparison.md").write_text(text)
-        write_html(groups, self._sections(out), self._origin(), title, out / "report.html")
+        made_by = origin(self.rows, self._puzzles)
+        write_html(groups, self._sections(out), made_by, title, out / "report.html")
 
     def _sections(self, out: Path) -> list[Section]:
         names = group_names(self.rows)
@@ -167,48 +176,37 @@ class Comparison:
         records = [(name, row.evaluation) for name, row in done]
         if plot_difficulty(records, out / "difficulty.png"):
             sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
-        pictured = [(names[i], *found) for i, found in self._pictured.items()]
-        first = [(name, s.residual, s.right, s.solved) for name, _, s in pictured]
+        shown = {names[i]: found for i, found in self._pictured.items()}
+        sections.insert(0, _solving(shown, out / "solving.png"))
+        scores = [(name, found.scored) for name, found in shown.items()]
+        first = [(name, s.residual, s.right, s.solved) for name, s in scores]
         if plot_residuals(first, out / "residuals.png"):
             said = (
                 "Each model's first run, after the last segment: the solver's relative residual, "
                 "or, where there is no solver, how much that segment changed y."
             )
             sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
-        examples = [picture for found in pictured for picture in _examples(*found, out)]
+        examples = [p for found in shown.items() for p in draw_extremes(*found, out / "examples")]
         return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
 
-    def _origin(self) -> dict[str, Any]:
-        found: dict[str, dict[str, None]] = {}
-        for row in self.rows:
-            made = read_environment(row.folder)
-            for name in ("commit", "cpu", "gpu", "python"):
-                if made.get(name):
-                    found.setdefault(name, {})[str(made[name])] = None
-            if made.get("packages"):
-                found.setdefault("torch", {})[made["packages"]["torch"]] = None
-        return {name: ", ".join(values) for name, values in found.items()}
+
+def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
+    """One puzzle under the model that solves most, of those that take more than one segment."""
+
+    def key(name: str) -> tuple[bool, float]:
+        found = shown[name]
+        return len(found.trajectory) > 1, found.scored.record["metrics"]["exact"]["mean"]
+
+    name = max(shown, key=key)
+    caption = draw_solving(name, shown[name], path)
+    return Section("One puzzle being solved", [(path, caption)])
 
 
-def _examples(
-    name: str, puzzles: PuzzleSet, scored: Evaluated, out: Path
-) -> list[tuple[Path, str]]:
-    """Pictures of the hardest puzzle that was solved and of the easiest that was not."""
-    difficulty = puzzles.difficulty
-    order = np.arange(len(puzzles.inputs)) if difficulty is None else np.argsort(difficulty)
-    solved, failed = order[scored.right[order]][-1:], order[~scored.right[order]][:1]
-    folder, slug = out / "examples", re.sub(r"[^\w.]+", "-", name)
-    folder.mkdir(exist_ok=True)
-    pictures = []
-    for row, said in ((solved, "solved"), (failed, "failed")):
-        if not len(row):
-            continue
-        path = folder / f"{slug}-{said}.png"
-        question, answer = puzzles.inputs[row[0]], puzzles.labels[row[0]]
-        panels = [("puzzle", question), (f"{name}: {said}", scored.answers[row[0]])]
-        to_png(puzzles.kind, panels, path, given=question, label=answer)
-        pictures.append((path, ""))
-    return pictures
+def run_folder(out: Path, config: RunConfig, seed: int) -> Path:
+    """Where a comparison's run of this preset, or variant, and seed lies. A run that was begun
+    under the name that such folders once had, with commas, goes on there."""
+    once = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
+    return once if once.exists() else out / f"{file_name(config.preset)}-seed{seed}"
 
 
 def within_budget(
@@ -245,11 +243,6 @@ def within_budget(
     steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
     console.print(f"steps for {shown} each: {steps}")
     return changed
-
-
-def run_folder(out: Path, config: RunConfig, seed: int) -> Path:
-    """Where `train_and_compare` keeps a run."""
-    return out / f"{config.preset.replace(' ', '-')}-seed{seed}"
 
 
 def train_and_compare(

@@ -45,13 +45,14 @@ BINS = 5  # groups of equal size for the breakdown by difficulty
 class Evaluated:
     """A run on N puzzles: the record, and per puzzle what pictures need.
 
-    answers: uint8 (N, C); right: bool (N,); residual: (N,) after the last segment; solved: whether
-    it is a solver's (else the change of y).
+    answers: uint8 (N, C); right: bool (N,), and after each segment (N, S); residual: (N,) after the
+    last segment; solved: whether it is a solver's (else the change of y).
     """
 
     record: dict[str, Any]
     answers: np.ndarray
     right: np.ndarray
+    right_after: np.ndarray
     residual: np.ndarray
     solved: bool
 
@@ -109,7 +110,7 @@ def evaluate_run(
         few = min(_METERED, len(puzzles)) if found.solved else 1  # else all take the same
         flops = _flops_per_call(run, puzzles, few, segments, world, depth)
         record["flops_per_puzzle"] = flops * record["net_calls_per_puzzle"]
-    return Evaluated(record, answers, right, found.last_residual, found.solved)
+    return Evaluated(record, answers, right, found.segment_right, found.last_residual, found.solved)
 
 
 def _flops_per_call(

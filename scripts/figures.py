@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_COLUMNS = 3  # panels in a row
+
 
 def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
     """Light grid, no frame above and right, saved."""
@@ -99,24 +101,28 @@ def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path
 def plot_residuals(
     residuals: Sequence[tuple[str, np.ndarray, np.ndarray, bool]], path: Path
 ) -> bool:
-    """Histograms of the last residual, right and wrong answers apart: (label, residual (N,),
-    right (N,), whether it is a solver's). Draws nothing and returns False where there is no finite
-    residual."""
+    """Histograms of the last residual, right and wrong answers apart, on shared axes and bins:
+    (label, residual (N,), right (N,), whether it is a solver's). Draws nothing and returns False
+    where there is no finite residual."""
     shown = [(n, r[np.isfinite(r)], ok[np.isfinite(r)], solved) for n, r, ok, solved in residuals]
     shown = [panel for panel in shown if len(panel[1])]
     if not shown:
         return False
-    figure = new_figure(4.6 * len(shown), 3.4)
-    for axes, (name, residual, ok, solved) in zip(
-        np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True
-    ):
-        logs = np.log10(np.maximum(residual, 1e-9))
-        edges = np.linspace(logs.min() - 1e-3, logs.max() + 1e-3, 31)
-        for part, colour, said in ((ok, "C2", "right"), (~ok, "C3", "wrong")):
+    logs = [np.log10(np.maximum(residual, 1e-9)) for _, residual, _, _ in shown]
+    edges = np.linspace(min(map(np.min, logs)) - 1e-3, max(map(np.max, logs)) + 1e-3, 31)
+    columns = min(len(shown), _COLUMNS)
+    rows = -(-len(shown) // columns)
+    figure = new_figure(4.6 * columns, 3.4 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(shown) :]:
+        axes.set_visible(False)
+    for axes, (name, _, ok, solved), log in zip(grid.ravel(), shown, logs, strict=False):
+        for part, colour, said in ((ok, "C0", "right"), (~ok, "C3", "wrong")):
             label = f"{said}, n = {part.sum()}"
-            axes.hist(logs[part], edges, color=colour, alpha=0.6, label=label)
+            axes.hist(log[part], edges, color=colour, alpha=0.6, label=label)
         what = "residual" if solved else "change of y"
         axes.set(xlabel=f"log10 of the last {what}", ylabel="puzzles")
+        axes.tick_params(labelbottom=True, labelleft=True)
         axes.set_title(name, fontsize=10)
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,7 @@
 """The comparison as one HTML file that opens from disk: no network, pictures inside."""
 
 import base64
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,19 @@ from typing import Any
 
 import jinja2
 
-from scripts.report import RUN_HEADINGS, cells, headings, metric_names, notes, run_cells
+from scripts.report import (
+    RUN_HEADINGS,
+    cells,
+    headings,
+    metric_names,
+    notes,
+    run_cells,
+    verdict,
+)
+
+# What fits a phone; every other column stands behind a fold.
+FIRST = ("model", "seeds", "exact %", "valid %", "training TFLOP", "net calls a puzzle")
+_WIDE = 2.0  # pictures wider than this for their height scroll on a phone
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,8 @@ class Section:
 class _Picture:
     data: str
     caption: str
+    width: int
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,17 @@ class _Section:
     title: str
     text: str
     pictures: Sequence[_Picture] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Table:
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def only(self, names: Sequence[str]) -> "_Table":
+        """These columns, in this order."""
+        places = [self.headings.index(name) for name in names]
+        return _Table(names, [[row[place] for place in places] for row in self.rows])
 
 
 def write_html(
@@ -45,6 +71,7 @@ def write_html(
     origin: what made the runs, name to value (commit, machine, data).
     """
     names = metric_names(groups)
+    table = _Table(headings(names), [cells(name, group, names) for name, group in groups.items()])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("scripts", "."),
         autoescape=True,
@@ -52,11 +79,12 @@ def write_html(
     )
     page = environment.get_template("report.html.j2").render(
         title=title,
+        verdict=verdict(groups),
         notes=notes(groups),
-        headings=headings(names),
-        rows=[cells(label, group, names) for label, group in groups.items()],
+        first=table.only(FIRST),
+        rest=table.only(["model", *(name for name in table.headings if name not in FIRST)]),
         sections=[
-            _Section(s.title, s.text, [_Picture(_encoded(p), said) for p, said in s.pictures])
+            _Section(s.title, s.text, [_embedded(path, said) for path, said in s.pictures])
             for s in sections
         ],
         run_headings=RUN_HEADINGS,
@@ -70,5 +98,10 @@ def write_html(
     path.write_text(page)
 
 
-def _encoded(picture: Path) -> str:
-    return base64.b64encode(picture.read_bytes()).decode()
+def _embedded(path: Path, caption: str) -> _Picture:
+    """A PNG, to be shown at half its pixels, so that a dense screen shows them all."""
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    return _Picture(
+        base64.b64encode(data).decode(), caption, width // 2, wide=width > _WIDE * height
+    )

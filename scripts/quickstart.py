@@ -10,41 +10,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
 
-from puzzles.dataset import read_split
-from puzzles.render import to_png
 from puzzles.sources import generate_into, sudoku
-from reasoning.training.distribution import World, join_world
+from reasoning.training.distribution import join_world
 from scripts.cli import run_guarded
 from scripts.compare import Comparison, finish_run
 from scripts.presets import RunConfig, preset
-from scripts.session import open_run, run_predictions
 from scripts.usage import UsageError, parse
 
 PRESETS = ("attractor-cpu", "trm-cpu", "transformer-cpu")
-SHOWN = (1, 2, 4, 8)  # segments in the picture
-
-
-def picture(run_folder: Path, data: Path, path: Path, world: World) -> None:
-    """Draw one held-out puzzle after several segments: of those that are right from some segment
-    on and never before, the first that takes the run longest."""
-    run = open_run(run_folder, world)
-    test = read_split(data, "test")
-    segments = run.config.supervision.segments
-    tokens = run_predictions(run.model, run.config, test, segments, world).tokens
-    right = (tokens == test.labels).all(-1)
-    # Segments until the answer is right and stays so; 0 for puzzles that end wrong.
-    settled = np.where(right[-1], segments - right[::-1].cumprod(0).sum(0) + 1, 0)
-    steady = right.argmax(0) + 1 == settled
-    row = int((settled * steady).argmax())
-    last = max(int(settled[row]), 1)
-    shown = sorted({s for s in (*SHOWN, last) if s <= segments})
-    panels = [("puzzle", test.inputs[row])]
-    panels += [(f"after segment {s}", tokens[s - 1, row]) for s in shown]
-    to_png(test.kind, panels, path, given=test.inputs[row], label=test.labels[row])
 
 
 def quickstart(
@@ -82,7 +58,6 @@ def quickstart(
     for folder in folders:
         made.add(folder)
     text = made.write(out, f"Quickstart: {size}x{size} sudoku")
-    picture(folders[0], data, out / "solving.png", world)
     Console(width=max(190, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60
     console.print(f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}")

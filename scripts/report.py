@@ -116,6 +116,7 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
             "parameters": first["parameters"],
             "embedding_parameters": first["embedding_parameters"],
             "segments": first["segments"],
+            "data": done[0].data,
             "puzzles": first["metrics"]["exact"]["n"],
             "training_puzzles": done[0].training_set["metrics"]["exact"]["n"],
             "metrics": {
@@ -221,6 +222,43 @@ def metric_names(groups: Mapping[str, Any]) -> list[str]:
     """The metrics of the puzzles compared; cell, exact and valid where every run failed."""
     scored = [g for g in groups.values() if "metrics" in g]
     return list(scored[0]["metrics"]) if scored else ["cell", "exact", "valid"]
+
+
+def verdict(groups: Mapping[str, Any]) -> str:
+    """One sentence: which model solves most, and whether every seed says so."""
+    scored = {name: group for name, group in groups.items() if "metrics" in group}
+    if not scored:
+        return "No run could be scored: all of them failed."
+    if len({group["data"] for group in scored.values()}) > 1:
+        return "The runs were scored on different puzzles, so there is no order among them."
+    ordered = sorted(scored, key=lambda name: -scored[name]["metrics"]["exact"]["mean"])
+    best, count = ordered[0], _counts(scored, "puzzles")
+    exact = {name: scored[name]["metrics"]["exact"] for name in ordered}
+    if exact[best]["mean"] < COLLAPSED:
+        return (
+            f"No model solves the {count} held-out puzzles: the best, {best}, gets "
+            f"{percent(exact[best])} % exactly right."
+        )
+    said = f"{best} gets {percent(exact[best])} % of {count} held-out puzzles exactly right"
+    if len(ordered) == 1:
+        return f"{said}, {_seeds(exact[best]['n'])}."
+    second = ordered[1]
+    said += f", the most; next comes {second} with {percent(exact[second])} %: "
+    runs = [[r["exact"]["mean"] for r in scored[n]["runs"] if "exact" in r] for n in ordered[:2]]
+    if exact[best]["mean"] == exact[second]["mean"]:
+        return said + "no difference."
+    if min(map(len, runs)) == 1:
+        said += "one seed of " + ("each" if max(map(len, runs)) == 1 else "one of them")
+        return said + " is a first look, which another seed may turn round."
+    if min(runs[0]) > max(runs[1]):
+        return said + "each of its {} seeds is above each of the other's {}.".format(
+            *map(len, runs)
+        )
+    return said + "their seeds, {} and {}, overlap, so this may be chance.".format(*map(len, runs))
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"mean of {count} seeds"
 
 
 def notes(groups: Mapping[str, Any]) -> str:

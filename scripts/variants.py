@@ -1,5 +1,6 @@
-"""Variants of a model that differ from its preset in named fields, and nested changes of fields."""
+"""Variants of a model that differ from its preset in named fields; names as parts of paths."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,3 +23,9 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         inner = isinstance(change, Mapping) and isinstance(below, Mapping)
         result[name] = merged(below, change) if inner else change
     return result
+
+
+def file_name(name: str) -> str:
+    """A name as a part of a path: letters, digits, `_`, `.` and single hyphens alone, so that a
+    shell, a list separated by commas and a URL take it as it is."""
+    return re.sub(r"[^\w.]+", "-", name, flags=re.ASCII).strip("-")

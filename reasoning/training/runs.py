@@ -1,7 +1,7 @@
 """A run's folder: what made it, what it measured, where it stands.
 
 RUN/config.json        the whole configuration
-RUN/environment.json   commit, versions, machine, command line
+RUN/environment.json   date, commit, versions, machine, command line
 RUN/metrics.jsonl      one JSON object a line; a function of the configuration alone, so that
                        a resumed run writes the same bytes as an unbroken one
 RUN/timing.jsonl       the same steps' wall-clock times and rates, which differ from run to run
@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Commit, versions and machine, as a record of what ran.
+    """Date (UTC), commit, versions and machine, as a record of what ran.
 
     Outside a checkout the commit is what LOOPBENCH_COMMIT says, and changes to it are not known.
     """
@@ -47,6 +48,7 @@ def environment() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD") if ours else os.environ.get("LOOPBENCH_COMMIT")
     changes = _git("status", "--porcelain") if ours else None
     return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "uncommitted_changes": None if changes is None else bool(changes),
         "command": sys.argv,

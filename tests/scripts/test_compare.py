@@ -1,7 +1,9 @@
 """Comparisons of runs that failed: each is listed, the others are compared. And by processes."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,7 +18,9 @@ from puzzles.dataset import write_dataset
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
 from scripts import figures
+from scripts.ablations import ABLATIONS, configuration
 from scripts.cli import main
+from scripts.compare import run_folder
 from scripts.presets import build_model
 
 
@@ -133,6 +137,7 @@ _PROCESS = """
 import os, sys, time
 from pathlib import Path
 from scripts.cli import main
+from scripts.compare import run_folder
 if os.environ["RANK"] == "1":
     clock = time.perf_counter
     time.perf_counter = lambda: 3 * clock()
@@ -205,6 +210,29 @@ def test_runs_that_share_their_puzzles_do_not_narrow_the_error_bars(tmp_path, mo
     assert figures.plot_difficulty([("trm", record)] * 3, tmp_path / "difficulty.png")
     (((_, _, (bars,)),), _) = drawn[0].get_legend_handles_labels()
     assert bars.get_segments()[0][:, 1] == pytest.approx([37, 43])
+
+
+def test_run_folders_have_no_commas_and_those_that_have_go_on(tmp_path):
+    config = configuration(ABLATIONS["controls"][-1], "mini", tmp_path)
+    assert config.preset == "trm-matched, damped"
+    assert run_folder(tmp_path, config).name == "trm-matched-damped-seed0"
+    for variants in ABLATIONS.values():
+        names = [run_folder(tmp_path, configuration(v, "mini", tmp_path)).name for v in variants]
+        assert len(set(names)) == len(variants)
+        assert not re.search(r"[^\w.-]", "".join(names))
+    (tmp_path / "trm-matched,-damped-seed0").mkdir()  # begun when such names were given
+    assert run_folder(tmp_path, config).name == "trm-matched,-damped-seed0"
+
+
+def test_the_report_holds_one_puzzle_being_solved(trained, tmp_path):
+    out = tmp_path / "table"
+    assert main(["compare", str(trained), "--out", str(out)]) == 0
+    text = (out / "report.html").read_text()
+    drawn = base64.b64encode((out / "solving.png").read_bytes()).decode()
+    assert text.count(drawn) == 1
+    for name in ("date", "command", "data", "steps", "learning rate"):
+        assert f"<dt>{name}</dt>" in text
+    assert "4x4 sudoku, 48 training and 20 held-out puzzles" in text
 
 
 def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, capsys):

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts import figures
+from scripts.examples import telling_puzzle
 from scripts.figures import plot_difficulty, plot_residuals
-from scripts.html_report import Section, write_html
+from scripts.html_report import FIRST, Section, write_html
+from scripts.origin import command_line, origin
 from scripts.presets import RunConfig, label, preset
-from scripts.report import Row, comparison, markdown, training_cost
+from scripts.report import Row, comparison, headings, markdown, training_cost, verdict
+from scripts.variants import file_name
 
 NAMES = ("cell", "exact", "valid")
 
@@ -154,6 +158,108 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_the_verdict_claims_no_more_than_the_seeds_show():
+    def said(*rows: Row) -> str:
+        return verdict(comparison(rows))
+
+    b = [row("b", seed, exact) for seed, exact in enumerate((0.3, 0.5))]
+    above = said(row("a", 0, 0.6), *b, row("a", 1, 0.8))
+    assert above.startswith("a gets 70.0 ± 14.1 % of 50 held-out puzzles exactly right, the most")
+    assert "b with 40.0 ± 14.1 %: each of its 2 seeds is above each of the other's 2." in above
+    assert "overlap, so this may be chance" in said(row("a", 0, 0.4), row("a", 1, 0.8), *b)
+    assert "one seed of each is a first look" in said(row("a", 0, 0.6), b[0])
+    assert "one seed of one of them is a first look" in said(row("a", 0, 0.6), *b)
+    assert "no difference" in said(row("a", 0, 0.4), row("a", 1, 0.4), *b)
+    assert said(b[0]) == "b gets 30.0 % of 50 held-out puzzles exactly right, one seed."
+    assert said(row("a", 0, 0.0), row("b", 0, 0.005)).startswith("No model solves the 50")
+    assert (
+        said(Row("a", Path("a"), 0, failure="nan")) == "No run could be scored: all of them failed."
+    )
+    apart = replace(row("a", 0, 0.6), data="other")
+    assert "different puzzles" in said(apart, b[0])
+
+
+def test_six_columns_stand_first_and_the_others_behind_a_fold(tmp_path):
+    out = tmp_path / "report.html"
+    groups = comparison([row("a", 0, 0.5)])
+    write_html(groups, [], {}, "Title", out)
+    before, folded = out.read_text().split("<details>", 1)
+    shown = re.findall(r"<th>(.*?)</th>", before)
+    rest = re.findall(r"<th>(.*?)</th>", folded.split("</details>")[0])
+    assert len(shown) == 6
+    assert tuple(shown) == FIRST
+    assert sorted(shown + rest[1:]) == sorted(headings(NAMES))
+    assert before.index(verdict(groups)) < before.index("<table")
+    assert 'name="viewport"' in before  # else a phone lays it out as wide as a desk's screen
+
+
+def test_what_made_a_report_has_date_command_data_steps_and_rate(tmp_path):
+    rows = []
+    for seed, (name, lr) in enumerate((("trm-mini", 1e-3), ("hrm-mini", 2e-3), ("trm-mini", 1e-3))):
+        config = preset(name).model_dump(mode="json")
+        config["optimizer"]["lr"], config["steps"] = lr, 1500
+        grid = {"kind": "sudoku", "size": 4, "cells": 16, "vocabulary": 6, "puzzles": 1}
+        folder = tmp_path / f"{name}-{seed}"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"config": config, "grid": grid}))
+        made = {"date": f"2026-01-0{3 - seed}T10:00:30+00:00", "commit": "abc"}
+        made |= {
+            "command": ["/x/bin/loopbench", "train", "--out", "a b"],
+            "packages": {"torch": "2"},
+        }
+        (folder / "environment.json").write_text(json.dumps(made))
+        rows.append(replace(row(name, seed, 0.5), folder=folder))
+    rows.append(Row("trm", tmp_path / "none", 0, failure="out of memory"))  # left no record
+    found = origin(rows, {"data/x": "4x4 sudoku, 10 training and 5 held-out puzzles"})
+    assert found["date"] == "2026-01-01 10:00 UTC to 2026-01-03 10:00 UTC"
+    assert found["command"] == "loopbench train --out 'a b'"
+    assert found["data"] == "data/x: 4x4 sudoku, 10 training and 5 held-out puzzles"
+    assert found["steps"] == "1,500"
+    warmup = preset("trm-mini").optimizer.warmup
+    rates = [f"{lr} after {warmup} steps of warm-up" for lr in ("0.001", "0.002")]
+    assert found["learning rate"] == f"{rates[0]} (trm-mini); {rates[1]} (hrm-mini)"
+    assert "gpu" not in found
+    assert command_line(["/c/scripts/train.py", "-h"]) == "python -m scripts.train -h"
+
+
+def test_the_puzzle_shown_is_the_one_that_takes_longest_and_stays_right():
+    no, yes = False, True
+    right = np.array([
+        [yes, yes, yes, yes],
+        [no, yes, no, yes],  # right once before: not steady
+        [no, no, yes, yes],
+        [no, no, no, no],
+    ])  # fmt: skip
+    assert telling_puzzle(right) == (2, 3)
+    assert telling_puzzle(right[[3, 1]]) == (1, 4)
+    assert telling_puzzle(right[3:]) == (0, 0)
+    assert telling_puzzle(right[:1]) == (0, 1)
+
+
+def test_residuals_that_are_compared_share_axes_and_bins(tmp_path, monkeypatch):
+    drawn = []
+    make = figures.new_figure
+    monkeypatch.setattr(figures, "new_figure", lambda *size: drawn.append(make(*size)) or drawn[-1])
+    right = np.array([True, False])
+    parts = [(name, 10.0 ** np.array(logs), right, True) for name, logs in
+             (("a", (-7, -6)), ("b", (-2, -1)), ("c", (-4, -3)), ("d", (-5, -5)))]  # fmt: skip
+    assert plot_residuals(parts, tmp_path / "residuals.png")
+    panels = [axes for axes in drawn[0].axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == ["a", "b", "c", "d"]
+    for limits in ("get_xlim", "get_ylim"):
+        assert len({getattr(axes, limits)() for axes in panels}) == 1
+    bars = [[bar.get_x() for bar in axes.containers[0]] for axes in panels]
+    assert all(places == bars[0] for places in bars)
+    assert panels[0].get_xlim()[0] < -7
+    assert panels[0].get_xlim()[1] > -1
+
+
+def test_names_in_paths_hold_no_commas_or_spaces():
+    assert file_name("trm-matched, damped") == "trm-matched-damped"
+    assert file_name("trm-mlp model.layers=4") == "trm-mlp-model.layers-4"
+    assert file_name("attractor-7m") == "attractor-7m"
 
 
 def test_the_report_is_one_file_that_fetches_nothing(tmp_path):
