@@ -204,6 +204,8 @@ class Pretrainer:
         TrainingError after `max_skipped` updates in a row that were not finite.
         """
         config = self.config
+        if not self.done:  # else each process begins its global generator with another seed
+            torch.manual_seed(config.seed)
         logs = _Logs(self.run if self.world.is_main else None, self.done or None)
         pending = self._pending
         restart_peak(self.world.device)

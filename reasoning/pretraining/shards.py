@@ -14,7 +14,8 @@ written last, so a folder with one is whole.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -155,18 +156,17 @@ def token_type(vocabulary: int) -> np.dtype:
 def write_shard(
     folder: Path, name: str, documents: Sequence[np.ndarray], text_bytes: int, vocabulary: int
 ) -> Shard:
-    """Write documents (ids, BOS in front) as a shard, each file whole or not at all."""
+    """Write documents (ids, BOS in front) as a shard, each file whole or not at all. CorpusError if
+    the disk refuses."""
     offsets = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document) for document in documents], out=offsets[1:])
     tokens = np.concatenate(documents, dtype=token_type(vocabulary), casting="unsafe")
     hashes = {}
     for kind, array in (("tokens", tokens), ("offsets", offsets)):
-        path = folder / f"{name}.{kind}.npy"
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        hashes[kind] = sha256_of(partial)
-        os.replace(partial, path)
+        with _replacing(folder / f"{name}.{kind}.npy") as partial:
+            with partial.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+            hashes[kind] = sha256_of(partial)
     return Shard(
         name=name, documents=len(documents), tokens=len(tokens), bytes=text_bytes, sha256=hashes
     )
@@ -208,10 +208,24 @@ def _check_shard(corpus: Corpus, shard: Shard, tokens: np.ndarray, offsets: np.n
 
 
 def write_record(path: Path, record: Frozen) -> None:
-    """Write a record as JSON, whole or not at all."""
+    """Write a record as JSON, whole or not at all. CorpusError if the disk refuses."""
+    with _replacing(path) as partial:
+        partial.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place when the block ends."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CorpusError(
+            f"{path}: could not be written ({error.strerror or error}); free some disk space and "
+            "build the corpus again: the shards that are whole stay"
+        ) from error
 
 
 def _read_manifest(folder: Path) -> Manifest:

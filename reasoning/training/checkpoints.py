@@ -82,7 +82,8 @@ def writing(run: Path, step: int) -> Iterator[Path]:
     """
     folder, partial = run / "checkpoints" / f"step-{step:08d}", partial_folder(run, step)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in partial.parent.glob(".partial-*"):  # by a run that was killed as it wrote
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
         digests = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
@@ -97,8 +98,10 @@ def writing(run: Path, step: int) -> Iterator[Path]:
             f"{folder}: could not be written ({error}); free some disk space and resume the run; "
             f"{last_words(run)}"
         ) from error
-    for old in list_checkpoints(run)[:-KEPT]:
-        shutil.rmtree(old)
+    oldest = list_checkpoints(run)[-KEPT:][0]
+    for old in oldest.parent.glob("step-*"):
+        if old < oldest:  # with its manifest, or a part that a kill left of it
+            shutil.rmtree(old)
 
 
 def save_checkpoint(

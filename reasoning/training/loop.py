@@ -262,6 +262,8 @@ class Trainer:
         TrainingError when the loss is no longer finite; the last checkpoint stays.
         """
         config = self.config
+        if not self.done:  # else each process begins its global generator with another seed
+            torch.manual_seed(config.seed)
         resumed = self.done if self.done else None
         logs = _Logs(self.run if self.world.is_main else None, resumed)
         pending = self._pending

@@ -70,10 +70,16 @@ def _cpu_name() -> str:
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write JSON whole or not at all, whoever else writes it."""
+    """Write JSON whole or not at all, whoever else writes it. OSError, with the path, if the disk
+    refuses."""
     partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -161,7 +167,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 class JsonLines:
-    """Append-only JSON lines; opening at a step drops the lines that a killed run wrote past it."""
+    """Append-only JSON lines; opening at a step drops the lines that a killed run wrote past it.
+
+    RunError if the disk refuses; of a line that it took in part `read_jsonl` and the next opening
+    know.
+    """
 
     def __init__(self, path: Path, resume_step: int | None):
         self.path = path
@@ -180,12 +190,26 @@ class JsonLines:
                 break
             kept.append(line + "\n")
         partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text("".join(kept))
-        os.replace(partial, self.path)
+        try:
+            partial.write_text("".join(kept))
+            os.replace(partial, self.path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise self._refused(error) from error
 
     def write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(record, allow_nan=False) + "\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path}: could not be written ({error.strerror}); free some disk space and "
+            "resume the run, what was written before is intact"
+        )
 
     def close(self) -> None:
         self._file.close()
