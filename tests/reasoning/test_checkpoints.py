@@ -105,6 +105,26 @@ def test_only_the_last_two_checkpoints_are_kept(tmp_path):
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000008", "step-00000012"]
 
 
+def test_what_a_kill_left_of_checkpoints_goes_with_the_next_one(tmp_path):
+    folder = tmp_path / "checkpoints"
+    for left in (".partial-00000002", "step-00000001", "step-00000099"):
+        (folder / left).mkdir(parents=True)
+        (folder / left / "weights.safetensors").touch()  # a rotation's victim has no manifest
+    run_in(tmp_path)
+    kept = ["step-00000008", "step-00000012", "step-00000099"]  # nothing newer is dropped
+    assert sorted(path.name for path in folder.iterdir()) == kept
+
+
+def test_a_checkpoint_holds_nothing_of_the_process_that_wrote_it(tmp_path):
+    states = []
+    for name in ("a", "b"):
+        torch.seed()  # as every process begins
+        run_in(tmp_path / name)
+        last = list_checkpoints(tmp_path / name)[-1]
+        states.append(torch.load(last / "state.pt", weights_only=True)["rng"])
+    assert torch.equal(*states)
+
+
 # Damage
 
 

@@ -479,3 +479,12 @@ def test_enwik8_makes_a_corpus(tmp_path, shared_data):
     assert found == [part for part in parts if part not in set(held)]
     assert len(found) + len(held) == len(parts)
     check_corpus(tmp_path / "c")
+
+
+def test_a_full_disk_names_the_shard_and_leaves_no_half_of_it(tmp_path):
+    documents = [np.array([0, 1, 2])]
+    partial = tmp_path / ".train-00000.offsets.npy.partial"
+    partial.symlink_to("/dev/full")
+    with pytest.raises(CorpusError, match=r"train-00000\.offsets\.npy: could not be .*build the"):
+        write_shard(tmp_path, "train-00000", documents, 2, 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["train-00000.tokens.npy"]

@@ -1,10 +1,15 @@
 """A run's records: whose commit they name, and what a killed run leaves."""
 
+import os
+import platform
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from reasoning.training import runs
-from reasoning.training.runs import environment, read_jsonl
+from reasoning.training.runs import JsonLines, RunError, environment, read_jsonl, write_json
 
 
 def git(folder, *words):
@@ -36,3 +41,37 @@ def test_a_line_that_was_being_written_is_not_read(tmp_path):
     log = tmp_path / "metrics.jsonl"
     log.write_text('{"step": 2}\n{"step": 4}\n{"st')
     assert [record["step"] for record in read_jsonl(log)] == [2, 4]
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_what_was_there(tmp_path):
+    full = tmp_path / "metrics.jsonl"
+    full.symlink_to("/dev/full")
+    log = JsonLines(full, None)
+    with pytest.raises(RunError, match=f"{full}: could not be written .No space left.*resume"):
+        log.write({"step": 1})
+    record = tmp_path / "config.json"
+    write_json(record, 1)
+    partial = tmp_path / f".config.json.{platform.node()}-{os.getpid()}.partial"
+    partial.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=f"No space left.*{record}"):
+        write_json(record, 2)
+    assert record.read_text() == "1\n"
+    assert not partial.is_symlink()
+
+
+def test_a_log_that_cannot_be_cut_stays_whole(tmp_path):
+    log, text = tmp_path / "metrics.jsonl", '{"step": 2}\n{"step": 4}\n'
+    log.write_text(text)
+    partial = tmp_path / ".metrics.jsonl.partial"
+    partial.symlink_to("/dev/full")
+    with pytest.raises(RunError, match="could not be written"):
+        JsonLines(log, 2)
+    assert log.read_text() == text
+    assert not partial.is_symlink()
+    JsonLines(log, 2).close()
+    assert log.read_text() == '{"step": 2}\n'
+
+
+def test_a_record_of_what_ran_is_dated():
+    date = datetime.fromisoformat(environment()["date"])
+    assert timedelta(0) <= datetime.now(UTC) - date < timedelta(minutes=5)
