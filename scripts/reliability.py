@@ -31,7 +31,12 @@ import torch
 import torch._dynamo  # what the first step imports, before the fork rather than after each
 
 from reasoning.records import sha256_of
-from reasoning.training.checkpoints import CheckpointError, list_checkpoints, verified
+from reasoning.training.checkpoints import (
+    CheckpointError,
+    list_checkpoints,
+    read_manifest,
+    verified,
+)
 from reasoning.training.runs import RunError, make_folder, read_jsonl, write_json
 from scripts.cli import main as loopbench
 from scripts.cli import run_guarded
@@ -96,20 +101,18 @@ class Place:
         every += f" --steps {steps or self.steps}"
         return [*words.split(), *_ALL.split(), *every.split(), "--out", str(run)]
 
-    def must(self, words: Sequence[str]) -> float:
-        """Seconds that a command took. RunError if it failed."""
-        began = time.perf_counter()
+    def must(self, words: Sequence[str]) -> None:
+        """Run a command. RunError if it failed."""
         if code := finished(start(words, self.out / "log.txt")):
             raise RunError(f"loopbench {words[0]} ended with {code}: see {self.out}/log.txt")
-        return time.perf_counter() - began
 
     def whole(self, kind: str, **often: int) -> Path:
-        """An unbroken run to compare with, made once; what one takes is in its seconds.json."""
+        """An unbroken run to compare with, made once."""
         run = self.out / "-".join(["whole", kind, *often])
-        if not (run / "seconds.json").exists():
+        saved = list_checkpoints(run)
+        if not saved or read_manifest(saved[-1])["step"] != self.steps:
             shutil.rmtree(run, ignore_errors=True)
-            seconds = self.must(self.train(kind, run, **often))
-            write_json(run / "seconds.json", seconds)
+            self.must(self.train(kind, run, **often))
         return run
 
     def fresh_log(self, name: str) -> Path:
@@ -182,22 +185,19 @@ def killed(place: Place, kind: str, number: int) -> dict[str, Any]:
     log = place.fresh_log(run.name)
     draw = random.Random(f"{kind} {number}")
     words = place.train(kind, run)
-    while True:
+    while True:  # until it is still alive at that moment
         shutil.rmtree(run, ignore_errors=True)
-        began, share = time.perf_counter(), draw.random()
         process = start(words, log)
-        process.join(share * json.loads((whole / "seconds.json").read_text()))
-        alive = process.is_alive()
+        alive = wait(
+            process, run / "metrics.jsonl", draw.randrange(place.steps // 5), draw.random()
+        )
         process.kill()
         process.join()
         if alive:
             break
-        # It was faster than the unbroken one, and had ended.
-        write_json(whole / "seconds.json", time.perf_counter() - began)
     metrics = run / "metrics.jsonl"
     lines = read_jsonl(metrics) if metrics.exists() else []
     found = {
-        "share_of_time": share,
         "step": lines[-1]["step"] if lines else 0,
         "checkpoints": len(list_checkpoints(run)),
         "in_a_checkpoint": any(run.glob("checkpoints/.partial-*")),
@@ -207,6 +207,20 @@ def killed(place: Place, kind: str, number: int) -> dict[str, Any]:
     found["held"] = not found["differing"]
     _tidy(found["held"], run, log)
     return found
+
+
+def wait(process: multiprocessing.Process, log: Path, lines: int, share: float) -> bool:
+    """Wait until a log has so many lines, then a share of the time that the last one took (of a
+    second where none is waited for). Whether the process is alive then."""
+    seen, since, took = 0, time.perf_counter(), 1.0
+    while process.is_alive() and seen < lines:
+        time.sleep(0.001)
+        now = log.read_bytes().count(b"\n") if log.exists() else 0
+        if now > seen:
+            took, since = time.perf_counter() - since, time.perf_counter()
+            seen = now
+    process.join(share * took)
+    return process.is_alive()
 
 
 def _tidy(held: bool, run: Path, log: Path) -> None:

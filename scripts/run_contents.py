@@ -17,9 +17,7 @@ def contents(kind: str, run: Path) -> dict[str, Any]:
     step = verified(last)["step"]
     found: dict[str, Any] = {
         "metrics": (run / "metrics.jsonl").read_bytes(),
-        "files": sorted(
-            str(path.relative_to(run)) for path in run.rglob("*") if path.name != "seconds.json"
-        ),
+        "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
     }
     if kind == "puzzle":
         state = torch.load(last / "state.pt", weights_only=True)
