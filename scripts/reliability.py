@@ -127,7 +127,8 @@ class Place:
         if not known.get(name, {}).get("held"):
             known[name] = make()
             write_json(self.out / "results.json", self.results)
-            print(f"{part}, {name}: " + ("held" if known[name]["held"] else "DID NOT HOLD"))
+            said = "held" if known[name]["held"] else "DID NOT HOLD"
+            print(f"{part}, {name}: {said}", flush=True)  # else a fork would say it again
 
 
 # Processes

@@ -39,7 +39,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Date (UTC), commit, versions and machine, as a record of what ran.
+    """Commit, versions and machine, as a record of what ran.
 
     Outside a checkout the commit is what LOOPBENCH_COMMIT says, and changes to it are not known.
     """
@@ -48,7 +48,6 @@ def environment() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD") if ours else os.environ.get("LOOPBENCH_COMMIT")
     changes = _git("status", "--porcelain") if ours else None
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "uncommitted_changes": None if changes is None else bool(changes),
         "command": sys.argv,
@@ -105,15 +104,21 @@ def create_run(folder: Path, config: dict[str, Any]) -> None:
     make_folder(folder)
     try:
         write_json(folder / "config.json", config)
-        write_json(folder / "environment.json", environment())
+        _record_environment(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def _record_environment(folder: Path) -> None:
+    """What a run is made by and on, and when it begins (UTC)."""
+    began = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(folder / "environment.json", began | environment())
 
 
 def restart_run(folder: Path) -> str:
     """Record anew what runs: a run that left no checkpoint starts again from step 0. Its logs are
     emptied when training opens them. Returns the line that tells the user."""
-    write_json(folder / "environment.json", environment())
+    _record_environment(folder)
     return f"{folder}: stopped before its first checkpoint; starts from step 0 again"
 
 

@@ -5,11 +5,21 @@ import platform
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from reasoning.training import runs
-from reasoning.training.runs import JsonLines, RunError, environment, read_jsonl, write_json
+from reasoning.training.runs import (
+    JsonLines,
+    RunError,
+    create_run,
+    environment,
+    read_environment,
+    read_jsonl,
+    restart_run,
+    write_json,
+)
 
 
 def git(folder, *words):
@@ -51,27 +61,31 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_what_was_there(tmp_path):
         log.write({"step": 1})
     record = tmp_path / "config.json"
     write_json(record, 1)
-    partial = tmp_path / f".config.json.{platform.node()}-{os.getpid()}.partial"
-    partial.symlink_to("/dev/full")
+    beside = tmp_path / f".config.json.{platform.node()}-{os.getpid()}.partial"
+    beside.symlink_to("/dev/full")
     with pytest.raises(OSError, match=f"No space left.*{record}"):
         write_json(record, 2)
     assert record.read_text() == "1\n"
-    assert not partial.is_symlink()
+    assert not beside.is_symlink()
 
 
 def test_a_log_that_cannot_be_cut_stays_whole(tmp_path):
     log, text = tmp_path / "metrics.jsonl", '{"step": 2}\n{"step": 4}\n'
     log.write_text(text)
-    partial = tmp_path / ".metrics.jsonl.partial"
-    partial.symlink_to("/dev/full")
+    beside = tmp_path / ".metrics.jsonl.partial"
+    beside.symlink_to("/dev/full")
     with pytest.raises(RunError, match="could not be written"):
         JsonLines(log, 2)
     assert log.read_text() == text
-    assert not partial.is_symlink()
+    assert not beside.is_symlink()
     JsonLines(log, 2).close()
     assert log.read_text() == '{"step": 2}\n'
 
 
-def test_a_record_of_what_ran_is_dated():
-    date = datetime.fromisoformat(environment()["date"])
-    assert timedelta(0) <= datetime.now(UTC) - date < timedelta(minutes=5)
+def test_a_run_is_dated_when_it_begins(tmp_path):
+    for begin in (partial(create_run, tmp_path, {}), partial(restart_run, tmp_path)):
+        (tmp_path / "environment.json").unlink(missing_ok=True)
+        begin()
+        date = datetime.fromisoformat(read_environment(tmp_path)["date"])
+        assert timedelta(seconds=-1) <= datetime.now(UTC) - date < timedelta(minutes=5)
+    assert "date" not in environment()  # what is computed anew is the same
