@@ -14,10 +14,7 @@ OUT, with the log of what was said.
 """
 
 import json
-import multiprocessing
-import os
 import random
-import resource
 import shutil
 import socket
 import sys
@@ -28,7 +25,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch._dynamo  # what the first step imports, before the fork rather than after each
 
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import (
@@ -38,8 +34,8 @@ from reasoning.training.checkpoints import (
     verified,
 )
 from reasoning.training.runs import RunError, make_folder, read_jsonl, write_json
-from scripts.cli import main as loopbench
 from scripts.cli import run_guarded
+from scripts.forked import finished, start, wait
 from scripts.run_contents import differing
 from scripts.small_disk import AMPLE, Tmpfs, bytes_in, small_disk
 from scripts.usage import UsageError, parse
@@ -50,7 +46,6 @@ WORLDS = (1, 2, 3)
 CURVE = 1e-2  # how far apart, relatively, losses may be whose sums were taken in another order
 _FIRST = 1e-4  # and the first of them
 _CURVE_STEPS = 60  # rounding grows as training goes on
-_FORK = multiprocessing.get_context("fork")  # a child has everything imported: it starts at once
 
 # Batches divide over 1, 2 and 3 processes.
 _ALL = "--batch 12 --device cpu"
@@ -131,45 +126,6 @@ class Place:
             print(f"{part}, {name}: {said}", flush=True)  # else a fork would say it again
 
 
-# Processes
-
-
-def start(
-    words: Sequence[str],
-    log: Path,
-    environment: Mapping[str, str] | None = None,
-    limit: int | None = None,
-) -> multiprocessing.Process:
-    """Begin a `loopbench` command in a process of its own; what it says is added to the log.
-
-    limit: bytes that its files may have.
-    """
-    process = _FORK.Process(target=_command, args=(words, log, environment or {}, limit))
-    process.start()
-    return process
-
-
-def _command(
-    words: Sequence[str], log: Path, environment: Mapping[str, str], limit: int | None
-) -> None:
-    os.environ.update(environment)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    with log.open("a") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    code = loopbench(words)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # of the fork nothing else is to be cleaned up
-
-
-def finished(process: multiprocessing.Process) -> int:
-    """Wait for a process; returns its exit code."""
-    process.join()
-    return process.exitcode
-
-
 def go_on(run: Path, words: Sequence[str], log: Path) -> int:
     """What a user does with a broken run: resume it, or begin it where it is not there yet."""
     if (run / "config.json").exists():
@@ -208,20 +164,6 @@ def killed(place: Place, kind: str, number: int) -> dict[str, Any]:
     found["held"] = not found["differing"]
     _tidy(found["held"], run, log)
     return found
-
-
-def wait(process: multiprocessing.Process, log: Path, lines: int, share: float) -> bool:
-    """Wait until a log has so many lines, then a share of the time that the last one took (of a
-    second where none is waited for). Whether the process is alive then."""
-    seen, since, took = 0, time.perf_counter(), 1.0
-    while process.is_alive() and seen < lines:
-        time.sleep(0.001)
-        now = log.read_bytes().count(b"\n") if log.exists() else 0
-        if now > seen:
-            took, since = time.perf_counter() - since, time.perf_counter()
-            seen = now
-    process.join(share * took)
-    return process.is_alive()
 
 
 def _tidy(held: bool, run: Path, log: Path) -> None:
@@ -381,7 +323,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def reliability(
-    out: Path, kills: int = 20, parts: tuple[Part, ...] = PARTS, steps: int = 100
+    out: Path, kills: int = 20, parts: tuple[Part, ...] = PARTS, steps: int = 50
 ) -> bool:
     """Try to break runs, and see whether they go on as if nothing had been. Resumable.
 
