@@ -15,6 +15,7 @@ from reasoning.training.checkpoints import list_checkpoints
 from scripts.cli import run_guarded
 from scripts.reliability import CURVE, main, table
 from scripts.run_contents import contents, differing, same
+from scripts.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,6 +112,17 @@ def test_the_table_counts_what_held_and_what_did_not():
     assert [row.split("|")[2].strip() for row in rows] == ["1 of 2", "1 of 1", "0 of 1"]
     assert "at steps 10 to 90 of 100, 1 before the first checkpoint" in rows[0]
     assert "2.0e-02 apart" in rows[2]
+
+
+def test_where_mounting_is_not_permitted_the_files_are_limited(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # nor is there a mount to ask
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "left").touch()  # by one that was killed
+    with small_disk(folder) as disk:
+        assert disk.how == "RLIMIT_FSIZE"
+        assert list(folder.iterdir()) == []
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("words", [["--kills", "0"], ["--steps", "15"], ["--parts", "tape"]])
