@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.lib import format as npy
 from pydantic import Field, ValidationError
 
 from reasoning.frozen import Frozen
@@ -164,8 +165,10 @@ def write_shard(
     hashes = {}
     for kind, array in (("tokens", tokens), ("offsets", offsets)):
         with _replacing(folder / f"{name}.{kind}.npy") as partial:
+            # Not by np.save, which does not notice that the disk has no room for the last bytes.
             with partial.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
+                npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+                file.write(array.data)
             hashes[kind] = sha256_of(partial)
     return Shard(
         name=name, documents=len(documents), tokens=len(tokens), bytes=text_bytes, sha256=hashes

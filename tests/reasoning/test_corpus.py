@@ -4,6 +4,7 @@ import codecs
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -488,3 +489,18 @@ def test_a_full_disk_names_the_shard_and_leaves_no_half_of_it(tmp_path):
     with pytest.raises(CorpusError, match=r"train-00000\.offsets\.npy: could not be .*build the"):
         write_shard(tmp_path, "train-00000", documents, 2, 100)
     assert [path.name for path in tmp_path.iterdir()] == ["train-00000.tokens.npy"]
+
+
+def test_a_disk_that_lacks_room_for_the_last_byte_is_noticed(tmp_path):
+    write_shard(tmp_path, "train-00000", [np.arange(5)], 4, 100)
+    tokens = tmp_path / "train-00000.tokens.npy"
+    np.save(tmp_path / "saved.npy", np.arange(5, dtype=np.uint16))
+    assert tokens.read_bytes() == (tmp_path / "saved.npy").read_bytes()
+    size = tokens.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, limits[1]))
+    try:
+        with pytest.raises(CorpusError, match=r"train-00001\.tokens\.npy: could not be written"):
+            write_shard(tmp_path, "train-00001", [np.arange(5)], 4, 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
