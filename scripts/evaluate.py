@@ -220,7 +220,7 @@ def evaluate(
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
-    pictures beside it.
+    pictures beside it; what --puzzles asks for goes to a file of its own.
 
     Args:
         run: folder of the run.
@@ -277,7 +277,8 @@ def evaluate(
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{run.name}: segments")
         record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
-    name = data.resolve().name if split == "test" else f"{data.resolve().name}-{split}"
+    name = data.resolve().name + (f"-{split}" if split != "test" else "")
+    name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
     path = run / f"evaluation-{name}.json"
     if world.is_main:
         write_json(path, record | {"environment": environment()})

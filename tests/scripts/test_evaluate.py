@@ -16,10 +16,10 @@ from scripts.exploration import Plan, explore
 from scripts.session import open_run, subset
 
 
-def evaluated(run, data, *words) -> dict:
+def evaluated(run, data, *words, name=None) -> dict:
     arguments = ["evaluate", run, "--data", data, "--device", "cpu", *words]
     assert main([str(a) for a in arguments]) == 0
-    return json.loads((run / f"evaluation-{data.name}.json").read_text())
+    return json.loads((run / f"evaluation-{name or data.name}.json").read_text())
 
 
 @pytest.fixture
@@ -204,6 +204,14 @@ def test_pictures_of_an_earlier_evaluation_go(run, sudokus):
 
 def test_the_record_says_what_made_it(run, sudokus):
     words = ("--segments", "2", "--evaluations", "7", "--tolerance", "1e-5", "--puzzles", "5")
-    record = evaluated(run, sudokus, *words)
+    record = evaluated(run, sudokus, *words, name="sudoku4-puzzles-5")
     assert (record["evaluations"], record["tolerance"], record["puzzles"]) == (7, 1e-5, 5)
     assert "packages" in record["environment"]
+
+
+def test_some_puzzles_do_not_replace_all_of_them(run, sudokus):
+    assert evaluated(run, sudokus)["metrics"]["exact"]["n"] == 20
+    whole = (run / "evaluation-sudoku4.json").read_bytes()
+    some = evaluated(run, sudokus, "--puzzles", "5", name="sudoku4-puzzles-5")
+    assert some["metrics"]["exact"]["n"] == 5
+    assert (run / "evaluation-sudoku4.json").read_bytes() == whole
