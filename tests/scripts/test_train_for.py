@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from reasoning.training import deadline
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
 from scripts.session import load_config
@@ -11,15 +12,17 @@ from scripts.session import load_config
 WORDS = ("--preset", "attractor-mini", "--device", "cpu", "--evaluate-puzzles", "4")
 
 
-def test_a_run_to_a_deadline_is_the_run_of_as_many_steps(sudokus, tmp_path, capsys):
+def test_a_run_to_a_deadline_is_the_run_of_as_many_steps(sudokus, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(deadline, "LONGEST", 0.3)
+    monkeypatch.setattr(deadline.Costs, "steps_in", lambda costs, seconds, config: 5)
     words = ["train", *WORDS, "--data", str(sudokus)]
     planned, counted = tmp_path / "planned", tmp_path / "counted"
-    assert main([*words, "--out", str(planned), "--for", "1.5s"]) == 0
+    assert main([*words, "--out", str(planned), "--for", "10m"]) == 0
     config, _ = load_config(planned)
     record = json.loads((planned / "config.json").read_text())["deadline"]
-    assert record["steps"] == config.steps
-    assert 0 < record["left"] < record["seconds"] == 1.5
-    assert f"{config.steps:,} steps are to end 1.5 s" in capsys.readouterr().err
+    assert record["steps"] == config.steps == 5
+    assert 0 < record["left"] < record["seconds"] == 600
+    assert "5 steps are to end 600 s" in capsys.readouterr().err
     assert read_jsonl(planned / "metrics.jsonl")[-1]["step"] == config.steps
 
     same = ["--steps", str(config.steps)]

@@ -1,0 +1,93 @@
+"""`loopbench reproduce real`: trained to a deadline, answered three ways, told beside others."""
+
+import json
+
+import pytest
+import torch
+
+from reasoning.training import deadline
+from scripts.cli import main
+from scripts.real import PUBLISHED, faster_precision
+from scripts.session import load_config
+
+WORDS = ("--for", "10m", "--presets", "attractor-axial-mini,transformer-axial-mini", "--no-compile")
+
+
+@pytest.fixture(autouse=True)
+def two_steps(monkeypatch):
+    """As if a step took 299 s: how fast this machine is changes nothing."""
+    costs = deadline.Costs(step=299.0, metering=0.0, evaluation=0.0, measuring=0.0)
+    monkeypatch.setattr(deadline, "measure", lambda trainer, seconds: costs)
+
+
+def told(data, out, *more) -> dict:
+    words = ["reproduce", "real", "--task", "sudoku", "--data", data, "--out", out, *WORDS, *more]
+    assert main([str(w) for w in words]) == 0
+    return json.loads((out / "real.json").read_text())
+
+
+def test_every_run_is_trained_to_its_deadline_and_told_beside_others(sudokus, tmp_path):
+    out = tmp_path / "real"
+    record = told(sudokus, out, "--searched", "3", "--precision", "fp32", "--device", "cpu")
+    assert [run["preset"] for run in record["runs"]] == WORDS[3].split(",")
+    solved, one_pass = record["runs"]
+    assert solved["deep"]["segments"] == 64
+    assert one_pass["deep"]["segments"] == 1  # it carries nothing: 64 passes would say the same
+    for run in record["runs"]:
+        folder = out / f"{run['preset']}-seed0"
+        config, _ = load_config(folder)
+        assert (config.steps, config.precision) == (run["steps"], "fp32")
+        assert config.steps in (1, 2)  # as much as was left of the time
+        assert json.loads((folder / "config.json").read_text())["deadline"]["seconds"] == 600
+        assert (
+            run["segments"]["metrics"]["exact"]["n"] == run["deep"]["metrics"]["exact"]["n"] == 20
+        )
+        assert (run["chosen"]["images"], run["chosen"]["metrics"]["exact"]["n"]) == (32, 3)
+        assert run["hours"] > 0
+    table = (out / "real.md").read_text().splitlines()
+    assert len(table) == 2 + 2 + len(PUBLISHED["sudoku"])
+    assert table[2].startswith("| attractor-axial-mini, seed 0 |")
+    assert (out / "report.html").exists()
+
+
+def test_the_same_command_goes_on(sudokus, tmp_path):
+    out = tmp_path / "real"
+    words = ("--searched", "0", "--precision", "fp32", "--device", "cpu")
+    first = told(sudokus, out, *words)
+    logs = [path.read_bytes() for path in sorted(out.glob("*/metrics.jsonl"))]
+    again = told(sudokus, out, *words)
+    assert [path.read_bytes() for path in sorted(out.glob("*/metrics.jsonl"))] == logs
+    assert again["runs"][0]["deep"] == first["runs"][0]["deep"]
+    assert "chosen" not in again["runs"][0]
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (("--task", "maze"), "holds sudoku puzzles, --task maze asks for others"),
+        (("--for", "soon"), "write 2h"),
+        (("--seeds", "0"), "--seeds: must be at least 1"),
+        (("--searched", "-1"), "--searched: must be at least 0"),
+        (("--presets", "attractor-axial-1n"), "attractor-axial-1m"),
+    ],
+)
+def test_refusals(sudokus, tmp_path, capsys, more, part):
+    out = tmp_path / "real"
+    words = ["reproduce", "real", "--task", "sudoku", "--data", str(sudokus), "--out", str(out)]
+    assert main([*words, *more]) == 2
+    said = capsys.readouterr().err
+    assert part in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.glob("real/*seed*"))
+
+
+def test_another_run_is_not_overwritten(sudokus, tmp_path, capsys):
+    out = tmp_path / "real"
+    told(sudokus, out, "--searched", "0", "--precision", "fp32", "--device", "cpu")
+    words = ["reproduce", "real", "--task", "sudoku", "--data", str(sudokus), "--out", str(out)]
+    assert main([*words, *WORDS, "--precision", "bf16", "--device", "cpu"]) == 2
+    assert "holds another run (precision" in capsys.readouterr().err
+
+
+def test_the_faster_precision_is_one_of_the_two():
+    assert faster_precision(torch.device("cpu")) in ("fp32", "bf16")
