@@ -29,7 +29,7 @@ from reasoning.training.meter import Meter
 from reasoning.training.runs import environment, write_json
 from scripts.abstention import auroc, risk_coverage
 from scripts.evaluation_report import print_record, write_pictures
-from scripts.exploration import Headline, Outcome, Plan, explore
+from scripts.exploration import REST, Headline, Outcome, Plan, explore
 from scripts.progress import stage_progress
 from scripts.selection import RULES, WINDOW
 from scripts.session import TrainedRun, check_fits, metrics, open_run, read_puzzles, subset
@@ -106,6 +106,7 @@ def evaluate_run(
         name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
         for name, value in (("residual", -found.residual), ("halting score", found.halt))
     }
+    record["at_rest"] = _at_rest(found)
     if metered:
         few = min(_METERED, len(puzzles)) if found.solved else 1  # else all take the same
         flops = _flops_per_call(run, puzzles, few, segments, world, depth)
@@ -159,6 +160,24 @@ def _grid(found: Outcome) -> dict[str, Any]:
         },
         "net_calls": {rule: calls[r].tolist() for r, rule in enumerate(RULES)},
         "evaluations": {rule: evaluations[r].tolist() for r, rule in enumerate(RULES)},
+    }
+
+
+def _at_rest(found: Outcome) -> dict[str, Any]:
+    """By breadth, of the candidate of the smallest residual: the share of puzzles on which it is at
+    rest, and of those the share on which it is wrong (a spurious fixed point), with n."""
+    rested, wrong = found.rested.sum(0), found.spurious.sum(0)
+    rates = [wrong[w] / count if count else math.nan for w, count in enumerate(rested)]
+    return {
+        "residual": REST,
+        "breadths": list(found.breadths),
+        "share": (rested / len(found.rested)).tolist(),
+        "n": rested.tolist(),
+        "spurious": [finite(rate) for rate in rates],
+        "stderr": [
+            finite(math.sqrt(rate * (1 - rate) / count)) if count else None
+            for rate, count in zip(rates, rested, strict=True)
+        ],
     }
 
 

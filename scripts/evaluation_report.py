@@ -43,12 +43,26 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
     if record["search"]["leave"] is not None:
         cost += f"; starts leave at {record['search']['leave']:g}"
     console.print(f"{record['segments']} segments, {cost}")
+    _print_rest(record["at_rest"], console)
     for name, found in record["abstention"].items():
         if found["auroc"]:
             area = found["risk_coverage"]["area"]
             console.print(
                 f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
                 f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
+            )
+
+
+def _print_rest(rest: dict[str, Any], console: Console) -> None:
+    """How often a state at rest is a wrong answer, by how many candidates it was the calmest of."""
+    for breadth, share, n, wrong, deviation in zip(
+        *(rest[name] for name in ("breadths", "share", "n", "spurious", "stderr")), strict=True
+    ):
+        if n and breadth in (1, rest["breadths"][-1]):
+            console.print(
+                f"at rest (residual <= {rest['residual']:g}), the calmest of {breadth}: "
+                f"{100 * share:.1f} % of puzzles, {100 * wrong:.1f} ± {100 * deviation:.1f} % of "
+                f"those wrong (n {n})"
             )
 
 

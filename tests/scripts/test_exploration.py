@@ -18,6 +18,7 @@ from puzzles.sudoku import solver
 from puzzles.sudoku.rules import from_tokens, to_tokens
 from reasoning.supervision import SegmentOutput
 from reasoning.training.distribution import World
+from scripts.evaluate import evaluate_run
 from scripts.exploration import Plan, doublings, explore
 from scripts.presets import build_model, preset
 from scripts.selection import RULES
@@ -166,3 +167,22 @@ def test_large_puzzles_are_answered_few_at_a_time(cells, most):
         for name in ("trm-7m", "trm-mini")
     ]
     assert batches == [most, 128]
+
+
+def test_a_state_at_rest_that_is_wrong_is_spurious():
+    """Three puzzles of two starts: the calmest of one and of two, by hand."""
+    residual = np.array([[1e-4, 1e-6], [1e-2, 1e-4], [1e-2, 1.0]])
+    right = np.array([[True, False], [False, True], [True, True]])
+    whole = SimpleNamespace(residual=residual[:, :, None])
+    found = module._rest(whole, right[:, :, None])
+    assert found["rested"].tolist() == [[True, True], [False, True], [False, False]]
+    assert found["spurious"].tolist() == [[False, True], [False, False], [False, False]]
+
+
+def test_who_is_always_right_has_no_spurious_fixed_points(sudokus):
+    puzzles = read_split(sudokus, "test")
+    model = Lookup("sudoku", puzzles.vocab_size)
+    record = evaluate_run(run_of(model, puzzles), puzzles, 2, ALONE, plan=Plan(breadth=2))
+    rest = record.record["at_rest"]
+    assert (rest["breadths"], rest["n"]) == ([1, 2], [20, 20])
+    assert (rest["share"], rest["spurious"], rest["stderr"]) == ([1, 1], [0, 0], [0, 0])
