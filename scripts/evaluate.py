@@ -32,7 +32,7 @@ from scripts.evaluation_report import print_record, write_pictures
 from scripts.exploration import REST, Headline, Outcome, Plan, explore
 from scripts.progress import stage_progress
 from scripts.selection import RULES, WINDOW
-from scripts.session import TrainedRun, check_fits, metrics, open_run, read_puzzles, subset
+from scripts.session import TrainedRun, fitted, metrics, open_run, read_puzzles, subset
 from scripts.usage import UsageError, parse
 
 READS_NO_CARRY = ("transformer", "attractor-reset")
@@ -233,6 +233,7 @@ def evaluate(
     leave: float | Literal["rest", "converged", "never"] = "rest",
     evaluations: int | None = None,
     tolerance: float | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
     split: Literal["test", "train"] = "test",
     puzzles: int = 0,
     seed: int = 0,
@@ -243,7 +244,7 @@ def evaluate(
 
     Args:
         run: folder of the run.
-        data: data folder.
+        data: data folder; of another size than the run's where its weights do not depend on it.
         segments: depth, segments per start; none: as the run was configured.
         breadth: starts per puzzle; the first is the model's own, the others are random.
         select: rule that picks the headline's answer among the candidates; none: residual, or the
@@ -257,6 +258,7 @@ def evaluate(
             the tolerance it tells less of which answer is right, at a thousandth as much as ever.
         evaluations: the solver's evaluations per segment; none: as the run was configured.
         tolerance: the solver's relative tolerance; none: as the run was configured.
+        precision: activations; none: as the run was configured. In bf16 a residual ends at 0.005.
         split: which split to score.
         puzzles: score a fixed random choice of this many puzzles; 0: every one.
         seed: seed of the starts, the noise and the symmetries.
@@ -279,7 +281,7 @@ def evaluate(
     )
     world = join_world(device)
     console = Console(width=max(110, Console().width))
-    trained = open_run(run, world, tolerance)
+    trained = open_run(run, world, tolerance, precision)
     solves = evaluations != 0 and hasattr(trained.config.model, "solver")
     if leave == "converged" and not solves:
         raise UsageError("--leave converged: nothing is solved here, so none converges")
@@ -287,11 +289,13 @@ def evaluate(
         least = _LEAVE[leave] * trained.config.model.solver.tolerance
         plan = plan.model_copy(update={"leave": least})
     chosen = subset(read_puzzles(data, split), puzzles)
-    check_fits(trained, chosen, data)
+    size = trained.size
+    trained = fitted(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
     count = segments or trained.config.supervision.segments
     record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
+    record |= {"precision": trained.config.precision, "trained_on_size": size}
     depth = Depth(evaluations=evaluations)
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{run.name}: segments")

@@ -1,8 +1,8 @@
 """Where arrays meet tensors: a run's data and model, and held-out metrics of a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -82,10 +82,20 @@ class TrainedRun:
     step: int
 
 
-def open_run(run: Path, world: World, tolerance: float | None = None) -> TrainedRun:
-    """Load a run's latest averaged weights onto `world.device`, its solver at another tolerance if
-    one is given: RunError where the model has no solver."""
+def open_run(
+    run: Path,
+    world: World,
+    tolerance: float | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+) -> TrainedRun:
+    """Load a run's latest averaged weights onto `world.device`.
+
+    tolerance, precision: the solver's and the activations', others than the run's if given.
+    RunError for a tolerance where the model has no solver.
+    """
     config, grid = load_config(run)
+    if precision is not None:
+        config = RunConfig.model_validate(config.model_dump() | {"precision": precision})
     if tolerance is not None:
         config = _with_tolerance(config, tolerance, run)
     shape = recorded_shape(grid)
@@ -106,11 +116,39 @@ def _with_tolerance(config: RunConfig, tolerance: float, run: Path) -> RunConfig
 def check_fits(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> None:
     """RunError unless the run was trained on this kind and size of puzzle, and knows its ids."""
     if (run.kind, run.size) != (puzzles.kind, puzzles.size):
-        raise RunError(
-            f"{data}: holds {puzzles.kind} of size {puzzles.size}, but {run.folder} was trained on "
-            f"{run.kind} of size {run.size}"
-        )
+        raise _unfit(run, puzzles, data, "")
     check_ids(puzzles, run.shape.puzzles, data)
+
+
+def fitted(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> TrainedRun:
+    """The run as it answers these puzzles: as it is, or, of another size, its weights in a net of
+    that size where none of them depends on it, as with the mixers local and axial.
+
+    RunError for another kind of puzzle, for weights that do not fit and for unknown ids.
+    """
+    if run.kind != puzzles.kind or run.size == puzzles.size:
+        check_fits(run, puzzles, data)
+        return run
+    shape = replace(grid_shape(puzzles), puzzles=run.shape.puzzles)
+    known = run.model.state_dict()
+    try:
+        model = build_model(run.config, shape)
+    except ValueError as error:  # such as a token mixer, for which this grid is too large
+        raise _unfit(run, puzzles, data, f", and {error}") from error
+    changed = [k for k, v in model.state_dict().items() if v.shape != known[k].shape]
+    if changed:
+        raise _unfit(run, puzzles, data, f", and its {changed[0]} is of that size")
+    check_ids(puzzles, run.shape.puzzles, data)
+    model.load_state_dict(known)
+    model = model.to(next(run.model.parameters()).device).eval()
+    return replace(run, size=puzzles.size, shape=shape, model=model)
+
+
+def _unfit(run: TrainedRun, puzzles: PuzzleSet, data: Path, why: str) -> RunError:
+    return RunError(
+        f"{data}: holds {puzzles.kind} of size {puzzles.size}, but {run.folder} was trained on "
+        f"{run.kind} of size {run.size}{why}"
+    )
 
 
 def check_ids(puzzles: PuzzleSet, known: int, data: Path) -> None:

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from puzzles.dataset import read_split
+from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
+from reasoning.training.evaluation import predict
 from reasoning.training.meter import Meter
 from scripts.cli import main
 from scripts.evaluate import difficulty_edges, evaluate_run
 from scripts.exploration import Plan, explore
-from scripts.session import open_run, subset
+from scripts.presets import build_model
+from scripts.session import grid_shape, load_config, open_run, subset
 
 
 def evaluated(run, data, *words, name=None) -> dict:
@@ -215,3 +218,31 @@ def test_some_puzzles_do_not_replace_all_of_them(run, sudokus):
     some = evaluated(run, sudokus, "--puzzles", "5", name="sudoku4-puzzles-5")
     assert some["metrics"]["exact"]["n"] == 5
     assert (run / "evaluation-sudoku4.json").read_bytes() == whole
+
+
+def test_weights_that_know_no_size_answer_another(mazes, tmp_path):
+    """Trained on 7x7, asked 5x5: as the same weights in a net that was built for 5x5."""
+    small, out = tmp_path / "small", tmp_path / "run"
+    make = ["data", "maze", "--kind", "unique", "--size", "5", "--train", "4", "--test", "6"]
+    assert main([*make, "--out", str(small)]) == 0
+    train = ["train", "--preset", "attractor-axial-mini", "--steps", "5", "--device", "cpu"]
+    assert main([*train, "--data", str(mazes), "--out", str(out)]) == 0
+    record = evaluated(out, small, "--segments", "2")
+    assert (record["trained_on_size"], record["metrics"]["exact"]["n"]) == (7, 6)
+    puzzles = read_split(small, "test")
+    model = build_model(load_config(out)[0], grid_shape(puzzles))
+    load_weights(out, model)
+    answers = predict(
+        model.eval(), puzzles.inputs, puzzles.puzzle_ids, 2, 6, World(0, 1, torch.device("cpu"))
+    )
+    cells = (answers.tokens[-1] == puzzles.labels).mean()
+    assert record["metrics"]["cell"]["mean"] == pytest.approx(cells)
+
+
+def test_weights_of_a_size_are_asked_no_other(run, tmp_path, capsys):
+    larger = tmp_path / "larger"
+    make = ["data", "sudoku", "--size", "6", "--train", "4", "--test", "4", "--out", str(larger)]
+    assert main(make) == 0
+    assert main(["evaluate", str(run), "--data", str(larger), "--device", "cpu"]) == 2
+    assert "was trained on sudoku of size 4, and its" in capsys.readouterr().err
+    assert not list(run.glob("evaluation-larger*"))
