@@ -33,7 +33,7 @@ from scripts.presets import RunConfig, build_model
 from scripts.progress import stage_progress
 from scripts.session import (
     TrainedRun,
-    check_fits,
+    fitted,
     load_config,
     open_run,
     read_puzzles,
@@ -55,7 +55,12 @@ class Card(Frozen):
     config: RunConfig = Field(description="the model and its whole recipe")
     grid: dict[str, Any]
     steps: int = Field(description="optimiser steps of the weights")
-    data: dict[str, Any] = Field(description="how the puzzles were made: command and options")
+    data: dict[str, Any] = Field(
+        description="how the puzzles of the accuracy were made: command and options"
+    )
+    trained_on: dict[str, Any] | None = Field(
+        None, description="the same of the training puzzles, where they are others"
+    )
     environment: dict[str, Any] = Field(description="commit, versions and machine of the training")
     segments: int = Field(description="of the accuracy below")
     accuracy: dict[str, dict[str, float]] = Field(
@@ -114,15 +119,15 @@ def package(
 
     Args:
         run: folder of a trained run.
-        data: folder of the held-out puzzles; its record says how they were made.
+        data: folder of the held-out puzzles, of the size that the weights are to serve; its record
+            says how they were made.
         segments: segments of the score; none: as the run was configured.
         out: folder to write to; none: where loopbench looks for weights.
         device: where to score; auto: the best present.
     """
     world = join_world(device)
-    opened = open_run(run, world)
     puzzles = read_puzzles(data, "test")
-    check_fits(opened, puzzles, data)
+    opened = fitted(open_run(run, world, precision="auto"), puzzles, data)  # who loads them differs
     rounded = _rounded(opened.model)
     count = segments or opened.config.supervision.segments
     with stage_progress(quiet=not world.is_main) as progress:
@@ -134,14 +139,16 @@ def package(
     if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
     environment = read_json(run / "environment.json")
+    learned = Path(opened.config.data or data).resolve()  # imported weights do not say
     card = Card(
         task=opened.kind,
         size=opened.size,
         parameters=parameter_count(opened.model),
         config=opened.config.model_copy(update={"data": "", "compile": False}),
-        grid=load_config(run)[1],
+        grid=load_config(run)[1] | {"size": opened.size, "cells": opened.shape.cells},
         steps=opened.step,
         data=_origin(data),
+        trained_on=None if learned == data.resolve() else _origin(learned),
         environment={
             name: environment[name] for name in ("commit", "python", "packages", "cpu", "gpu")
         },

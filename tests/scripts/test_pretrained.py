@@ -55,6 +55,23 @@ def test_weights_that_are_too_large_leave_those_that_were_there(
     assert {path.name: path.read_bytes() for path in packaged.iterdir()} == before
 
 
+def test_weights_serve_a_size_that_they_were_not_trained_on(mazes, tmp_path):
+    """The card tells both sets of puzzles apart, and the weights answer as it says."""
+    larger, run, out = tmp_path / "larger", tmp_path / "run", tmp_path / "weights"
+    write_dataset(larger, *sources.maze("unique", 9, train=2, test=6, seed=0))
+    words = ["train", "--preset", "attractor-axial-mini", "--data", str(mazes), "--out", str(run)]
+    assert main([*words, "--steps", "2", "--device", "cpu"]) == 0
+    assert main(["package", str(run), "--data", str(larger), "--out", str(out)]) == 0
+    assert shipped(out) == {"maze": [9]}
+    card, test = read_card(out / "maze-9.json"), read_split(larger, "test")
+    assert (card.grid["size"], card.grid["cells"]) == (9, 81)
+    sizes = [made["options"]["size"] for made in (card.data, card.trained_on)]
+    assert sizes == [9, 7]
+    loaded = load_pretrained("maze", 9, CPU, out)
+    said = predict(loaded.model, test.inputs, test.puzzle_ids, card.segments, 6, CPU, "fp32")
+    assert card.accuracy["cell"]["mean"] == np.mean(said.tokens[-1] == test.labels)
+
+
 def test_damaged_or_missing_weights_are_refused(packaged, tmp_path):
     with pytest.raises(RunError, match=r"sudoku 9x9.*sudoku 4x4"):
         load_pretrained("sudoku", 9, CPU, packaged)
