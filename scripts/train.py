@@ -17,7 +17,7 @@ from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite
 from reasoning.training import loop
-from reasoning.training.checkpoints import was_saved
+from reasoning.training.checkpoints import load_weights, was_saved
 from reasoning.training.deadline import plan, seconds_of
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Outcome, Trainer
@@ -27,6 +27,7 @@ from reasoning.training.runs import (
     extend_run,
     finished,
     make_folder,
+    read_config,
     restart_run,
 )
 from scripts.live import LiveProgress, Reporter, WandbMode
@@ -57,6 +58,9 @@ class Train:
     resume: Path | None = None
     """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
     another end, its schedule planned anew."""
+    start: Path | None = None
+    """Begin from the averaged weights of this run, of any size of grid that they fit: say of a run
+    on smaller mazes. What was begun from stands in RUN/config.json."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
     for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
@@ -99,11 +103,13 @@ def train_run(
     listen: Callable[[loop.Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
     seconds: float | None = None,
+    start: Path | None = None,
 ) -> Outcome:
     """Train a run to its end, or to an interrupt. Everything it takes is checked first.
 
     say: told, in a line, what the user should know of before the first step.
     seconds: how long a new run is to take from now on, instead of its configuration's steps.
+    start: a run whose averaged weights a new run begins with. CheckpointError if they do not fit.
     """
     began = time.perf_counter()
     if config.compile:
@@ -112,6 +118,12 @@ def train_run(
     check_ids(test, train.num_puzzle_ids, Path(config.data))
     held_out = subset(test, config.evaluate_puzzles)
     model = build_model(config, grid_shape(train)).to(world.device)
+    saved = resume and was_saved(out)
+    if resume and not saved:  # it begins once more, from what it began with
+        start = read_config(out).get("started_from", {}).get("run")
+    planned: dict[str, Any] = {}
+    if start is not None and not saved:
+        planned["started_from"] = {"run": str(start), "step": load_weights(Path(start), model)}
     stream = BatchStream(train, config.batch, config.seed, config.augment)
 
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
@@ -122,15 +134,14 @@ def train_run(
         listen(progress)
 
     trainer = Trainer(model, stream, config, world, out, evaluate, tell)
-    if resume and was_saved(out):
+    if saved:
         trainer.resume()
     elif resume and world.is_main:
         say(restart_run(out))
     elif not resume:
-        planned = {}
         if seconds is not None:
             make_folder(out)
-            planned = {"deadline": plan(trainer, seconds, began)}
+            planned["deadline"] = plan(trainer, seconds, began)
             say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
         if world.is_main:
             create_run(out, _record(trainer.config, train, trainer) | planned)
@@ -205,7 +216,9 @@ def main(words: Sequence[str]) -> int:
     console = Console(stderr=True, quiet=not world.is_main)
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        outcome = train_run(config, out, world, resume, given.wandb, live, say, given.seconds)
+        outcome = train_run(
+            config, out, world, resume, given.wandb, live, say, given.seconds, given.start
+        )
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")
         return 130

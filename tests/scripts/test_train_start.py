@@ -1,0 +1,78 @@
+"""`loopbench train --start`: a run that begins with the averaged weights of another."""
+
+import json
+
+import pytest
+import torch
+
+from puzzles import sources
+from puzzles.dataset import write_dataset
+from reasoning.training.checkpoints import load_weights
+from reasoning.training.loop import Trainer
+from reasoning.training.runs import read_jsonl
+from scripts.cli import main
+from scripts.presets import build_model
+from scripts.session import grid_shape, load_config, read_puzzles
+
+WORDS = ("train", "--preset", "attractor-axial-mini", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def first(mazes, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "first"
+    assert main([*WORDS, "--data", str(mazes), "--out", str(run), "--steps", "6"]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "maze9"
+    write_dataset(folder, *sources.maze("unique", 9, train=20, test=4, seed=0))
+    return folder
+
+
+def test_it_begins_with_the_average_of_the_other(first, larger, tmp_path, monkeypatch):
+    begun = {}
+
+    def seen(trainer):
+        begun.update({k: v.clone() for k, v in trainer.model.state_dict().items()})
+        raise SystemExit  # before the first step
+
+    run = tmp_path / "run"
+    words = [*WORDS, "--data", str(larger), "--out", str(run), "--start", str(first)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", seen)
+        with pytest.raises(SystemExit):
+            main(words)
+    model = build_model(load_config(first)[0], grid_shape(read_puzzles(larger, "train")))
+    assert load_weights(first, model) == 6
+    assert begun.keys() == model.state_dict().keys()
+    assert all(torch.equal(begun[k], v) for k, v in model.state_dict().items())
+    record = json.loads((run / "config.json").read_text())["started_from"]
+    assert record == {"run": str(first), "step": 6}
+
+
+def test_stopped_before_its_first_checkpoint_it_begins_there_again(
+    first, larger, tmp_path, dies_at
+):
+    words = [*WORDS, "--data", str(larger), "--steps", "6", "--checkpoint-every", "5"]
+    words += ["--start", str(first)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main([*words, "--out", str(whole)]) == 0
+    with dies_at(Trainer, 3):
+        main([*words, "--out", str(killed)])
+    assert main(["train", "--resume", str(killed)]) == 0
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert read_jsonl(whole / "metrics.jsonl")[-1]["step"] == 6
+
+
+def test_weights_that_do_not_fit_are_refused(first, sudokus, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main([*WORDS, "--data", str(sudokus), "--out", str(run), "--start", str(first)]) == 2
+    said = capsys.readouterr().err
+    assert "does not fit this model" in said
+    assert said.count("\n") == 1
+    assert not run.exists()
+    missing = tmp_path / "missing"
+    assert main([*WORDS, "--data", str(sudokus), "--out", str(run), "--start", str(missing)]) == 2
+    assert str(missing) in capsys.readouterr().err
