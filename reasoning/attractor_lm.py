@@ -33,7 +33,7 @@ from reasoning.nn.equilibrium import (
 )
 from reasoning.nn.language import CausalLM, noise_at
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
-from reasoning.randomness import normal
+from reasoning.randomness import LARGEST_SEED, normal
 
 
 class AttractorLMConfig(EquilibriumConfig):
@@ -51,7 +51,9 @@ class AttractorLMConfig(EquilibriumConfig):
         "proposal", description="where the solver starts"
     )
     start_deviation: float = Field(1.0, gt=0, description="deviation of a Gaussian start")
-    start_seed: int = Field(0, ge=0, description="seed of a Gaussian start in evaluation")
+    start_seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="seed of a Gaussian start in evaluation"
+    )
 
     @model_validator(mode="after")
     def _the_proposal_enters_somewhere(self):

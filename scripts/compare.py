@@ -26,6 +26,7 @@ from scripts.budget import Budget, Ledger, cost_of, steps_within
 from scripts.evaluate import evaluate_run
 from scripts.examples import Pictured, draw_extremes, draw_solving, pictured
 from scripts.figures import plot_curves, plot_difficulty, plot_residuals
+from scripts.folders import keep_apart
 from scripts.html_report import Section, write_html
 from scripts.live import LiveProgress
 from scripts.origin import origin
@@ -366,6 +367,7 @@ def compare(
 
 def _make(out: Path, world: World) -> None:
     """Before hours are spent: RunError if the report could not be written."""
+    keep_apart(out, "comparison")
     if world.is_main:
         make_folder(out)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from puzzles.isomorph import isomorphism
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.randomness import content_seeds, fold
+from reasoning.randomness import LARGEST_SEED, content_seeds, fold
 from reasoning.search import SearchConfig, Trajectories, search
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
@@ -42,7 +42,7 @@ class Plan(SearchConfig):
         None,
         description="rule of the headline; none: single for one candidate, else residual",
     )
-    seed: int = Field(0, ge=0, description="seed of starts, noise and symmetries")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of starts, noise and symmetries")
 
     @property
     def candidates(self) -> int:

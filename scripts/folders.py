@@ -59,6 +59,14 @@ def _kind_of_run(path: Path) -> Kind | None:
     return "language run" if {"tokenizer", "corpus"} <= record.keys() else None
 
 
+def keep_apart(out: Path, wanted: Kind) -> None:
+    """UsageError if `out` is a folder of another kind than is to be written there: a run's
+    config.json among puzzles, say, and no command would take them for puzzles any more."""
+    found = kind_of(out)
+    if found not in (None, wanted):
+        raise UsageError(f"{out}: is {_IS[found]}; choose another --out")
+
+
 def expect(folder: str | Path, wanted: Kind) -> None:
     """UsageError if there is no such folder, or it is of another kind than wanted."""
     folder = Path(folder)

@@ -118,4 +118,4 @@ def _report(shown: Sequence[Generated], seconds: float) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    return parse(continue_text, words, "loopbench generate")()
+    return parse(continue_text, words, "loopbench generate", may_be_empty=("--prompt",))()

@@ -17,6 +17,7 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import save_checkpoint
 from reasoning.training.runs import RunError, create_run
+from scripts.folders import keep_apart
 from scripts.presets import RunConfig, preset
 from scripts.usage import UsageError, parse
 
@@ -91,6 +92,7 @@ def import_released(
         kind: puzzles it answers; none: by vocabulary and cells.
         unstated: what the file's tensors do not say. None: by all_config.yaml, or as published.
     """
+    keep_apart(out, "puzzle run")
     if (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; choose another --out")
     released = load_released(file, model, unstated)

@@ -20,7 +20,7 @@ from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
-from scripts.folders import expect
+from scripts.folders import expect, keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
 from scripts.lm_presets import (
@@ -191,6 +191,8 @@ def main(words: Sequence[str]) -> int:
     if resume and option_value(words, "--steps") is not None:
         changed = config.model_dump() | {"steps": given.config.steps}
         config = LanguageRunConfig.model_validate(changed)
+    if not resume:
+        keep_apart(out, "language run")
     if not resume and (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
     rows_given = option_value(words, "--validation.rows") is not None

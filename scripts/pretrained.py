@@ -26,7 +26,7 @@ from puzzles.puzzle_set import Kind
 from reasoning.frozen import Frozen
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
-from reasoning.training.runs import RunError, write_json
+from reasoning.training.runs import RunError, make_folder, write_json
 from scripts.evaluate import evaluate_run
 from scripts.evaluation_report import percent
 from scripts.presets import RunConfig, build_model
@@ -39,7 +39,7 @@ from scripts.session import (
     read_puzzles,
     recorded_shape,
 )
-from scripts.usage import describe, parse
+from scripts.usage import UsageError, describe, parse
 
 WEIGHTS = Path(reasoning.__file__).parent / "weights"
 Shipped = Literal["sudoku"]  # tasks that there are weights for
@@ -125,20 +125,22 @@ def package(
         out: folder to write to; none: where loopbench looks for weights.
         device: where to score; auto: the best present.
     """
+    if segments is not None and segments < 1:
+        raise UsageError(f"--segments: must be at least 1 (got {segments})")
     world = join_world(device)
     puzzles = read_puzzles(data, "test")
     opened = fitted(open_run(run, world, precision="auto"), puzzles, data)  # who loads them differs
+    environment = read_json(run / "environment.json")
+    make_folder(out)
     rounded = _rounded(opened.model)
     count = segments or opened.config.supervision.segments
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{run.name}: segments")
         accuracy = evaluate_run(opened, puzzles, count, world, tell=tell).record["metrics"]
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{opened.kind}-{opened.size}.safetensors"
     content = save(rounded)
     if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
-    environment = read_json(run / "environment.json")
     learned = Path(opened.config.data or data).resolve()  # imported weights do not say
     card = Card(
         task=opened.kind,

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import nn
 
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
-from puzzles.puzzle_set import PuzzleSet
+from puzzles.puzzle_set import Kind, PuzzleSet, vocab_size_of
 from puzzles.units import interchangeable_tokens, unit_families
+from reasoning.frozen import Frozen
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
@@ -42,19 +43,44 @@ def puzzle_structure(kind: str, size: int) -> tuple[tuple[np.ndarray, ...], tupl
     return unit_families(kind, size), interchangeable_tokens(kind, size)
 
 
+class _Grid(Frozen):
+    """What a run records of its puzzles, which its config.json may hold edited by hand."""
+
+    kind: Kind
+    size: int = Field(gt=0)
+    cells: int
+    vocabulary: int
+    puzzles: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        puzzle_structure(self.kind, self.size)
+        expected = self.size**2, vocab_size_of(self.kind, self.size)
+        if (self.cells, self.vocabulary) != expected:
+            raise ValueError(
+                f"{self.kind} of size {self.size} has {expected[0]} cells and a vocabulary "
+                f"of {expected[1]}, not {self.cells} and {self.vocabulary}"
+            )
+        return self
+
+
 def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
     """A run's configuration and the record of its grid. RunError if damaged."""
     expect(run, "puzzle run")
-    record = read_config(run)
+    record, place = read_config(run), f"{run}/config.json"
     try:
-        grid = record["grid"]
-        for name in ("kind", "size", "cells", "vocabulary", "puzzles"):
-            grid[name]
-        return RunConfig.model_validate(record["config"]), grid
-    except ValidationError as error:
-        raise RunError(f"{run}/config.json: {describe(error)}") from error
+        grid = {name: record["grid"][name] for name in _Grid.model_fields}
+        config = record["config"]
     except (KeyError, TypeError) as error:
-        raise RunError(f"{run}/config.json: is not a loopbench run ({error})") from error
+        raise RunError(f"{place}: is not a loopbench run ({error})") from error
+    try:
+        grid = _Grid.model_validate(grid).model_dump()
+    except ValidationError as error:
+        raise RunError(f"{place}: grid: {describe(error)}") from error
+    try:
+        return RunConfig.model_validate(config), grid
+    except ValidationError as error:
+        raise RunError(f"{place}: {describe(error)}") from error
 
 
 class NotFiniteError(RunError):

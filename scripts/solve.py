@@ -32,9 +32,11 @@ def read_puzzle(argument: str) -> str:
     """The puzzle's characters: the argument itself, a file's text, or standard input for '-'."""
     if argument == "-":
         return standard_input()
-    if not os.path.isfile(argument):  # Path.is_file raises where a name is as long as a maze
+    # Path.exists raises where a name is as long as a maze.
+    if not os.path.exists(argument) or os.path.isdir(argument):
         if _NAME.search(argument):
-            raise DataError(f"{argument}: no such file, and no puzzle's characters")
+            what = "is a folder" if os.path.isdir(argument) else "no such file"
+            raise DataError(f"{argument}: {what}, and no puzzle's characters")
         return argument
     try:
         return file_text(argument)

@@ -18,6 +18,7 @@ from reasoning.pretraining.tokenizer import (
     load_tokenizer,
     train_bpe,
 )
+from reasoning.training.runs import make_folder
 from scripts.progress import stage_progress
 from scripts.texts import argument_text
 
@@ -43,9 +44,10 @@ def train(
         raise TokenizerError(f"{out / TOKENIZER_FILE}: exists. Choose another --out or delete it")
     if not files:
         raise ValueError("name files or folders of text to learn from")
-    if limit_mb <= 0:
+    if not limit_mb > 0:
         raise ValueError(f"--limit-mb is {limit_mb}, expected more than 0")
     found = source_files(files)
+    make_folder(out)
     with stage_progress() as tell:
 
         def documents() -> Iterator[str]:

@@ -30,6 +30,7 @@ from reasoning.training.runs import (
     read_config,
     restart_run,
 )
+from scripts.folders import keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
 from scripts.session import (
@@ -208,6 +209,8 @@ def main(words: Sequence[str]) -> int:
     config = load_config(out)[0] if resume else given.config
     if resume and option_value(words, "--steps") is not None:
         config = with_steps(config, given.config.steps)
+    if not resume:
+        keep_apart(out, "puzzle run")
     if not resume and (out / "config.json").exists():
         raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
     if resume and not config.data:

@@ -16,12 +16,21 @@ class UsageError(ValueError):
     """The command's words cannot be used; one line with the remedy."""
 
 
-def parse(form: Callable[..., Any], words: Sequence[str], program: str, default: Any = None) -> Any:
+def parse(
+    form: Callable[..., Any],
+    words: Sequence[str],
+    program: str,
+    default: Any = None,
+    may_be_empty: Sequence[str] = (),
+) -> Any:
     """Fill `form` (a function, called with what was parsed, or a config class) from words.
 
-    UsageError in one line for an unknown option (with the nearest known one) or a bad value.
-    `--help` prints the form's help and raises SystemExit(0).
+    may_be_empty: options that take an empty text.
+
+    UsageError in one line for an unknown option (with the nearest known one), a bad value or an
+    empty word. `--help` prints the form's help and raises SystemExit(0).
     """
+    _refuse_empty(words, may_be_empty)
     options: dict[str, Any] = {"prog": program, "config": (tyro.conf.AvoidSubcommands,)}
     if default is not None:
         options["default"] = default
@@ -46,6 +55,19 @@ def parse(form: Callable[..., Any], words: Sequence[str], program: str, default:
     return parsed
 
 
+def _refuse_empty(words: Sequence[str], may_be_empty: Sequence[str]) -> None:
+    """UsageError for a word of nothing, as a shell makes it of a variable that is not set: a path
+    of nothing is the current folder."""
+    for before, word in zip(["", *words], words, strict=False):
+        flag, equals, value = word.partition("=")
+        if word and not (flag.startswith("--") and equals and not value):
+            continue
+        flag = flag or before
+        if flag not in may_be_empty:
+            where = f"{flag}: is empty" if flag.startswith("--") else "an argument is empty"
+            raise UsageError(f"{where} (a shell variable that is not set?); give it a value")
+
+
 def resumes(words: Sequence[str]) -> bool:
     """Whether --resume is asked, --steps to train longer beside it at most. UsageError if other
     options stand there that belong to a new run, were they equal to the run's own."""
@@ -61,13 +83,15 @@ def resumes(words: Sequence[str]) -> bool:
 
 
 def option_value(words: Sequence[str], flag: str) -> str | None:
-    """The value of --flag VALUE or --flag=VALUE, if given: to choose a command's defaults by."""
+    """The value of --flag VALUE or --flag=VALUE, if given: to choose a command's defaults by. The
+    last one counts, as it does where the words are parsed."""
+    value = None
     for i, word in enumerate(words):
         if word == flag and i + 1 < len(words):
-            return words[i + 1]
-        if word.startswith(flag + "="):
-            return word.split("=", 1)[1]
-    return None
+            value = words[i + 1]
+        elif word.startswith(flag + "="):
+            value = word.split("=", 1)[1]
+    return value
 
 
 def describe(error: ValidationError) -> str:
@@ -75,7 +99,7 @@ def describe(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    got = "" if first["type"] in ("value_error", "missing") else f" (got {first['input']!r})"
     return f"--{place}: {message}{got}" if place else message
 
 

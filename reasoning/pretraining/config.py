@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from reasoning.frozen import Frozen
+from reasoning.randomness import LARGEST_SEED
 from reasoning.training.config import Decay
 
 
@@ -54,7 +55,12 @@ class PretrainingConfig(Frozen):
     """One pretraining run. A step is `batch` rows of `context` tokens, over all processes."""
 
     steps: int = Field(gt=0, description="optimiser steps")
-    seed: int = Field(0, ge=0, description="seed of initial weights and random starts and depths")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=LARGEST_SEED,
+        description="seed of initial weights and random starts and depths",
+    )
     context: int = Field(2048, gt=0, description="tokens of a row")
     batch: int = Field(256, gt=0, description="rows of a step, over all processes")
     lanes: int = Field(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reasoning.nn.cache import CacheKind
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
+from reasoning.randomness import LARGEST_SEED
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Sampling:
             raise ValueError(f"temperature must be finite and at least 0, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1 (or None: all), got {self.top_k}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed must be 0 to {LARGEST_SEED}, got {self.seed}")
 
     def choose(self, logits: Tensor, generators: list[torch.Generator]) -> Tensor:
         """Tokens (B,) on the CPU for logits (B, V)."""

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig
+from reasoning.randomness import LARGEST_SEED
 from reasoning.supervision import SupervisionConfig
 
 Decay = Annotated[float, Field(ge=0, lt=1)]  # of a moving average
@@ -45,7 +46,9 @@ class TrainingConfig(Frozen):
     """One training run. A step is one segment of every slot of the global batch."""
 
     steps: int = Field(gt=0, description="optimiser steps")
-    seed: int = Field(0, ge=0, description="seed of initial weights, data order and exploration")
+    seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="seed of initial weights, data order and exploration"
+    )
     batch: int = Field(768, gt=0, description="slots of the global batch, over all processes")
     micro_batch: int | None = Field(
         None, gt=0, description="slots per forward pass of one process; none: all at once"

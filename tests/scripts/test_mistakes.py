@@ -1,0 +1,153 @@
+"""What careless hands give a command: refused in one line, before time is spent, nothing lost."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from puzzles.dataset import read_split
+from reasoning.pretraining.generation import Sampling
+from reasoning.pretraining.tokenizer import ByteTokenizer
+from reasoning.randomness import LARGEST_SEED
+from scripts.cli import main
+from scripts.session import load_config
+from scripts.solve import read_puzzle
+from scripts.usage import option_value
+
+
+@pytest.fixture
+def refused(capsys):
+    def check(arguments, *parts):
+        capsys.readouterr()
+        assert main([str(a) for a in arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("loopbench: ")
+        assert said.count("\n") == 1
+        for part in parts:
+            assert part in said
+
+    return check
+
+
+def training(data, out, *more):
+    words = ["train", "--preset", "trm-mini", "--data", str(data), "--out", str(out)]
+    return [*words, "--steps", "1", "--device", "cpu", *more]
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_empty_word_is_no_path(refused, sudokus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["--out", ""], ["--out="]):
+        refused([*training(sudokus, "run"), *words], "--out: is empty")
+    refused(["corpus", "build", "", "--out", "corpus"], "an argument is empty")
+    refused(["data", "sudoku", "--size", "4", "--out", ""], "--out: is empty")
+    assert not list(tmp_path.iterdir())
+    # Continuing from nothing is a wish: what is refused is the folder.
+    refused(["generate", "none", "--prompt", ""], "none: no such folder")
+
+
+def test_of_an_option_given_twice_the_last_counts(refused, sudokus, mazes, tmp_path):
+    assert option_value(["--a", "1", "--a=2"], "--a") == "2"
+    refused(training(sudokus, tmp_path / "run", "--preset", "nonesuch"), "'nonesuch'")
+    run = tmp_path / "maze"
+    assert main(training(sudokus, run, "--data", str(mazes), "--evaluate-puzzles", "2")) == 0
+    assert load_config(run)[1]["kind"] == "maze"
+
+
+def test_a_run_is_not_written_into_a_folder_of_another_kind(refused, trained, sudokus, tmp_path):
+    data, corpus = tmp_path / "data", tmp_path / "corpus"
+    shutil.copytree(sudokus, data)
+    ByteTokenizer().save(corpus)
+    before = content(data) | content(corpus)
+    released = tmp_path / "weights.pt"
+    pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", corpus, "--out"]
+    for command in (
+        training(data, data),
+        [*pretrain, data],
+        ["import-released", released, "--model", "trm", "--out", data],
+        ["compare", trained, "--data", data, "--out", data],
+    ):
+        refused(command, f"{data}: is a folder of puzzles; choose another --out")
+    refused(training(data, corpus), f"{corpus}: is a tokenizer")
+    refused([*pretrain, trained], f"{trained}: is a run on puzzles")
+    refused(["compare", trained, "--out", trained], f"{trained}: is a run on puzzles")
+    assert content(data) | content(corpus) == before
+    assert len(read_split(data, "train")) == 48
+
+
+def test_a_seed_that_no_generator_takes_is_refused(refused, trained, sudokus, tmp_path):
+    out, seed = tmp_path / "run", LARGEST_SEED + 1
+    refused(training(sudokus, out, "--seed", str(seed)), "--seed", "less than or equal")
+    pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", "c", "--out", out]
+    refused([*pretrain, "--seed", seed], "--seed", "less than or equal")
+    refused(["evaluate", trained, "--data", sudokus, "--seed", seed], "seed", "less than or equal")
+    refused(["generate", trained, "--seed", seed], "seed must be")
+    assert not out.exists()
+    Sampling(seed=LARGEST_SEED)
+    largest = training(sudokus, out, "--seed", str(LARGEST_SEED), "--evaluate-puzzles", "2")
+    assert main(largest) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("kind", "chess", "kind"),
+        ("size", 5, "size 5"),
+        ("size", 9, "81 cells"),
+        ("cells", -1, "16 cells"),
+        ("vocabulary", 99, "vocabulary of 6"),
+        ("puzzles", 0, "puzzles"),
+    ],
+)
+def test_a_grid_edited_by_hand_is_refused_with_its_file(
+    name, value, said, refused, trained, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    record = json.loads((run / "config.json").read_text())
+    record["grid"][name] = value
+    (run / "config.json").write_text(json.dumps(record))
+    before = content(run)
+    for command in (["solve", run, "." * 16], ["train", "--resume", run, "--steps", "21"]):
+        refused(command, f"{run}/config.json: grid: ", said)
+    assert content(run) == before
+
+
+def test_a_setting_that_is_missing_is_told_without_the_others(refused, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    record = json.loads((run / "config.json").read_text())
+    del record["config"]["model"]
+    (run / "config.json").write_text(json.dumps(record))
+    refused(["solve", run, "." * 16], f"{run}/config.json: --model: Field required\n")
+
+
+def test_a_puzzle_comes_from_a_pipe_and_not_from_a_folder(refused, trained, sudokus):
+    refused(["solve", trained, sudokus], f"{sudokus}: is a folder")
+    read, write = os.pipe()
+    os.write(write, b"1234\n")
+    os.close(write)
+    assert read_puzzle(f"/dev/fd/{read}") == "1234\n"
+    os.close(read)
+
+
+def test_package_refuses_before_it_scores(refused, trained, sudokus, tmp_path, monkeypatch):
+    monkeypatch.setattr("scripts.pretrained.evaluate_run", None)
+    command = ["package", trained, "--data", sudokus]
+    refused([*command, "--out", tmp_path, "--segments", "0"], "--segments: must be at least 1")
+    (tmp_path / "file").touch()
+    refused([*command, "--out", tmp_path / "file"], f"{tmp_path}/file: cannot be written")
+
+
+def test_a_tokenizer_is_refused_before_it_learns(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr("scripts.tokenizer.train_bpe", None)
+    text = tmp_path / "a.txt"
+    text.write_text("one two\n")
+    command = ["tokenizer", "train", text, "--vocabulary", "257", "--out"]
+    refused([*command, text], f"{text}: cannot be written")
+    refused([*command, tmp_path / "tok", "--limit-mb", "nan"], "--limit-mb")
+    assert not (tmp_path / "tok").exists()
