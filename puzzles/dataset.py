@@ -21,6 +21,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,10 +216,19 @@ def _one_line(error: BaseException) -> str:
 
 
 def check_output(folder: str | Path) -> None:
-    """Raise DataError if a dataset cannot be written to folder because something is there."""
+    """Raise DataError if a dataset cannot be written to folder: something is there, or the folder
+    that is to hold it takes no file."""
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: already exists. Remove it or choose another output folder")
+    holder = next(place for place in folder.absolute().parents if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=holder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror}). Choose another output folder"
+        ) from error
 
 
 def write_dataset(folder: str | Path, train: PuzzleSet, test: PuzzleSet, record: Record) -> Path:

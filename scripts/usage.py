@@ -122,6 +122,11 @@ def _one_line(text: str, program: str) -> str:
     if rules and rules[0] == 1:  # a title above a rule, where the frame is drawn in ASCII
         body, rules = body[2:], [i - 2 for i in rules[1:]]
     message = " ".join(body[: rules[0]] if rules else body) or "the words do not fit"
+    message = re.sub(
+        r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*",
+        r"\2 is no \1",
+        message,
+    )
     message = re.sub(r"\d+ validation errors? for \w+ ", "", message).split(" [type=")[0]
     return f"{message.replace('config.', '--')} (see {program} --help)"
 

@@ -118,7 +118,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """A checkpoint's own record, step and sha256 by file name. CheckpointError if damaged."""
     try:
         found = json.loads((folder / "manifest.json").read_text())
-        found["step"], found["sha256"]
+        if not isinstance(found["step"], int) or not isinstance(found["sha256"], dict):
+            raise TypeError("step is to be a number, sha256 the hashes by file name")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder}/manifest.json: not readable ({error}); {_go_back(folder)}"
@@ -149,9 +150,14 @@ def verified(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, An
 def latest_checkpoint(run: Path) -> Path:
     """The newest whole checkpoint. CheckpointError if there is none."""
     found = list_checkpoints(run)
-    if not found:
-        raise CheckpointError(f"{run}: holds no checkpoint; train it first")
-    return found[-1]
+    if found:
+        return found[-1]
+    if parts := sorted((run / "checkpoints").glob("step-*")):
+        raise CheckpointError(
+            f"{parts[-1]}: has no manifest.json, so it is not whole; {_go_back(parts[-1])}, or, "
+            "where there is none, from the beginning"
+        )
+    raise CheckpointError(f"{run}: holds no checkpoint; train it first")
 
 
 def load_weights(run: Path, model: nn.Module, averaged: bool = True) -> int:

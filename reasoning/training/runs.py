@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -186,17 +187,13 @@ class JsonLines:
 
     def _cut(self, step: int) -> None:
         kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break  # the line that was being written when the run died
+        for line, record in _records(self.path):
             if record["step"] > step:
                 break
-            kept.append(line + "\n")
+            kept.append(line.rstrip(b"\r\n") + b"\n")
         partial = self.path.with_name(f".{self.path.name}.partial")
         try:
-            partial.write_text("".join(kept))
+            partial.write_bytes(b"".join(kept))
             os.replace(partial, self.path)
         except OSError as error:
             partial.unlink(missing_ok=True)
@@ -223,11 +220,25 @@ class JsonLines:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Every record of a JSON-lines file, but for a last line that a killed run left unfinished.
     RunError, with the line, for one that is none."""
-    records = []
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
-        if line.endswith("\n"):
-            try:
-                records.append(json.loads(line))
-            except ValueError as error:
-                raise RunError(f"{path}: line {number} is no record ({error})") from error
-    return records
+    return [record for _, record in _records(path)]
+
+
+def _records(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of `read_jsonl`, each with its record."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise RunError(f"{path}: not readable ({error.strerror})") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            whole = isinstance(record, dict) and isinstance(record.get("step"), int)
+            reason = "it has no step"
+        except ValueError as error:
+            whole, reason = False, str(error)
+        if whole:
+            yield line, record
+        elif line.endswith(b"\n"):  # else the run was killed as it wrote this one, the last
+            raise RunError(
+                f"{path}: line {number} is no record ({reason}); correct or delete that line"
+            )

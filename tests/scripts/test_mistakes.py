@@ -10,6 +10,7 @@ from puzzles.dataset import read_split
 from reasoning.pretraining.generation import Sampling
 from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.randomness import LARGEST_SEED
+from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
 from scripts.session import load_config
 from scripts.solve import read_puzzle
@@ -151,3 +152,42 @@ def test_a_tokenizer_is_refused_before_it_learns(refused, tmp_path, monkeypatch)
     refused([*command, text], f"{text}: cannot be written")
     refused([*command, tmp_path / "tok", "--limit-mb", "nan"], "--limit-mb")
     assert not (tmp_path / "tok").exists()
+
+
+@pytest.mark.parametrize("hashes", [None, [], "x"])
+def test_a_manifest_of_another_shape_is_refused(hashes, refused, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    manifest = sorted(run.glob("checkpoints/*/manifest.json"))[-1]
+    for text in ({"step": 20, "sha256": hashes}, {"step": "20", "sha256": {}}):
+        manifest.write_text(json.dumps(text))
+        refused(["solve", run, "." * 16], f"{manifest}: not readable", f"delete {manifest.parent}")
+    manifest.unlink()
+    refused(["solve", run, "." * 16], f"{manifest.parent}: has no manifest.json", "delete")
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"[1]", b'{"a": 1}', b'{"step": "3"}', b"\xff\xfe"])
+def test_a_log_damaged_in_its_middle_loses_nothing(line, trained, tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    lines = (trained / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    damaged = b"".join([lines[0], line + b"\n", *lines[1:]])
+    log.write_bytes(damaged)
+    for use in (read_jsonl, lambda path: JsonLines(path, 20)):
+        with pytest.raises(RunError, match=rf"{log}: line 2 is no record \(.*delete that line"):
+            use(log)
+    assert log.read_bytes() == damaged
+    log.write_bytes(b"".join(lines) + line)  # as a kill leaves it: no line's end
+    JsonLines(log, 20).close()
+    assert log.read_bytes() == b"".join(lines)
+
+
+def test_data_that_could_not_be_written_is_not_generated(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr("scripts.data.sources.sudoku", None)
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "data", "/proc/none/data"):
+        refused(["data", "sudoku", "--size", "4", "--out", out], f"{out}: cannot be written")
+
+
+def test_a_value_of_no_allowed_type_is_told_shortly(refused):
+    words = ["solve", "none", "." * 16, "--segments", "1e9"]
+    refused(words, "parsing --segments: '1e9' is no {None}|INT (see loopbench solve --help)")
