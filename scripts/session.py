@@ -1,5 +1,6 @@
 """Where arrays meet tensors: a run's data and model, and held-out metrics of a model."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -192,6 +193,17 @@ def subset(puzzles: PuzzleSet, count: int) -> PuzzleSet:
         return puzzles
     chosen = np.random.default_rng(0).permutation(puzzles.groups)[:count]
     return puzzles.take_groups(np.sort(chosen))
+
+
+def identity(*sets: PuzzleSet) -> str:
+    """sha256 of all that sets of puzzles hold which training and scoring read."""
+    digest = hashlib.sha256()
+    for puzzles in sets:
+        for name in ("inputs", "labels", "puzzle_ids", "group_offsets"):
+            values = np.ascontiguousarray(getattr(puzzles, name))
+            digest.update(f"{name} {values.shape}".encode())
+            digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def metrics(

@@ -36,6 +36,7 @@ from scripts.presets import RunConfig, build_model, preset, preset_names
 from scripts.session import (
     check_ids,
     grid_shape,
+    identity,
     load_config,
     metrics,
     read_data,
@@ -118,6 +119,12 @@ def train_run(
     train, test = read_data(config.data)
     check_ids(test, train.num_puzzle_ids, Path(config.data))
     held_out = subset(test, config.evaluate_puzzles)
+    puzzles = identity(train, held_out)
+    if resume and read_config(out).get("puzzles_sha256", puzzles) != puzzles:
+        raise RunError(
+            f"{config.data}: holds other puzzles than those that {out} was trained on: put them "
+            "back, or begin a new run"
+        )
     model = build_model(config, grid_shape(train)).to(world.device)
     saved = resume and was_saved(out)
     if resume and not saved:  # it begins once more, from what it began with
@@ -145,7 +152,8 @@ def train_run(
             planned["deadline"] = plan(trainer, seconds, began)
             say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
         if world.is_main:
-            create_run(out, _record(trainer.config, train, trainer) | planned)
+            record = _record(trainer.config, train, trainer) | {"puzzles_sha256": puzzles}
+            create_run(out, record | planned)
     if resume:
         told = extend_run(out, trainer.done, config.steps, write=world.is_main)
         if told or trainer.done == config.steps:

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from puzzles.dataset import read_split
+from puzzles import sources
+from puzzles.dataset import read_split, write_dataset
 from reasoning.pretraining.generation import Sampling
 from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.randomness import LARGEST_SEED
@@ -191,3 +192,20 @@ def test_data_that_could_not_be_written_is_not_generated(refused, tmp_path, monk
 def test_a_value_of_no_allowed_type_is_told_shortly(refused):
     words = ["solve", "none", "." * 16, "--segments", "1e9"]
     refused(words, "parsing --segments: '1e9' is no {None}|INT (see loopbench solve --help)")
+
+
+def test_puzzles_exchanged_under_a_run_are_noticed(refused, tmp_path):
+    """Of the same kind and size, so that only their content tells."""
+    data, run, words = tmp_path / "data", tmp_path / "run", ["--steps", "4", "--device", "cpu"]
+    write_dataset(data, *sources.sudoku(4, train=20, test=4, seed=0))
+    train = ["train", "--preset", "attractor-mini", "--data", str(data), "--out", str(run)]
+    assert main([*train, *words]) == 0
+    shutil.rmtree(data)
+    write_dataset(data, *sources.sudoku(4, train=20, test=4, seed=1))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    resume = ["train", "--resume", run, "--steps", "8"]
+    refused(resume, f"{data}: holds other puzzles than those that {run} was trained on", "new run")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    shutil.rmtree(data)
+    write_dataset(data, *sources.sudoku(4, train=20, test=4, seed=0))
+    assert main(["train", "--resume", str(run), "--steps", "8"]) == 0
