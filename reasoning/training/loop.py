@@ -274,7 +274,8 @@ class Trainer:
         with interrupts(quiet=not self.world.is_main) as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
-                pending.append(self.step())
+                # A run that was extended begins within a log interval, with nothing pending.
+                pending.append(self.step() if pending else self.metered())
                 last = self.done == config.steps
                 if "flops" in pending[-1] and self.done % config.log_every and not last:
                     # A metered step runs uncompiled: its peak is not the others'.
