@@ -22,13 +22,14 @@ point.
 """
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from reasoning.fixed_point import Anderson, Picard, Solution, solve
+from reasoning.model_config import SMALL_SCALES
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import LoopConfig, Reasoner
 from reasoning.solver_config import GradientConfig, SolverConfig
@@ -58,8 +59,45 @@ class AttractorConfig(LoopConfig):
             raise ValueError("solve_for z needs two states: set states to 2")
         return self
 
+    @classmethod
+    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
+        """Damped phantom steps: without damping the map learns to swing between two states of
+        which only every second is an answer, and no fixed point is there to be found. The solver
+        mixes by as much: the map learns to contract when damped, and undamped steps can lead away.
+        """
+        damped = GradientConfig(steps=3, damping=0.5)
+        return super().at_scale(scale, puzzle) | {
+            "inner_steps": 1 if scale in SMALL_SCALES else 2,
+            "gradient": damped,
+            "solver": SolverConfig(mixing=damped.damping, damping=damped.damping),
+        }
+
+    def shallow(self) -> Depth:
+        """Without solver evaluations: the phantom steps backpropagate from the carry."""
+        return Depth(evaluations=0)
+
+    def most_net_calls(self) -> int:
+        most = self.solver.max_evaluations + self.gradient.forward_steps
+        if self.solve_for == "joint":
+            return most * (self.inner_steps + 1)
+        return self.sweeps * (most * self.inner_steps + 1)
+
+    def solver_settings(self) -> SolverConfig:
+        return self.solver
+
+    def idles_at(self, depth: Depth) -> str | None:
+        most = self.solver.max_evaluations if depth.evaluations is None else depth.evaluations
+        if most or self.gradient.forward_steps:
+            return None
+        return (
+            f"without solver evaluations a {self.gradient.kind} gradient leaves a segment's state "
+            "as it was: give model.solver.max_evaluations and every supervision.curriculum "
+            "stage's evaluations 1 or more"
+        )
+
 
 class Attractor(Reasoner):
+    Config = AttractorConfig
     config: AttractorConfig
 
     def __init__(self, config: AttractorConfig, shape: GridShape):

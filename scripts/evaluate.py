@@ -35,7 +35,6 @@ from scripts.selection import RULES, WINDOW
 from scripts.session import TrainedRun, fitted, metrics, open_run, read_puzzles, subset
 from scripts.usage import UsageError, parse
 
-READS_NO_CARRY = ("transformer", "attractor-reset")
 _METERED = 4  # puzzles whose FLOPs are counted
 _LEAVE = {"rest": 1e-3, "converged": 1.0}  # residual to leave at, of the solver's tolerance
 BINS = 5  # groups of equal size for the breakdown by difficulty
@@ -282,11 +281,11 @@ def evaluate(
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     trained = open_run(run, world, tolerance, precision)
-    solves = evaluations != 0 and hasattr(trained.config.model, "solver")
-    if leave == "converged" and not solves:
+    solver = trained.config.model.solver_settings() if evaluations != 0 else None
+    if leave == "converged" and solver is None:
         raise UsageError("--leave converged: nothing is solved here, so none converges")
-    if leave in _LEAVE and solves:
-        least = _LEAVE[leave] * trained.config.model.solver.tolerance
+    if leave in _LEAVE and solver is not None:
+        least = _LEAVE[leave] * solver.tolerance
         plan = plan.model_copy(update={"leave": least})
     chosen = subset(read_puzzles(data, split), puzzles)
     size = trained.size
@@ -314,10 +313,10 @@ def evaluate(
 
 def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:
     """UsageError for what this model or puzzle does not have."""
-    kind = run.config.model.kind
-    if evaluations is not None and not hasattr(run.config.model, "solver"):
-        raise UsageError(f"--evaluations: a {kind} has no solver; leave it out")
-    if evaluations == 0 and not run.config.model.gradient.forward_steps:
+    model = run.config.model
+    if evaluations is not None and model.solver_settings() is None:
+        raise UsageError(f"--evaluations: a {model.kind} has no solver; leave it out")
+    if model.idles_at(Depth(evaluations=evaluations)) is not None:
         raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
     if puzzles.kind == "maze" and plan.symmetries > MAZE_IMAGES:
         raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
@@ -327,11 +326,11 @@ def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments:
     """What a reader of this evaluation has to know."""
     said = []
     model = run.config.model
-    kind, drawn = model.kind, model.initial == "random" or model.update_noise > 0
     if puzzles.difficulty is None:
         said.append(f"{data} has no difficulties; `loopbench data import` adds them")
-    if kind in READS_NO_CARRY and not drawn and (segments > 1 or plan.breadth > 1):
-        said.append(f"{kind} reads no carried state: more segments or starts change nothing")
+    alike = not model.reads_carry() and not model.draws()
+    if alike and (segments > 1 or plan.breadth > 1):
+        said.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
     if run.kind == "maze" and plan.symmetries > 1:
         said.append(
             "an image's answer mapped back is a shortest path with another tie-break than the "

@@ -8,13 +8,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from baselines.hrm import HRMConfig
-from baselines.trm import TRMConfig
-from reasoning.attractor import AttractorConfig
+from reasoning.model_config import SCALES, ModelConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from scripts.lm_presets import describe_language_presets
-from scripts.presets import ModelConfig, build_model, preset, preset_names
+from scripts.presets import build_model, preset, preset_names
+from scripts.registry import installed_models
 from scripts.session import puzzle_structure
 from scripts.usage import parse
 
@@ -37,49 +36,66 @@ def describe_preset(name: str) -> dict[str, Any]:
         with torch.device("meta"):
             counts[column] = parameter_count(build_model(served, shape))
         calls[column] = _net_calls(served.model)
-    model, optimizer = config.model, config.optimizer
+    sizes, optimizer = config.model.model_dump(), config.optimizer
     rate = optimizer.muon_lr if optimizer.name == "muon" else optimizer.lr
     recipe = f"{optimizer.name} {rate:g}, batch {config.batch}, {config.steps} steps"
     return {
         "preset": name,
         "task": "puzzles",
         "parameters": counts,
-        "layers": model.layers,
-        "width": model.width,
+        "layers": sizes.get("layers"),
+        "width": sizes.get("width"),
         "segments": config.supervision.segments,
         "net_calls_per_segment": calls,
         "recipe": recipe,
     }
 
 
-def _net_calls(model: ModelConfig) -> str:
+def describe_installed() -> list[dict[str, Any]]:
+    """The same of the models of installed packages, with the package; one that cannot be loaded
+    has an `error` instead."""
+    described = []
+    for model, point in installed_models().items():
+        for name in (f"{model}-{scale}" for scale in SCALES):
+            try:
+                row = describe_preset(name)
+            except Exception as error:  # what a package does is not in our hands
+                row = {"preset": name, "task": "puzzles", "error": f"{error or type(error)}"}
+            described.append(row | {"package": point.dist.name, "model": point.value})
+    return described
+
+
+def _net_calls(model: ModelConfig) -> str | None:
     """Of a segment."""
-    match model:
-        case AttractorConfig():
-            most = model.solver.max_evaluations + model.gradient.forward_steps
-            joint, sweep = most * (model.inner_steps + 1), most * model.inner_steps + 1
-            return f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
-        case TRMConfig() | HRMConfig():
-            return str(model.cycles * (model.inner_steps + 1))
-        case _:
-            return "1"
+    most = model.most_net_calls()
+    if most is None:
+        return None
+    return str(most) if model.solver_settings() is None else f"up to {most}"
 
 
 def show_presets(json: bool = False) -> None:
     """List the presets: parameters, sizes, cost, recipe. Those of puzzles are for `loopbench
     train`, their parameters without the puzzle embedding, their net calls of sudoku / mazes where
-    these differ; those of language for `loopbench pretrain`, at a vocabulary of 32,768.
+    these differ; those of language for `loopbench pretrain`, at a vocabulary of 32,768. Models that
+    installed packages register are listed apart.
 
     Args:
         json: print JSON, every field in full; `task` tells puzzles' presets from language's.
     """
     puzzles = [describe_preset(name) for name in preset_names()]
+    installed = describe_installed()
     language = describe_language_presets()
     if json:
-        print(dumps([*puzzles, *language], indent=2))
+        print(dumps([*puzzles, *installed, *language], indent=2))
         return
     console = Console(width=max(120, Console().width))
-    console.print(_puzzle_table(puzzles))
+    console.print(_puzzle_table("presets", puzzles))
+    if installed:
+        loaded = [row for row in installed if "error" not in row]
+        console.print(_puzzle_table("presets of installed packages", loaded))
+        for row in installed:
+            said = f"cannot be loaded: {row['error']}" if "error" in row else row["model"]
+            console.print(f"{row['preset']}: {row['package']}, {said}", soft_wrap=True)
     console.print(_language_table(language))
 
 
@@ -90,12 +106,12 @@ def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
     return table
 
 
-def _puzzle_table(described: Sequence[dict[str, Any]]) -> Table:
+def _puzzle_table(title: str, described: Sequence[dict[str, Any]]) -> Table:
     headings = ("preset", "9x9 sudoku", "30x30 maze", "layers", "width", "segments")
-    table = _table("presets", (*headings, "net calls/segment", "recipe"), {"preset", "recipe"})
+    table = _table(title, (*headings, "net calls/segment", "recipe"), {"preset", "recipe"})
     for row in described:
         counts = ["-" if n is None else f"{n:,}" for n in row["parameters"].values()]
-        sizes = (str(row[k]) for k in ("layers", "width", "segments"))
+        sizes = ("-" if row[k] is None else str(row[k]) for k in ("layers", "width", "segments"))
         calls = dict.fromkeys(c for c in row["net_calls_per_segment"].values() if c)
         table.add_row(row["preset"], *counts, *sizes, " / ".join(calls), row["recipe"])
     return table

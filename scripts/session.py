@@ -134,7 +134,7 @@ def open_run(
 
 def _with_tolerance(config: RunConfig, tolerance: float, run: Path) -> RunConfig:
     changed = config.model_dump()
-    if "solver" not in changed["model"]:
+    if config.model.solver_settings() is None:
         raise RunError(f"{run}: a {config.model.kind} has no solver to give a tolerance")
     changed["model"]["solver"]["tolerance"] = tolerance
     return RunConfig.model_validate(changed)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasoning.nn.compilation import compile_nets
+from reasoning.nn.compilation import compile_nets, nets_of
 from reasoning.randomness import fold
 from reasoning.supervision import (
     Batch,
@@ -108,7 +108,7 @@ class Trainer:
         self._pending: list[dict[str, Tensor]] = []  # sums of the steps since the last log line
         self._clock = time.perf_counter()  # when the first of them began
         if config.compile:
-            compile_nets((*model.nets(), *self.ema.model.nets()))
+            compile_nets((*nets_of(model), *nets_of(self.ema.model)))
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""
