@@ -2,22 +2,13 @@
 one line as it does later."""
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 
 def main(module: str = "scripts.cli", words: Sequence[str] | None = None) -> int:
-    """Load a module and run its `main`.
-
-    A model or a puzzle of one's own may lie in the working folder, which is looked at last, so that
-    folders of the same name as ours hide nothing there.
-    """
+    """Load a module and run its `main`."""
     try:
-        for ours in ("baselines", "puzzles", "reasoning"):
-            importlib.import_module(ours)  # before the folder is looked at: some finders come after
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
         return importlib.import_module(module).main(words)
     except KeyboardInterrupt:
         print("loopbench: interrupted", file=sys.stderr)
