@@ -57,7 +57,7 @@ def _group(name: str, commands: dict[str, Callable[..., None]]) -> Command:
 COMMANDS: dict[str, tuple[Command, str]] = {
     "data": (
         _group("data", data.COMMANDS),
-        "sudoku | maze | import | check: puzzles generated, imported, checked",
+        "sudoku | maze | make | import | check: puzzles generated, imported, checked",
     ),
     "presets": (preset_table.main, "list the presets with sizes and recipes (--json)"),
     "train": (train.main, "train a preset on a data folder, or --resume a run"),

@@ -15,6 +15,7 @@ from tyro.conf import Positional
 from puzzles import sources
 from puzzles.check import check_dataset
 from puzzles.dataset import check_output, difficulty_summary, write_dataset
+from puzzles.kinds import puzzle_of
 from scripts.progress import stage_progress
 
 
@@ -94,6 +95,32 @@ def maze(
     _write(out, built)
 
 
+def make(
+    puzzle: Positional[str],
+    *,
+    out: Path,
+    size: int,
+    train: int = 1000,
+    test: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Generate puzzles of a kind of your own, by its `generate`.
+
+    Args:
+        puzzle: The kind: an import path, mypackage.module:MyPuzzle, of a class derived from
+            puzzles.Puzzle, or the name that an installed package registers.
+        out: Folder to write; must not exist or be empty.
+        size: Cells along one side.
+        train: Training puzzles.
+        test: Test puzzles; none is a training puzzle.
+        seed: Seed of everything drawn, 0 or more. The same seed gives the same bytes.
+    """
+    check_output(out)
+    with stage_progress() as progress:
+        built = sources.make(puzzle, size, train, test, seed, progress=progress)
+    _write(out, built)
+
+
 def import_(
     path: Positional[Path | None] = None,
     *,
@@ -163,7 +190,8 @@ def check(folder: Positional[Path]) -> None:
     table.add_row("puzzles", *map(_count, report.puzzles.values()))
     table.add_row("groups", *map(_count, report.groups.values()))
     if report.first_paths:
-        table.add_row("first shortest path (D, L, R, U)", *map(_count, report.first_paths.values()))
+        first = puzzle_of(report.kind).first_answer
+        table.add_row(first, *map(_count, report.first_paths.values()))
     console = Console()
     console.print(table)
     console.print(_overlap_text(report.overlap), soft_wrap=True)
@@ -174,6 +202,7 @@ def check(folder: Positional[Path]) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "sudoku": sudoku,
     "maze": maze,
+    "make": make,
     "import": import_,
     "check": check,
 }
@@ -192,7 +221,8 @@ def _write(out: Path, built: sources.Built) -> None:
         ends = [f"{summary[name]:.1f}" if summary else "" for name in ("mean", "max")]
         counts = (_count(len(part)), _count(part.groups))
         table.add_row(split, *counts, ends[0], quartiles, ends[1])
-    table.caption = f"difficulty: {train.difficulty_name}"
+    if train.difficulty is not None:
+        table.caption = f"difficulty: {train.difficulty_name}"
     console = Console()
     console.print(table)
     for split, origins in built.record.composition.items():

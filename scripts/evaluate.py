@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
+from puzzles.kinds import puzzle_of
 from puzzles.metrics import score
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
@@ -318,8 +318,9 @@ def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: i
         raise UsageError(f"--evaluations: a {model.kind} has no solver; leave it out")
     if model.idles_at(Depth(evaluations=evaluations)) is not None:
         raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
-    if puzzles.kind == "maze" and plan.symmetries > MAZE_IMAGES:
-        raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
+    images = puzzle_of(puzzles.kind).images
+    if images is not None and plan.symmetries > images:
+        raise UsageError(f"--symmetries: a {puzzles.kind} has {images} (got {plan.symmetries})")
 
 
 def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:
@@ -331,11 +332,9 @@ def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments:
     alike = not model.reads_carry() and not model.draws()
     if alike and (segments > 1 or plan.breadth > 1):
         said.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
-    if run.kind == "maze" and plan.symmetries > 1:
-        said.append(
-            "an image's answer mapped back is a shortest path with another tie-break than the "
-            "label: read valid shortest, not exact"
-        )
+    several = puzzle_of(run.kind).images_note
+    if several is not None and plan.symmetries > 1:
+        said.append(several)
     return said
 
 

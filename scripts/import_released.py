@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
 from baselines.released import Released, System, Unstated, load_released
 from baselines.released_files import CONFIG_FILE
-from puzzles.puzzle_set import SUDOKU_SIZES, Kind, infer_kind, vocab_size_of
+from puzzles.kinds import puzzle_of
+from puzzles.puzzle_set import infer_kind, vocab_size_of
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.records import sha256_of
@@ -21,14 +22,20 @@ from scripts.folders import keep_apart
 from scripts.presets import RunConfig, preset
 from scripts.usage import UsageError, parse
 
+Kind = Literal["sudoku", "maze"]
 
-def grid_of(shape: GridShape, kind: Kind | None) -> tuple[Kind, int]:
+
+def grid_of(shape: GridShape, kind: str | None) -> tuple[str, int]:
     """Kind and size of the puzzles a model of this shape answers. ValueError if of none."""
     if kind is None:
         return infer_kind(shape.vocabulary, shape.cells)
     size = math.isqrt(shape.cells)
-    square = size * size == shape.cells and (kind == "maze" or size in SUDOKU_SIZES)
-    if not square or vocab_size_of(kind, size) != shape.vocabulary:
+    try:
+        puzzle_of(kind).check_size(shape.cells)
+        fits = vocab_size_of(kind, size) == shape.vocabulary
+    except ValueError:
+        fits = False
+    if not fits:
         raise UsageError(
             f"--kind {kind}: has not {shape.cells} cells with a vocabulary of {shape.vocabulary}; "
             "give --cells or another --kind"
@@ -36,7 +43,7 @@ def grid_of(shape: GridShape, kind: Kind | None) -> tuple[Kind, int]:
     return kind, size
 
 
-def released_config(released: Released, system: System, kind: Kind) -> RunConfig:
+def released_config(released: Released, system: System, kind: str) -> RunConfig:
     """The publication's recipe around the released model: how to go about it, not what was run."""
     recipe = preset("hrm-27m" if system == "hrm" else "trm-7m", kind).model_dump()
     recipe |= {"preset": f"{system}-released", "model": released.config.model_dump()}
@@ -46,7 +53,7 @@ def released_config(released: Released, system: System, kind: Kind) -> RunConfig
 
 
 def write_run(
-    released: Released, system: System, kind: Kind, size: int, file: Path, out: Path
+    released: Released, system: System, kind: str, size: int, file: Path, out: Path
 ) -> None:
     """A run's folder of one checkpoint, at step 0, whose average is the released weights."""
     config = released_config(released, system, kind)

@@ -14,6 +14,7 @@ import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from torch import nn
 
+from puzzles.kinds import puzzle_of
 from reasoning.losses import LossConfig
 from reasoning.model_config import SCALES, SMALL_SCALES, ModelConfig
 from reasoning.nn.grid import GridShape
@@ -221,7 +222,7 @@ _AXIAL = {
     "puzzle_tokens": 0,
     "halting_from": "mean",
 }
-# A cell of a maze is related to its neighbours.
+# Where a cell is related to its neighbours, as in mazes.
 _LOCAL = _AXIAL | {"mixer": "local"}
 
 
@@ -233,10 +234,10 @@ def _with(**changes: Any) -> Callable[[Settings, Place], Settings]:
 
 
 def _axial(**changes: Any) -> Callable[[Settings, Place], Settings]:
-    """Heads are split evenly among rows, columns and boxes."""
+    """Heads are split evenly among the families of units (rows, columns, boxes)."""
 
     def settings(own: Settings, place: Place) -> Settings:
-        structure = _AXIAL if place.puzzle == "sudoku" else _LOCAL
+        structure = _LOCAL if puzzle_of(place.puzzle).local else _AXIAL
         heads = {"heads": 6, "width": own["width"] // 12 * 12}
         return own | structure | heads | changes
 

@@ -22,7 +22,6 @@ from torch import nn
 
 import reasoning
 from puzzles.dataset import read_json, read_record
-from puzzles.puzzle_set import Kind
 from reasoning.frozen import Frozen
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
@@ -49,7 +48,7 @@ LARGEST = 15 * 2**20  # bytes of a file of weights
 class Card(Frozen):
     """What a file of weights is."""
 
-    task: Kind
+    task: str
     size: int = Field(description="cells along a side of the grid")
     parameters: int = Field(description="trainable, puzzle embedding and initial states apart")
     config: RunConfig = Field(description="the model and its whole recipe")

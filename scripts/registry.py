@@ -9,18 +9,13 @@ and one with `:` is an import path itself. A module is imported when its model i
 """
 
 import functools
-import importlib
-import os
-import sys
-import traceback
 from importlib import metadata
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-import baselines  # noqa: F401 - with the others, before a working folder that has its own
-import puzzles  # noqa: F401
+from puzzles.plugins import import_object
 from reasoning.model_config import ModelConfig
 from scripts.usage import UsageError, unknown_name
 
@@ -50,33 +45,6 @@ def installed_models() -> dict[str, metadata.EntryPoint]:
             raise UsageError(f"two packages register a model {point.name!r}, {both}: remove one")
         found[point.name] = point
     return found
-
-
-def import_object(path: str) -> object:
-    """What an import path `module:name` stands for, of the working folder too, which is looked at
-    last. UsageError, with the remedy, if nothing."""
-    module, _, name = path.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise UsageError(f"{path}: is no import path; one is written package.module:Name")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        loaded = importlib.import_module(module)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            raise UsageError(
-                f"{path}: there is no module {error.name}; install it, run where it lies, or name "
-                "its folder in PYTHONPATH"
-            ) from error
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"{path}: cannot be imported ({said}, at {frame.filename}:{frame.lineno})"
-        ) from error
-    if not hasattr(loaded, name):
-        names = [known for known in vars(loaded) if not known.startswith("_")]
-        raise UsageError(f"{path}: {unknown_name(f'name in {module}', name, names)}")
-    return getattr(loaded, name)
 
 
 def path_of(name: str) -> str:

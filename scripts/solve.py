@@ -12,14 +12,9 @@ import tyro
 from rich.console import Console
 
 from puzzles.errors import DataError
-from puzzles.maze import rules as maze_rules
-from puzzles.maze import search as maze_search
+from puzzles.kinds import puzzle_of
 from puzzles.metrics import is_valid
-from puzzles.puzzle_set import Kind
 from puzzles.render import to_text
-from puzzles.sudoku import rules as sudoku_rules
-from puzzles.sudoku.solver import solve as count_solutions
-from puzzles.sudoku.solver import two_solutions, why_not_unique
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.pretrained import Shipped, load_pretrained
@@ -44,14 +39,13 @@ def read_puzzle(argument: str) -> str:
         raise DataError(f"{argument}: cannot be read as text ({error})") from error
 
 
-_SHOWN = 4  # cells in which two solutions differ
 # What stands in no puzzle: a separator of folders, a letter but those of a maze's ends.
 _NAME = re.compile(r"[/\\]|[^\W\d_SG]")
 
 
-def size_of(text: str, kind: Kind) -> int:
+def size_of(text: str, kind: str) -> int:
     """Cells along a side of the puzzle. DataError unless it is square."""
-    cells = len("".join(text.split()) if kind == "sudoku" else maze_rules.parse(text))
+    cells = puzzle_of(kind).cells_in(text)
     size = math.isqrt(cells)
     if not cells or size * size != cells:
         raise DataError(f"the puzzle has {cells} cells, which make no square")
@@ -60,34 +54,16 @@ def size_of(text: str, kind: Kind) -> int:
 
 def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
     """The puzzle as tokens (1, L). DataError unless it is one of the run's kind and size."""
-    if run.kind == "sudoku":
-        grid = sudoku_rules.parse("".join(text.split()), size=run.size)
-        if not count_solutions(grid[None], limit=1).count[0]:
-            raise DataError(f"this puzzle has no right answer: {why_not_unique(grid, 0)}")
-        return sudoku_rules.to_tokens(grid[None])
-    grids = maze_rules.parse(text)[None]
-    if grids.shape[1] != run.size**2:
+    puzzle = puzzle_of(run.kind)
+    tokens = puzzle.parse(text, run.size)
+    if len(tokens) != run.size**2:
         raise DataError(
-            f"the maze has {grids.shape[1]} cells, {run.folder} was trained on {run.size**2}"
+            f"the {run.kind} has {len(tokens)} cells, {run.folder} was trained on {run.size**2}"
         )
-    if not maze_search.path_cells(grids)[0]:
-        raise DataError("this maze has no path from S to G")
-    return grids
-
-
-def ambiguity(puzzle: np.ndarray) -> str | None:
-    """Where two solutions of a sudoku (L,), in digits, differ; None if it has only one."""
-    two = two_solutions(puzzle)
-    if two is None:
-        return None
-    first, second = two
-    cells, size = np.flatnonzero(first != second), math.isqrt(len(puzzle))
-    shown = [
-        f"row {cell // size + 1} column {cell % size + 1} ({first[cell]} or {second[cell]})"
-        for cell in cells[:_SHOWN]
-    ]
-    more = f" and {len(cells) - _SHOWN} more cells" if len(cells) > _SHOWN else ""
-    return f"this puzzle has more than one solution; two of them differ at {', '.join(shown)}{more}"
+    fault = puzzle.unanswerable(tokens)
+    if fault is not None:
+        raise DataError(fault)
+    return tokens[None]
 
 
 def solve(
@@ -120,7 +96,7 @@ def solve(
     inputs = tokens_of(text, trained)
     count = segments or trained.config.supervision.segments
     console = Console(highlight=False)
-    warning = ambiguity(sudoku_rules.from_tokens(inputs[0])) if trained.kind == "sudoku" else None
+    warning = puzzle_of(trained.kind).ambiguity(inputs[0])
     if warning is not None:
         console.print(f"warning: {warning}", soft_wrap=True)
     ids = np.zeros(1, dtype=np.int32)
