@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,14 +21,17 @@ from scripts.session import TrainedRun, not_finite, open_run
 from scripts.texts import file_text, standard_input
 from scripts.usage import UsageError, parse
 
+_LETTERS = "SG"  # of a maze's ends
 
-def read_puzzle(argument: str) -> str:
-    """The puzzle's characters: the argument itself, a file's text, or standard input for '-'."""
+
+def read_puzzle(argument: str, known: str) -> str:
+    """The puzzle's characters, of these: the argument itself, a file's text, or standard input for
+    '-'. DataError for a name of no file."""
     if argument == "-":
         return standard_input()
     # Path.exists raises where a name is as long as a maze.
     if not os.path.exists(argument) or os.path.isdir(argument):
-        if _NAME.search(argument):
+        if any(c in "/\\" or (c.isalpha() and c not in known) for c in argument):
             what = "is a folder" if os.path.isdir(argument) else "no such file"
             raise DataError(f"{argument}: {what}, and no puzzle's characters")
         return argument
@@ -37,10 +39,6 @@ def read_puzzle(argument: str) -> str:
         return file_text(argument)
     except OSError as error:
         raise DataError(f"{argument}: cannot be read as text ({error})") from error
-
-
-# What stands in no puzzle: a separator of folders, a letter but those of a maze's ends.
-_NAME = re.compile(r"[/\\]|[^\W\d_SG]")
 
 
 def size_of(text: str, kind: str) -> int:
@@ -88,11 +86,13 @@ def solve(
         expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
         raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
     world = join_world(device)
-    text = read_puzzle(arguments[-1])
     if pretrained:
+        text = read_puzzle(arguments[-1], _LETTERS)
         trained = load_pretrained(pretrained, size_of(text, pretrained), world)
     else:
         trained = open_run(Path(arguments[0]), world)
+        known = puzzle_of(trained.kind).characters(trained.size)
+        text = read_puzzle(arguments[-1], _LETTERS + known)
     inputs = tokens_of(text, trained)
     count = segments or trained.config.supervision.segments
     console = Console(highlight=False)

@@ -109,6 +109,9 @@ class Maze(Puzzle):
         ]
         return np.sort(np.stack(images), axis=0)[0]
 
+    def characters(self, size: int) -> str:
+        return UNKNOWN + rules.ALPHABET
+
     def cells_in(self, text: str) -> int:
         return len(rules.parse(text))
 

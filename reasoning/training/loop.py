@@ -34,9 +34,10 @@ from reasoning.training.checkpoints import (
     last_words,
     load_checkpoint,
     save_checkpoint,
+    was_saved,
 )
 from reasoning.training.config import TrainingConfig
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
@@ -44,7 +45,7 @@ from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers, clip_gradients
 from reasoning.training.pending import gather_pending, share_pending
-from reasoning.training.runs import JsonLines
+from reasoning.training.runs import JsonLines, RunError, make_folder
 
 
 class TrainingError(RuntimeError):
@@ -82,7 +83,8 @@ class Trainer:
     Args:
         model: on `world.device`, with its initial weights.
         source: global batches by step.
-        run: the run's folder, or None to write nothing.
+        world: this process's place; None: `join_world(config.device)`.
+        run: the run's folder, which `train` makes if it is not there, or None to write nothing.
         evaluate: called with the averaged model at `evaluate_every` and at the end; returns a
             record of held-out metrics.
         listen: called after every step.
@@ -93,13 +95,15 @@ class Trainer:
         model: nn.Module,
         source: BatchSource,
         config: TrainingConfig,
-        world: World,
-        run: Path | None = None,
+        world: World | None = None,
+        run: str | Path | None = None,
         evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
         listen: Callable[[Progress], None] = lambda progress: None,
     ):
+        world = world or join_world(config.device)
         self.model, self.source, self.config, self.world = model, source, config, world
-        self.run, self.evaluate, self.listen = run, evaluate, listen
+        self.run = None if run is None else Path(run)
+        self.evaluate, self.listen = evaluate, listen
         self.ema = EMA(model, config.ema)
         self.optimizers = Optimizers(model, config.optimizer)
         self.rows = world.rows(config.batch)
@@ -259,9 +263,12 @@ class Trainer:
 
         An interrupt waits for the step in hand.
 
-        TrainingError when the loss is no longer finite; the last checkpoint stays.
+        TrainingError when the loss is no longer finite; the last checkpoint stays. RunError if the
+        folder cannot be written, or holds a checkpoint that was not resumed from.
         """
         config = self.config
+        if self.run:
+            self._open_folder()
         if not self.done:  # else each process begins its global generator with another seed
             torch.manual_seed(config.seed)
         resumed = self.done if self.done else None
@@ -301,6 +308,13 @@ class Trainer:
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
         return Outcome(self.done, self.done < config.steps, self.net_calls)
+
+    def _open_folder(self) -> None:
+        if not self.done and was_saved(self.run):
+            raise RunError(f"{self.run}: holds a run; `resume` it first, or choose another folder")
+        if self.world.is_main:
+            make_folder(self.run)
+        self.world.barrier()
 
     def _start_clock(self) -> None:
         """Begin to take the time and the largest memory of the steps to come."""
