@@ -35,7 +35,7 @@ from scripts.compare import where_it_stands
 from scripts.evaluate_lm import Ask, evaluate_language_run, settings_hash
 from scripts.live import LiveProgress
 from scripts.lm_models import LanguageModelConfig
-from scripts.lm_presets import LanguageRunConfig, gradient_passes, language_preset
+from scripts.lm_presets import LanguageRunConfig, language_preset
 from scripts.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.pretrain import newest, pretrain_run
 from scripts.progress import stage_progress
@@ -134,7 +134,7 @@ def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
 
 def iterates(model: LanguageModelConfig) -> bool:
     """Whether a budget of evaluations means anything to a model."""
-    return gradient_passes(model) != NO_CORE
+    return model.gradient_passes() != NO_CORE
 
 
 # Training

@@ -25,9 +25,7 @@ from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
 from scripts.lm_presets import (
     LanguageRunConfig,
-    gradient_passes,
     language_preset,
-    published_passes,
 )
 from scripts.lm_session import load_language_config, run_tokenizer
 from scripts.usage import UsageError, option_value, parse, resumes
@@ -110,7 +108,7 @@ def pretrain_run(
         reporter(progress)
         listen(progress)
 
-    passes = published_passes(config.model), gradient_passes(config.model)
+    passes = config.model.published_passes(), config.model.gradient_passes()
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure, tell)
     if resume and was_saved(out):
         trainer.resume()

@@ -34,6 +34,7 @@ from reasoning.nn.cache import KV, LoopCache
 from reasoning.nn.causal import BlockShape, CausalBlock, GateConfig, Pass
 from reasoning.nn.language import LanguageConfig
 from reasoning.precision import wide
+from reasoning.pretraining.flops import NO_CORE, Passes
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
 
@@ -52,6 +53,15 @@ class EquilibriumConfig(LanguageConfig):
     gradient: GradientConfig = Field(
         default_factory=lambda: GradientConfig(kind="one-step"), description="the backward pass"
     )
+
+    def has_map(self) -> bool:
+        return True
+
+    def published_passes(self) -> Passes:
+        return Passes(7, 1)
+
+    def gradient_passes(self) -> Passes:
+        return Passes(*self.gradient.passes()) if self.has_map() else NO_CORE
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from reasoning.nn.cache import ModelCache
 from reasoning.nn.causal import EPS, ROTARY_BASE, BlockShape, CausalBlock, Pass, init_deviation
 from reasoning.nn.layers import rotary_table, truncated_normal_
 from reasoning.precision import wide
+from reasoning.pretraining.flops import NO_CORE, Passes
 from reasoning.pretraining.protocol import Cost, Role
 from reasoning.randomness import fold
 
@@ -44,6 +45,30 @@ class LanguageConfig(Frozen):
                 f"head_width {self.head_width} must be even and divide width {self.width}"
             )
         return self
+
+    def recipe(self, size: str) -> dict[str, Any]:
+        """Fields of the run, nested, in which its recipe at a size differs from the common one."""
+        return {}
+
+    def has_map(self) -> bool:
+        """Whether a map is solved, whose Jacobian may be looked at."""
+        return False
+
+    def proposes(self) -> bool:
+        """Whether a budget of no evaluations reads out a proposal of its own."""
+        return False
+
+    def published_passes(self) -> Passes:
+        """Core passes that the published FLOP rule charges."""
+        return NO_CORE
+
+    def gradient_passes(self) -> Passes:
+        """Core passes of a training step beyond the evaluations that the model reports.
+
+        A product with J^T alone costs half a backward pass. An adjoint solve does not report how
+        many it made: its least is counted. Recomputation is not.
+        """
+        return NO_CORE
 
     @property
     def block(self) -> BlockShape:

@@ -20,7 +20,6 @@ from reasoning.training.loop import TrainingError
 from scripts import lm_comparison
 from scripts.cli import main
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
-from scripts.lm_presets import gradient_passes
 from scripts.lm_probes import distances_to_last, principal_components, step_cost, trajectory
 from scripts.lm_report import language_table
 from scripts.lm_reproduce import changes_of
@@ -245,7 +244,7 @@ def test_the_matmul_rule_charges_a_gradient_what_it_executes(gradient):
     config = LANGUAGE_MODELS["attractor-mini"].model_copy(update=update)
     model = build_language_model(config, 64, 0)
     tokens = torch.randint(64, (1, 32), generator=torch.Generator().manual_seed(0))
-    passes = measured_passes({"evaluations": 3.0}, gradient_passes(config))
+    passes = measured_passes({"evaluations": 3.0}, config.gradient_passes())
     rule = matmul_rule(model.cost(), 32, passes)
     # Fused attention's backward computes its scores once more, which the rule leaves out.
     assert step_cost(model, tokens, "fp32").flops / 32 == pytest.approx(rule, rel=0.02)
