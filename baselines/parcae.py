@@ -58,6 +58,7 @@ class ParcaeConfig(LanguageConfig):
 
 
 class Parcae(CausalLM):
+    Config = ParcaeConfig
     config: ParcaeConfig
 
     def __init__(self, config: ParcaeConfig, vocabulary: int):

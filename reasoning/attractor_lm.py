@@ -81,6 +81,7 @@ class AttractorLMConfig(EquilibriumConfig):
 
 
 class AttractorLM(CausalLM):
+    Config = AttractorLMConfig
     config: AttractorLMConfig
     head_prefix = "head."
 

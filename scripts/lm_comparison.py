@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from reasoning.nn.language import LanguageFacts
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.corpus import source_files
@@ -34,7 +35,6 @@ from reasoning.training.runs import read_jsonl, write_json
 from scripts.compare import where_it_stands
 from scripts.evaluate_lm import Ask, evaluate_language_run, settings_hash
 from scripts.live import LiveProgress
-from scripts.lm_models import LanguageModelConfig
 from scripts.lm_presets import LanguageRunConfig, language_preset
 from scripts.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.pretrain import newest, pretrain_run
@@ -132,7 +132,7 @@ def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
         build_corpus(out / "corpus", ByteTokenizer(), found, progress)
 
 
-def iterates(model: LanguageModelConfig) -> bool:
+def iterates(model: LanguageFacts) -> bool:
     """Whether a budget of evaluations means anything to a model."""
     return model.gradient_passes() != NO_CORE
 

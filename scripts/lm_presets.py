@@ -5,19 +5,21 @@ Sizes 140m to 1.3b train as published (batch 256 x 2048 tokens, tokens in propor
 CPU core.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from reasoning.nn.language import LanguageFacts
 from reasoning.nn.reasoner import parameter_count
 from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
 from scripts.lm_models import (
-    LANGUAGE_MODELS,
-    LanguageModelConfig,
+    LANGUAGE_PRESETS,
     build_language_model,
     language_model_config,
+    model_and_size,
 )
+from scripts.registry import LANGUAGE_MODELS
 from scripts.variants import merged
 
 VOCABULARY = 32_768  # what published parameter counts are of
@@ -28,7 +30,9 @@ class LanguageRunConfig(PretrainingConfig):
 
     preset: str = Field(description="the preset this configuration started from")
     corpus: str = Field("", description="corpus folder, made by loopbench corpus build")
-    model: LanguageModelConfig = Field(description="the model")
+    model: Annotated[SerializeAsAny[LanguageFacts], BeforeValidator(LANGUAGE_MODELS.by_kind)] = (
+        Field(description="the model")
+    )
 
     @model_validator(mode="after")
     def _rows_fit_the_model(self):
@@ -57,7 +61,7 @@ _SCHEDULES = {
 }
 
 
-def _published(size: str, config: LanguageModelConfig) -> dict[str, Any]:
+def _published(size: str, config: LanguageFacts) -> dict[str, Any]:
     steps, lr, muon_lr, head = _SCHEDULES[size]
     large = size in ("770m", "1.3b")
     return {
@@ -71,7 +75,7 @@ def _published(size: str, config: LanguageModelConfig) -> dict[str, Any]:
     }
 
 
-def _mini(config: LanguageModelConfig) -> dict[str, Any]:
+def _mini(config: LanguageFacts) -> dict[str, Any]:
     return {
         "steps": 400,
         "context": 128,
@@ -85,7 +89,7 @@ def _mini(config: LanguageModelConfig) -> dict[str, Any]:
     }
 
 
-def _budgets(config: LanguageModelConfig) -> tuple[int | None, ...]:
+def _budgets(config: LanguageFacts) -> tuple[int | None, ...]:
     """The model's own budget, and of one that has a proposal that unrefined too."""
     return (None, 0) if config.proposes() else (None,)
 
@@ -93,14 +97,9 @@ def _budgets(config: LanguageModelConfig) -> tuple[int | None, ...]:
 def language_preset(name: str) -> LanguageRunConfig:
     """A preset's configuration. UsageError, with the names, if unknown."""
     model = language_model_config(name)
-    family, _, size = name.rpartition("-")
-    if size == "mini":
-        recipe = _mini(model)
-    else:
-        recipe = _published(size, model)
-        if size == "770m" and family in ("attractor", "parcae"):
-            model = model.model_copy(update={"checkpoint": True})
-    values = LanguageRunConfig(preset=name, model=model, **recipe).model_dump()
+    family, size = model_and_size(name)
+    recipe = _mini(model) if size == "mini" else _published(size, model)
+    values = LanguageRunConfig(preset=f"{family}-{size}", model=model, **recipe).model_dump()
     return LanguageRunConfig.model_validate(merged(values, model.recipe(size)))
 
 
@@ -127,4 +126,4 @@ def describe_language_preset(name: str) -> dict[str, Any]:
 
 def describe_language_presets() -> list[dict[str, Any]]:
     """Every preset, as `loopbench presets` lists them."""
-    return [describe_language_preset(name) for name in LANGUAGE_MODELS]
+    return [describe_language_preset(name) for name in LANGUAGE_PRESETS]

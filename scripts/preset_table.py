@@ -11,9 +11,10 @@ from rich.table import Table
 from reasoning.model_config import SCALES, ModelConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
-from scripts.lm_presets import describe_language_presets
+from scripts.lm_models import SIZES
+from scripts.lm_presets import describe_language_preset, describe_language_presets
 from scripts.presets import build_model, preset, preset_names
-from scripts.registry import installed_models
+from scripts.registry import LANGUAGE_MODELS, PUZZLE_MODELS
 from scripts.session import puzzle_structure
 from scripts.usage import parse
 
@@ -54,14 +55,19 @@ def describe_preset(name: str) -> dict[str, Any]:
 def describe_installed() -> list[dict[str, Any]]:
     """The same of the models of installed packages, with the package; one that cannot be loaded
     has an `error` instead."""
+    kinds = (
+        ("puzzles", PUZZLE_MODELS, SCALES, describe_preset),
+        ("language", LANGUAGE_MODELS, SIZES, describe_language_preset),
+    )
     described = []
-    for model, point in installed_models().items():
-        for name in (f"{model}-{scale}" for scale in SCALES):
-            try:
-                row = describe_preset(name)
-            except Exception as error:  # what a package does is not in our hands
-                row = {"preset": name, "task": "puzzles", "error": f"{error or type(error)}"}
-            described.append(row | {"package": point.dist.name, "model": point.value})
+    for task, registry, sizes, describe in kinds:
+        for model, point in registry.installed().items():
+            for name in (f"{model}-{size}" for size in sizes):
+                try:
+                    row = describe(name)
+                except Exception as error:  # what a package does is not in our hands
+                    row = {"preset": name, "task": task, "error": f"{error or type(error)}"}
+                described.append(row | {"package": point.dist.name, "model": point.value})
     return described
 
 
@@ -90,13 +96,15 @@ def show_presets(json: bool = False) -> None:
         return
     console = Console(width=max(120, Console().width))
     console.print(_puzzle_table("presets", puzzles))
+    console.print(_language_table("language presets", language))
     if installed:
         loaded = [row for row in installed if "error" not in row]
-        console.print(_puzzle_table("presets of installed packages", loaded))
+        for task, table in (("puzzles", _puzzle_table), ("language", _language_table)):
+            if rows := [row for row in loaded if row["task"] == task]:
+                console.print(table(f"presets of installed packages: {task}", rows))
         for row in installed:
             said = f"cannot be loaded: {row['error']}" if "error" in row else row["model"]
             console.print(f"{row['preset']}: {row['package']}, {said}", soft_wrap=True)
-    console.print(_language_table(language))
 
 
 def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
@@ -117,9 +125,9 @@ def _puzzle_table(title: str, described: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _language_table(described: Sequence[dict[str, Any]]) -> Table:
+def _language_table(title: str, described: Sequence[dict[str, Any]]) -> Table:
     headings = ("preset", "parameters", "in matmuls", "width", "layers", "repeated", "tokens")
-    table = _table("language presets", (*headings, "recipe"), {"preset", "recipe"})
+    table = _table(title, (*headings, "recipe"), {"preset", "recipe"})
     for row in described:
         counts = (f"{row[name]:,}" for name in ("parameters", "matmul_parameters"))
         sizes = (str(row[name]) for name in ("width", "layers", "core_layers"))

@@ -6,7 +6,7 @@ Grid, vocabulary and length come from the data folder, so one preset serves ever
 an entry of `PRESETS`, of an installed package, or an import path (`scripts.registry`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,18 +21,9 @@ from reasoning.nn.grid import GridShape
 from reasoning.solver_config import GradientConfig
 from reasoning.supervision import Depth, Stage, SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
-from scripts.registry import config_class, installed_models, model_class
+from scripts.registry import PUZZLE_MODELS
 from scripts.usage import UsageError, unknown_name
 from scripts.variants import merged
-
-
-def _by_kind(value: Any) -> Any:
-    """Settings as the class that their `kind` names."""
-    if not isinstance(value, Mapping):
-        return value
-    if not isinstance(value.get("kind"), str):
-        raise ValueError("needs a `kind`, the name of a model")
-    return config_class(value["kind"]).model_validate(value)
 
 
 class RunConfig(TrainingConfig):
@@ -40,7 +31,7 @@ class RunConfig(TrainingConfig):
 
     preset: str = Field(description="the preset this configuration started from")
     data: str = Field("", description="data folder")
-    model: Annotated[SerializeAsAny[ModelConfig], BeforeValidator(_by_kind)] = Field(
+    model: Annotated[SerializeAsAny[ModelConfig], BeforeValidator(PUZZLE_MODELS.by_kind)] = Field(
         description="the model"
     )
 
@@ -57,7 +48,7 @@ def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
     """The model of a configuration, its weights drawn from the run's seed (on the CPU)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return model_class(config.model.kind)(config.model, shape)
+        return PUZZLE_MODELS.model_class(config.model.kind)(config.model, shape)
 
 
 Settings = dict[str, Any]
@@ -257,7 +248,7 @@ def _speedy_trm(own: Settings, place: Place) -> Settings:
 
 def _matched(own: Settings, place: Place) -> Settings:
     """As many net calls as the Attractor's full budget, its gradient as long."""
-    rival = config_class("attractor")
+    rival = PUZZLE_MODELS.config_class("attractor")
     rival = rival(**rival.at_scale(place.scale, place.puzzle))
     steps = rival.gradient.forward_steps
     cycles = rival.solver.max_evaluations + steps
@@ -306,7 +297,7 @@ def named_preset(name: str) -> tuple[str, str, Preset]:
         return model, scale, Preset(model)
     if scale in SCALES and model in PRESETS:
         return model, scale, PRESETS[model]
-    others = installed_models()
+    others = PUZZLE_MODELS.installed()
     if scale in SCALES and model in others:
         return model, scale, Preset(model)
     known = [*preset_names(), *(f"{other}-{scale}" for other in others for scale in SCALES)]
@@ -325,7 +316,7 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
             f"{model} mixes the cells of grids of at most {MOST_MIXED}, these have {cells}: "
             f"use {found.beyond}-{scale}"
         )
-    kind = config_class(found.kind)
+    kind = PUZZLE_MODELS.config_class(found.kind)
     place = Place(scale, puzzle, cells)
     network = kind.model_validate(found.settings(kind.at_scale(scale, puzzle), place))
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published()

@@ -22,7 +22,7 @@ from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
 from scripts.folders import expect, keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.lm_presets import (
     LanguageRunConfig,
     language_preset,
@@ -58,7 +58,7 @@ def read_words(words: Sequence[str]) -> Pretrain:
     if {"-h", "--help"} & set(words):
         name = name or "attractor-mini"
     if name is None:
-        raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_MODELS)}")
+        raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_PRESETS)}")
     given = parse(Pretrain, words, program, Pretrain(language_preset(name)))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")

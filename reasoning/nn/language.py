@@ -27,24 +27,18 @@ Draw = Callable[[Tensor, tuple[int, ...]], Tensor]  # of reasoning.randomness
 _STATES = 1  # tells a sequence's random states from its other draws
 
 
-class LanguageConfig(Frozen):
-    """Sizes every language model has; the vocabulary comes from the tokenizer."""
+class LanguageFacts(Frozen):
+    """What the suite asks of a language model's settings, so that nothing is decided by its name.
 
-    width: int = Field(768, gt=0, description="D, channels of the residual stream")
-    head_width: int = Field(128, gt=0, description="channels of an attention head")
-    expansion: float = Field(4.0, gt=0, description="inner width of an MLP, in widths")
-    context: int = Field(2048, gt=0, description="longest sequence, in tokens")
-    checkpoint: bool = Field(
-        False, description="keep only blocks' inputs for the backward pass and recompute the rest"
-    )
+    A model is a class that meets `reasoning.pretraining.protocol.LanguageModel`, is made by
+    `Model(config, vocabulary)` and carries its settings' class as `Config`, any pydantic model with
+    a field `context`. What a `Config` does not answer itself is answered here.
+    """
 
-    @model_validator(mode="after")
-    def _heads_divide_width(self):
-        if self.width % self.head_width or self.head_width % 2:
-            raise ValueError(
-                f"head_width {self.head_width} must be even and divide width {self.width}"
-            )
-        return self
+    @classmethod
+    def at_size(cls, size: str) -> dict[str, Any]:
+        """Settings that a size, such as mini or 140m, asks for; by default none."""
+        return {}
 
     def recipe(self, size: str) -> dict[str, Any]:
         """Fields of the run, nested, in which its recipe at a size differs from the common one."""
@@ -69,6 +63,26 @@ class LanguageConfig(Frozen):
         many it made: its least is counted. Recomputation is not.
         """
         return NO_CORE
+
+
+class LanguageConfig(LanguageFacts):
+    """Sizes every language model has; the vocabulary comes from the tokenizer."""
+
+    width: int = Field(768, gt=0, description="D, channels of the residual stream")
+    head_width: int = Field(128, gt=0, description="channels of an attention head")
+    expansion: float = Field(4.0, gt=0, description="inner width of an MLP, in widths")
+    context: int = Field(2048, gt=0, description="longest sequence, in tokens")
+    checkpoint: bool = Field(
+        False, description="keep only blocks' inputs for the backward pass and recompute the rest"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self):
+        if self.width % self.head_width or self.head_width % 2:
+            raise ValueError(
+                f"head_width {self.head_width} must be even and divide width {self.width}"
+            )
+        return self
 
     @property
     def block(self) -> BlockShape:

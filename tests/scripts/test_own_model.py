@@ -18,11 +18,10 @@ from reasoning.model_config import ModelConfig
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.loop import Trainer
-from scripts import registry
 from scripts.ablations import ABLATIONS
 from scripts.cli import main
 from scripts.presets import RunConfig, named_preset, preset, preset_names
-from scripts.registry import MODELS, config_class, model_class
+from scripts.registry import PUZZLE_MODELS, Registry
 from scripts.session import load_config, puzzle_structure
 from scripts.usage import UsageError
 
@@ -47,7 +46,7 @@ def place(tmp_path_factory):
         patch.setattr(sys, "path", list(sys.path))
         yield folder
     sys.modules.pop("mine", None)
-    for cached in (model_class, config_class):
+    for cached in (Registry.model_class, Registry.config_class):
         cached.cache_clear()
 
 
@@ -224,8 +223,8 @@ def test_a_config_may_answer_for_its_model(place):
     assert (small.optimizer.lr, small.supervision.segments) == (0.5, 2)
     assert small.optimizer.clip == preset("trm-mini").optimizer.clip
     assert small.model.most_net_calls() == 8
-    with pytest.raises(UsageError, match="no model"):
-        config_class("unheard-of")
+    with pytest.raises(UsageError, match="no puzzle model"):
+        PUZZLE_MODELS.config_class("unheard-of")
 
 
 def test_installed_packages_are_listed_apart(place, monkeypatch, capsys, sudokus):
@@ -236,9 +235,11 @@ def test_installed_packages_are_listed_apart(place, monkeypatch, capsys, sudokus
         "[loopbench.models]\ngru = mine:GRU\nbad = absent:Model\ntrm = mine:GRU\n"
     )
     monkeypatch.syspath_prepend(str(place))
-    found = {p.name for p in metadata.entry_points(group=registry.GROUP)}
+    found = {p.name for p in metadata.entry_points(group=PUZZLE_MODELS.group)}
     assert found == {"gru", "bad", "trm"}
-    assert config_class("trm") is model_class("trm").Config  # loopbench's own name
+    assert (
+        PUZZLE_MODELS.config_class("trm") is PUZZLE_MODELS.model_class("trm").Config
+    )  # loopbench's own name
     assert main(["presets", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     rows = {row["preset"]: row for row in listed if "package" in row}
@@ -261,8 +262,8 @@ def test_installed_packages_are_listed_apart(place, monkeypatch, capsys, sudokus
 
 
 def test_every_name_of_the_registry_is_the_kind_of_its_settings():
-    for name in MODELS:
-        config = config_class(name)
+    for name in PUZZLE_MODELS.own:
+        config = PUZZLE_MODELS.config_class(name)
         assert config().kind == name
         assert issubclass(config, ModelConfig)
 
@@ -283,7 +284,7 @@ def test_configurations_written_before_there_was_a_registry_open(kind, tmp_path)
     grid = {"kind": "sudoku", "size": 4, "cells": 16, "vocabulary": 6, "puzzles": 1}
     (tmp_path / "config.json").write_text(json.dumps({"config": written, "grid": grid}))
     config, _ = load_config(tmp_path)
-    assert type(config.model) is config_class(kind)
+    assert type(config.model) is PUZZLE_MODELS.config_class(kind)
     for name, value in OLD[kind].items():
         found = config.model.model_dump()[name]
         assert {k: found[k] for k in value} == value if isinstance(value, dict) else found == value
@@ -300,9 +301,97 @@ def test_net_calls_that_a_config_claims_are_those_a_segment_makes():
                 update={"tolerance": 1e-30, "min_evaluations": 3}
             )
             config = config.model_copy(update={"solver": endless})
-        model = model_class(config.kind)(config, shape)
+        model = PUZZLE_MODELS.model_class(config.kind)(config, shape)
         with torch.no_grad():
             output = model.segment(model.initial_state(2), inputs, ids, Depth())
         assert output.net_calls.tolist() == [config.most_net_calls()] * 2, name
         again = model.segment(output.state, inputs, ids, Depth())
         assert torch.equal(again.logits, output.logits) != config.reads_carry(), name
+
+
+LANGUAGE = '''
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
+
+
+class Cache:
+    total, length = 0.0, 0
+
+
+class Mean(nn.Module):
+    """Every token is told by the mean of those up to it."""
+
+    class Config(BaseModel):
+        width: int = 32
+        context: int = 256
+
+    def __init__(self, config, vocabulary):
+        super().__init__()
+        self.config, self.vocabulary, self.context = config, vocabulary, config.context
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.out = nn.Linear(config.width, vocabulary, bias=False)
+
+    def forward(self, tokens, budget=SolveBudget(), seeds=None, cache=None):
+        summed, length = self.embedding(tokens).cumsum(1), tokens.shape[1]
+        counts = torch.arange(1, length + 1, device=tokens.device)
+        if cache is not None:
+            summed, counts = summed + cache.total, counts + cache.length
+            cache.total, cache.length = summed[:, -1:], cache.length + length
+        return LMOutput(self.out(summed / counts[:, None]).float())
+
+    def new_cache(self, kind="trajectory"):
+        return Cache()
+
+    def parameter_roles(self):
+        return {"embedding.weight": "embedding", "out.weight": "matrix"}
+
+    def cost(self):
+        table = self.embedding.weight.numel()
+        return Cost(2 * table, table, 0, 0, 0, 0, 0, self.config.width)
+
+    def blocks(self):
+        return []
+
+    def repeated_blocks(self):
+        return []
+'''
+
+
+def test_a_language_model_of_ones_own_is_pretrained_evaluated_and_generates(place, capsys):
+    (place / "text.txt").write_text("the cat sat on the mat and the dog sat on the log\n" * 200)
+    (place / "held.txt").write_text("a dog and a cat sat on a log\n" * 50)
+    (place / "tongue.py").write_text(LANGUAGE)
+    words = ["corpus", "build", "text.txt", "--validation", "held.txt", "--tokenizer", "bytes"]
+    assert main([*words, "--out", "corpus"]) == 0
+    few = ["--steps", "4", "--context", "32", "--batch", "4", "--lanes", "2"]
+    few += ["--validation.rows", "4", "--checkpoint-every", "2", "--validation.every", "2"]
+    few += ["--device", "cpu"]
+    words = [
+        "pretrain",
+        "--preset",
+        "tongue:Mean-mini",
+        "--corpus",
+        "corpus",
+        "--model.width",
+        "16",
+    ]
+    assert main([*words, "--out", "lm", *few]) == 0
+    record = json.loads(Path("lm/config.json").read_text())["config"]
+    assert record["model"] == {"width": 16, "context": 256, "kind": "tongue:Mean"}
+    assert record["preset"] == "tongue:Mean-mini"
+    assert main(["pretrain", "--resume", "lm", "--steps", "6"]) == 0
+    assert main(["evaluate-lm", "lm"]) == 0
+    assert main(["generate", "lm", "--prompt", "the cat", "--tokens", "3"]) == 0
+    capsys.readouterr()
+    (place / "dumb.py").write_text(LANGUAGE.replace("context: int = 256", "longest: int = 256"))
+    refused(capsys, [*words[:2], "dumb:Mean-mini", *words[3:]], "no field context")
+    refused(capsys, [*words[:2], "mine:GRU-mini", *words[3:]], "no language model", "no new_cache")
+    refused(capsys, [*words[:2], "tongue:Mean-huge", *words[3:]], "no size is called 'huge'")
+    refused(
+        capsys,
+        ["train", "--preset", "tongue:Mean-mini", "--data", "x", "--out", "no"],
+        "x: no such folder",
+    )

@@ -19,7 +19,7 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.lm_presets import (
     VOCABULARY,
     describe_language_preset,
@@ -208,7 +208,7 @@ def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys
 # Presets
 
 
-@pytest.mark.parametrize("name", list(LANGUAGE_MODELS))
+@pytest.mark.parametrize("name", list(LANGUAGE_PRESETS))
 def test_every_preset_is_whole(name):
     config = language_preset(name)
     assert config.preset == name
