@@ -366,7 +366,7 @@ def test_a_language_model_of_ones_own_is_pretrained_evaluated_and_generates(plac
     (place / "tongue.py").write_text(LANGUAGE)
     words = ["corpus", "build", "text.txt", "--validation", "held.txt", "--tokenizer", "bytes"]
     assert main([*words, "--out", "corpus"]) == 0
-    few = ["--steps", "4", "--context", "32", "--batch", "4", "--lanes", "2"]
+    few = ["--steps", "4", "--log-every", "2", "--context", "32", "--batch", "4", "--lanes", "2"]
     few += ["--validation.rows", "4", "--checkpoint-every", "2", "--validation.every", "2"]
     few += ["--device", "cpu"]
     words = [
