@@ -1,17 +1,19 @@
 """Where arrays meet tensors: a run's data and model, and held-out metrics of a model."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import nn
 
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
-from puzzles.puzzle_set import Kind, PuzzleSet, vocab_size_of
+from puzzles.puzzle_set import PuzzleSet, vocab_size_of
 from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.frozen import Frozen
 from reasoning.nn.grid import GridShape
@@ -47,7 +49,7 @@ def puzzle_structure(kind: str, size: int) -> tuple[tuple[np.ndarray, ...], tupl
 class _Grid(Frozen):
     """What a run records of its puzzles, which its config.json may hold edited by hand."""
 
-    kind: Kind
+    kind: str
     size: int = Field(gt=0)
     cells: int
     vocabulary: int
@@ -162,13 +164,18 @@ def fitted(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> TrainedRun:
         model = build_model(run.config, shape)
     except ValueError as error:  # such as a token mixer, for which this grid is too large
         raise _unfit(run, puzzles, data, f", and {error}") from error
-    changed = [k for k, v in model.state_dict().items() if v.shape != known[k].shape]
+    fresh = model.state_dict()
+    changed = [k for k in {**known, **fresh} if _shape_of(k, known) != _shape_of(k, fresh)]
     if changed:
         raise _unfit(run, puzzles, data, f", and its {changed[0]} is of that size")
     check_ids(puzzles, run.shape.puzzles, data)
     model.load_state_dict(known)
     model = model.to(next(run.model.parameters()).device).eval()
     return replace(run, size=puzzles.size, shape=shape, model=model)
+
+
+def _shape_of(name: str, state: Mapping[str, torch.Tensor]) -> torch.Size | None:
+    return state[name].shape if name in state else None
 
 
 def _unfit(run: TrainedRun, puzzles: PuzzleSet, data: Path, why: str) -> RunError:
