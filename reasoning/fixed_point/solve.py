@@ -1,21 +1,29 @@
 """The one entry: a map, where to start, how to solve, how to differentiate."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.gradients import Gradient, OneStep, Unrolled
+from reasoning.fixed_point.iteration import Found, Map, Tensors
 from reasoning.fixed_point.mapping import Mapping
-from reasoning.fixed_point.picard import Picard
 from reasoning.fixed_point.solution import Solution, State, parts
+
+
+class Solver(Protocol):
+    """What `solve` asks of a solver: each sample's best iterate, from a start that it may keep.
+    `reasoning.fixed_point.iterate` is the loop that Picard and Anderson share."""
+
+    def run(self, f: Map, start: Tensors) -> Found: ...
 
 
 def solve(
     f: Callable[[State], State],
     z0: State,
-    solver: Picard | Anderson | None = None,
+    solver: Solver | None = None,
     gradient: Gradient | None = None,
 ) -> Solution:
     """Find z = f(z) from z0, each sample on its own.
@@ -24,8 +32,9 @@ def solve(
         f: the map; takes and returns a state of z0's form: a tensor or a tuple of tensors, batch
             first. It may capture parameters and inputs; they receive gradients.
         z0: where to start.
-        solver: Picard or Anderson; default Anderson().
-        gradient: OneStep, Neumann, Phantom, Adjoint or Unrolled; default OneStep().
+        solver: Picard, Anderson, or one of your own; default Anderson().
+        gradient: OneStep, Neumann, Phantom, Adjoint, Unrolled, or one of your own; default
+            OneStep().
 
     The residual and the evaluations are the solver's own: Phantom's steps, and the one application
     that implicit gradients attach, come on top. Where the map is not finite, a sample reports not
