@@ -383,7 +383,7 @@ def test_a_language_model_of_ones_own_is_pretrained_evaluated_and_generates(plac
     assert record["model"] == {"width": 16, "context": 256, "kind": "tongue:Mean"}
     assert record["preset"] == "tongue:Mean-mini"
     assert main(["pretrain", "--resume", "lm", "--steps", "6"]) == 0
-    assert main(["evaluate-lm", "lm"]) == 0
+    assert main(["evaluate-lm", "lm", "--corpus", "corpus"]) == 0
     assert main(["generate", "lm", "--prompt", "the cat", "--tokens", "3"]) == 0
     capsys.readouterr()
     (place / "dumb.py").write_text(LANGUAGE.replace("context: int = 256", "longest: int = 256"))
