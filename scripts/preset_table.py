@@ -1,68 +1,20 @@
-"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe."""
+"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe.
 
+What is shown is `PRESETS_FILE`, which `scripts.preset_sizes` writes: to build every model and count
+its parameters takes longer than to load torch.
+"""
+
+import json as jsonlib
 from collections.abc import Sequence
-from json import dumps
+from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from baselines.hrm import HRMConfig
-from baselines.trm import TRMConfig
-from reasoning.attractor import AttractorConfig
-from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import parameter_count
-from scripts.lm_presets import describe_language_presets
-from scripts.presets import ModelConfig, build_model, preset, preset_names
-from scripts.session import puzzle_structure
 from scripts.usage import parse
 
-
-def describe_preset(name: str) -> dict[str, Any]:
-    """A preset's sizes, cost and recipe, as the table shows them."""
-    config = preset(name)
-    counts: dict[str, int | None] = {}
-    calls: dict[str, str | None] = {}
-    shapes = {
-        "sudoku": GridShape(81, 11, 1, *puzzle_structure("sudoku", 9)),
-        "maze": GridShape(900, 6, 1, *puzzle_structure("maze", 30)),
-    }
-    for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
-        try:
-            served = preset(name, kind, shape.cells)
-        except ValueError:
-            counts[column] = calls[column] = None
-            continue
-        with torch.device("meta"):
-            counts[column] = parameter_count(build_model(served, shape))
-        calls[column] = _net_calls(served.model)
-    model, optimizer = config.model, config.optimizer
-    rate = optimizer.muon_lr if optimizer.name == "muon" else optimizer.lr
-    recipe = f"{optimizer.name} {rate:g}, batch {config.batch}, {config.steps} steps"
-    return {
-        "preset": name,
-        "task": "puzzles",
-        "parameters": counts,
-        "layers": model.layers,
-        "width": model.width,
-        "segments": config.supervision.segments,
-        "net_calls_per_segment": calls,
-        "recipe": recipe,
-    }
-
-
-def _net_calls(model: ModelConfig) -> str:
-    """Of a segment."""
-    match model:
-        case AttractorConfig():
-            most = model.solver.max_evaluations + model.gradient.forward_steps
-            joint, sweep = most * (model.inner_steps + 1), most * model.inner_steps + 1
-            return f"up to {joint if model.solve_for == 'joint' else model.sweeps * sweep}"
-        case TRMConfig() | HRMConfig():
-            return str(model.cycles * (model.inner_steps + 1))
-        case _:
-            return "1"
+PRESETS_FILE = Path(__file__).with_name("presets.json")
 
 
 def show_presets(json: bool = False) -> None:
@@ -73,11 +25,13 @@ def show_presets(json: bool = False) -> None:
     Args:
         json: print JSON, every field in full; `task` tells puzzles' presets from language's.
     """
-    puzzles = [describe_preset(name) for name in preset_names()]
-    language = describe_language_presets()
+    described = jsonlib.loads(PRESETS_FILE.read_text())
     if json:
-        print(dumps([*puzzles, *language], indent=2))
+        print(jsonlib.dumps(described, indent=2))
         return
+    puzzles, language = (
+        [row for row in described if row["task"] == task] for task in ("puzzles", "language")
+    )
     console = Console(width=max(120, Console().width))
     console.print(_puzzle_table(puzzles))
     console.print(_language_table(language))

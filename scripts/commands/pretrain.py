@@ -1,0 +1,23 @@
+"""`loopbench pretrain`: a folder that is not there is told at once; see `scripts.pretrain`.
+
+The options are fields of the chosen model's configuration, which lies beside its net: every other
+word is read with torch loaded.
+"""
+
+from collections.abc import Sequence
+
+from scripts.folders import expect
+from scripts.usage import option_value, resumes
+
+
+def main(words: Sequence[str]) -> int:
+    run = option_value(words, "--resume") if resumes(words) else None
+    corpus = option_value(words, "--corpus") if option_value(words, "--preset") else None
+    if run is not None:
+        expect(run, "language run")
+    elif corpus is not None and not {"-h", "--help"} & set(words):
+        expect(corpus, "corpus")
+
+    from scripts import pretrain
+
+    return pretrain.main(words)
