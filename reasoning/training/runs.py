@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+_OPENMP = ("OMP_", "GOMP_", "KMP_")  # variables that its libraries read
 _PACKAGES = ("torch", "numpy", "numba", "pydantic", "safetensors")
 
 
@@ -61,6 +62,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
+        "openmp": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_OPENMP)},
         "cpu": _cpu_name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
