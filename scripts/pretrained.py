@@ -25,8 +25,6 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, make_folder, write_json
 from scripts.choices import WEIGHTS, Device
-from scripts.evaluate import evaluate_run
-from scripts.evaluation_report import percent
 from scripts.presets import RunConfig, build_model
 from scripts.progress import stage_progress
 from scripts.session import (
@@ -109,6 +107,9 @@ def package(
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
     (None: as the run was configured), and write both files to `out`."""
+    from scripts.evaluate import evaluate_run  # here: who loads weights to answer needs neither
+    from scripts.evaluation_report import percent
+
     world = join_world(device)
     puzzles = read_puzzles(data, "test")
     opened = fitted(open_run(run, world, precision="auto"), puzzles, data)  # who loads them differs
