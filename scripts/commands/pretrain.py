@@ -13,9 +13,9 @@ from scripts.usage import option_value, resumes
 def main(words: Sequence[str]) -> int:
     run = option_value(words, "--resume") if resumes(words) else None
     corpus = option_value(words, "--corpus") if option_value(words, "--preset") else None
-    if run is not None:
+    if run:
         expect(run, "language run")
-    elif corpus is not None and not {"-h", "--help"} & set(words):
+    elif corpus and not {"-h", "--help"} & set(words):
         expect(corpus, "corpus")
 
     from scripts import pretrain

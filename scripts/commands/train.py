@@ -13,9 +13,9 @@ from scripts.usage import option_value, resumes
 def main(words: Sequence[str]) -> int:
     run = option_value(words, "--resume") if resumes(words) else None
     data = option_value(words, "--data") if option_value(words, "--preset") else None
-    if run is not None:
+    if run:
         expect(run, "puzzle run")
-    elif data is not None and not {"-h", "--help"} & set(words):
+    elif data and not {"-h", "--help"} & set(words):
         expect(data, "data")
 
     from scripts import train
