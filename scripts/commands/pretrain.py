@@ -5,6 +5,7 @@ word is read with torch loaded.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from scripts.folders import expect
 from scripts.usage import option_value, resumes
@@ -15,7 +16,7 @@ def main(words: Sequence[str]) -> int:
     corpus = option_value(words, "--corpus") if option_value(words, "--preset") else None
     if run:
         expect(run, "language run")
-    elif corpus and not {"-h", "--help"} & set(words):
+    elif corpus and not Path(corpus).is_dir() and not {"-h", "--help"} & set(words):
         expect(corpus, "corpus")
 
     from scripts import pretrain

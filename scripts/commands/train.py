@@ -5,6 +5,7 @@ word is read with torch loaded.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from scripts.folders import expect
 from scripts.usage import option_value, resumes
@@ -15,7 +16,7 @@ def main(words: Sequence[str]) -> int:
     data = option_value(words, "--data") if option_value(words, "--preset") else None
     if run:
         expect(run, "puzzle run")
-    elif data and not {"-h", "--help"} & set(words):
+    elif data and not Path(data).is_dir() and not {"-h", "--help"} & set(words):
         expect(data, "data")
 
     from scripts import train

@@ -13,8 +13,8 @@ from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.randomness import LARGEST_SEED
 from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
+from scripts.commands.solve import read_puzzle
 from scripts.session import load_config
-from scripts.solve import read_puzzle
 from scripts.usage import option_value
 
 
@@ -84,7 +84,7 @@ def test_a_run_is_not_written_into_a_folder_of_another_kind(refused, trained, su
 def test_a_seed_that_no_generator_takes_is_refused(refused, trained, sudokus, tmp_path):
     out, seed = tmp_path / "run", LARGEST_SEED + 1
     refused(training(sudokus, out, "--seed", str(seed)), "--seed", "less than or equal")
-    pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", "c", "--out", out]
+    pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", tmp_path, "--out", out]
     refused([*pretrain, "--seed", seed], "--seed", "less than or equal")
     refused(["evaluate", trained, "--data", sudokus, "--seed", seed], "seed", "less than or equal")
     refused(["generate", trained, "--seed", seed], "seed must be")
