@@ -21,7 +21,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from reasoning.nn.cache import KV, CacheKind, LoopCache, ModelCache
+from reasoning.names import CacheKind
+from reasoning.nn.cache import KV, LoopCache, ModelCache
 from reasoning.nn.causal import CausalBlock, Pass
 from reasoning.nn.equilibrium import (
     Equilibrium,

@@ -3,7 +3,9 @@
 Exit codes: 0 done, 1 the answer is wrong or the run failed, 2 bad input, told in one line.
 """
 
+import importlib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,68 +13,54 @@ from importlib import metadata
 
 from pydantic import ValidationError
 
-from reasoning.training.distribution import leave_world
-from reasoning.training.loop import TrainingError
-from scripts import (
-    bench,
-    compare,
-    corpus,
-    data,
-    evaluate,
-    evaluate_lm,
-    generate,
-    import_released,
-    preset_table,
-    pretrain,
-    pretrained,
-    reproduce,
-    solve,
-    tokenizer,
-    train,
-)
+from reasoning.training.runs import TrainingError
 from scripts.memory import keep_freed_memory
-from scripts.usage import UsageError, describe, parse, unknown_name
+from scripts.usage import describe, unknown_name
 
-# One line of help each; a command takes its words and returns an exit code.
-Command = Callable[[Sequence[str]], int]
+Command = Callable[[Sequence[str]], int]  # takes its words, returns an exit code
 
-
-def _group(name: str, commands: dict[str, Callable[..., None]]) -> Command:
-    """A command whose first word chooses one of several."""
-
-    def run(words: Sequence[str]) -> int:
-        if words and words[0] in commands:
-            parse(commands[words[0]], words[1:], f"loopbench {name} {words[0]}")()
-            return 0
-        if set(words) & {"-h", "--help"}:
-            print(f"loopbench {name} COMMAND, one of: " + ", ".join(commands))
-            return 0
-        if words:
-            raise UsageError(unknown_name(f"{name} command", words[0], commands))
-        raise UsageError(f"{name} needs a command; there are {', '.join(commands)}")
-
-    return run
-
-
-COMMANDS: dict[str, tuple[Command, str]] = {
+# The module whose `main` is the command, loaded when it is called, and a line of help. None of them
+# loads torch before the command's words are read, but for those whose options a model brings.
+COMMANDS: dict[str, tuple[str, str]] = {
     "data": (
-        _group("data", data.COMMANDS),
+        "scripts.data",
         "sudoku | maze | make | import | check: puzzles generated, imported, checked",
     ),
-    "presets": (preset_table.main, "list the presets with sizes and recipes (--json)"),
-    "train": (train.main, "train a preset on a data folder, or --resume a run"),
-    "evaluate": (evaluate.main, "score a run on held-out puzzles"),
-    "compare": (compare.main, "one table over runs, or over presets x seeds"),
-    "import-released": (import_released.main, "make a run of the weights that authors released"),
-    "reproduce": (reproduce.main, "a table or figure of the paper, its numbers beside ours"),
-    "bench": (bench.main, "time training, solver, evaluation, language models; memory; scaling"),
-    "solve": (solve.main, "answer one puzzle with a trained run or --pretrained weights"),
-    "package": (pretrained.main, "make weights that ship with loopbench of a run"),
-    "tokenizer": (_group("tokenizer", tokenizer.COMMANDS), "train | info: byte-level BPE for text"),
-    "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),
-    "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
-    "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
-    "generate": (generate.main, "continue a text with a pretrained language model"),
+    "presets": (
+        "scripts.preset_table",
+        "list the presets with sizes and recipes (--json)",
+    ),
+    "train": ("scripts.commands.train", "train a preset on a data folder, or --resume a run"),
+    "evaluate": ("scripts.commands.evaluate", "score a run on held-out puzzles"),
+    "compare": ("scripts.compare", "one table over runs, or over presets x seeds"),
+    "import-released": (
+        "scripts.commands.import_released",
+        "make a run of the weights that authors released",
+    ),
+    "reproduce": ("scripts.reproduce", "a table or figure of the paper, its numbers beside ours"),
+    "bench": (
+        "scripts.commands.bench",
+        "time training, solver, evaluation, language models; memory; scaling",
+    ),
+    "solve": (
+        "scripts.commands.solve",
+        "answer one puzzle with a trained run or --pretrained weights",
+    ),
+    "package": ("scripts.commands.package", "make weights that ship with loopbench of a run"),
+    "tokenizer": ("scripts.tokenizer", "train | info: byte-level BPE for text"),
+    "corpus": ("scripts.corpus", "build | check: text files to token shards"),
+    "pretrain": (
+        "scripts.commands.pretrain",
+        "pretrain a language preset on a corpus, or --resume a run",
+    ),
+    "evaluate-lm": (
+        "scripts.commands.evaluate_lm",
+        "perplexity, LAMBADA and CORE of a pretraining run",
+    ),
+    "generate": (
+        "scripts.commands.generate",
+        "continue a text with a pretrained language model",
+    ),
 }
 
 
@@ -99,7 +87,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _refuse(unknown_name("command", words[0], COMMANDS, "`loopbench --help`"), 2)
-    return run_guarded(COMMANDS[words[0]][0], words[1:])
+    module, _ = COMMANDS[words[0]]
+    return run_guarded(lambda rest: importlib.import_module(module).main(rest), words[1:])
 
 
 def run_guarded(command: Command, words: Sequence[str]) -> int:
@@ -107,7 +96,10 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
     keep_freed_memory()
     try:
         code = command(words)
-        leave_world()
+        if "WORLD_SIZE" in os.environ:  # by torchrun; else there is no world, nor need of torch
+            from reasoning.training.distribution import leave_world
+
+            leave_world()
         return code
     except BrokenPipeError:
         return 0

@@ -1,12 +1,10 @@
 """`loopbench import-released`: the weights of a publication as a run to evaluate and solve with."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
 from rich.console import Console
 
 from baselines.released import Released, System, Unstated, load_released
@@ -17,10 +15,9 @@ from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import save_checkpoint
-from reasoning.training.runs import RunError, create_run
-from scripts.folders import keep_apart
+from reasoning.training.runs import create_run
 from scripts.presets import RunConfig, preset
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError
 
 Kind = Literal["sudoku", "maze"]
 
@@ -80,28 +77,8 @@ def write_run(
     save_checkpoint(out, 0, released.model, released.model, {})
 
 
-def import_released(
-    file: Annotated[Path, tyro.conf.Positional],
-    model: System,
-    out: Path,
-    kind: Kind | None = None,
-    unstated: Annotated[Unstated, tyro.conf.arg(name="")] = Unstated(),  # noqa: B008, frozen
-) -> None:
-    """Turn a state dict that HRM's, TRM's or EqR's authors release, or a checkpoint of EqR's, into
-    a run.
-
-    The all_config.yaml that they save beside it is read where it lies there; options go before it.
-
-    Args:
-        file: the released file; loaded as tensors only, no code in it is run.
-        model: whose release it is.
-        out: folder to write the run to; it must not hold one already.
-        kind: puzzles it answers; none: by vocabulary and cells.
-        unstated: what the file's tensors do not say. None: by all_config.yaml, or as published.
-    """
-    keep_apart(out, "puzzle run")
-    if (out / "config.json").exists():
-        raise RunError(f"{out}: already holds a run; choose another --out")
+def bring_in(file: Path, model: System, out: Path, kind: Kind | None, unstated: Unstated) -> None:
+    """Make the run of a released file and print what it is."""
     released = load_released(file, model, unstated)
     chosen, size = grid_of(released.shape, kind)
     write_run(released, model, chosen, size, file, out)
@@ -136,8 +113,3 @@ def said_of(released: Released) -> list[str]:
     if released.average:
         lines.append("weights: the average in its ema.shadow")
     return lines
-
-
-def main(words: Sequence[str]) -> int:
-    parse(import_released, words, "loopbench import-released")()
-    return 0

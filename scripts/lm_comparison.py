@@ -17,16 +17,16 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
 from reasoning.nn.language import LanguageFacts
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.corpus import source_files
-from reasoning.pretraining.evaluation.core import FEW_SHOT_SEED
 from reasoning.pretraining.evaluation.likelihood import DivergedError, Scorer
 from reasoning.pretraining.flops import NO_CORE
 from reasoning.pretraining.packing import validation_rows
 from reasoning.pretraining.protocol import SolveBudget
-from reasoning.pretraining.shards import MANIFEST_FILE, Corpus
+from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World

@@ -1,82 +1,32 @@
-"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe."""
+"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe.
 
+What is shown is `PRESETS_FILE`, which `scripts.preset_sizes` writes: to build every model and count
+its parameters takes longer than to load torch.
+"""
+
+import json as jsonlib
 from collections.abc import Sequence
-from json import dumps
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from reasoning.model_config import SCALES, ModelConfig
-from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import parameter_count
-from scripts.lm_models import SIZES
-from scripts.lm_presets import describe_language_preset, describe_language_presets
-from scripts.presets import build_model, preset, preset_names
-from scripts.registry import LANGUAGE_MODELS, PUZZLE_MODELS
-from scripts.session import puzzle_structure
+from scripts.choices import MODEL_GROUPS
 from scripts.usage import parse
 
-
-def describe_preset(name: str) -> dict[str, Any]:
-    """A preset's sizes, cost and recipe, as the table shows them."""
-    config = preset(name)
-    counts: dict[str, int | None] = {}
-    calls: dict[str, str | None] = {}
-    shapes = {
-        "sudoku": GridShape(81, 11, 1, *puzzle_structure("sudoku", 9)),
-        "maze": GridShape(900, 6, 1, *puzzle_structure("maze", 30)),
-    }
-    for (kind, shape), column in zip(shapes.items(), ("sudoku_9x9", "maze_30x30"), strict=True):
-        try:
-            served = preset(name, kind, shape.cells)
-        except ValueError:
-            counts[column] = calls[column] = None
-            continue
-        with torch.device("meta"):
-            counts[column] = parameter_count(build_model(served, shape))
-        calls[column] = _net_calls(served.model)
-    sizes, optimizer = config.model.model_dump(), config.optimizer
-    rate = optimizer.muon_lr if optimizer.name == "muon" else optimizer.lr
-    recipe = f"{optimizer.name} {rate:g}, batch {config.batch}, {config.steps} steps"
-    return {
-        "preset": name,
-        "task": "puzzles",
-        "parameters": counts,
-        "layers": sizes.get("layers"),
-        "width": sizes.get("width"),
-        "segments": config.supervision.segments,
-        "net_calls_per_segment": calls,
-        "recipe": recipe,
-    }
+PRESETS_FILE = Path(__file__).with_name("presets.json")
 
 
-def describe_installed() -> list[dict[str, Any]]:
-    """The same of the models of installed packages, with the package; one that cannot be loaded
-    has an `error` instead."""
-    kinds = (
-        ("puzzles", PUZZLE_MODELS, SCALES, describe_preset),
-        ("language", LANGUAGE_MODELS, SIZES, describe_language_preset),
-    )
-    described = []
-    for task, registry, sizes, describe in kinds:
-        for model, point in registry.installed().items():
-            for name in (f"{model}-{size}" for size in sizes):
-                try:
-                    row = describe(name)
-                except Exception as error:  # what a package does is not in our hands
-                    row = {"preset": name, "task": task, "error": f"{error or type(error)}"}
-                described.append(row | {"package": point.dist.name, "model": point.value})
-    return described
+def _installed() -> list[dict[str, Any]]:
+    """Presets of installed packages, which no file of ours can hold; torch is loaded for them
+    alone."""
+    if not any(metadata.entry_points(group=group) for group in MODEL_GROUPS):
+        return []
+    from scripts.preset_sizes import describe_installed
 
-
-def _net_calls(model: ModelConfig) -> str | None:
-    """Of a segment."""
-    most = model.most_net_calls()
-    if most is None:
-        return None
-    return str(most) if model.solver_settings() is None else f"up to {most}"
+    return describe_installed()
 
 
 def show_presets(json: bool = False) -> None:
@@ -88,12 +38,14 @@ def show_presets(json: bool = False) -> None:
     Args:
         json: print JSON, every field in full; `task` tells puzzles' presets from language's.
     """
-    puzzles = [describe_preset(name) for name in preset_names()]
-    installed = describe_installed()
-    language = describe_language_presets()
+    described = jsonlib.loads(PRESETS_FILE.read_text())
+    installed = _installed()
     if json:
-        print(dumps([*puzzles, *installed, *language], indent=2))
+        print(jsonlib.dumps([*described, *installed], indent=2))
         return
+    puzzles, language = (
+        [row for row in described if row["task"] == task] for task in ("puzzles", "language")
+    )
     console = Console(width=max(120, Console().width))
     console.print(_puzzle_table("presets", puzzles))
     console.print(_language_table("language presets", language))

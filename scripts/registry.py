@@ -20,6 +20,7 @@ from torch import nn
 from puzzles.plugins import import_object
 from reasoning.model_config import ModelConfig
 from reasoning.nn.language import LanguageFacts
+from scripts.choices import MODEL_GROUPS
 from scripts.usage import UsageError, unknown_name
 
 
@@ -122,7 +123,7 @@ PUZZLE_MODELS = Registry(
         "two-step": "baselines.controls:TwoStep",
         "attractor-reset": "baselines.controls:AttractorReset",
     },
-    group="loopbench.models",
+    group=MODEL_GROUPS[0],
     needs=("initial_state", "segment", "decode"),
     settings=(),
     answers=ModelConfig,
@@ -135,7 +136,7 @@ LANGUAGE_MODELS = Registry(
         "parcae": "baselines.parcae:Parcae",
         "deq": "baselines.deq:DEQ",
     },
-    group="loopbench.language_models",
+    group=MODEL_GROUPS[1],
     needs=("forward", "new_cache", "parameter_roles", "cost", "blocks", "repeated_blocks"),
     settings=("context",),
     answers=LanguageFacts,

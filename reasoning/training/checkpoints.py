@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from reasoning.records import sha256_of
+from reasoning.training.distribution import is_placed
 
 KEPT = 2
 _FILES = ("weights.safetensors", "ema.safetensors", "state.pt")
@@ -56,7 +56,7 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     No loop writes a checkpoint with one: it could not be resumed, and would push out a good one.
     """
     for name, value in tensors.items():
-        here = value.to_local() if isinstance(value, DTensor) else value
+        here = value.to_local() if is_placed(value) else value
         if here.is_floating_point() and not bool(here.isfinite().all()):
             return name
     return None

@@ -45,11 +45,7 @@ from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers, clip_gradients
 from reasoning.training.pending import gather_pending, share_pending
-from reasoning.training.runs import JsonLines, RunError, make_folder
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; one line with the step and the remedy."""
+from reasoning.training.runs import JsonLines, RunError, TrainingError, make_folder
 
 
 class BatchSource(Protocol):

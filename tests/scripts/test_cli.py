@@ -23,7 +23,7 @@ from puzzles.sudoku.rules import parse as parse_digits
 from puzzles.sudoku.solver import two_solutions
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
-from scripts import entry
+from scripts import entry, preset_table
 from scripts.cli import COMMANDS, main, usage
 from scripts.lm_models import LANGUAGE_PRESETS
 from scripts.presets import preset_names
@@ -476,7 +476,7 @@ def test_what_a_library_raises_is_shown_with_its_traceback(monkeypatch, capsys):
     def broken(words):
         return np.array([[1], [1, 2]])  # numpy's ValueError
 
-    monkeypatch.setitem(COMMANDS, "presets", (broken, ""))
+    monkeypatch.setattr(preset_table, "main", broken)
     assert main(["presets"]) == 2
     said = capsys.readouterr().err
     assert "Traceback" in said
