@@ -43,9 +43,10 @@ def answer(text: str, run: Path | Shipped, segments: int | None, device: Device)
     """Print the answer of a run, or of the weights that ship for a task, to a puzzle's characters;
     0 if it keeps the rules, 1 if it breaks one."""
     world = join_world(device)
-
-
-def size_of(text: str, kind: str) -> int:
+    if isinstance(run, str):
+        trained = load_pretrained(run, size_of(text, run), world)
+    else:
+        trained = open_run(run, world)
     inputs = tokens_of(text, trained)
     count = segments or trained.config.supervision.segments
     console = Console(highlight=False)
