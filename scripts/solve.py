@@ -13,7 +13,8 @@ from puzzles.render import to_text
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.choices import Device, Shipped
-from scripts.session import TrainedRun, not_finite
+from scripts.pretrained import load_pretrained
+from scripts.session import TrainedRun, not_finite, open_run
 
 
 def size_of(text: str, kind: str) -> int:
