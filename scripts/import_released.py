@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 
@@ -16,10 +16,9 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import save_checkpoint
 from reasoning.training.runs import create_run
+from scripts.choices import ReleasedKind
 from scripts.presets import RunConfig, preset
 from scripts.usage import UsageError
-
-Kind = Literal["sudoku", "maze"]
 
 
 def grid_of(shape: GridShape, kind: str | None) -> tuple[str, int]:
@@ -77,7 +76,9 @@ def write_run(
     save_checkpoint(out, 0, released.model, released.model, {})
 
 
-def bring_in(file: Path, model: System, out: Path, kind: Kind | None, unstated: Unstated) -> None:
+def bring_in(
+    file: Path, model: System, out: Path, kind: ReleasedKind | None, unstated: Unstated
+) -> None:
     """Make the run of a released file and print what it is."""
     released = load_released(file, model, unstated)
     chosen, size = grid_of(released.shape, kind)

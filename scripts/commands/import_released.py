@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from baselines.released_settings import ReleasedError, System, Unstated
-from puzzles.puzzle_set import Kind
 from reasoning.training.runs import RunError
+from scripts.choices import ReleasedKind
 from scripts.folders import keep_apart
 from scripts.usage import parse
 
@@ -18,7 +18,7 @@ def import_released(
     file: Annotated[Path, tyro.conf.Positional],
     model: System,
     out: Path,
-    kind: Kind | None = None,
+    kind: ReleasedKind | None = None,
     unstated: Annotated[Unstated, tyro.conf.arg(name="")] = Unstated(),  # noqa: B008, frozen
 ) -> None:
     """Turn a state dict that HRM's, TRM's or EqR's authors release, or a checkpoint of EqR's, into
