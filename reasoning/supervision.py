@@ -40,7 +40,7 @@ class SegmentOutput:
     state: the carry of the next segment, detached, tensors (B, L, D);
     logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
     net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
-        that sample stopped (a batch goes on until its last one does);
+        that sample stopped (what a batch computes beyond that is not counted);
     diagnostics: per-sample numbers (B,), such as residuals and solver evaluations;
     earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`.
     """

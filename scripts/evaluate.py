@@ -109,7 +109,7 @@ def _flops_per_call(
     run: TrainedRun, puzzles: PuzzleSet, few: int, segments: int, world: World, depth: Depth | None
 ) -> float:
     """FLOPs of a net call, with its share of what a segment costs beside, of a few puzzles run one
-    at a time: in a batch the converged are computed along."""
+    at a time: in a batch some that have converged are computed along."""
     alone = World(0, 1, world.device)
     rows = np.linspace(0, len(puzzles) - 1, few).astype(int)
     with Meter(run.config.compile) as meter:

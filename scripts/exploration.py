@@ -168,7 +168,7 @@ def _search_images(
             own.to(world.device),
             segments,
             plan,
-            evaluation_batch(run.config, puzzles),
+            evaluation_batch(run.config, puzzles, world.device),
             depth,
             q_learning=run.config.supervision.halting == "q-learning",
             tell=told,

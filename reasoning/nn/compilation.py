@@ -47,3 +47,8 @@ def compile_nets(nets: Iterable[nn.Module]) -> None:
     torch._functorch.config.donated_buffer = False
     for net in nets:
         net.compile()
+
+
+def is_compiled(net: nn.Module) -> bool:
+    """Whether `compile_nets` has been here: every new shape would be compiled anew."""
+    return net._compiled_call_impl is not None
