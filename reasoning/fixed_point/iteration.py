@@ -30,8 +30,9 @@ from reasoning.precision import wide
 
 Tensors = tuple[Tensor, ...]
 Map = Callable[[Tensors], Tensors]
-# Given places (A,) int64 in the batch: the map of those samples alone, in that order.
-Restrict = Callable[[Tensor], Map]
+# Given places (A,) int64 in the batch, and of the samples that leave it now their places and where
+# they rest: the map of the former alone, in that order.
+Restrict = Callable[[Tensor, Tensor, Tensors], Map]
 
 _LEAVE_TOGETHER = 1 / 8  # least share of the batch that is at rest before it leaves
 _TINY = 1e-15  # least |z| divided by, so that 0/0 at a zero state is 0; far below any state's norm
@@ -144,10 +145,10 @@ def iterate(
             if restrict is not None and len(active) - staying >= _LEAVE_TOGETHER * len(active):
                 gone, stay = (~active).nonzero().squeeze(1), active.nonzero().squeeze(1)
                 left.append((here[gone], found.of(gone)))
+                f = restrict(here[stay], here[gone], tuple(part[gone] for part in z))
                 found, here, active = found.of(stay), here[stay], active[stay]
                 z = tuple(part[stay] for part in z)
                 propose.keep(stay)
-                f = restrict(here)
         fz = f(z)
         gap = tuple(wide(b) - wide(a) for a, b in zip(z, fz, strict=True))
         with torch.no_grad():

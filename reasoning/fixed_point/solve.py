@@ -58,7 +58,7 @@ def solve(
     unrolled = isinstance(gradient, Unrolled)
     graph = unrolled and torch.is_grad_enabled()
 
-    def narrowed(rows: Tensor) -> Mapping:
+    def narrowed(rows: Tensor, *_: object) -> Mapping:
         return Mapping(restrict(rows), single)
 
     with torch.set_grad_enabled(graph):
