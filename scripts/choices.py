@@ -16,6 +16,6 @@ PARTS: tuple[Part, ...] = Part.__args__
 Mode = Literal["eager", "compiled"]
 Precision = Literal["fp32", "bf16"]
 ReleasedKind = Literal["sudoku", "maze"]  # puzzles that authors released weights for
-Shipped = Literal["sudoku"]  # tasks that there are weights for
+Shipped = Literal["sudoku", "maze"]  # tasks that there are weights for
 WEIGHTS = Path(reasoning.__file__).parent / "weights"
 MODEL_GROUPS = ("loopbench.models", "loopbench.language_models")  # of entry points

@@ -9,7 +9,7 @@ import tyro
 
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
-from reasoning.training.runs import read_config
+from reasoning.training.runs import RunError, read_config
 from scripts.choices import Device, Shipped
 from scripts.folders import expect
 from scripts.texts import file_text, standard_input
@@ -59,8 +59,12 @@ def solve(
     known = _LETTERS
     if not pretrained:
         expect(arguments[0], "puzzle run")
-        grid = read_config(Path(arguments[0]))["grid"]
-        known += puzzle_of(grid["kind"]).characters(grid["size"])
+        run = Path(arguments[0])
+        grid = read_config(run)["grid"]
+        try:
+            known += puzzle_of(grid["kind"]).characters(grid["size"])
+        except DataError as error:
+            raise RunError(f"{run}/config.json: grid: {error}") from error
     text = read_puzzle(arguments[-1], known)
 
     from scripts.solve import answer
