@@ -82,14 +82,15 @@ def iterate(f: Map, start: Tensors, budget: Budget, propose: Proposal) -> Found:
 
     Where gradients are enabled, the value carries the graph of the iterates that led to it.
     """
-    first, count = wide(start[0]), len(start[0])
+    first, count = wide(start[0]), start[0].shape[0]
     flag = {"dtype": torch.bool, "device": first.device}
     active, converged = torch.ones(count, **flag), torch.zeros(count, **flag)
     evaluations = torch.zeros(count, dtype=torch.int64, device=first.device)
     residual = first.new_full((count,), math.inf)
     part_residuals = first.new_full((count, len(start)), math.inf)
     unmoved = None if budget.final_step else torch.ones(count, **flag)
-    free = first.device.type == "cpu"  # looking at what is on the device costs nothing
+    # Looking at what is on the device costs nothing; a graph that is exported cannot depend on it.
+    free = first.device.type == "cpu" and not torch.compiler.is_exporting()
     look = free if budget.early_exit is None else budget.early_exit
     z = best = start
     for k in range(budget.max_evaluations):
