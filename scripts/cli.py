@@ -22,6 +22,7 @@ from scripts import (
     evaluate_lm,
     export,
     generate,
+    harness,
     import_released,
     preset_table,
     pretrain,
@@ -74,6 +75,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),
     "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
     "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
+    "lm-eval": (harness.main, "the lm-evaluation-harness on a pretraining run (extra lm-eval)"),
     "generate": (generate.main, "continue a text with a pretrained language model"),
 }
 
