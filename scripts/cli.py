@@ -16,6 +16,7 @@ from reasoning.training.loop import TrainingError
 from scripts import (
     bench,
     compare,
+    completion,
     corpus,
     data,
     evaluate,
@@ -23,11 +24,13 @@ from scripts import (
     export,
     generate,
     harness,
+    hub,
     import_released,
     preset_table,
     pretrain,
     pretrained,
     reproduce,
+    run_table,
     solve,
     tokenizer,
     train,
@@ -61,8 +64,12 @@ COMMANDS: dict[str, tuple[Command, str]] = {
         _group("data", data.COMMANDS),
         "sudoku | maze | import | check: puzzles generated, imported, checked",
     ),
-    "presets": (preset_table.main, "list the presets with sizes and recipes (--json)"),
+    "presets": (
+        preset_table.main,
+        "list the presets with sizes and recipes (--json); NAME: as YAML",
+    ),
     "train": (train.main, "train a preset on a data folder, or --resume a run"),
+    "runs": (run_table.main, "the runs in a folder: their state and best numbers (--json)"),
     "evaluate": (evaluate.main, "score a run on held-out puzzles"),
     "compare": (compare.main, "one table over runs, or over presets x seeds"),
     "import-released": (import_released.main, "make a run of the weights that authors released"),
@@ -70,6 +77,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "bench": (bench.main, "time training, solver, evaluation, language models; memory; scaling"),
     "solve": (solve.main, "answer one puzzle with a trained run or --pretrained weights"),
     "export": (export.main, "a run as ONNX or torch.export files: map, heads, the whole solve"),
+    "push": (hub.main, "upload a run to the Hugging Face hub, with a card (extra hub)"),
     "package": (pretrained.main, "make weights that ship with loopbench of a run"),
     "tokenizer": (_group("tokenizer", tokenizer.COMMANDS), "train | info: byte-level BPE for text"),
     "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),
@@ -77,6 +85,10 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
     "lm-eval": (harness.main, "the lm-evaluation-harness on a pretraining run (extra lm-eval)"),
     "generate": (generate.main, "continue a text with a pretrained language model"),
+    "completion": (
+        lambda words: completion.printed({name: run for name, (run, _) in COMMANDS.items()})(words),
+        "bash | zsh: a script that completes commands and options",
+    ),
 }
 
 

@@ -1,10 +1,12 @@
-"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe."""
+"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe, or
+one of them as YAML."""
 
 from collections.abc import Sequence
 from json import dumps
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,9 @@ from baselines.trm import TRMConfig
 from reasoning.attractor import AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
-from scripts.lm_presets import describe_language_presets
+from scripts.config_files import to_yaml
+from scripts.lm_models import LANGUAGE_MODELS
+from scripts.lm_presets import describe_language_presets, language_preset
 from scripts.presets import ModelConfig, build_model, preset, preset_names
 from scripts.session import puzzle_structure
 from scripts.usage import parse
@@ -111,6 +115,27 @@ def _language_table(described: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def show_preset(
+    name: Annotated[str, tyro.conf.Positional],
+    task: Literal["sudoku", "maze", "language"] | None = None,
+) -> None:
+    """Print a preset as YAML, for `train --config FILE` or `pretrain --config FILE`.
+
+    Args:
+        name: its name.
+        task: what for; none: sudokus, or language where no preset of puzzles has that name.
+    """
+    of_puzzles = preset_names()
+    if task == "language" or (task is None and name not in of_puzzles and name in LANGUAGE_MODELS):
+        config = language_preset(name)
+    else:
+        config = preset(name, task or "sudoku")
+    print(to_yaml(config), end="")
+
+
 def main(words: Sequence[str]) -> int:
+    if words and not words[0].startswith("-"):
+        parse(show_preset, words, "loopbench presets")()
+        return 0
     parse(show_presets, words, "loopbench presets")()
     return 0

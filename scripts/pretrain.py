@@ -20,6 +20,7 @@ from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
+from scripts.config_files import configured
 from scripts.folders import expect, keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
@@ -42,6 +43,9 @@ class Pretrain:
     """
 
     config: Annotated[LanguageRunConfig, tyro.conf.arg(name="")]
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
+    beside it count more."""
     out: Path | None = None
     """Folder to write the run to; it must not hold one already."""
     resume: Path | None = None
@@ -59,9 +63,14 @@ def read_words(words: Sequence[str]) -> Pretrain:
     name = option_value(words, "--preset")
     if {"-h", "--help"} & set(words):
         name = name or "attractor-mini"
-    if name is None:
+    file = option_value(words, "--config")
+    if name is None and file is None:
         raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_MODELS)}")
-    given = parse(Pretrain, words, program, Pretrain(language_preset(name)))
+    if file is None:
+        config = language_preset(name)
+    else:
+        config = configured(Path(file), words, language_preset, LanguageRunConfig)
+    given = parse(Pretrain, words, program, Pretrain(config))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")
     return given

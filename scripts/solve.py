@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import tyro
@@ -22,6 +22,8 @@ from puzzles.sudoku.solver import solve as count_solutions
 from puzzles.sudoku.solver import two_solutions, why_not_unique
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
+from scripts.extras import need
+from scripts.hub import PREFIX, load_hub
 from scripts.pretrained import Shipped, load_pretrained
 from scripts.session import TrainedRun, not_finite, open_run
 from scripts.texts import file_text, standard_input
@@ -92,7 +94,7 @@ def ambiguity(puzzle: np.ndarray) -> str | None:
 
 def solve(
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
-    pretrained: Shipped | None = None,
+    pretrained: str | None = None,
     segments: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
@@ -102,7 +104,8 @@ def solve(
         arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
             characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
             input.
-        pretrained: answer with the weights that ship for its kind, of the puzzle's size.
+        pretrained: answer with the weights that ship for its kind (sudoku), of the puzzle's size,
+            or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
         segments: segments to run; none: as the run was configured.
         device: where to run; auto: the best present.
     """
@@ -111,9 +114,17 @@ def solve(
     if len(arguments) != (1 if pretrained else 2):
         expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
         raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
+    if pretrained and not pretrained.startswith(PREFIX) and pretrained not in get_args(Shipped):
+        known = ", ".join(get_args(Shipped))
+        raise UsageError(
+            f"--pretrained: no weights ship for {pretrained!r}; give {known} or hub:USER/NAME"
+        )
     world = join_world(device)
     text = read_puzzle(arguments[-1])
-    if pretrained:
+    if pretrained and pretrained.startswith(PREFIX):
+        need("--pretrained hub:", "hub", "huggingface_hub")
+        trained = load_hub(pretrained.removeprefix(PREFIX), world)
+    elif pretrained:
         trained = load_pretrained(pretrained, size_of(text, pretrained), world)
     else:
         trained = open_run(Path(arguments[0]), world)

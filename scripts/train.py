@@ -30,6 +30,7 @@ from reasoning.training.runs import (
     read_config,
     restart_run,
 )
+from scripts.config_files import configured, read_config_file
 from scripts.folders import keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
@@ -55,6 +56,9 @@ class Train:
     """
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
+    beside it count more."""
     out: Path | None = None
     """Folder to write the run to; it must not hold one already."""
     resume: Path | None = None
@@ -80,15 +84,23 @@ def read_words(words: Sequence[str]) -> Train:
     if resumes(words):
         return parse(Train, words, program, Train(preset("attractor-mini")))
     name, data = option_value(words, "--preset"), option_value(words, "--data")
+    file = option_value(words, "--config")
     if {"-h", "--help"} & set(words):
         name, data = name or "attractor-cpu", None
-    if name is None:
+    if name is None and file is None:
         raise UsageError(f"give --preset, one of {', '.join(preset_names())}")
+    if file is not None:
+        data = data or read_config_file(Path(file)).get("data") or None
     grid = ("sudoku",)
     if data is not None:
         train, _ = read_data(data)
         grid = train.kind, train.seq_len
-    given = parse(Train, words, program, Train(preset(name, *grid)))
+
+    def named(name: str) -> RunConfig:
+        return preset(name, *grid)
+
+    config = named(name) if file is None else configured(Path(file), words, named, RunConfig)
+    given = parse(Train, words, program, Train(config))
     if not given.config.data or given.out is None:
         raise UsageError("give --data DIR and --out RUN")
     if given.seconds is not None and option_value(words, "--steps") is not None:
