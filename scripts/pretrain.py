@@ -21,6 +21,7 @@ from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
 from scripts.config_files import configured
+from scripts.extras import need
 from scripts.folders import expect, keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_MODELS, build_language_model
@@ -53,6 +54,8 @@ class Pretrain:
     another end, its schedule planned anew."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
+    tensorboard: bool = False
+    """Write RUN/tensorboard too (extra tensorboard)."""
 
 
 def read_words(words: Sequence[str]) -> Pretrain:
@@ -85,6 +88,7 @@ def pretrain_run(
     listen: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
     fit_rows: bool = False,
+    tensorboard: bool = False,
 ) -> bool:
     """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
     before the first step.
@@ -113,7 +117,12 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
-    reporter = Reporter(wandb if world.is_main else "off", out, config.model_dump(mode="json"))
+    reporter = Reporter(
+        wandb if world.is_main else "off",
+        out,
+        config.model_dump(mode="json"),
+        tensorboard and world.is_main,
+    )
 
     def tell(progress: Progress) -> None:
         reporter(progress)
@@ -194,6 +203,8 @@ def newest(progress: Progress) -> dict[str, str]:
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_language_config(out)[0] if resume else given.config
@@ -210,7 +221,15 @@ def main(words: Sequence[str]) -> int:
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         interrupted = pretrain_run(
-            config, out, world, resume, given.wandb, live, say, fit_rows=not rows_given
+            config,
+            out,
+            world,
+            resume,
+            given.wandb,
+            live,
+            say,
+            fit_rows=not rows_given,
+            tensorboard=given.tensorboard,
         )
     if interrupted:
         console.print(f"stopped; go on with: loopbench pretrain --resume {out}")

@@ -31,6 +31,7 @@ from reasoning.training.runs import (
     restart_run,
 )
 from scripts.config_files import configured, read_config_file
+from scripts.extras import need
 from scripts.folders import keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
@@ -69,6 +70,8 @@ class Train:
     on smaller mazes. What was begun from stands in RUN/config.json."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
+    tensorboard: bool = False
+    """Write RUN/tensorboard too (extra tensorboard)."""
     for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
     """Train for so long, such as 2h or 8.5m: steps are measured first, and as many planned as end
     then, instead of --steps; the record of that is in RUN/config.json."""
@@ -118,6 +121,7 @@ def train_run(
     say: Callable[[str], None] = lambda line: None,
     seconds: float | None = None,
     start: Path | None = None,
+    tensorboard: bool = False,
 ) -> Outcome:
     """Train a run to its end, or to an interrupt. Everything it takes is checked first.
 
@@ -171,7 +175,9 @@ def train_run(
         if told or trainer.done == config.steps:
             say(told or finished(out, config.steps))
     settings = trainer.config.model_dump(mode="json")
-    reporter = Reporter(wandb if world.is_main else "off", out, settings)
+    reporter = Reporter(
+        wandb if world.is_main else "off", out, settings, tensorboard and world.is_main
+    )
     world.barrier()
     outcome = trainer.train()
     reporter.finish()
@@ -224,6 +230,8 @@ def newest(progress: loop.Progress) -> dict[str, str]:
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_config(out)[0] if resume else given.config
@@ -240,7 +248,16 @@ def main(words: Sequence[str]) -> int:
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         outcome = train_run(
-            config, out, world, resume, given.wandb, live, say, given.seconds, given.start
+            config,
+            out,
+            world,
+            resume,
+            given.wandb,
+            live,
+            say,
+            given.seconds,
+            given.start,
+            given.tensorboard,
         )
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")
