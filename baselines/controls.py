@@ -18,7 +18,7 @@ Two more need no code, and `scripts.presets` names them.
   is `TRMConfig(cycles=E + K, gradient_cycles=K)` with the Attractor's n.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -36,8 +36,14 @@ class TwoStepConfig(TRMConfig):
     inner_steps: int = Field(2, gt=0, description="n, z updates from zero per y update")
     states: Literal[2] = Field(2, description="(y, z)")
 
+    @classmethod
+    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
+        """Its loop is the same at every scale."""
+        return super().at_scale(scale, puzzle) | {"cycles": 3, "inner_steps": 2}
+
 
 class TwoStep(TRM):
+    Config = TwoStepConfig
     config: TwoStepConfig
 
     def begin_cycle(self, state: State) -> State:
@@ -51,8 +57,12 @@ class AttractorResetConfig(AttractorConfig):
 
     kind: Literal["attractor-reset"] = "attractor-reset"
 
+    def reads_carry(self) -> bool:
+        return False
+
 
 class AttractorReset(Attractor):
+    Config = AttractorResetConfig
     config: AttractorResetConfig
 
     def segment(

@@ -31,6 +31,7 @@ class DEQConfig(EquilibriumConfig):
 
 
 class DEQ(CausalLM):
+    Config = DEQConfig
     config: DEQConfig
 
     def __init__(self, config: DEQConfig, vocabulary: int):

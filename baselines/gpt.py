@@ -27,6 +27,7 @@ class GPTConfig(LanguageConfig):
 
 
 class GPT(CausalLM):
+    Config = GPTConfig
     config: GPTConfig
 
     def __init__(self, config: GPTConfig, vocabulary: int):

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from reasoning.nn.cache import KV, CacheKind, LoopCache, ModelCache
 from reasoning.nn.causal import EPS, CausalBlock, Pass, init_deviation, orthogonal_linear
 from reasoning.nn.language import CausalLM, LanguageConfig, Lookups, noise_at
+from reasoning.pretraining.flops import Passes
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
 from reasoning.randomness import poisson, truncated_normal
 
@@ -49,8 +50,15 @@ class ParcaeConfig(LanguageConfig):
     gradient_steps: int = Field(4, gt=0, description="last steps that carry the gradient")
     start_seed: int = Field(0, ge=0, description="seed of h0 in evaluation")
 
+    def published_passes(self) -> Passes:
+        return Passes(8, 4)
+
+    def gradient_passes(self) -> Passes:
+        return Passes(0, self.gradient_steps)
+
 
 class Parcae(CausalLM):
+    Config = ParcaeConfig
     config: ParcaeConfig
 
     def __init__(self, config: ParcaeConfig, vocabulary: int):

@@ -18,13 +18,10 @@ import torch
 import yaml
 from torch import Tensor
 
+from baselines.released_settings import ReleasedError, some
+
 CONFIG_FILE = "all_config.yaml"
 _PREFIXES = ("_orig_mod.", "model.", "inner.")
-_SHOWN = 4  # keys that a message names
-
-
-class ReleasedError(ValueError):
-    """A released file cannot be used; one line with the file, the keys and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +67,6 @@ def read_release(path: Path) -> ReleaseFiles:
     if not isinstance(arch, Mapping):
         raise ReleasedError(f"{path}: {said_by} has no mapping arch, which describes the model")
     return ReleaseFiles(tensors, average, arch, said_by)
-
-
-def some(names: list[str]) -> str:
-    """A few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 class _Blank:

@@ -21,10 +21,21 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from baselines.released_files import ReleasedError, some
 from reasoning.frozen import Frozen
 
 System = Literal["hrm", "trm", "eqr"]
+_SHOWN = 4  # keys that a message names
+
+
+class ReleasedError(ValueError):
+    """A released file cannot be used; one line with the file, the keys and the remedy."""
+
+
+def some(names: list[str]) -> str:
+    """A few names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
 
 _SYSTEMS: dict[str, System] = {"hrm_act_v1": "hrm", "hrm": "hrm", "trm": "trm", "eqr": "eqr"}
 # Their names of what the tensors do not tell.

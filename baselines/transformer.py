@@ -9,7 +9,7 @@ Deviations: the paper does not say how its Transformer is normalised or sized be
 here is the one every other row uses, so that only the recursion differs.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,8 +24,19 @@ class TransformerConfig(ReasonerConfig):
 
     kind: Literal["transformer"] = "transformer"
 
+    def recipe(self, scale: str) -> dict[str, Any]:
+        """One segment a puzzle: every step takes a new one."""
+        return {"supervision": {"segments": 1, "exploration": 0.0, "curriculum": ()}}
+
+    def most_net_calls(self) -> int:
+        return 1
+
+    def reads_carry(self) -> bool:
+        return False
+
 
 class Transformer(Reasoner):
+    Config = TransformerConfig
     config: TransformerConfig
 
     def __init__(self, config: TransformerConfig, shape: GridShape):

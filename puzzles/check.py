@@ -9,10 +9,10 @@ import numpy as np
 
 from puzzles.dataset import SPLITS, read_record, read_split, sha256_of
 from puzzles.errors import DataError
-from puzzles.maze import search
+from puzzles.kinds import puzzle_of
 from puzzles.overlap import overlap_of
-from puzzles.parallel import StageProgress, map_rows
-from puzzles.puzzle_set import Kind, PuzzleSet, row_keys
+from puzzles.parallel import StageProgress
+from puzzles.rows import row_keys
 from puzzles.validate import describe, fault_codes
 
 
@@ -23,13 +23,14 @@ class CheckReport:
     Attributes:
         kind, size: the puzzle.
         puzzles, groups: split -> how many.
-        first_paths: split -> mazes whose label is the first shortest path in the move order down,
-            left, right, up (the published labels all are); empty for sudokus.
+        first_paths: split -> puzzles whose label is the first of several right answers: mazes whose
+            path is the first shortest one in the move order down, left, right, up (the published
+            labels all are); empty where there is one right answer.
         overlap: see `puzzles.overlap.overlap_of`.
         hashed: arrays compared with the sha256 in loopbench.json; 0 if the folder has none.
     """
 
-    kind: Kind
+    kind: str
     size: int
     puzzles: dict[str, int]
     groups: dict[str, int]
@@ -76,20 +77,13 @@ def check_dataset(folder: str | Path, progress: StageProgress | None = None) -> 
         puzzles={split: len(part) for split, part in splits.items()},
         groups={split: part.groups for split, part in splits.items()},
         first_paths={
-            split: count_first_paths(part) for split, part in splits.items() if part.kind == "maze"
+            split: count
+            for split, part in splits.items()
+            if (count := puzzle_of(part.kind).labelled_first(part)) is not None
         },
         overlap=shared,
         hashed=hashed,
     )
-
-
-def count_first_paths(part: PuzzleSet) -> int:
-    """Mazes of a set whose label is the first shortest path in the order down, left, right, up."""
-
-    def is_first(rows: slice) -> np.ndarray:
-        return (search.label(part.inputs[rows]) == part.labels[rows]).all(axis=1)
-
-    return int(map_rows(is_first, len(part)).sum())
 
 
 def _check_identifiers(path: Path) -> None:

@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 
 from puzzles.errors import DataError
-from puzzles.puzzle_set import Kind, PuzzleSet, check_offsets, infer_kind, vocab_size_of
+from puzzles.kinds import puzzle_of
+from puzzles.puzzle_set import PuzzleSet, check_offsets, infer_kind, vocab_size_of
 
 __all__ = [
     "PuzzleSet",
@@ -183,7 +184,7 @@ def read_groups(part: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _kind_and_size(
     meta_path: Path, meta: dict[str, Any], record_path: Path, record: dict[str, Any] | None
-) -> tuple[Kind, int]:
+) -> tuple[str, int]:
     for key in ("vocab_size", "seq_len", "total_groups"):
         if not isinstance(meta.get(key), int):
             raise DataError(f'{meta_path}: no whole number "{key}". {_REBUILD}')
@@ -195,8 +196,12 @@ def _kind_and_size(
         except DataError as error:
             raise DataError(f"{meta_path}: {error}") from error
     kind, size = record.get("kind"), record.get("size")
-    if kind not in ("sudoku", "maze") or not isinstance(size, int):
+    if not isinstance(kind, str) or not isinstance(size, int):
         raise DataError(f'{record_path}: no "kind" and "size" of a puzzle. {_REBUILD}')
+    try:
+        puzzle_of(kind)
+    except DataError as error:
+        raise DataError(f"{record_path}: {error}") from error
     _expect(meta_path, meta, "vocab_size", vocab_size_of(kind, size))
     _expect(meta_path, meta, "seq_len", size * size)
     return kind, size
@@ -345,7 +350,7 @@ def difficulty_summary(part: PuzzleSet) -> dict[str, Any] | None:
     if part.difficulty is None or not len(part):
         return None
     values = part.difficulty.astype(np.float64)
-    if part.kind == "sudoku":
+    if puzzle_of(part.kind).doubling_bins:
         top = max(1, math.ceil(math.log2(values.max() + 1)))
         edges = np.concatenate([[0.0], 2.0 ** np.arange(top + 1)])
     else:

@@ -18,7 +18,7 @@ import numpy as np
 from puzzles.csv_text import csv_text
 from puzzles.dataset import read_array, read_groups, read_tokens
 from puzzles.errors import DataError
-from puzzles.puzzle_set import SUDOKU_SIZES, Kind, PuzzleSet
+from puzzles.puzzle_set import SUDOKU_SIZES, PuzzleSet
 from puzzles.validate import describe, form_faults
 
 _COLUMNS = ("source", "question", "answer", "rating", "guesses")
@@ -33,7 +33,7 @@ class Layout:
     """What a CSV file holds: found from its header and its first row."""
 
     columns: tuple[str, ...]
-    kind: Kind
+    kind: str
     size: int
 
     @property
@@ -230,7 +230,7 @@ def read_npy_folder(folder: str | Path) -> PuzzleSet:
     return PuzzleSet(kind, size, inputs, labels, ids, offsets, difficulty, name)
 
 
-def _kind_of_arrays(folder: Path, labels: np.ndarray) -> tuple[Kind, int]:
+def _kind_of_arrays(folder: Path, labels: np.ndarray) -> tuple[str, int]:
     side = math.isqrt(labels.shape[1])
     if side * side == labels.shape[1] and side > 1:
         if side in SUDOKU_SIZES and labels[0].min() > 1:  # a maze has walls, token 1

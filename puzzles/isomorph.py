@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from puzzles.maze import symmetry as maze_symmetry
-from puzzles.puzzle_set import Kind, vocab_size_of
-from puzzles.sudoku import symmetry as sudoku_symmetry
+from puzzles.kinds import puzzle_of
 
 
 @dataclass(frozen=True)
@@ -41,18 +39,13 @@ class Isomorphism:
         )
 
 
-def isomorphism(kind: Kind, size: int, index: int, seeds: np.ndarray) -> Isomorphism:
+def isomorphism(kind: str, size: int, index: int, seeds: np.ndarray) -> Isomorphism:
     """Image number `index` of N puzzles, drawn from seeds uint64 (N,); 0 is the identity.
 
     ValueError for an index the puzzle has no image for: a maze has 8.
     """
-    count, cells = len(seeds), np.arange(size * size)
-    tokens = np.tile(np.arange(vocab_size_of(kind, size), dtype=np.uint8), (count, 1))
-    if kind == "maze":
-        moved = maze_symmetry.apply(cells[None], np.array([index]))
-        return Isomorphism(np.tile(moved, (count, 1)), tokens)
-    if index == 0:
-        return Isomorphism(np.tile(cells, (count, 1)), tokens)
-    drawn = sudoku_symmetry.seeded_symmetry(seeds, size)
-    tokens[:, 1:] = drawn.digits + 1  # a blank, token 1, stays
-    return Isomorphism(drawn.cells, tokens)
+    puzzle = puzzle_of(kind)
+    if index:
+        return Isomorphism(*puzzle.image(size, index, seeds))
+    cells, tokens = np.arange(size * size), np.arange(puzzle.vocabulary(size), dtype=np.uint8)
+    return Isomorphism(np.tile(cells, (len(seeds), 1)), np.tile(tokens, (len(seeds), 1)))

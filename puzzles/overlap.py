@@ -10,11 +10,9 @@ import math
 import numpy as np
 
 from puzzles.errors import DataError
-from puzzles.maze import symmetry as maze_symmetry
-from puzzles.puzzle_set import PuzzleSet, row_keys
-from puzzles.sudoku import rules
-from puzzles.sudoku.canonical import canonicalise
-from puzzles.sudoku.split import overlap as sudoku_overlap
+from puzzles.kinds import puzzle_of
+from puzzles.puzzle_set import PuzzleSet
+from puzzles.rows import row_keys
 
 
 def overlap_of(train: PuzzleSet, test: PuzzleSet) -> dict[str, int]:
@@ -25,36 +23,8 @@ def overlap_of(train: PuzzleSet, test: PuzzleSet) -> dict[str, int]:
         test_puzzles_on_train_grids; train_grids and test_grids count the classes of grids.
     maze: equivalent_puzzles, questions in both up to rotation and reflection.
     """
-    shared = {"identical_puzzles": _shared(row_keys(train.inputs), row_keys(test.inputs))}
-    if train.kind == "maze":
-        keys = [_dihedral_keys(part.inputs) for part in (train, test)]
-        return {**shared, "equivalent_puzzles": _shared(*keys)}
-    digits = [
-        rules.from_tokens(tokens)
-        for tokens in (train.labels, test.labels, train.inputs, test.inputs)
-    ]
-    report = sudoku_overlap(*digits)
-    return {
-        **shared,
-        "equivalent_puzzles": report.shared_puzzles,
-        "solution_grids": report.shared_grids,
-        "test_puzzles_on_train_grids": report.test_rows_with_shared_grid,
-        "train_grids": report.train_grids,
-        "test_grids": report.test_grids,
-    }
-
-
-def _shared(train: np.ndarray, test: np.ndarray) -> int:
-    return len(np.intersect1d(train, test))
-
-
-def _dihedral_keys(inputs: np.ndarray) -> np.ndarray:
-    """One key a maze, equal for mazes that are rotations or reflections of each other."""
-    images = [
-        row_keys(maze_symmetry.apply(inputs, np.full(len(inputs), element)))
-        for element in range(maze_symmetry.ORDER)
-    ]
-    return np.sort(np.stack(images), axis=0)[0]
+    identical = len(np.intersect1d(row_keys(train.inputs), row_keys(test.inputs)))
+    return {"identical_puzzles": identical, **puzzle_of(train.kind).overlap(train, test)}
 
 
 def split_groups(whole: PuzzleSet, test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,10 +54,7 @@ def class_keys(puzzles: PuzzleSet) -> np.ndarray:
     9x9 sudokus: equal for equivalent solution grids. 4x4 and 6x6 have only 2 and 49 classes of
     grids, so there it is equal for equivalent puzzles; for mazes, up to rotation and reflection.
     """
-    if puzzles.kind == "maze":
-        return _dihedral_keys(puzzles.inputs)
-    forms = canonicalise(rules.from_tokens(puzzles.labels), rules.from_tokens(puzzles.inputs))
-    return row_keys(forms.solutions if puzzles.size == 9 else forms.puzzles)
+    return puzzle_of(puzzles.kind).class_keys(puzzles.inputs, puzzles.labels)
 
 
 def split_classes(

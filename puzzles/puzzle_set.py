@@ -2,24 +2,22 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from puzzles.errors import DataError
-
-Kind = Literal["sudoku", "maze"]
+from puzzles.kinds import puzzle_of
 
 SUDOKU_SIZES = (4, 6, 9)
 MAZE_VOCAB_SIZE = 6  # PAD and `# SGo`
 
 
-def vocab_size_of(kind: Kind, size: int) -> int:
+def vocab_size_of(kind: str, size: int) -> int:
     """Number of tokens, PAD included: sudoku size + 2 (PAD, blank, digits), maze 6."""
-    return size + 2 if kind == "sudoku" else MAZE_VOCAB_SIZE
+    return puzzle_of(kind).vocabulary(size)
 
 
-def infer_kind(vocab_size: int, seq_len: int) -> tuple[Kind, int]:
+def infer_kind(vocab_size: int, seq_len: int) -> tuple[str, int]:
     """Kind and size of a puzzle from its vocabulary and length, for folders that do not say.
 
     (6, 16), (8, 36) and (11, 81) are sudokus of size 4, 6 and 9; any other square length with
@@ -46,18 +44,12 @@ def check_offsets(offsets: np.ndarray, rows: int) -> None:
         )
 
 
-def row_keys(grids: np.ndarray) -> np.ndarray:
-    """One sortable, hashable key (bytes) a row of a uint8 (N, L) array; equal iff the rows are."""
-    grids = np.ascontiguousarray(grids, dtype=np.uint8)
-    return grids.view(f"S{grids.shape[1]}").ravel()
-
-
 @dataclass(frozen=True, eq=False)
 class PuzzleSet:
     """N puzzles of one kind with their answers, in groups.
 
     Attributes:
-        kind: "sudoku" or "maze".
+        kind: "sudoku", "maze", or another name of `puzzles.kinds`.
         size: cells along one side; L = size * size.
         inputs: uint8 (N, L) tokens of the questions, row-major.
         labels: uint8 (N, L) tokens of the answers.
@@ -69,7 +61,7 @@ class PuzzleSet:
     Raises DataError if shapes, dtypes, token ranges or offsets do not fit together.
     """
 
-    kind: Kind
+    kind: str
     size: int
     inputs: np.ndarray
     labels: np.ndarray
@@ -79,8 +71,7 @@ class PuzzleSet:
     difficulty_name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("sudoku", "maze"):
-            raise DataError(f'kind is "{self.kind}", expected "sudoku" or "maze"')
+        puzzle_of(self.kind)  # refused unless there is such a puzzle
         rows = len(self.inputs)
         expected = {
             "inputs": (np.uint8, (rows, self.size * self.size)),
@@ -118,7 +109,7 @@ class PuzzleSet:
     @classmethod
     def ungrouped(
         cls,
-        kind: Kind,
+        kind: str,
         size: int,
         inputs: np.ndarray,
         labels: np.ndarray,

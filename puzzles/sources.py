@@ -16,13 +16,16 @@ import numpy as np
 from puzzles.dataset import Record, read_record, sha256_of, write_dataset
 from puzzles.difficulty import with_difficulty
 from puzzles.errors import DataError
+from puzzles.kinds import puzzle_of
 from puzzles.maze import generator as maze_generator
 from puzzles.overlap import class_keys, overlap_of, split_classes, split_groups
 from puzzles.parallel import StageProgress, map_rows
 from puzzles.published import open_source
-from puzzles.puzzle_set import PuzzleSet, row_keys
+from puzzles.puzzle_set import PuzzleSet
+from puzzles.rows import row_keys
 from puzzles.sudoku import generator, rules
 from puzzles.sudoku.mix import FRACTIONS, SOURCES, Mix, build_mix
+from puzzles.validate import describe, fault_codes
 
 # Fractions of hard, random minimal and 17-clue puzzles where there is no list of the last.
 WITHOUT_SEVENTEEN = (0.75, 0.25, 0.0)
@@ -157,6 +160,41 @@ def maze(
     sets = _disjoint(lambda n: PuzzleSet.ungrouped("maze", size, *make(n)), train, test, seed)
     _tell(progress, "mazes", train + test, train + test)
     return _finish(sets, Record("maze", seed, options), progress)
+
+
+def make(
+    kind: str,
+    size: int,
+    train: int,
+    test: int,
+    seed: int,
+    *,
+    progress: StageProgress | None = None,
+) -> Built:
+    """Puzzles of any kind of `puzzles.kinds`, by its own `generate`.
+
+    size: cells a side. train, test: how many puzzles; none is in both, nor equivalent to one.
+
+    Raises ValueError for arguments that do not fit, DataError if too few puzzles can be found or
+    one of them breaks the kind's own rules.
+    """
+    _check_arguments(train, test, seed)
+    if size < 1:
+        raise ValueError(f"size is {size}, expected at least 1")
+    puzzle = puzzle_of(kind)
+
+    def generate(n: int) -> PuzzleSet:
+        return PuzzleSet.ungrouped(kind, size, *puzzle.generate(size, n, _child(seed, 0)))
+
+    _tell(progress, "puzzles", 0, train + test)
+    sets = _disjoint(generate, train, test, _child(seed, 0))
+    _tell(progress, "puzzles", train + test, train + test)
+    for part in sets:
+        fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
+        if fault is not None:
+            raise DataError(f"{kind}: generates a wrong puzzle: {fault[1]}")
+    options = {"puzzle": kind, "size": size, "train": train, "test": test}
+    return _finish(sets, Record("make", seed, options), progress)
 
 
 def generate_into(folder: Path, make: Callable[..., Built], /, **asked: Any) -> None:

@@ -8,11 +8,8 @@ resumed run needs only its step, and every rank can slice the same global batch.
 import numpy as np
 
 from puzzles.errors import DataError
-from puzzles.maze import symmetry as maze_symmetry
+from puzzles.kinds import puzzle_of
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.sudoku import symmetry as sudoku_symmetry
-
-_AUGMENT = {"sudoku": sudoku_symmetry.augment, "maze": maze_symmetry.augment}
 
 # First entry of the spawn key: keeps the two uses of one seed independent of each other.
 _ORDER, _SYMMETRY = 0, 1
@@ -62,7 +59,7 @@ class BatchStream:
         inputs, labels = source.inputs[rows], source.labels[rows]
         if self.augment:
             rng = self._generator(_SYMMETRY, int(step))
-            inputs, labels = _AUGMENT[source.kind](inputs, labels, rng)
+            inputs, labels = puzzle_of(source.kind).augment(inputs, labels, rng)
         return inputs, labels, source.puzzle_ids[rows]
 
     def _rows_of_epoch(self, epoch: int) -> np.ndarray:

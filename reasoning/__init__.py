@@ -1,1 +1,46 @@
 """The method: fixed points, models, deep supervision and training (torch)."""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Attractor": "reasoning.attractor",
+    "Adjoint": "reasoning.fixed_point",
+    "Anderson": "reasoning.fixed_point",
+    "Neumann": "reasoning.fixed_point",
+    "OneStep": "reasoning.fixed_point",
+    "Phantom": "reasoning.fixed_point",
+    "Picard": "reasoning.fixed_point",
+    "Unrolled": "reasoning.fixed_point",
+    "solve": "reasoning.fixed_point",
+    "LossConfig": "reasoning.losses",
+    "ModelConfig": "reasoning.model_config",
+    "GridShape": "reasoning.nn.grid",
+    "Reasoner": "reasoning.nn.reasoner",
+    "ReasonerConfig": "reasoning.nn.reasoner",
+    "Depth": "reasoning.supervision",
+    "SegmentModel": "reasoning.supervision",
+    "SegmentOutput": "reasoning.supervision",
+    "Stage": "reasoning.supervision",
+    "SupervisionConfig": "reasoning.supervision",
+    "infer": "reasoning.supervision",
+    "EMAConfig": "reasoning.training.config",
+    "OptimizerConfig": "reasoning.training.config",
+    "TrainingConfig": "reasoning.training.config",
+    "World": "reasoning.training.distribution",
+    "join_world": "reasoning.training.distribution",
+    "predict": "reasoning.training.evaluation",
+    "Trainer": "reasoning.training.loop",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of `__all__`, from the module that it is of, imported when it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

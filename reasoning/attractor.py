@@ -21,14 +21,17 @@ segment and held for the whole solve: a map that changed between evaluations wou
 point.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from reasoning.fixed_point import Anderson, Picard, Solution, solve
+from reasoning.model_config import SMALL_SCALES
+from reasoning.nn.compilation import is_compiled
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import LoopConfig, Reasoner
 from reasoning.solver_config import GradientConfig, SolverConfig
@@ -36,6 +39,7 @@ from reasoning.supervision import Depth, SegmentOutput, State
 
 Solver = Anderson | Picard
 Seeds = Tensor | None
+UpdateOf = Callable[[Tensor | slice], Callable]  # of the samples at these places in the batch
 
 
 class AttractorConfig(LoopConfig):
@@ -58,8 +62,45 @@ class AttractorConfig(LoopConfig):
             raise ValueError("solve_for z needs two states: set states to 2")
         return self
 
+    @classmethod
+    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
+        """Damped phantom steps: without damping the map learns to swing between two states of
+        which only every second is an answer, and no fixed point is there to be found. The solver
+        mixes by as much: the map learns to contract when damped, and undamped steps can lead away.
+        """
+        damped = GradientConfig(steps=3, damping=0.5)
+        return super().at_scale(scale, puzzle) | {
+            "inner_steps": 1 if scale in SMALL_SCALES else 2,
+            "gradient": damped,
+            "solver": SolverConfig(mixing=damped.damping, damping=damped.damping),
+        }
+
+    def shallow(self) -> Depth:
+        """Without solver evaluations: the phantom steps backpropagate from the carry."""
+        return Depth(evaluations=0)
+
+    def most_net_calls(self) -> int:
+        most = self.solver.max_evaluations + self.gradient.forward_steps
+        if self.solve_for == "joint":
+            return most * (self.inner_steps + 1)
+        return self.sweeps * (most * self.inner_steps + 1)
+
+    def solver_settings(self) -> SolverConfig:
+        return self.solver
+
+    def idles_at(self, depth: Depth) -> str | None:
+        most = self.solver.max_evaluations if depth.evaluations is None else depth.evaluations
+        if most or self.gradient.forward_steps:
+            return None
+        return (
+            f"without solver evaluations a {self.gradient.kind} gradient leaves a segment's state "
+            "as it was: give model.solver.max_evaluations and every supervision.curriculum "
+            "stage's evaluations 1 or more"
+        )
+
 
 class Attractor(Reasoner):
+    Config = AttractorConfig
     config: AttractorConfig
 
     def __init__(self, config: AttractorConfig, shape: GridShape):
@@ -93,13 +134,18 @@ class Attractor(Reasoner):
     def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         answers: list[Tensor] = []
 
-        def update(w: State) -> State:
-            w = self.cycle(w, x, steps, seeds, 0)
-            if torch.is_grad_enabled():
-                answers.append(w[0])
-            return w
+        def update_of(rows: Tensor | slice) -> Callable[[State], State]:
+            injection, drawn = x[rows], _rows(seeds, rows)
 
-        solution = solve(update, state, solver, self.config.gradient.build())
+            def update(w: State) -> State:
+                w = self.cycle(w, injection, steps, drawn, 0)
+                if torch.is_grad_enabled():
+                    answers.append(w[0])
+                return w
+
+            return update
+
+        solution = self._solved(update_of, state, solver)
         extra = self.config.gradient.evaluations(torch.is_grad_enabled())
         calls = (solution.evaluations + extra) * (steps + 1)
         return solution.value, solution, calls, tuple(answers[:-1])
@@ -112,16 +158,34 @@ class Attractor(Reasoner):
         for sweep in range(self.config.sweeps):
             attached = graph and sweep == self.config.sweeps - 1
             with torch.set_grad_enabled(attached):
-
-                def update(z: Tensor, y: Tensor = y) -> Tensor:
-                    for i in range(steps):
-                        z = self.update(self.net, z, y + x, seeds, i)
-                    return z
-
-                solution = solve(update, z, solver, self.config.gradient.build())
+                solution = self._solved(self._z_update_of(y + x, steps, seeds), z, solver)
                 z = solution.value
                 y = self.update(self.net, y, z, seeds, steps + sweep)
             extra = self.config.gradient.evaluations(attached)
             calls = calls + (solution.evaluations + extra) * steps + 1
             evaluations = evaluations + solution.evaluations
         return (y, z), replace(solution, evaluations=evaluations), calls, ()
+
+    def _z_update_of(self, injection: Tensor, steps: int, seeds: Seeds) -> UpdateOf:
+        def update_of(rows: Tensor | slice) -> Callable[[Tensor], Tensor]:
+            given, drawn = injection[rows], _rows(seeds, rows)
+
+            def update(z: Tensor) -> Tensor:
+                for i in range(steps):
+                    z = self.update(self.net, z, given, drawn, i)
+                return z
+
+            return update
+
+        return update_of
+
+    def _solved(self, update_of: UpdateOf, start: State | Tensor, solver: Solver) -> Solution:
+        """The fixed point of the update, evaluated for the samples still active alone; a compiled
+        net gets all of them each time, for every other number would be compiled anew."""
+        restrict = None if is_compiled(self.net) else update_of
+        gradient = self.config.gradient.build()
+        return solve(update_of(slice(None)), start, solver, gradient, restrict)
+
+
+def _rows(seeds: Seeds, rows: Tensor | slice) -> Seeds:
+    return None if seeds is None else seeds[rows]

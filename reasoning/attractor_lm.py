@@ -15,13 +15,14 @@ steps and the evaluated one the solver's, the same fixed point; Gaussian starts 
 `start_deviation` and are drawn per sequence from its seed, or from `start_seed` in evaluation.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from reasoning.nn.cache import KV, CacheKind, LoopCache, ModelCache
+from reasoning.names import CacheKind
+from reasoning.nn.cache import KV, LoopCache, ModelCache
 from reasoning.nn.causal import CausalBlock, Pass
 from reasoning.nn.equilibrium import (
     Equilibrium,
@@ -55,6 +56,21 @@ class AttractorLMConfig(EquilibriumConfig):
         0, ge=0, le=LARGEST_SEED, description="seed of a Gaussian start in evaluation"
     )
 
+    def recipe(self, size: str) -> dict[str, Any]:
+        """A lower rate at mini: at 8e-3 that size loses its fixed point at step 240 to 260 and does
+        not recover (enwik8, seed 0). The paper's own at 770m."""
+        rates = {"mini": (2e-3, 2e-3), "770m": (5e-3, 6e-3)}
+        if size not in rates:
+            return {}
+        lr, muon_lr = rates[size]
+        return {"optimizer": {"lr": lr, "muon_lr": muon_lr}}
+
+    def has_map(self) -> bool:
+        return self.head != "absent"
+
+    def proposes(self) -> bool:
+        return True
+
     @model_validator(mode="after")
     def _the_proposal_enters_somewhere(self):
         if self.injection == "initial" and self.start != "proposal":
@@ -66,6 +82,7 @@ class AttractorLMConfig(EquilibriumConfig):
 
 
 class AttractorLM(CausalLM):
+    Config = AttractorLMConfig
     config: AttractorLMConfig
     head_prefix = "head."
 

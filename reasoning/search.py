@@ -138,7 +138,10 @@ def search(
 def _initial(model: SegmentModel, seeds: Tensor, own: Tensor) -> State:
     """The model's own initial state where `own` (B,), a random one elsewhere."""
     drawn, given = random_state(model, seeds), model.initial_state(len(seeds), seeds)
-    return tuple(torch.where(own.view(-1, 1, 1), a, b) for a, b in zip(given, drawn, strict=True))
+    return tuple(
+        torch.where(own.view(-1, *[1] * (a.dim() - 1)), a, b)
+        for a, b in zip(given, drawn, strict=True)
+    )
 
 
 @dataclass(frozen=True)

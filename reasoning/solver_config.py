@@ -1,5 +1,6 @@
 """Settings of a solve: how a fixed point is sought and how its solution is differentiated."""
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -95,6 +96,21 @@ class GradientConfig(Frozen):
     def forward_steps(self) -> int:
         """Evaluations of the map that the value itself takes after the solver's."""
         return self.steps if self.kind == "phantom" else 0
+
+    def passes(self) -> tuple[float, float]:
+        """Passes through the map of a training step beyond the solver's evaluations: forward, and
+        backward ones. A product with J^T costs half a backward pass; an adjoint solve is counted at
+        its fewest; unrolled goes back through as many evaluations as there are."""
+        match self.kind:
+            case "phantom":
+                return self.steps, self.steps
+            case "neumann":
+                return 1, 1 + self.terms / 2
+            case "adjoint":
+                return 1, 1 + max(self.min_evaluations, 1) / 2
+            case "unrolled":
+                return 0, math.inf
+        return 1, 1
 
     def evaluations(self, graph: bool) -> int:
         """Evaluations of the map after the solver's: those of the value, or, where there is a

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from reasoning.frozen import Frozen
@@ -40,7 +40,7 @@ class SegmentOutput:
     state: the carry of the next segment, detached, tensors (B, L, D);
     logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
     net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
-        that sample stopped (a batch goes on until its last one does);
+        that sample stopped (what a batch computes beyond that is not counted);
     diagnostics: per-sample numbers (B,), such as residuals and solver evaluations;
     earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`.
     """
@@ -54,10 +54,14 @@ class SegmentOutput:
 
 
 class SegmentModel(Protocol):
-    """What training and evaluation need of a model.
+    """What training and evaluation need of a model, which is an nn.Module made by
+    `Model(config, shape)`: its settings, an instance of its class `Config`, any pydantic model
+    (see `reasoning.model_config`), and what the data decides (`reasoning.nn.grid.GridShape`).
 
     seeds (B,) int64: where a model's random numbers come from; only stochastic models need them.
     """
+
+    Config: type[BaseModel]
 
     def initial_state(self, batch: int, seeds: Tensor | None = None) -> State: ...
 

@@ -1,6 +1,6 @@
 """Controls, depth of the net, gradients, recipes: one change at a time, trained and compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from puzzles.sources import generate_into, sudoku
+from reasoning.model_config import SCALES
 from reasoning.training.distribution import World
 from scripts.compare import run_folder, train_and_compare
 from scripts.plan import state_plan
-from scripts.presets import RunConfig, curriculum, deepened, preset
+from scripts.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.session import read_puzzles
+from scripts.usage import UsageError
 from scripts.variants import Variant, merged
 
 
@@ -100,6 +102,19 @@ def configuration(
     return deepened(config, variant.layers) if isinstance(variant, _Deepened) else config
 
 
+def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
+    """A row for each model of these, `trm` or `mypackage.module:MyModel`, by its preset at a scale.
+    UsageError if there is no such model, or one is named at another scale."""
+    rows = []
+    for asked in names:
+        bare = f"{asked}-{scale}" if asked.rpartition("-")[2] not in SCALES else asked
+        model, found, _ = named_preset(bare)
+        if found != scale:
+            raise UsageError(f"{asked}: is of another scale than the table's, {scale}")
+        rows.append(Variant(f"{model}-{scale}", model))
+    return tuple(rows)
+
+
 def ablation(
     name: str,
     scale: str,
@@ -111,11 +126,14 @@ def ablation(
     world: World,
     console: Console,
     yes: bool = False,
+    also: Sequence[str] = (),
 ) -> str:
     """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
 
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
+    also: models that are rows of it too.
     """
+    variants = (*ABLATIONS[name], *also_rows(also, scale))
     folder = data or out / "data"
     if data is None and world.is_main:
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
@@ -123,7 +141,7 @@ def ablation(
     world.barrier()
     train = read_puzzles(folder, "train")  # refused before anything is trained
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
-    configs = [configuration(variant, scale, folder, changes) for variant in ABLATIONS[name]]
+    configs = [configuration(variant, scale, folder, changes) for variant in variants]
     runs = [(c, run_folder(out, c, seed), train) for c in configs for seed in range(seeds)]
     origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, [origin], yes, world, console)

@@ -4,32 +4,20 @@ Every ratio is of two things timed by turns; a training step is timed by turns w
 and stands beside their rate.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from rich.console import Console
+from typing import Any
 
 from puzzles.dataset import read_split
-from reasoning.training.distribution import World, choose_device
-from reasoning.training.runs import environment, write_json
+from reasoning.training.distribution import World
 from scripts import measures
-from scripts.bench_report import plot_scaling, table
+from scripts.choices import Mode, Precision
 from scripts.lm_measures import language_training
-from scripts.lm_presets import language_preset
 from scripts.measures import Record, against_published, full_depth, trm_d128
 from scripts.presets import MODELS, preset
-from scripts.session import load_config, open_run, subset
+from scripts.session import open_run, subset
 from scripts.timing import Clock, Yardstick
-from scripts.usage import UsageError, parse
-
-Part = Literal[
-    "training", "published", "solver", "shares", "evaluation", "language", "memory", "scaling"
-]
-PARTS: tuple[Part, ...] = Part.__args__
-Mode = Literal["eager", "compiled"]
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +48,7 @@ class Sizes:
     axes: dict[str, tuple[int, ...]]
 
 
-_QUICK = Sizes(
+QUICK = Sizes(
     presets=tuple(f"{model}-cpu" for model in MODELS),
     few=("trm-cpu", "attractor-cpu"),
     lm_presets=("transformer-mini", "attractor-mini"),
@@ -83,7 +71,7 @@ _QUICK = Sizes(
         "evaluations": (1, 2, 4, 8),
     },
 )
-_FULL = Sizes(
+FULL = Sizes(
     presets=tuple(f"{model}-{scale}" for scale in ("7m", "27m") for model in MODELS),
     few=("trm-7m", "attractor-7m"),
     lm_presets=("transformer-140m", "parcae-140m", "attractor-140m"),
@@ -111,11 +99,11 @@ _LEAVE = 0.01
 # Slots of a forward pass of the eight-layer presets, whose whole batch would fill a GPU.
 _LARGE_MICRO_BATCH = 192
 # Sizes of the matrix products. A CPU without bf16 instructions takes seconds for one of 1,024.
-_MATMUL = {"cpu": {"fp32": 1024, "bf16": 512}, "cuda": {"fp32": 8192, "bf16": 8192}}
+MATMUL = {"cpu": {"fp32": 1024, "bf16": 512}, "cuda": {"fp32": 8192, "bf16": 8192}}
 
 
 @dataclass(frozen=True)
-class _Bench:
+class Bench:
     """One run of the bench."""
 
     sizes: Sizes
@@ -192,87 +180,3 @@ class _Bench:
             config = full_depth(preset(name), batch=sizes.scaled_batch)
             for row in measures.scaling(config, self.clock, sizes.axes):
                 yield {"preset": name} | row
-
-
-def bench(
-    quick: bool = False,
-    json: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    parts: tuple[Part, ...] = PARTS,
-    presets: tuple[str, ...] | None = None,
-    lm_presets: tuple[str, ...] | None = None,
-    precisions: tuple[Precision, ...] = ("fp32", "bf16"),
-    modes: tuple[Mode, ...] = ("eager", "compiled"),
-    runs: tuple[Path, ...] = (),
-    batch: int | None = None,
-    micro_batch: int | None = None,
-    rows: int | None = None,
-    seconds: float | None = None,
-) -> None:
-    """Time training, the solver, a step's parts, evaluation and language models; memory; scaling.
-
-    Medians after a warm-up, rivals by turns, beside the matrix product rate of the same run. A
-    curriculum is left out: every step is at full depth.
-
-    Args:
-        quick: presets of the small scales, small batches and few repetitions, for a CPU.
-        json: file for the figures; STEM-scaling.png is drawn beside it.
-        device: where to run; auto: the best present.
-        parts: what to measure.
-        presets: puzzle presets; none: every one of 7m and 27m, or of cpu with --quick, and for all
-            but training the Attractor and TRM of the smallest.
-        lm_presets: language presets; none: by --quick.
-        precisions: activations.
-        modes: how the nets run; compiled needs a C++ compiler on a CPU.
-        runs: folders of trained runs to evaluate too, on their own held-out puzzles.
-        batch: slots of a puzzle step (scaling has its own); none: the preset's, or 8 for training
-            with --quick.
-        micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 for 27m.
-        rows: rows of a language step; none: the preset's, or 2 with --quick.
-        seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
-    """
-    for name, count in (("batch", batch), ("rows", rows), ("seconds", seconds)):
-        if count is not None and count <= 0:
-            raise UsageError(f"--{name}: must be above 0 (got {count})")
-    for name in presets or ():
-        preset(name)
-    for name in lm_presets or ():
-        language_preset(name)
-    if json is not None and not json.parent.is_dir():
-        raise UsageError(f"--json: there is no folder {json.parent}; make it first")
-    sizes = _QUICK if quick else _FULL
-    given = {
-        "presets": presets,
-        "few": presets,
-        "lm_presets": lm_presets,
-        "batch": batch,
-        "micro_batch": micro_batch,
-        "rows": rows,
-    }
-    sizes = replace(sizes, **{name: value for name, value in given.items() if value is not None})
-    for folder in runs:
-        load_config(folder)
-    length = (0.2 if quick else 1.0) if seconds is None else seconds
-    clock = Clock(choose_device(device), length, least=2 if quick else 3)
-    console = Console(width=max(144, Console().width))
-    yardstick = Yardstick(_MATMUL[clock.device.type])
-    products = ", ".join(f"{size} in {name}" for name, size in yardstick.sizes.items())
-    console.print(f"{clock.device}; shares and ratios are of matrix products of {products}")
-    record = {
-        "environment": environment(),
-        "device": str(clock.device),
-        "matmul_sizes": yardstick.sizes,
-    }
-    made = _Bench(sizes, clock, yardstick, precisions, modes, runs)
-    for part in parts:  # each printed and written as soon as it is done
-        record[part] = list(getattr(made, part)())
-        console.print(table(part, record[part]))
-        if json is not None:
-            write_json(json, record)
-    if json is not None and "scaling" in record:
-        plot_scaling(record["scaling"], json.with_name(f"{json.stem}-scaling.png"))
-
-
-def main(words: Sequence[str]) -> int:
-    parse(bench, words, "loopbench bench")()
-    return 0

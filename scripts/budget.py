@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
@@ -22,10 +22,10 @@ from reasoning.training.loop import Trainer, TrainingError
 from reasoning.training.memory import out_of_memory
 from reasoning.training.meter import Meter
 from reasoning.training.runs import RunError, write_json
+from scripts.choices import Budget
 from scripts.presets import RunConfig, build_model
 from scripts.session import grid_shape
 
-Budget = Literal["steps", "flops", "time"]
 _PROBES = 5  # timed steps of a stage
 
 

@@ -3,7 +3,9 @@
 Exit codes: 0 done, 1 the answer is wrong or the run failed, 2 bad input, told in one line.
 """
 
+import importlib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,82 +13,69 @@ from importlib import metadata
 
 from pydantic import ValidationError
 
-from reasoning.training.distribution import leave_world
-from reasoning.training.loop import TrainingError
-from scripts import (
-    bench,
-    compare,
-    completion,
-    corpus,
-    data,
-    evaluate,
-    evaluate_lm,
-    export,
-    generate,
-    harness,
-    hub,
-    import_released,
-    preset_table,
-    pretrain,
-    pretrained,
-    reproduce,
-    run_table,
-    solve,
-    tokenizer,
-    train,
-)
+from reasoning.training.runs import TrainingError
 from scripts.memory import keep_freed_memory
-from scripts.usage import UsageError, describe, parse, unknown_name
+from scripts.usage import describe, unknown_name
 
-# One line of help each; a command takes its words and returns an exit code.
-Command = Callable[[Sequence[str]], int]
+Command = Callable[[Sequence[str]], int]  # takes its words, returns an exit code
 
-
-def _group(name: str, commands: dict[str, Callable[..., None]]) -> Command:
-    """A command whose first word chooses one of several."""
-
-    def run(words: Sequence[str]) -> int:
-        if words and words[0] in commands:
-            parse(commands[words[0]], words[1:], f"loopbench {name} {words[0]}")()
-            return 0
-        if set(words) & {"-h", "--help"}:
-            print(f"loopbench {name} COMMAND, one of: " + ", ".join(commands))
-            return 0
-        if words:
-            raise UsageError(unknown_name(f"{name} command", words[0], commands))
-        raise UsageError(f"{name} needs a command; there are {', '.join(commands)}")
-
-    return run
-
-
-COMMANDS: dict[str, tuple[Command, str]] = {
+# The module whose `main` is the command, loaded when it is called, and a line of help. None of them
+# loads torch before the command's words are read, but for those whose options a model brings.
+COMMANDS: dict[str, tuple[str, str]] = {
     "data": (
-        _group("data", data.COMMANDS),
-        "sudoku | maze | import | check: puzzles generated, imported, checked",
+        "scripts.data",
+        "sudoku | maze | make | import | check: puzzles generated, imported, checked",
     ),
     "presets": (
-        preset_table.main,
-        "list the presets with sizes and recipes (--json); NAME: as YAML",
+        "scripts.preset_table",
+        "list the presets with sizes and recipes (--json); NAME: one as YAML",
     ),
-    "train": (train.main, "train a preset on a data folder, or --resume a run"),
-    "runs": (run_table.main, "the runs in a folder: their state and best numbers (--json)"),
-    "evaluate": (evaluate.main, "score a run on held-out puzzles"),
-    "compare": (compare.main, "one table over runs, or over presets x seeds"),
-    "import-released": (import_released.main, "make a run of the weights that authors released"),
-    "reproduce": (reproduce.main, "a table or figure of the paper, its numbers beside ours"),
-    "bench": (bench.main, "time training, solver, evaluation, language models; memory; scaling"),
-    "solve": (solve.main, "answer one puzzle with a trained run or --pretrained weights"),
-    "export": (export.main, "a run as ONNX or torch.export files: map, heads, the whole solve"),
-    "push": (hub.main, "upload a run to the Hugging Face hub, with a card (extra hub)"),
-    "package": (pretrained.main, "make weights that ship with loopbench of a run"),
-    "tokenizer": (_group("tokenizer", tokenizer.COMMANDS), "train | info: byte-level BPE for text"),
-    "corpus": (_group("corpus", corpus.COMMANDS), "build | check: text files to token shards"),
-    "pretrain": (pretrain.main, "pretrain a language preset on a corpus, or --resume a run"),
-    "evaluate-lm": (evaluate_lm.main, "perplexity, LAMBADA and CORE of a pretraining run"),
-    "lm-eval": (harness.main, "the lm-evaluation-harness on a pretraining run (extra lm-eval)"),
-    "generate": (generate.main, "continue a text with a pretrained language model"),
+    "train": ("scripts.commands.train", "train a preset on a data folder, or --resume a run"),
+    "runs": ("scripts.run_table", "the runs in a folder: their state and best numbers (--json)"),
+    "evaluate": ("scripts.commands.evaluate", "score a run on held-out puzzles"),
+    "compare": ("scripts.compare", "one table over runs, or over presets x seeds"),
+    "import-released": (
+        "scripts.commands.import_released",
+        "make a run of the weights that authors released",
+    ),
+    "reproduce": ("scripts.reproduce", "a table or figure of the paper, its numbers beside ours"),
+    "bench": (
+        "scripts.commands.bench",
+        "time training, solver, evaluation, language models; memory; scaling",
+    ),
+    "solve": (
+        "scripts.commands.solve",
+        "answer one puzzle with a trained run or --pretrained weights",
+    ),
+    "export": (
+        "scripts.commands.export",
+        "a run as ONNX or torch.export files: map, heads, the whole solve",
+    ),
+    "push": (
+        "scripts.commands.push",
+        "upload a run to the Hugging Face hub, with a card (extra hub)",
+    ),
+    "package": ("scripts.commands.package", "make weights that ship with loopbench of a run"),
+    "tokenizer": ("scripts.tokenizer", "train | info: byte-level BPE for text"),
+    "corpus": ("scripts.corpus", "build | check: text files to token shards"),
+    "pretrain": (
+        "scripts.commands.pretrain",
+        "pretrain a language preset on a corpus, or --resume a run",
+    ),
+    "evaluate-lm": (
+        "scripts.commands.evaluate_lm",
+        "perplexity, LAMBADA and CORE of a pretraining run",
+    ),
+    "lm-eval": (
+        "scripts.harness",
+        "the lm-evaluation-harness on a pretraining run (extra lm-eval)",
+    ),
+    "generate": (
+        "scripts.commands.generate",
+        "continue a text with a pretrained language model",
+    ),
     "completion": (
-        lambda words: completion.printed({name: run for name, (run, _) in COMMANDS.items()})(words),
+        "scripts.completion",
         "bash | zsh: a script that completes commands and options",
     ),
 }
@@ -115,7 +104,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _refuse(unknown_name("command", words[0], COMMANDS, "`loopbench --help`"), 2)
-    return run_guarded(COMMANDS[words[0]][0], words[1:])
+    module, _ = COMMANDS[words[0]]
+    return run_guarded(lambda rest: importlib.import_module(module).main(rest), words[1:])
 
 
 def run_guarded(command: Command, words: Sequence[str]) -> int:
@@ -123,7 +113,10 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
     keep_freed_memory()
     try:
         code = command(words)
-        leave_world()
+        if "WORLD_SIZE" in os.environ:  # by torchrun; else there is no world, nor need of torch
+            from reasoning.training.distribution import leave_world
+
+            leave_world()
         return code
     except BrokenPipeError:
         return 0

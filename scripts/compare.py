@@ -378,7 +378,10 @@ def _check_runs(runs: Sequence[Path]) -> None:
         raise UsageError("a run stands there twice: it would count as two seeds")
     kinds = {load_config(run)[1]["kind"] for run in runs}
     if len(kinds) > 1:
-        raise UsageError("runs of mazes and of sudokus have no common table: compare them apart")
+        raise UsageError(
+            f"runs of {' and of '.join(sorted(kinds))} puzzles have no common table: compare them "
+            "apart"
+        )
 
 
 def main(words: Sequence[str]) -> int:

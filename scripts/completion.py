@@ -8,6 +8,7 @@ import io
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Literal
 
 import tyro
@@ -59,22 +60,21 @@ def _options(run: Run) -> Iterator[str]:
     yield from dict.fromkeys(found)
 
 
-def printed(commands: Mapping[str, Run]) -> Run:
-    """The command that prints the script for these."""
+def completion(shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]) -> None:
+    """Print what completes loopbench's commands and options, for a shell to read at its start:
 
-    def completion(shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]) -> None:
-        """Print what completes loopbench's commands and options, for a shell to read at its start:
+    loopbench completion bash > ~/.local/share/bash-completion/completions/loopbench
+    loopbench completion zsh > ~/.loopbench.zsh; echo source ~/.loopbench.zsh >> ~/.zshrc
 
-        loopbench completion bash > ~/.local/share/bash-completion/completions/loopbench
-        loopbench completion zsh > ~/.loopbench.zsh; echo source ~/.loopbench.zsh >> ~/.zshrc
+    Args:
+        shell: whose syntax.
+    """
+    from scripts.cli import COMMANDS
 
-        Args:
-            shell: whose syntax.
-        """
-        print(script(shell, commands), end="")
+    runs = {name: import_module(module).main for name, (module, _) in COMMANDS.items()}
+    print(script(shell, runs), end="")
 
-    def run(words: Sequence[str]) -> int:
-        parse(completion, words, "loopbench completion")()
-        return 0
 
-    return run
+def main(words: Sequence[str]) -> int:
+    parse(completion, words, "loopbench completion")()
+    return 0

@@ -82,9 +82,6 @@ def _told(error: ValidationError, settings: Mapping[str, Any]) -> str:
     """The first mistake: key and reason, and for an unknown key the nearest known one."""
     first = error.errors()[0]
     place = list(map(str, first["loc"]))
-    model = settings.get("model")
-    if place[:1] == ["model"] and isinstance(model, Mapping) and place[1:2] == [model.get("kind")]:
-        del place[1]  # where a model's form depends on its kind, pydantic names that among the keys
     key = ".".join(place)
     if first["type"] == "extra_forbidden":
         group: Any = settings

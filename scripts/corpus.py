@@ -1,6 +1,6 @@
 """The `loopbench corpus` commands: build token shards from text and check them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from reasoning.pretraining.shards import Manifest, check_corpus
 from reasoning.pretraining.tokenizer import load_tokenizer
 from scripts.progress import stage_progress
 from scripts.tokenizer import separator
+from scripts.usage import run_one_of
 
 HELD_OUT = 0.01
 
@@ -107,3 +108,7 @@ def _show(manifest: Manifest, title: str) -> None:
             "the text is one document, so parts of it are held out: give --validation files, or "
             "--split-on to part it, for a validation split of other documents"
         )
+
+
+def main(words: Sequence[str]) -> int:
+    return run_one_of("corpus", COMMANDS, words)

@@ -1,21 +1,24 @@
 """The `loopbench data` commands: build, import and check puzzle datasets.
 
 Each command is one function that tyro turns into flags; bad input raises DataError or ValueError
-with a message of one line.
+with a message of one line. What compiles for its work is imported when there is some.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from puzzles import sources
-from puzzles.check import check_dataset
 from puzzles.dataset import check_output, difficulty_summary, write_dataset
+from puzzles.kinds import puzzle_of
 from scripts.progress import stage_progress
+from scripts.usage import run_one_of
+
+if TYPE_CHECKING:
+    from puzzles.sources import Built
 
 
 def sudoku(
@@ -46,6 +49,8 @@ def sudoku(
         search_rounds: Rounds of pool search that make the hard part when there are no lists (9x9).
     """
     check_output(out)
+    from puzzles import sources
+
     with stage_progress() as progress:
         built = sources.sudoku(
             size,
@@ -87,10 +92,40 @@ def maze(
             on some mazes have several shortest paths.
     """
     check_output(out)
+    from puzzles import sources
+
     with stage_progress() as progress:
         built = sources.maze(
             kind, size, train, test, seed, min_path=min_path, openings=openings, progress=progress
         )
+    _write(out, built)
+
+
+def make(
+    puzzle: Positional[str],
+    *,
+    out: Path,
+    size: int,
+    train: int = 1000,
+    test: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Generate puzzles of a kind of your own, by its `generate`.
+
+    Args:
+        puzzle: The kind: an import path, mypackage.module:MyPuzzle, of a class derived from
+            puzzles.Puzzle, or the name that an installed package registers.
+        out: Folder to write; must not exist or be empty.
+        size: Cells along one side.
+        train: Training puzzles.
+        test: Test puzzles; none is a training puzzle.
+        seed: Seed of everything drawn, 0 or more. The same seed gives the same bytes.
+    """
+    check_output(out)
+    from puzzles import sources
+
+    with stage_progress() as progress:
+        built = sources.make(puzzle, size, train, test, seed, progress=progress)
     _write(out, built)
 
 
@@ -126,6 +161,8 @@ def import_(
     check_output(out)
     if (path is None) == (hub is None):
         raise ValueError("name either a path to import or a set of the hub, --hub")
+    from puzzles import sources
+
     with stage_progress() as progress:
         if hub is not None:
             if test_hard or test_seventeen is not None:
@@ -154,6 +191,8 @@ def check(folder: Positional[Path]) -> None:
     Args:
         folder: The dataset's folder, with train/ and test/.
     """
+    from puzzles.check import check_dataset
+
     with stage_progress() as progress:
         report = check_dataset(folder, progress)
     table = Table(title=f"{report.kind} {report.size}x{report.size}: every row is right")
@@ -163,7 +202,8 @@ def check(folder: Positional[Path]) -> None:
     table.add_row("puzzles", *map(_count, report.puzzles.values()))
     table.add_row("groups", *map(_count, report.groups.values()))
     if report.first_paths:
-        table.add_row("first shortest path (D, L, R, U)", *map(_count, report.first_paths.values()))
+        first = puzzle_of(report.kind).first_answer
+        table.add_row(first, *map(_count, report.first_paths.values()))
     console = Console()
     console.print(table)
     console.print(_overlap_text(report.overlap), soft_wrap=True)
@@ -174,12 +214,13 @@ def check(folder: Positional[Path]) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "sudoku": sudoku,
     "maze": maze,
+    "make": make,
     "import": import_,
     "check": check,
 }
 
 
-def _write(out: Path, built: sources.Built) -> None:
+def _write(out: Path, built: "Built") -> None:
     """Write the dataset and show what was written."""
     folder = write_dataset(out, *built)
     train = built.train
@@ -192,7 +233,8 @@ def _write(out: Path, built: sources.Built) -> None:
         ends = [f"{summary[name]:.1f}" if summary else "" for name in ("mean", "max")]
         counts = (_count(len(part)), _count(part.groups))
         table.add_row(split, *counts, ends[0], quartiles, ends[1])
-    table.caption = f"difficulty: {train.difficulty_name}"
+    if train.difficulty is not None:
+        table.caption = f"difficulty: {train.difficulty_name}"
     console = Console()
     console.print(table)
     for split, origins in built.record.composition.items():
@@ -212,3 +254,7 @@ def _overlap_text(overlap: Any) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}"
+
+
+def main(words: Sequence[str]) -> int:
+    return run_one_of("data", COMMANDS, words)

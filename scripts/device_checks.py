@@ -45,7 +45,7 @@ from reasoning.training.distribution import choose_device
 from reasoning.training.evaluation import autocast
 from reasoning.training.runs import environment, write_json
 from scripts.cli import run_guarded
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.lm_presets import language_preset
 from scripts.measures import sudokus
 from scripts.presets import MODELS, build_model, preset
@@ -54,7 +54,7 @@ from scripts.usage import parse
 
 PUZZLE_PRESETS = tuple(f"{model}-mini" for model in MODELS)
 PUBLISHED_PRESETS = ("attractor-7m", "trm-mlp-speed-7m")
-LANGUAGE_PRESETS = tuple(name for name in LANGUAGE_MODELS if name.endswith("-mini"))
+LANGUAGE_MINI = tuple(name for name in LANGUAGE_PRESETS if name.endswith("-mini"))
 COMPILED = ("attractor-mini", "trm-mlp-mini", "attractor-axial-mini", "attractor-mini (text)")
 _FP32, _FP64, _TIMES_FLOOR = 1e-4, 1e-8, 2.0
 _CYCLES = 2
@@ -134,7 +134,7 @@ def _models(full: bool) -> Iterator[tuple[str, Callable[[], nn.Module], Callable
         config = preset(name)
         config = config.model_copy(update={"model": _settled(config.model)})
         yield name, lambda c=config: build_model(c, shape), _puzzle_numbers
-    for name in LANGUAGE_PRESETS:
+    for name in LANGUAGE_MINI:
         model = _settled(language_preset(name).model)
         yield f"{name} (text)", lambda m=model: build_language_model(m, 257, 0), _language_numbers
 

@@ -6,38 +6,29 @@ reported in a row of its own, the one that checks the puzzle's rules apart from 
 
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-import tyro
-from rich.console import Console
 
-from puzzles.maze.symmetry import ORDER as MAZE_IMAGES
+from puzzles.kinds import puzzle_of
 from puzzles.metrics import score
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import embedding_count, parameter_count
 from reasoning.records import finite
 from reasoning.supervision import Depth
-from reasoning.training.distribution import World, join_world
+from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.meter import Meter
-from reasoning.training.runs import environment, write_json
 from scripts.abstention import auroc, risk_coverage
-from scripts.evaluation_report import print_record, write_pictures
-from scripts.exploration import REST, Headline, Outcome, Plan, explore
-from scripts.progress import stage_progress
+from scripts.exploration import REST, Outcome, Plan, explore
 from scripts.selection import RULES, WINDOW
-from scripts.session import TrainedRun, fitted, metrics, open_run, read_puzzles, subset
-from scripts.usage import UsageError, parse
+from scripts.session import TrainedRun, metrics
+from scripts.usage import UsageError
 
-READS_NO_CARRY = ("transformer", "attractor-reset")
 _METERED = 4  # puzzles whose FLOPs are counted
-_LEAVE = {"rest": 1e-3, "converged": 1.0}  # residual to leave at, of the solver's tolerance
 BINS = 5  # groups of equal size for the breakdown by difficulty
 
 
@@ -118,7 +109,7 @@ def _flops_per_call(
     run: TrainedRun, puzzles: PuzzleSet, few: int, segments: int, world: World, depth: Depth | None
 ) -> float:
     """FLOPs of a net call, with its share of what a segment costs beside, of a few puzzles run one
-    at a time: in a batch the converged are computed along."""
+    at a time: in a batch some that have converged are computed along."""
     alone = World(0, 1, world.device)
     rows = np.linspace(0, len(puzzles) - 1, few).astype(int)
     with Meter(run.config.compile) as meter:
@@ -222,127 +213,31 @@ def _diagnostics(found: Outcome, right: np.ndarray) -> dict[str, Any]:
     return {"median_residual": split} | ({"diagnostics": means} if means else {})
 
 
-def evaluate(
-    run: Annotated[Path, tyro.conf.Positional],
-    data: Path,
-    segments: int | None = None,
-    breadth: int = 1,
-    select: Headline | None = None,
-    symmetries: int = 1,
-    noise: float = 0.0,
-    leave: float | Literal["rest", "converged", "never"] = "rest",
-    evaluations: int | None = None,
-    tolerance: float | None = None,
-    precision: Literal["auto", "fp32", "bf16"] | None = None,
-    split: Literal["test", "train"] = "test",
-    puzzles: int = 0,
-    seed: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> None:
-    """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
-    pictures beside it; what --puzzles asks for goes to a file of its own.
-
-    Args:
-        run: folder of the run.
-        data: data folder; of another size than the run's where its weights do not depend on it.
-        segments: depth, segments per start; none: as the run was configured.
-        breadth: starts per puzzle; the first is the model's own, the others are random.
-        select: rule that picks the headline's answer among the candidates; none: residual, or the
-            only candidate. Every rule has its row; "verified" checks the puzzle's rules and is
-            never the headline.
-        symmetries: images of each puzzle that are asked; answers are mapped back.
-        noise: deviation of the normal noise added to the state between segments.
-        leave: residual at which a start whose answer did not change leaves the batch and costs no
-            more; converged: the solver's tolerance; rest: a thousandth of it (without a solver none
-            leaves); never: every segment is run. The residual of who left stays where it was: at
-            the tolerance it tells less of which answer is right, at a thousandth as much as ever.
-        evaluations: the solver's evaluations per segment; none: as the run was configured.
-        tolerance: the solver's relative tolerance; none: as the run was configured.
-        precision: activations; none: as the run was configured. In bf16 a residual ends at 0.005.
-        split: which split to score.
-        puzzles: score a fixed random choice of this many puzzles; 0: every one.
-        seed: seed of the starts, the noise and the symmetries.
-        device: where to run; auto: the best present.
-    """
-    if segments is not None and segments < 1:
-        raise UsageError(f"--segments: must be at least 1 (got {segments})")
-    for flag, value in (("evaluations", evaluations), ("puzzles", puzzles)):
-        if value is not None and value < 0:
-            raise UsageError(f"--{flag}: must be 0 or more (got {value})")
-    if tolerance is not None and not 0 < tolerance < math.inf:
-        raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
-    plan = Plan(
-        breadth=breadth,
-        select=select,
-        symmetries=symmetries,
-        noise=noise,
-        leave=None if isinstance(leave, str) else leave,
-        seed=seed,
-    )
-    world = join_world(device)
-    console = Console(width=max(110, Console().width))
-    trained = open_run(run, world, tolerance, precision)
-    solves = evaluations != 0 and hasattr(trained.config.model, "solver")
-    if leave == "converged" and not solves:
-        raise UsageError("--leave converged: nothing is solved here, so none converges")
-    if leave in _LEAVE and solves:
-        least = _LEAVE[leave] * trained.config.model.solver.tolerance
-        plan = plan.model_copy(update={"leave": least})
-    chosen = subset(read_puzzles(data, split), puzzles)
-    size = trained.size
-    trained = fitted(trained, chosen, data)
-    check_serves(trained, chosen, plan, evaluations)
-    count = segments or trained.config.supervision.segments
-    record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
-    record |= {"tolerance": tolerance, "evaluations": evaluations}
-    record |= {"precision": trained.config.precision, "trained_on_size": size}
-    depth = Depth(evaluations=evaluations)
-    with stage_progress(quiet=not world.is_main) as progress:
-        tell = partial(progress, f"{run.name}: segments")
-        record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
-    name = data.resolve().name + (f"-{split}" if split != "test" else "")
-    name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
-    path = run / f"evaluation-{name}.json"
-    if world.is_main:
-        write_json(path, record | {"environment": environment()})
-        print_record(record, f"{run} at step {trained.step} on {data} ({split})", console)
-        for note in notes(trained, chosen, data, plan, count):
-            console.print(f"note: {note}")
-        drawn = write_pictures(record, path.with_suffix(""))
-        console.print("wrote " + ", ".join(map(str, (path, *drawn))))
-
-
 def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:
     """UsageError for what this model or puzzle does not have."""
-    kind = run.config.model.kind
-    if evaluations is not None and not hasattr(run.config.model, "solver"):
-        raise UsageError(f"--evaluations: a {kind} has no solver; leave it out")
-    if evaluations == 0 and not run.config.model.gradient.forward_steps:
+    model = run.config.model
+    if evaluations is not None and model.solver_settings() is None:
+        raise UsageError(f"--evaluations: a {model.kind} has no solver; leave it out")
+    if model.idles_at(Depth(evaluations=evaluations)) is not None:
         raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
-    if puzzles.kind == "maze" and plan.symmetries > MAZE_IMAGES:
-        raise UsageError(f"--symmetries: a maze has {MAZE_IMAGES} (got {plan.symmetries})")
+    images = puzzle_of(puzzles.kind).images
+    if images is not None and plan.symmetries > images:
+        raise UsageError(f"--symmetries: a {puzzles.kind} has {images} (got {plan.symmetries})")
 
 
 def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:
     """What a reader of this evaluation has to know."""
     said = []
     model = run.config.model
-    kind, drawn = model.kind, model.initial == "random" or model.update_noise > 0
     if puzzles.difficulty is None:
         said.append(f"{data} has no difficulties; `loopbench data import` adds them")
-    if kind in READS_NO_CARRY and not drawn and (segments > 1 or plan.breadth > 1):
-        said.append(f"{kind} reads no carried state: more segments or starts change nothing")
-    if run.kind == "maze" and plan.symmetries > 1:
-        said.append(
-            "an image's answer mapped back is a shortest path with another tie-break than the "
-            "label: read valid shortest, not exact"
-        )
+    alike = not model.reads_carry() and not model.draws()
+    if alike and (segments > 1 or plan.breadth > 1):
+        said.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
+    several = puzzle_of(run.kind).images_note
+    if several is not None and plan.symmetries > 1:
+        said.append(several)
     return said
-
-
-def main(words: Sequence[str]) -> int:
-    parse(evaluate, words, "loopbench evaluate")()
-    return 0
 
 
 if __name__ == "__main__":

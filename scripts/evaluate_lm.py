@@ -10,13 +10,11 @@ RUN/evaluation-lm/<hash>/   one folder per checkpoint, settings, and bundle or c
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -28,15 +26,12 @@ from reasoning.pretraining.evaluation.core import (
     evaluate_bundle,
 )
 from reasoning.pretraining.evaluation.core_tasks import read_bundle
-from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer
+from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
-from reasoning.pretraining.protocol import SolveBudget
 from reasoning.records import finite, sha256_of
-from reasoning.training.distribution import join_world
 from reasoning.training.runs import write_json
 from scripts.folders import expect
 from scripts.progress import stage_progress
-from scripts.usage import UsageError, parse
 
 if TYPE_CHECKING:
     from scripts.lm_session import LanguageRun
@@ -223,76 +218,6 @@ def _aggregate_line(name: str, value: Aggregate) -> str:
     if value.spread is not None:
         line += f", ± {value.spread:.2f} over {len(value.by_seed)} few-shot draws"
     return f"{line}, {value.tasks} tasks"
-
-
-def evaluate_lm(
-    run: Annotated[Path, tyro.conf.Positional],
-    bundle: Path | None = None,
-    tasks: str = "",
-    extended: bool = False,
-    limit: int = 0,
-    few_shot_seeds: tuple[int, ...] = (FEW_SHOT_SEED,),
-    corpus: Path | None = None,
-    rows: int = 0,
-    solver_evaluations: int | None = None,
-    tolerance: float | None = None,
-    batch_tokens: int = BATCH_TOKENS,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> None:
-    """Score a pretraining run on a CORE bundle and on held-out text; run again to go on.
-
-    Sequences are as long as in its training at most. Under `torchrun -m scripts.evaluate_lm` the
-    processes share the items.
-
-    Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json; what --limit,
-    --tasks, --rows, --extended or other seeds ask for goes to a file of its own beside it.
-
-    Args:
-        run: folder of the run.
-        bundle: folder of a CORE bundle (core.yaml, eval_meta_data.csv, eval_data/).
-        tasks: score these only, names with commas between; none: CORE's.
-        extended: score every task the bundle has, for CORE-Extended.
-        limit: score this many items of each task; 0: all.
-        few_shot_seeds: draws of the few-shot examples; 1234 2345 3456 give CORE's spread.
-        corpus: folder of a corpus, for perplexity and bits per byte on its validation split.
-        rows: score this many validation rows; 0: all.
-        solver_evaluations: most evaluations of the map per token; none: the model's own.
-        tolerance: relative residual at which a token stops; none: the model's own.
-        batch_tokens: tokens of one forward pass.
-        device: where to run; auto: the best present.
-    """
-    if bundle is None and corpus is None:
-        raise UsageError("nothing to score: give --bundle DIR, --corpus DIR or both")
-    if bundle is None and (tasks or extended):
-        raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
-    for name, value, least in (
-        ("limit", limit, 0),
-        ("rows", rows, 0),
-        ("solver-evaluations", solver_evaluations, 0),
-        ("batch-tokens", batch_tokens, 1),
-    ):
-        if value is not None and value < least:
-            raise UsageError(f"--{name}: must be {least} or more (got {value})")
-    if tolerance is not None and not tolerance > 0:
-        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
-    from scripts.lm_session import open_language_run
-
-    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
-    ask = Ask(bundle, names, extended, limit, few_shot_seeds, corpus, rows)
-    world = join_world(device)
-    opened = open_language_run(run, str(world.device))
-    budget = SolveBudget(solver_evaluations, tolerance)
-    # A model may take longer sequences than it was trained on; it is not judged by those.
-    context = opened.config.context
-    scorer = Scorer(
-        opened.model, world, budget, opened.config.precision, batch_tokens, context=context
-    )
-    evaluate_language_run(opened, scorer, ask, Console())
-
-
-def main(words: Sequence[str]) -> int:
-    parse(evaluate_lm, words, "loopbench evaluate-lm")()
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the grid is that many first candidates.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,14 +21,13 @@ from reasoning.search import SearchConfig, Trajectories, search
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
+from scripts.choices import Headline
 from scripts.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
 from scripts.session import TrainedRun, evaluation_batch, not_finite
 
 REST = 1e-3  # relative residual, as averaged in `selection`, from which on a state is at rest
 _CHUNK_BYTES = 2**26  # tokens of one chunk
 _IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
-
-Headline = Literal["single", "residual", "halt-first", "q", "majority"]
 
 
 class Plan(SearchConfig):
@@ -170,7 +168,7 @@ def _search_images(
             own.to(world.device),
             segments,
             plan,
-            evaluation_batch(run.config, puzzles),
+            evaluation_batch(run.config, puzzles, world.device),
             depth,
             q_learning=run.config.supervision.halting == "q-learning",
             tell=told,

@@ -16,28 +16,25 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from torch import Tensor
 
-from puzzles.maze import rules as maze_rules
+from puzzles.kinds import puzzle_of
 from reasoning.nn.reasoner import Reasoner
 from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import join_world
 from reasoning.training.runs import environment, make_folder
+from scripts.choices import Target
 from scripts.exported import Cycle, Program, programs
-from scripts.extras import need
 from scripts.session import TrainedRun, open_run
-from scripts.usage import parse
 
 TOLERANCE = 1e-5  # of |theirs - ours| / max(1, |ours|)
 BATCHES = (1, 2, 7)
 
-Target = Literal["onnx", "torch"]
 # A program run on named arguments, all of them its own: what it returns, in order.
 Call = Callable[[dict[str, Tensor]], Sequence[Any]]
 
@@ -94,11 +91,6 @@ def _difference(theirs: Any, ours: Tensor) -> float:
     return float(np.nan_to_num(gap, nan=np.inf).max())
 
 
-def tokens_of(kind: str, size: int) -> str:
-    """The character of every token, in order: padding is '?', a blank '.' or a space."""
-    return "?" + ("." + "123456789"[:size] if kind == "sudoku" else maze_rules.ALPHABET)
-
-
 def describe_run(run: TrainedRun, compared: Compared) -> dict[str, str]:
     """What a file says of itself, whatever its format."""
     return {
@@ -107,7 +99,7 @@ def describe_run(run: TrainedRun, compared: Compared) -> dict[str, str]:
         "torch": torch.__version__,
         "task": run.kind,
         "size": str(run.size),
-        "tokens": tokens_of(run.kind, run.size),
+        "tokens": puzzle_of(run.kind).characters(run.size),
         "segments": str(run.config.supervision.segments),
         "step": str(run.step),
         "config": json.dumps(run.config.model_dump(mode="json", exclude={"data"})),
@@ -162,21 +154,11 @@ def _torch(model: Reasoner) -> tuple[dict[str, Call], Files, dict[str, str]]:
     )
 
 
-def export(
-    run: Annotated[Path, tyro.conf.Positional],
-    to: Target,
-    out: Path | None = None,
-) -> int:
-    """Write a run's averaged weights as programs that need no loopbench: its map (one cycle), its
-    heads, and the whole solve with its loop of segments; each is compared with the run first.
+def export(run: Path, to: Target, out: Path | None = None) -> int:
+    """Write the programs of a run; 1, and nothing written, where they differ from it.
 
-    Args:
-        run: folder of a trained run on puzzles.
-        to: onnx: for onnxruntime, needs the extra `export`; torch: for torch.export.load.
-        out: folder to write to; none: RUN/onnx or RUN/torch.
+    out: folder to write to; none: RUN/onnx or RUN/torch.
     """
-    if to == "onnx":
-        need("export --to onnx", "export", "onnx", "onnxscript", "onnxruntime")
     opened = open_run(run, join_world("cpu"))
     out = run / to if out is None else out
     make_folder(out)
@@ -202,7 +184,3 @@ def export(
         soft_wrap=True,
     )
     return 0
-
-
-def main(words: Sequence[str]) -> int:
-    return parse(export, words, "loopbench export")()

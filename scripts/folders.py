@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from reasoning.pretraining.build import PLAN_FILE
-from reasoning.pretraining.shards import MANIFEST_FILE
-from reasoning.pretraining.tokenizer import TOKENIZER_FILE
+from reasoning.names import MANIFEST_FILE, PLAN_FILE, TOKENIZER_FILE
 from scripts.usage import UsageError
 
 Kind = Literal["puzzle run", "language run", "data", "corpus", "tokenizer", "comparison"]

@@ -8,15 +8,13 @@ README.md           the model card, made of these
 
 import hashlib
 import json
-import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jinja2
-import tyro
 from pydantic import ValidationError
 from rich.console import Console
 from safetensors import SafetensorError
@@ -25,14 +23,12 @@ from safetensors.torch import load, save
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
-from scripts.extras import need
+from scripts.hub_names import PREFIX, check_repository
 from scripts.presets import RunConfig, build_model, label
 from scripts.session import TrainedRun, open_run, recorded_shape
-from scripts.usage import UsageError, describe, parse
+from scripts.usage import describe
 
-PREFIX = "hub:"
 FILES = ("config.json", "model.safetensors", "loopbench.json")
-_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def results_of(run: Path) -> list[dict[str, Any]]:
@@ -102,7 +98,7 @@ def load_hub(name: str, world: World) -> TrainedRun:
     be had, is not whole or is no run of loopbench's."""
     from huggingface_hub import snapshot_download
 
-    _check(name)
+    check_repository(name)
     with _told(name):
         folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
     try:
@@ -125,23 +121,10 @@ def load_hub(name: str, world: World) -> TrainedRun:
     return TrainedRun(Path(f"{PREFIX}{name}"), config, *made_for, model, record["step"])
 
 
-def push(
-    run: Annotated[Path, tyro.conf.Positional],
-    name: Annotated[str, tyro.conf.Positional],
-    private: bool = False,
-) -> None:
-    """Upload a run on puzzles to the Hugging Face hub: averaged weights, configuration and a model
-    card made of what was recorded. `loopbench solve --pretrained hub:NAME` then answers with it.
-
-    Args:
-        run: folder of a trained run; evaluate it first, so that the card has its numbers.
-        name: repository, user/name; made if it is not there.
-        private: make it one that only you can see.
-    """
-    need("push", "hub", "huggingface_hub")
+def push(run: Path, name: str, private: bool = False) -> None:
+    """Upload a run, and say how to use it."""
     from huggingface_hub import HfApi
 
-    _check(name)
     with tempfile.TemporaryDirectory() as place:
         write_folder(run, name, Path(place))
         with _told(name):
@@ -152,11 +135,6 @@ def push(
         f"pushed {run} to {name}; use it by: loopbench solve --pretrained {PREFIX}{name} PUZZLE",
         soft_wrap=True,
     )
-
-
-def _check(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name}: is not the name of a repository: give user/name")
 
 
 @contextmanager
@@ -175,8 +153,3 @@ def _told(name: str) -> Iterator[None]:
             f"{name}: the hub does not do it ({said[0] if said else type(error).__name__}); check "
             "name and network, and log in with `hf auth login` to push or to read a private one"
         ) from error
-
-
-def main(words: Sequence[str]) -> int:
-    parse(push, words, "loopbench push")()
-    return 0

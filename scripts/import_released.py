@@ -1,34 +1,37 @@
 """`loopbench import-released`: the weights of a publication as a run to evaluate and solve with."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 
 from baselines.released import Released, System, Unstated, load_released
 from baselines.released_files import CONFIG_FILE
-from puzzles.puzzle_set import SUDOKU_SIZES, Kind, infer_kind, vocab_size_of
+from puzzles.kinds import puzzle_of
+from puzzles.puzzle_set import infer_kind, vocab_size_of
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import save_checkpoint
-from reasoning.training.runs import RunError, create_run
-from scripts.folders import keep_apart
+from reasoning.training.runs import create_run
+from scripts.choices import ReleasedKind
 from scripts.presets import RunConfig, preset
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError
 
 
-def grid_of(shape: GridShape, kind: Kind | None) -> tuple[Kind, int]:
+def grid_of(shape: GridShape, kind: str | None) -> tuple[str, int]:
     """Kind and size of the puzzles a model of this shape answers. ValueError if of none."""
     if kind is None:
         return infer_kind(shape.vocabulary, shape.cells)
     size = math.isqrt(shape.cells)
-    square = size * size == shape.cells and (kind == "maze" or size in SUDOKU_SIZES)
-    if not square or vocab_size_of(kind, size) != shape.vocabulary:
+    try:
+        puzzle_of(kind).check_size(shape.cells)
+        fits = vocab_size_of(kind, size) == shape.vocabulary
+    except ValueError:
+        fits = False
+    if not fits:
         raise UsageError(
             f"--kind {kind}: has not {shape.cells} cells with a vocabulary of {shape.vocabulary}; "
             "give --cells or another --kind"
@@ -36,7 +39,7 @@ def grid_of(shape: GridShape, kind: Kind | None) -> tuple[Kind, int]:
     return kind, size
 
 
-def released_config(released: Released, system: System, kind: Kind) -> RunConfig:
+def released_config(released: Released, system: System, kind: str) -> RunConfig:
     """The publication's recipe around the released model: how to go about it, not what was run."""
     recipe = preset("hrm-27m" if system == "hrm" else "trm-7m", kind).model_dump()
     recipe |= {"preset": f"{system}-released", "model": released.config.model_dump()}
@@ -46,7 +49,7 @@ def released_config(released: Released, system: System, kind: Kind) -> RunConfig
 
 
 def write_run(
-    released: Released, system: System, kind: Kind, size: int, file: Path, out: Path
+    released: Released, system: System, kind: str, size: int, file: Path, out: Path
 ) -> None:
     """A run's folder of one checkpoint, at step 0, whose average is the released weights."""
     config = released_config(released, system, kind)
@@ -73,28 +76,10 @@ def write_run(
     save_checkpoint(out, 0, released.model, released.model, {})
 
 
-def import_released(
-    file: Annotated[Path, tyro.conf.Positional],
-    model: System,
-    out: Path,
-    kind: Kind | None = None,
-    unstated: Annotated[Unstated, tyro.conf.arg(name="")] = Unstated(),  # noqa: B008, frozen
+def bring_in(
+    file: Path, model: System, out: Path, kind: ReleasedKind | None, unstated: Unstated
 ) -> None:
-    """Turn a state dict that HRM's, TRM's or EqR's authors release, or a checkpoint of EqR's, into
-    a run.
-
-    The all_config.yaml that they save beside it is read where it lies there; options go before it.
-
-    Args:
-        file: the released file; loaded as tensors only, no code in it is run.
-        model: whose release it is.
-        out: folder to write the run to; it must not hold one already.
-        kind: puzzles it answers; none: by vocabulary and cells.
-        unstated: what the file's tensors do not say. None: by all_config.yaml, or as published.
-    """
-    keep_apart(out, "puzzle run")
-    if (out / "config.json").exists():
-        raise RunError(f"{out}: already holds a run; choose another --out")
+    """Make the run of a released file and print what it is."""
     released = load_released(file, model, unstated)
     chosen, size = grid_of(released.shape, kind)
     write_run(released, model, chosen, size, file, out)
@@ -129,8 +114,3 @@ def said_of(released: Released) -> list[str]:
     if released.average:
         lines.append("weights: the average in its ema.shadow")
     return lines
-
-
-def main(words: Sequence[str]) -> int:
-    parse(import_released, words, "loopbench import-released")()
-    return 0

@@ -17,15 +17,16 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
+from reasoning.nn.language import LanguageFacts
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.corpus import source_files
-from reasoning.pretraining.evaluation.core import FEW_SHOT_SEED
 from reasoning.pretraining.evaluation.likelihood import DivergedError, Scorer
 from reasoning.pretraining.flops import NO_CORE
 from reasoning.pretraining.packing import validation_rows
 from reasoning.pretraining.protocol import SolveBudget
-from reasoning.pretraining.shards import MANIFEST_FILE, Corpus
+from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World
@@ -34,8 +35,7 @@ from reasoning.training.runs import read_jsonl, write_json
 from scripts.compare import where_it_stands
 from scripts.evaluate_lm import Ask, evaluate_language_run, settings_hash
 from scripts.live import LiveProgress
-from scripts.lm_models import LanguageModelConfig
-from scripts.lm_presets import LanguageRunConfig, gradient_passes, language_preset
+from scripts.lm_presets import LanguageRunConfig, language_preset
 from scripts.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.pretrain import newest, pretrain_run
 from scripts.progress import stage_progress
@@ -132,9 +132,9 @@ def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
         build_corpus(out / "corpus", ByteTokenizer(), found, progress)
 
 
-def iterates(model: LanguageModelConfig) -> bool:
+def iterates(model: LanguageFacts) -> bool:
     """Whether a budget of evaluations means anything to a model."""
-    return gradient_passes(model) != NO_CORE
+    return model.gradient_passes() != NO_CORE
 
 
 # Training

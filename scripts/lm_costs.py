@@ -14,7 +14,7 @@ from reasoning.training.runs import write_json
 from scripts.figures import finish
 from scripts.lm_comparison import LanguageScale, Study, training_numbers
 from scripts.lm_models import build_language_model
-from scripts.lm_presets import VOCABULARY, gradient_passes, language_preset, published_passes
+from scripts.lm_presets import VOCABULARY, language_preset
 from scripts.lm_probes import step_cost
 from scripts.lm_session import load_language_config
 from scripts.lm_tables import PARCAE, changed
@@ -87,8 +87,8 @@ def _bar(model: str, size: str, measured: Mapping[str, Sequence[float]]) -> dict
         evaluations, source = float(config.model.steps), "mean of its random depth"
     else:
         evaluations, source = ASSUMED, f"assumed T = {ASSUMED:g}"
-    passes = measured_passes({"evaluations": evaluations}, gradient_passes(config.model))
-    rule = published_rule(cost, config.context, published_passes(config.model))
+    passes = measured_passes({"evaluations": evaluations}, config.model.gradient_passes())
+    rule = published_rule(cost, config.context, config.model.published_passes())
     return {
         "model": model,
         "size": size,

@@ -13,9 +13,7 @@ from scripts.lm_models import build_language_model
 from scripts.lm_presets import (
     VOCABULARY,
     LanguageRunConfig,
-    gradient_passes,
     language_preset,
-    published_passes,
 )
 from scripts.measures import Record, peak_memory
 from scripts.timing import Clock, Yardstick
@@ -84,7 +82,7 @@ def pretrainer_of(
     config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
     model = build_language_model(config.model, vocabulary, config.seed).to(device)
     source = RandomTokens(config.batch, config.context, vocabulary)
-    passes = published_passes(config.model), gradient_passes(config.model)
+    passes = config.model.published_passes(), config.model.gradient_passes()
     return config, Pretrainer(model, source, config, World(0, 1, device), *passes)
 
 

@@ -11,30 +11,23 @@ totals differ by tables and output matrices alone: at 257 tokens 821 k for attra
 transformer-plain and deq-tied, 854 k for deq, 887 k for transformer and 920 k for parcae.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 
-from baselines.deq import DEQ, DEQConfig
-from baselines.gpt import GPT, GPTConfig
-from baselines.parcae import Parcae, ParcaeConfig
-from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
+from baselines.deq import DEQConfig
+from baselines.gpt import GPTConfig
+from baselines.parcae import ParcaeConfig
+from reasoning.attractor_lm import AttractorLMConfig
 from reasoning.nn.causal import GateConfig
+from reasoning.nn.language import LanguageConfig, LanguageFacts
 from reasoning.solver_config import GradientConfig, SolverConfig
+from scripts.registry import LANGUAGE_MODELS
 from scripts.usage import UsageError, unknown_name
 
-LanguageModelConfig = Annotated[
-    AttractorLMConfig | GPTConfig | ParcaeConfig | DEQConfig, Field(discriminator="kind")
-]
-_MODELS: dict[type, Callable[[Any, int], nn.Module]] = {
-    AttractorLMConfig: AttractorLM,
-    GPTConfig: GPT,
-    ParcaeConfig: Parcae,
-    DEQConfig: DEQ,
-}
+SIZES = ("mini", "60m", "140m", "370m", "770m", "1.3b")
+_CHECKPOINTED = ("770m",)  # of those whose loop keeps most
 _SMALL = {"width": 128, "head_width": 64, "context": 256}
 
 
@@ -85,11 +78,15 @@ _PARCAES = {
 }
 
 
-def _configs() -> dict[str, LanguageModelConfig]:
-    found: dict[str, LanguageModelConfig] = {}
+def _configs() -> dict[str, LanguageConfig]:
+    found: dict[str, LanguageConfig] = {}
     for size, (sizes, backbone, head) in _ATTRACTORS.items():
         found[f"attractor-{size}"] = AttractorLMConfig(
-            **sizes, backbone_layers=backbone, head_layers=head, **_SOLVES[size]
+            **sizes,
+            backbone_layers=backbone,
+            head_layers=head,
+            checkpoint=size in _CHECKPOINTED,
+            **_SOLVES[size],
         )
         found[f"transformer-plain-{size}"] = GPTConfig(
             **sizes, layers=backbone + head, value_embeddings=False
@@ -98,7 +95,11 @@ def _configs() -> dict[str, LanguageModelConfig]:
         found[f"transformer-{size}"] = GPTConfig(**sizes, layers=layers)
     for size, (sizes, (prelude, core, coda)) in _PARCAES.items():
         found[f"parcae-{size}"] = ParcaeConfig(
-            **sizes, prelude_layers=prelude, core_layers=core, coda_layers=coda
+            **sizes,
+            prelude_layers=prelude,
+            core_layers=core,
+            coda_layers=coda,
+            checkpoint=size in _CHECKPOINTED,
         )
     for size, sizes, layers in (("mini", _SMALL, 4), ("60m", {"width": 640}, 8)):
         found[f"deq-tied-{size}"] = DEQConfig(**sizes, layers=layers, tied=True, **_SOLVES[size])
@@ -107,18 +108,31 @@ def _configs() -> dict[str, LanguageModelConfig]:
     return dict(sorted(found.items()))
 
 
-LANGUAGE_MODELS = _configs()
+LANGUAGE_PRESETS = _configs()
 
 
-def language_model_config(name: str) -> LanguageModelConfig:
-    """The configuration of a name. UsageError listing the names for an unknown one."""
-    if name not in LANGUAGE_MODELS:
-        raise UsageError(unknown_name("language model", name, LANGUAGE_MODELS))
-    return LANGUAGE_MODELS[name]
+def language_model_config(name: str) -> LanguageFacts:
+    """The configuration of a name, of an installed package's model or an import path at a size too.
+    UsageError listing the names for an unknown one."""
+    if name in LANGUAGE_PRESETS:
+        return LANGUAGE_PRESETS[name]
+    model, size = model_and_size(name)
+    if size in SIZES and (":" in model or model in LANGUAGE_MODELS.installed()):
+        config = LANGUAGE_MODELS.config_class(model)
+        return config.model_validate(config.at_size(size))
+    if ":" in name:
+        raise UsageError(f"{name}: {unknown_name('size', size, SIZES)}")
+    raise UsageError(unknown_name("language model", name, LANGUAGE_PRESETS))
 
 
-def build_language_model(config: LanguageModelConfig, vocabulary: int, seed: int) -> nn.Module:
+def model_and_size(name: str) -> tuple[str, str]:
+    """A name taken apart; an import path may leave its size out, which is then `mini`."""
+    model, _, size = name.rpartition("-")
+    return (name, "mini") if ":" in name and ":" not in model else (model, size)
+
+
+def build_language_model(config: LanguageFacts, vocabulary: int, seed: int) -> nn.Module:
     """The model of a configuration, its weights drawn from `seed` on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _MODELS[type(config)](config, vocabulary)
+        return LANGUAGE_MODELS.model_class(config.kind)(config, vocabulary)

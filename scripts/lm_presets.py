@@ -5,21 +5,22 @@ Sizes 140m to 1.3b train as published (batch 256 x 2048 tokens, tokens in propor
 CPU core.
 """
 
-import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from reasoning.nn.language import LanguageFacts
 from reasoning.nn.reasoner import parameter_count
 from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
-from reasoning.pretraining.flops import NO_CORE, Passes
 from scripts.lm_models import (
-    LANGUAGE_MODELS,
-    LanguageModelConfig,
+    LANGUAGE_PRESETS,
     build_language_model,
     language_model_config,
+    model_and_size,
 )
+from scripts.registry import LANGUAGE_MODELS
+from scripts.variants import merged
 
 VOCABULARY = 32_768  # what published parameter counts are of
 
@@ -29,7 +30,9 @@ class LanguageRunConfig(PretrainingConfig):
 
     preset: str = Field(description="the preset this configuration started from")
     corpus: str = Field("", description="corpus folder, made by loopbench corpus build")
-    model: LanguageModelConfig = Field(description="the model")
+    model: Annotated[SerializeAsAny[LanguageFacts], BeforeValidator(LANGUAGE_MODELS.by_kind)] = (
+        Field(description="the model")
+    )
 
     @model_validator(mode="after")
     def _rows_fit_the_model(self):
@@ -41,15 +44,11 @@ class LanguageRunConfig(PretrainingConfig):
 
     @model_validator(mode="after")
     def _a_map_to_probe(self):
-        if self.jacobian_every and not _has_map(self.model):
+        if self.jacobian_every and not self.model.has_map():
             raise ValueError(
                 "jacobian_every estimates |J| of a map, which this model does not have: set it to 0"
             )
         return self
-
-
-def _has_map(model: LanguageModelConfig) -> bool:
-    return model.kind == "deq" or (model.kind == "attractor" and model.head != "absent")
 
 
 # Steps of 524,288 tokens; AdamW's and Muon's rates; the attractor head's share of AdamW's rate.
@@ -62,91 +61,46 @@ _SCHEDULES = {
 }
 
 
-def _published(model: str, size: str, config: LanguageModelConfig) -> dict[str, Any]:
+def _published(size: str, config: LanguageFacts) -> dict[str, Any]:
     steps, lr, muon_lr, head = _SCHEDULES[size]
-    if (model, size) == ("attractor", "770m"):
-        lr, muon_lr = 5e-3, 6e-3
     large = size in ("770m", "1.3b")
     return {
         "steps": steps,
         "micro_batch": 8 if large else 32,
         "compile": True,
         "parallel": "sharded" if large else "replicated",
-        "jacobian_every": 1000 if _has_map(config) and not large else 0,
+        "jacobian_every": 1000 if config.has_map() and not large else 0,
         "optimizer": MuonAdamWConfig(lr=lr, muon_lr=muon_lr, head_lr_scale=head),
         "validation": ValidationConfig(every=1000, rows=256, evaluations=_budgets(config)),
     }
 
 
-def _mini(config: LanguageModelConfig) -> dict[str, Any]:
+def _mini(config: LanguageFacts) -> dict[str, Any]:
     return {
         "steps": 400,
         "context": 128,
         "batch": 16,
         "lanes": 4,
         "checkpoint_every": 100,
-        "jacobian_every": 100 if _has_map(config) else 0,
-        "optimizer": _mini_optimizer(config),
+        "jacobian_every": 100 if config.has_map() else 0,
+        # The 140M recipe's.
+        "optimizer": MuonAdamWConfig(lr=8e-3, muon_lr=8e-3, head_lr_scale=0.5),
         "validation": ValidationConfig(every=100, rows=64, evaluations=_budgets(config)),
     }
 
 
-def _mini_optimizer(config: LanguageModelConfig) -> MuonAdamWConfig:
-    """The 140M recipe's, but a lower rate for the Attractor: at 8e-3 its mini size loses its fixed
-    point at step 240 to 260 and does not recover (enwik8, seed 0)."""
-    rate = 2e-3 if config.kind == "attractor" else 8e-3
-    return MuonAdamWConfig(lr=rate, muon_lr=rate, head_lr_scale=0.5)
-
-
-def _budgets(config: LanguageModelConfig) -> tuple[int | None, ...]:
-    """The model's own budget; for the Attractor the unrefined proposal too."""
-    return (None, 0) if config.kind == "attractor" else (None,)
+def _budgets(config: LanguageFacts) -> tuple[int | None, ...]:
+    """The model's own budget, and of one that has a proposal that unrefined too."""
+    return (None, 0) if config.proposes() else (None,)
 
 
 def language_preset(name: str) -> LanguageRunConfig:
     """A preset's configuration. UsageError, with the names, if unknown."""
     model = language_model_config(name)
-    family, _, size = name.rpartition("-")
-    if size == "mini":
-        recipe = _mini(model)
-    else:
-        recipe = _published(family, size, model)
-        if size == "770m" and family in ("attractor", "parcae"):
-            model = model.model_copy(update={"checkpoint": True})
-    return LanguageRunConfig(preset=name, model=model, **recipe)
-
-
-def published_passes(model: LanguageModelConfig) -> Passes:
-    """Core passes that the published FLOP rule charges."""
-    match model.kind:
-        case "parcae":
-            return Passes(8, 4)
-        case "attractor" | "deq":
-            return Passes(7, 1)
-    return NO_CORE
-
-
-def gradient_passes(model: LanguageModelConfig) -> Passes:
-    """Core passes of a training step beyond the evaluations the model reports.
-
-    A product with J^T alone costs half a backward pass. An adjoint solve does not report how many
-    it made: its least is counted. Recomputation is not.
-    """
-    if model.kind == "parcae":
-        return Passes(0, model.gradient_steps)
-    if not _has_map(model):
-        return NO_CORE
-    gradient = model.gradient
-    match gradient.kind:
-        case "phantom":
-            return Passes(gradient.steps, gradient.steps)
-        case "neumann":
-            return Passes(1, 1 + gradient.terms / 2)
-        case "adjoint":
-            return Passes(1, 1 + max(gradient.min_evaluations, 1) / 2)
-        case "unrolled":
-            return Passes(0, math.inf)
-    return Passes(1, 1)
+    family, size = model_and_size(name)
+    recipe = _mini(model) if size == "mini" else _published(size, model)
+    values = LanguageRunConfig(preset=f"{family}-{size}", model=model, **recipe).model_dump()
+    return LanguageRunConfig.model_validate(merged(values, model.recipe(size)))
 
 
 def describe_language_preset(name: str) -> dict[str, Any]:
@@ -172,4 +126,4 @@ def describe_language_preset(name: str) -> dict[str, Any]:
 
 def describe_language_presets() -> list[dict[str, Any]]:
     """Every preset, as `loopbench presets` lists them."""
-    return [describe_language_preset(name) for name in LANGUAGE_MODELS]
+    return [describe_language_preset(name) for name in LANGUAGE_PRESETS]

@@ -332,7 +332,7 @@ def scaling(config: RunConfig, clock: Clock, axes: dict[str, tuple[int, ...]]) -
     The axis of solver evaluations is left out for models without a solver.
     """
     for axis, values in axes.items():
-        if axis == "evaluations" and not isinstance(config.model, AttractorConfig):
+        if axis == "evaluations" and config.model.solver_settings() is None:
             continue
         for value in values:
             batch = value if axis == "batch" else config.batch

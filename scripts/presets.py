@@ -2,49 +2,28 @@
 
 Scales: `mini` (seconds, tests), `cpu` (the quickstart: minutes on two cores), `1m` (under a million
 parameters: hours on two cores, minutes on a GPU), `7m` and `27m` (the published sizes and recipe).
-Grid, vocabulary and length come from the data folder, so one preset serves every puzzle.
+Grid, vocabulary and length come from the data folder, so one preset serves every puzzle. A model is
+an entry of `PRESETS`, of an installed package, or an import path (`scripts.registry`).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from torch import nn
 
-from baselines.controls import (
-    AttractorReset,
-    AttractorResetConfig,
-    TwoStep,
-    TwoStepConfig,
-)
-from baselines.hrm import HRM, HRMConfig
-from baselines.transformer import Transformer, TransformerConfig
-from baselines.trm import TRM, TRMConfig
-from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, SolverConfig
+from puzzles.kinds import puzzle_of
 from reasoning.losses import LossConfig
+from reasoning.model_config import SCALES, SMALL_SCALES, ModelConfig
 from reasoning.nn.grid import GridShape
-from reasoning.supervision import Stage, SupervisionConfig
+from reasoning.solver_config import GradientConfig
+from reasoning.supervision import Depth, Stage, SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
+from scripts.registry import PUZZLE_MODELS
 from scripts.usage import UsageError, unknown_name
-
-ModelConfig = Annotated[
-    AttractorConfig
-    | TRMConfig
-    | HRMConfig
-    | TransformerConfig
-    | TwoStepConfig
-    | AttractorResetConfig,
-    Field(discriminator="kind"),
-]
-_CLASSES: dict[type, Callable[[Any, GridShape], nn.Module]] = {
-    AttractorConfig: Attractor,
-    TRMConfig: TRM,
-    HRMConfig: HRM,
-    TransformerConfig: Transformer,
-    TwoStepConfig: TwoStep,
-    AttractorResetConfig: AttractorReset,
-}
+from scripts.variants import merged
 
 
 class RunConfig(TrainingConfig):
@@ -52,19 +31,16 @@ class RunConfig(TrainingConfig):
 
     preset: str = Field(description="the preset this configuration started from")
     data: str = Field("", description="data folder")
-    model: ModelConfig = Field(description="the model")
+    model: Annotated[SerializeAsAny[ModelConfig], BeforeValidator(PUZZLE_MODELS.by_kind)] = Field(
+        description="the model"
+    )
 
     @model_validator(mode="after")
     def _no_segment_is_idle(self):
-        if isinstance(self.model, AttractorConfig) and not self.model.gradient.forward_steps:
-            own = self.model.solver.max_evaluations
-            stages = [stage.evaluations for stage in self.supervision.curriculum]
-            if 0 in (own, *stages):
-                raise ValueError(
-                    f"without solver evaluations a {self.model.gradient.kind} gradient leaves a "
-                    "segment's state as it was: give model.solver.max_evaluations and every "
-                    "supervision.curriculum stage's evaluations 1 or more"
-                )
+        for depth in (Depth(), *(stage.depth for stage in self.supervision.curriculum)):
+            fault = self.model.idles_at(depth)
+            if fault is not None:
+                raise ValueError(fault)
         return self
 
 
@@ -72,55 +48,10 @@ def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
     """The model of a configuration, its weights drawn from the run's seed (on the CPU)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return _CLASSES[type(config.model)](config.model, shape)
+        return PUZZLE_MODELS.model_class(config.model.kind)(config.model, shape)
 
 
-# Table 2's systems, the speed recipe on two of them, and the controls (`baselines.controls`).
-MODELS = (
-    "attractor",
-    "attractor-mlp",
-    "trm",
-    "trm-mlp",
-    "hrm",
-    "transformer",
-    "transformer-mlp",
-    "attractor-speed",
-    "trm-mlp-speed",
-    "attractor-axial",
-    "trm-axial",
-    "transformer-axial",
-    "attractor-z",
-    "attractor-reset",
-    "trm-matched",
-    "two-step",
-)
-SCALES = ("mini", "cpu", "1m", "7m", "27m")
-
-# Widths and layers of each scale; SwiGLU widths round to 32 where 256 would swamp a small net.
-_SIZES = {
-    "mini": {"width": 32, "layers": 1, "heads": 2, "multiple": 32, "puzzle_tokens": 1},
-    "cpu": {"width": 64, "layers": 2, "heads": 4, "multiple": 32, "puzzle_tokens": 1},
-    "1m": {"width": 96, "layers": 2, "heads": 6, "multiple": 32, "puzzle_tokens": 1},
-    "7m": {"width": 512, "layers": 2},
-    "27m": {"width": 512, "layers": 8},
-}
-SMALL_SCALES = ("mini", "cpu", "1m")
-# The released token-mixing block normalises over the tokens it has just mixed.
-_MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
-# It mixes by matrices as wide as the grid, and is for grids of no more cells than a state has
-# channels (TRM, section 4.5): those of the published width, at every scale.
-MOST_MIXED = 512
-_PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
-# Which cells see each other is the puzzle's to say, so no position need be learned.
-_AXIAL = {
-    "mixer": "axial",
-    "positions": "none",
-    "norm": "pre",
-    "puzzle_tokens": 0,
-    "halting_from": "mean",
-}
-# A cell of a maze is related to its neighbours.
-_LOCAL = _AXIAL | {"mixer": "local"}
+Settings = dict[str, Any]
 
 
 def branch_scale(layers: int) -> float:
@@ -142,7 +73,7 @@ def deepened(config: RunConfig, layers: int) -> RunConfig:
     return RunConfig.model_validate(values)
 
 
-def curriculum(**shallow: int) -> tuple[Stage, ...]:
+def curriculum(**shallow: int | None) -> tuple[Stage, ...]:
     """What leaves the plateau ("copy the givens, guess the rest") at the small scales.
 
     Few segments at first, and in each no more depth than the gradient sees: the Attractor starts
@@ -157,16 +88,8 @@ def curriculum(**shallow: int) -> tuple[Stage, ...]:
     )
 
 
-def _published(model: str) -> dict[str, Any]:
-    """TRM's recipe, 50k epochs of 1000 puzzles at batch 768, or HRM's, 20k epochs at 384."""
-    if model == "hrm":
-        return {
-            "steps": 52_083,
-            "batch": 384,
-            "supervision": SupervisionConfig(segments=16),
-            "optimizer": OptimizerConfig(lr=7e-5, embedding_lr=7e-5),
-            "ema": EMAConfig(decay=0.999),
-        }
+def _published() -> Settings:
+    """TRM's recipe, 50k epochs of 1000 puzzles at batch 768."""
     return {
         "steps": 65_104,
         "batch": 768,
@@ -176,13 +99,10 @@ def _published(model: str) -> dict[str, Any]:
     }
 
 
-def _small(scale: str, model: ModelConfig) -> dict[str, Any]:
+def _small(scale: str, model: ModelConfig) -> Settings:
     """A recipe for minutes on two cores: AdamW decaying to zero and a curriculum of depth."""
     mini = scale == "mini"
-    if isinstance(model, AttractorConfig):
-        stages = curriculum(evaluations=0)
-    else:
-        stages = curriculum(cycles=getattr(model, "gradient_cycles", 1))
+    stages = curriculum(**vars(model.shallow()))
     return {
         "steps": 60 if mini else 1400,
         "batch": 16 if mini else 64,
@@ -206,7 +126,7 @@ def _small(scale: str, model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _speed(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
+def _speed(scale: str, recipe: Settings) -> Settings:
     """ "Speed is Confidence": Muon, cosine to zero, label smoothing, a light halting loss, a late
     average; 8,000 steps where the published recipe takes 65,104. The AdamW rate of what is not a
     matrix is ours."""
@@ -231,12 +151,19 @@ def _speed(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _structured(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
+def _structured(scale: str, recipe: Settings) -> Settings:
     """For nets that know which cells see each other: Muon, cosine to zero and the loss at every
     answer that has a gradient. They leave the plateau at once, but few segments at first show them
-    more puzzles: 16 segments from the start see a sixteenth of them."""
+    more puzzles: 16 segments from the start see a sixteenth of them. At 1m no stage is deeper than
+    its gradient: the solver's evaluations in training bought nothing that was measured."""
     small = scale in SMALL_SCALES
-    steps = {"mini": 60, "cpu": 1400, "1m": 20_000}.get(scale, recipe["steps"])
+    steps = {"mini": 60, "cpu": 1400, "1m": 11_000}.get(scale, recipe["steps"])
+    supervision = recipe["supervision"]
+    if scale == "1m":
+        shallow = supervision.curriculum[0]
+        parts = ((0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8))
+        stages = (shallow.model_copy(update={"until": u, "segments": n}) for u, n in parts)
+        supervision = supervision.model_copy(update={"curriculum": tuple(stages)})
     optimizer = recipe["optimizer"].model_copy(
         update={
             "name": "muon",
@@ -252,79 +179,136 @@ def _structured(scale: str, recipe: dict[str, Any]) -> dict[str, Any]:
         "steps": steps,
         "batch": recipe["batch"] if small else 768,
         "optimizer": optimizer,
-        "supervision": recipe["supervision"],
+        "supervision": supervision,
         "loss": LossConfig(cells="softmax", every=True, halting=0.05),
         "ema": EMAConfig(decay=0.999 if scale == "1m" else 0.99, warmup=True),
     }
 
 
-def _model(name: str, scale: str, puzzle: str, cells: int) -> ModelConfig:
-    size: dict[str, Any] = dict(_SIZES[scale])
-    small = scale in SMALL_SCALES
-    if small:
-        size["positions"] = "learned"
-    # TRM's paper: n 6 for sudoku, 4 for mazes.
-    published = 4 if puzzle == "maze" else 6
-    cycles = {"cycles": 2, "inner_steps": 3} if small else {"inner_steps": published}
-    # Damped phantom steps: without damping the map learns to swing between two states of which
-    # only every second is an answer, and no fixed point is there to be found. The solver mixes by
-    # as much: the map learns to contract when damped, and undamped steps can lead away.
-    inner, damped = (1 if small else 2), GradientConfig(steps=3, damping=0.5)
-    solver = SolverConfig(mixing=damped.damping, damping=damped.damping)
-    attractor = {"inner_steps": inner, "gradient": damped, "solver": solver}
-    if name.endswith("-axial"):
-        # Heads are split evenly among rows, columns and boxes.
-        structure = _AXIAL if puzzle == "sudoku" else _LOCAL
-        size |= structure | {"heads": 6, "width": size["width"] // 12 * 12}
-    match name:
-        case "attractor-axial":
-            attractor["gradient"] = GradientConfig(steps=4, damping=damped.damping)
-            return AttractorConfig(**size, **attractor)
-        case "trm-axial":
-            return TRMConfig(**size, **cycles)
-        case "transformer-axial":
-            return TransformerConfig(**size)
-        case "trm":
-            return TRMConfig(**size, **cycles)
-        case "trm-mlp":
-            return TRMConfig(**size | _MLP, **cycles)
-        case "trm-mlp-speed":
-            deep = cycles if small else {"cycles": 6, "inner_steps": 9}
-            return TRMConfig(**size | _MLP, **deep, normalise_product=True)
-        case "trm-matched":
-            # As many net calls as the Attractor's full budget, its gradient as long.
-            most = solver.max_evaluations + damped.steps
-            steps = {"cycles": most, "gradient_cycles": damped.steps, "inner_steps": inner}
-            return TRMConfig(**size, **steps)
-        case "hrm":
-            # Two nets share the layers of the scale.
-            size["layers"] = max(1, size["layers"] // 2)
-            size["puzzle_tokens"] = 1
-            return HRMConfig(**size)
-        case "transformer":
-            return TransformerConfig(**size)
-        case "transformer-mlp":
-            return TransformerConfig(**size | _MLP)
-        case "two-step":
-            return TwoStepConfig(**size)
-        case "attractor":
-            return AttractorConfig(**size, **attractor)
-        case "attractor-mlp":
-            return AttractorConfig(**size | _MLP, **attractor)
-        case "attractor-speed":
-            # Tokens mix as in TRM-mlp where the grid is small enough for it.
-            mixer = _MLP if cells <= MOST_MIXED else {}
-            return AttractorConfig(**size | mixer, **attractor, normalise_product=True)
-        case "attractor-z":
-            return AttractorConfig(**size, **attractor, solve_for="z")
-        case "attractor-reset":
-            return AttractorResetConfig(**size, **attractor)
-    raise AssertionError(name)
+@dataclass(frozen=True)
+class Place:
+    """What a preset is asked for."""
+
+    scale: str
+    puzzle: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model of the registry, what differs from its own settings and from its own recipe.
+
+    beyond: the preset for grids of more than MOST_MIXED cells, where this one serves none.
+    """
+
+    kind: str
+    settings: Callable[[Settings, Place], Settings] = lambda own, place: own
+    recipe: Callable[[str, Settings], Settings] = lambda scale, recipe: recipe
+    beyond: str | None = None
+
+
+# The released token-mixing block normalises over the tokens it has just mixed.
+_MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
+# It mixes by matrices as wide as the grid, and is for grids of no more cells than a state has
+# channels (TRM, section 4.5): those of the published width, at every scale.
+MOST_MIXED = 512
+# Which cells see each other is the puzzle's to say, so no position need be learned.
+_AXIAL = {
+    "mixer": "axial",
+    "positions": "none",
+    "norm": "pre",
+    "puzzle_tokens": 0,
+    "halting_from": "mean",
+}
+# Where a cell is related to its neighbours, as in mazes.
+_LOCAL = _AXIAL | {"mixer": "local"}
+
+
+_PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
+
+
+def _with(**changes: Any) -> Callable[[Settings, Place], Settings]:
+    return lambda own, place: own | changes
+
+
+def _axial(**changes: Any) -> Callable[[Settings, Place], Settings]:
+    """Heads are split evenly among the families of units (rows, columns, boxes)."""
+
+    def settings(own: Settings, place: Place) -> Settings:
+        structure = _LOCAL if puzzle_of(place.puzzle).local else _AXIAL
+        heads = {"heads": 6, "width": own["width"] // 12 * 12}
+        return own | structure | heads | changes
+
+    return settings
+
+
+def _speedy_attractor(own: Settings, place: Place) -> Settings:
+    """Tokens mix as in TRM-mlp where the grid is small enough for it."""
+    mixer = _MLP if place.cells <= MOST_MIXED else {}
+    return own | mixer | {"normalise_product": True}
+
+
+def _speedy_trm(own: Settings, place: Place) -> Settings:
+    deep = {} if place.scale in SMALL_SCALES else {"cycles": 6, "inner_steps": 9}
+    return own | _MLP | deep | {"normalise_product": True}
+
+
+def _matched(own: Settings, place: Place) -> Settings:
+    """As many net calls as the Attractor's full budget, its gradient as long."""
+    rival = PUZZLE_MODELS.config_class("attractor")
+    rival = rival(**rival.at_scale(place.scale, place.puzzle))
+    steps = rival.gradient.forward_steps
+    cycles = rival.solver.max_evaluations + steps
+    return own | {"cycles": cycles, "gradient_cycles": steps, "inner_steps": rival.inner_steps}
+
+
+# Table 2's systems, the speed recipe on two of them, and the controls (`baselines.controls`).
+PRESETS = {
+    "attractor": Preset("attractor"),
+    "attractor-mlp": Preset("attractor", _with(**_MLP), beyond="attractor"),
+    "trm": Preset("trm"),
+    "trm-mlp": Preset("trm", _with(**_MLP), beyond="trm"),
+    "hrm": Preset("hrm"),
+    "transformer": Preset("transformer"),
+    "transformer-mlp": Preset("transformer", _with(**_MLP), beyond="transformer"),
+    "attractor-speed": Preset("attractor", _speedy_attractor, _speed),
+    "trm-mlp-speed": Preset("trm", _speedy_trm, _speed, beyond="trm"),
+    "attractor-axial": Preset(
+        "attractor", _axial(gradient=GradientConfig(steps=4, damping=0.5)), _structured
+    ),
+    "trm-axial": Preset("trm", _axial(), _structured),
+    "transformer-axial": Preset("transformer", _axial(), _structured),
+    "attractor-z": Preset("attractor", _with(solve_for="z")),
+    "attractor-reset": Preset("attractor-reset"),
+    "trm-matched": Preset("trm", _matched),
+    "two-step": Preset("two-step"),
+}
+MODELS = tuple(PRESETS)
+_DEFAULT_SCALE = "cpu"  # of an import path without one
 
 
 def preset_names() -> list[str]:
-    """Every preset, scales grouped."""
+    """Every preset of loopbench's own, scales grouped."""
     return [f"{model}-{scale}" for scale in SCALES for model in MODELS]
+
+
+def named_preset(name: str) -> tuple[str, str, Preset]:
+    """The model, the scale and the preset of a name `<model>-<scale>`. An import path may leave its
+    scale out, which is then `cpu`. UsageError, with the names, if unknown."""
+    model, _, scale = name.rpartition("-")
+    if ":" in name:
+        if ":" not in model:
+            model, scale = name, _DEFAULT_SCALE
+        if scale not in SCALES:
+            raise UsageError(f"{name}: {unknown_name('scale', scale, SCALES)}")
+        return model, scale, Preset(model)
+    if scale in SCALES and model in PRESETS:
+        return model, scale, PRESETS[model]
+    others = PUZZLE_MODELS.installed()
+    if scale in SCALES and model in others:
+        return model, scale, Preset(model)
+    known = [*preset_names(), *(f"{other}-{scale}" for other in others for scale in SCALES)]
+    raise UsageError(unknown_name("preset", name, known, "`loopbench presets`"))
 
 
 def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunConfig:
@@ -332,28 +316,21 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
 
     ValueError, with the names, if unknown, and for a token mixer of more than MOST_MIXED cells.
     """
-    model, _, scale = name.rpartition("-")
-    if model not in MODELS or scale not in SCALES:
-        raise UsageError(unknown_name("preset", name, preset_names(), "`loopbench presets`"))
+    model, scale, found = named_preset(name)
     cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
-    if "-mlp" in model and cells > MOST_MIXED:
-        other = model.replace("-mlp", "")
+    if found.beyond and cells > MOST_MIXED:
         raise ValueError(
             f"{model} mixes the cells of grids of at most {MOST_MIXED}, these have {cells}: "
-            f"use {other if other in MODELS else other.partition('-')[0]}-{scale}"
+            f"use {found.beyond}-{scale}"
         )
-    network = _model(model, scale, puzzle, cells)
-    recipe = _small(scale, network) if scale in SMALL_SCALES else _published(model)
-    if model.endswith("-speed"):
-        recipe = _speed(scale, recipe)
-    if model.endswith("-axial"):
-        recipe = _structured(scale, recipe)
-    if model == "hrm":
-        q_learning = {"halting": "q-learning"}
-        recipe["supervision"] = recipe["supervision"].model_copy(update=q_learning)
-    if isinstance(network, TransformerConfig):
-        recipe["supervision"] = SupervisionConfig(segments=1, exploration=0.0)
-    return RunConfig(preset=name, model=network, **recipe)
+    kind = PUZZLE_MODELS.config_class(found.kind)
+    place = Place(scale, puzzle, cells)
+    network = kind.model_validate(found.settings(kind.at_scale(scale, puzzle), place))
+    recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
+    values = RunConfig(
+        preset=f"{model}-{scale}", model=network, **found.recipe(scale, recipe)
+    ).model_dump()
+    return RunConfig.model_validate(merged(values, network.recipe(scale)))
 
 
 # Neither another model nor another recipe.
@@ -369,9 +346,10 @@ def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -
     How it is run and watched apart, and seed, data and steps, which a comparison tells itself; and
     what a deadline made of the preset's own numbers of steps.
     """
-    if config.preset not in preset_names():
+    try:
+        named = preset(config.preset, puzzle, cells)
+    except UsageError:  # a variant's name
         return config.preset
-    named = preset(config.preset, puzzle, cells)
     bases = (named, replanned(named, config.steps))
     base, planned = (_flat(each.model_dump(mode="json")) for each in bases)
     own = _flat(config.model_dump(mode="json"))

@@ -24,12 +24,10 @@ from scripts.config_files import configured
 from scripts.extras import need
 from scripts.folders import expect, keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.lm_presets import (
     LanguageRunConfig,
-    gradient_passes,
     language_preset,
-    published_passes,
 )
 from scripts.lm_session import load_language_config, run_tokenizer
 from scripts.usage import UsageError, option_value, parse, resumes
@@ -68,7 +66,7 @@ def read_words(words: Sequence[str]) -> Pretrain:
         name = name or "attractor-mini"
     file = option_value(words, "--config")
     if name is None and file is None:
-        raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_MODELS)}")
+        raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_PRESETS)}")
     if file is None:
         config = language_preset(name)
     else:
@@ -128,7 +126,7 @@ def pretrain_run(
         reporter(progress)
         listen(progress)
 
-    passes = published_passes(config.model), gradient_passes(config.model)
+    passes = config.model.published_passes(), config.model.gradient_passes()
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure, tell)
     if resume and was_saved(out):
         trainer.resume()

@@ -8,27 +8,22 @@ Weights are named for the task and the size of grid they answer: one of 6x6 says
 
 import hashlib
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-import tyro
 from pydantic import Field, ValidationError
 from rich.console import Console
 from safetensors.torch import load_file, save
 from torch import nn
 
-import reasoning
 from puzzles.dataset import read_json, read_record
-from puzzles.puzzle_set import Kind
 from reasoning.frozen import Frozen
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, make_folder, write_json
-from scripts.evaluate import evaluate_run
-from scripts.evaluation_report import percent
+from scripts.choices import WEIGHTS, Device
 from scripts.presets import RunConfig, build_model
 from scripts.progress import stage_progress
 from scripts.session import (
@@ -39,17 +34,15 @@ from scripts.session import (
     read_puzzles,
     recorded_shape,
 )
-from scripts.usage import UsageError, describe, parse
+from scripts.usage import describe
 
-WEIGHTS = Path(reasoning.__file__).parent / "weights"
-Shipped = Literal["sudoku"]  # tasks that there are weights for
 LARGEST = 15 * 2**20  # bytes of a file of weights
 
 
 class Card(Frozen):
     """What a file of weights is."""
 
-    task: Kind
+    task: str
     size: int = Field(description="cells along a side of the grid")
     parameters: int = Field(description="trainable, puzzle embedding and initial states apart")
     config: RunConfig = Field(description="the model and its whole recipe")
@@ -109,24 +102,13 @@ def read_card(path: Path) -> Card:
 
 
 def package(
-    run: Annotated[Path, tyro.conf.Positional],
-    data: Path,
-    segments: int | None = None,
-    out: Path = WEIGHTS,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    run: Path, data: Path, segments: int | None, out: Path = WEIGHTS, device: Device = "auto"
 ) -> None:
-    """Round a run's averaged weights to bf16, score them as they will ship, and write both files.
+    """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
+    (None: as the run was configured), and write both files to `out`."""
+    from scripts.evaluate import evaluate_run  # here: who loads weights to answer needs neither
+    from scripts.evaluation_report import percent
 
-    Args:
-        run: folder of a trained run.
-        data: folder of the held-out puzzles, of the size that the weights are to serve; its record
-            says how they were made.
-        segments: segments of the score; none: as the run was configured.
-        out: folder to write to; none: where loopbench looks for weights.
-        device: where to score; auto: the best present.
-    """
-    if segments is not None and segments < 1:
-        raise UsageError(f"--segments: must be at least 1 (got {segments})")
     world = join_world(device)
     puzzles = read_puzzles(data, "test")
     opened = fitted(open_run(run, world, precision="auto"), puzzles, data)  # who loads them differs
@@ -184,8 +166,3 @@ def _origin(data: Path) -> dict[str, Any]:
     if record is None:
         return {"folder": data.name}
     return {name: record[name] for name in ("command", "seed", "options", "counts")}
-
-
-def main(words: Sequence[str]) -> int:
-    parse(package, words, "loopbench package")()
-    return 0

@@ -107,6 +107,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         compile: bool = False,
         yes: bool = False,
+        also: str = "",
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.
 
@@ -119,12 +120,15 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
             device: where to run; auto: the best present.
             compile: compile the nets with torch.compile.
             yes: begin though it takes more than an hour; the plan is told either way.
+            also: models that are rows too, separated by commas: a preset without its scale, or the
+                import path of one of your own, mypackage.module:MyModel.
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         world = join_world(device)
         console = Console(quiet=not world.is_main)
-        text = ablation(name, scale, out, data, seeds, steps, compile, world, console, yes)
+        names = [row.strip() for row in also.split(",") if row.strip()]
+        text = ablation(name, scale, out, data, seeds, steps, compile, world, console, yes, names)
         Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
 

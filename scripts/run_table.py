@@ -11,8 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from reasoning.training.checkpoints import list_checkpoints
-from reasoning.training.runs import RunError, read_config, read_jsonl
+from reasoning.training.runs import RunError, list_checkpoints, read_config, read_jsonl
 from scripts.folders import kind_of
 from scripts.usage import UsageError, parse
 

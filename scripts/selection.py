@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from puzzles.metrics import Kind, is_valid
+from puzzles.metrics import is_valid
 
 Rule = Literal["single", "residual", "halt-first", "q", "majority", "verified"]
 RULES: tuple[Rule, ...] = ("single", "residual", "halt-first", "q", "majority", "verified")
@@ -39,7 +39,7 @@ def trailing_mean(values: np.ndarray, window: int = WINDOW) -> np.ndarray:
     return total / count
 
 
-def keeps_rules(kind: Kind, inputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def keeps_rules(kind: str, inputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Whether answers (N, K, S, C) are valid for questions (N, C), bool (N, K, S).
 
     An answer that stands from one segment to the next is looked at once.

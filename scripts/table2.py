@@ -72,8 +72,7 @@ def _config(
     config = RunConfig.model_validate(values)
     if scale == "full" or not system.large:
         return config
-    # HRM's two nets share the layers.
-    return deepened(config, _LARGE_LAYERS // 2 if system.model == "hrm" else _LARGE_LAYERS)
+    return deepened(config, _LARGE_LAYERS // config.model.nets)
 
 
 def make_data(scale: Scale, task: str, folder: Path) -> None:

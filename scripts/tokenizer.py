@@ -1,6 +1,6 @@
 """The `loopbench tokenizer` commands: train a tokenizer and look at one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +9,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from reasoning.names import TOKENIZER_FILE
 from reasoning.pretraining.build import is_empty
 from reasoning.pretraining.corpus import CorpusError, read_documents, source_files
 from reasoning.pretraining.tokenizer import (
-    TOKENIZER_FILE,
     Tokenizer,
     TokenizerError,
     load_tokenizer,
@@ -21,6 +21,7 @@ from reasoning.pretraining.tokenizer import (
 from reasoning.training.runs import make_folder
 from scripts.progress import stage_progress
 from scripts.texts import argument_text
+from scripts.usage import run_one_of
 
 
 def train(
@@ -133,3 +134,7 @@ def _count(tokenizer: Tokenizer, files: list[Path], split_on: str | None) -> tup
     if not tokens:
         raise CorpusError(f"{files[0]}: no text to count. Give files with text")
     return size, tokens
+
+
+def main(words: Sequence[str]) -> int:
+    return run_one_of("tokenizer", COMMANDS, words)

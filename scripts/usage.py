@@ -68,6 +68,19 @@ def _refuse_empty(words: Sequence[str], may_be_empty: Sequence[str]) -> None:
             raise UsageError(f"{where} (a shell variable that is not set?); give it a value")
 
 
+def run_one_of(name: str, commands: dict[str, Callable[..., None]], words: Sequence[str]) -> int:
+    """A command whose first word chooses one of several."""
+    if words and words[0] in commands:
+        parse(commands[words[0]], words[1:], f"loopbench {name} {words[0]}")()
+        return 0
+    if set(words) & {"-h", "--help"}:
+        print(f"loopbench {name} COMMAND, one of: " + ", ".join(commands))
+        return 0
+    if words:
+        raise UsageError(unknown_name(f"{name} command", words[0], commands))
+    raise UsageError(f"{name} needs a command; there are {', '.join(commands)}")
+
+
 def resumes(words: Sequence[str]) -> bool:
     """Whether --resume is asked, --steps to train longer beside it at most. UsageError if other
     options stand there that belong to a new run, were they equal to the run's own."""

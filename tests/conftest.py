@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
+
+import scripts  # noqa: F401 - before torch: how threads wait
+
+import torch  # isort: skip
 
 torch.set_num_threads(1)
 

@@ -17,7 +17,7 @@ from numba import njit
 from puzzles.maze.rules import FREE, GOAL, START, WALL
 from puzzles.maze.search import explore, find, label, offsets, set_frame, take_frame
 from puzzles.parallel import map_rows
-from puzzles.puzzle_set import row_keys
+from puzzles.rows import row_keys
 from puzzles.sudoku import splitmix
 
 MOST_TRIES = 300_000  # random walls for one hard maze; one in about 2,000 will do by default

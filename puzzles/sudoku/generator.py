@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from puzzles.puzzle_set import row_keys
+from puzzles.rows import row_keys
 from puzzles.sudoku import splitmix
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.rules import as_grids, geometry, geometry_of

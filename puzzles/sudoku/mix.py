@@ -13,7 +13,7 @@ import numpy as np
 
 from puzzles.csv_text import csv_text
 from puzzles.errors import DataError
-from puzzles.puzzle_set import row_keys
+from puzzles.rows import row_keys
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.generator import generate
 from puzzles.sudoku.rules import as_grids, parse

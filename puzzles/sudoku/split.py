@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from puzzles.errors import DataError
-from puzzles.puzzle_set import row_keys
+from puzzles.rows import row_keys
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.rules import as_grids
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasoning.fixed_point.iteration import Budget, Found, Map, Tensors, iterate
+from reasoning.fixed_point.iteration import Budget, Found, Map, Restrict, Tensors, iterate
 from reasoning.fixed_point.solution import inner, per_sample, row_sum
 
 
@@ -50,9 +50,9 @@ class Anderson(Budget):
         if not self.growth >= 1:
             raise ValueError(f"growth must be at least 1, got {self.growth}")
 
-    def run(self, f: Map, start: Tensors) -> Found:
-        """Iterate from `start`."""
-        return iterate(f, start, self, _Step(self))
+    def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
+        """Iterate from `start`; see `iterate`."""
+        return iterate(f, start, self, _Step(self), restrict)
 
 
 class _Step:
@@ -71,6 +71,12 @@ class _Step:
         with torch.no_grad():
             weights = self._weights(residual > self.settings.growth * self.best)
         return self._mix(weights)
+
+    def keep(self, rows: Tensor) -> None:
+        self.values = [tuple(part[rows] for part in value) for value in self.values]
+        self.gaps = [tuple(part[rows] for part in gap) for gap in self.gaps]
+        self.gram = [[entry[rows] for entry in row] for row in self.gram]
+        self.best = self.best[rows]
 
     def _append(self, fz: Tensors, gap: Tensors) -> None:
         self.values.append(fz)

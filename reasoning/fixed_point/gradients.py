@@ -118,8 +118,10 @@ class _OnceDifferentiable(torch.autograd.Function):
         return None, *v
 
 
-class _Implicit:
-    """Attach the graph of one application at z*, with v turned into u by `transform`."""
+class Implicit:
+    """Attach the graph of one application at z*, with v turned into u by `transform`, which a
+    method adds: (v, w -> J^T w) to u, tensors of the state's shapes, linear in v sample by sample.
+    """
 
     def attach(self, f: Map, found: Found) -> Tensors:
         if not torch.is_grad_enabled():
@@ -135,7 +137,7 @@ def _check_clip(clip: float | None) -> None:
 
 
 @dataclass(frozen=True)
-class OneStep(_Implicit):
+class OneStep(Implicit):
     """u = v.
 
     clip: most that each sample's |u| may be, as a multiple of its |v|: it acts below 1.
@@ -151,7 +153,7 @@ class OneStep(_Implicit):
 
 
 @dataclass(frozen=True)
-class Neumann(_Implicit):
+class Neumann(Implicit):
     """u = sum of (J^T)^i v for i from 0 to `terms`: that many products with J^T.
 
     clip: most that each sample's |u| may be, as a multiple of its |v|.
@@ -173,7 +175,7 @@ class Neumann(_Implicit):
 
 
 @dataclass(frozen=True)
-class Adjoint(_Implicit):
+class Adjoint(Implicit):
     """u solved from u = v + J^T u, starting at v; each sample stops on its own.
 
     clip: most that each sample's |u| may be, as a multiple of its |v|.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasoning.fixed_point.iteration import Budget, Found, Map, Tensors, iterate
+from reasoning.fixed_point.iteration import Budget, Found, Map, Restrict, Tensors, iterate
 from reasoning.fixed_point.solution import per_sample
 
 
@@ -39,9 +39,9 @@ class Picard(Budget):
         if self.patience < 0:
             raise ValueError(f"patience must be 0 (off) or more, got {self.patience}")
 
-    def run(self, f: Map, start: Tensors) -> Found:
-        """Iterate from `start`."""
-        return iterate(f, start, self, _Step(self))
+    def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
+        """Iterate from `start`; see `iterate`."""
+        return iterate(f, start, self, _Step(self), restrict)
 
 
 class _Step:
@@ -70,3 +70,7 @@ class _Step:
         return tuple(
             (b - per_sample(1 - self.h, g) * g).to(b.dtype) for b, g in zip(fz, gap, strict=True)
         )
+
+    def keep(self, rows: Tensor) -> None:
+        if self.h is not None:
+            self.h, self.best, self.waited = self.h[rows], self.best[rows], self.waited[rows]

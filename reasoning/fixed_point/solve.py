@@ -1,22 +1,32 @@
 """The one entry: a map, where to start, how to solve, how to differentiate."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.gradients import Gradient, OneStep, Unrolled
+from reasoning.fixed_point.iteration import Found, Map, Tensors
 from reasoning.fixed_point.mapping import Mapping
 from reasoning.fixed_point.picard import Picard
 from reasoning.fixed_point.solution import Solution, State, parts
 
 
+class Solver(Protocol):
+    """What `solve` asks of a solver: each sample's best iterate, from a start that it may keep.
+    `reasoning.fixed_point.iterate` is the loop that Picard and Anderson share."""
+
+    def run(self, f: Map, start: Tensors) -> Found: ...
+
+
 def solve(
     f: Callable[[State], State],
     z0: State,
-    solver: Picard | Anderson | None = None,
+    solver: Solver | None = None,
     gradient: Gradient | None = None,
+    restrict: Callable[[Tensor], Callable[[State], State]] | None = None,
 ) -> Solution:
     """Find z = f(z) from z0, each sample on its own.
 
@@ -24,8 +34,13 @@ def solve(
         f: the map; takes and returns a state of z0's form: a tensor or a tuple of tensors, batch
             first. It may capture parameters and inputs; they receive gradients.
         z0: where to start.
-        solver: Picard or Anderson; default Anderson().
-        gradient: OneStep, Neumann, Phantom, Adjoint or Unrolled; default OneStep().
+        solver: Picard, Anderson, or one of your own; default Anderson().
+        gradient: OneStep, Neumann, Phantom, Adjoint, Unrolled, or one of your own; default
+            OneStep().
+        restrict: given the places (A,) int64 of some samples, f of those alone, in that order, with
+            what it captures gathered alike: samples at rest then cost nothing. f must not couple
+            samples. Asked of Picard and Anderson alone, and not where their iterations carry a
+            graph. None: f sees the whole batch each time.
 
     The residual and the evaluations are the solver's own: Phantom's steps, and the one application
     that implicit gradients attach, come on top. Where the map is not finite, a sample reports not
@@ -41,9 +56,18 @@ def solve(
 
     mapped = Mapping(f, single)
     unrolled = isinstance(gradient, Unrolled)
-    with torch.set_grad_enabled(unrolled and torch.is_grad_enabled()):
+    graph = unrolled and torch.is_grad_enabled()
+
+    def narrowed(rows: Tensor, *_: object) -> Mapping:
+        return Mapping(restrict(rows), single)
+
+    with torch.set_grad_enabled(graph):
         # Copies: a value that is still the start shares no memory with what the caller gave.
-        found = solver.run(mapped, tuple((p if unrolled else p.detach()).clone() for p in start))
+        own = tuple((p if unrolled else p.detach()).clone() for p in start)
+        if restrict is None or graph or not isinstance(solver, Picard | Anderson):
+            found = solver.run(mapped, own)
+        else:
+            found = solver.run(mapped, own, narrowed)
     value = gradient.attach(mapped, found)
     return Solution(
         value[0] if single else value,

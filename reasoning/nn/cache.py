@@ -15,12 +15,11 @@ Shapes: B sequences, H heads, S positions, K head width.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-CacheKind = Literal["trajectory", "solution"]
+from reasoning.names import CacheKind
 
 
 class KV:

@@ -30,6 +30,7 @@ from torch.utils.checkpoint import checkpoint
 from reasoning.frozen import Frozen
 from reasoning.nn.cache import KV
 from reasoning.nn.layers import apply_rotary, truncated_normal_
+from reasoning.nn.moving import Moving
 
 EPS = 1e-5  # of every RMS norm
 ROTARY_BASE = 50_000.0
@@ -95,9 +96,27 @@ class CausalAttention(nn.Module):
             nn.init.zeros_(self.lookup_gate.weight)  # 2 sigmoid(0) = 1
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], kv: KV | None, rows: Tensor | None
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        kv: KV | None,
+        rows: Tensor | None,
+        moving: Moving | None = None,
     ) -> Tensor:
-        """x, rows (B, S, D): the normed stream and the looked-up values."""
+        """x, rows (B, S, D): the normed stream and the looked-up values; of `moving` tokens alone
+        (1, A, D)."""
+        q, k, v = self.project(x, rotary, rows)
+        if moving is not None:
+            q, k, v = moving.among_all(q, k, v)
+        if kv is not None:
+            k, v = kv.extend(k, v)
+        mixed = rearrange(causal_attention(q, k, v), "B H S K -> B S (H K)")
+        return self.output(mixed if moving is None else moving.alone(mixed))
+
+    def project(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], rows: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, S, K)."""
         q, k, v = (
             rearrange(project(x), "B S (H K) -> B H S K", H=self.heads)
             for project in (self.query, self.key, self.value)
@@ -110,9 +129,7 @@ class CausalAttention(nn.Module):
             F.rms_norm(apply_rotary(part, *rotary), part.shape[-1:], eps=EPS).to(v.dtype)
             for part in (q, k)
         )
-        if kv is not None:
-            k, v = kv.extend(k, v)
-        return self.output(rearrange(causal_attention(q, k, v), "B H S K -> B S (H K)"))
+        return q, k, v
 
 
 class ReluSquaredMLP(nn.Module):
@@ -161,9 +178,11 @@ class CausalBlock(nn.Module):
         rotary: tuple[Tensor, Tensor],
         kv: KV | None = None,
         rows: Tensor | None = None,
+        moving: Moving | None = None,
     ) -> Tensor:
-        """The stream x (B, S, D) after this block; `kv` is extended in place."""
-        branch = self.attention(self.attention_norm(x), rotary, kv, rows)
+        """The stream x (B, S, D), of `moving` tokens (1, A, D), after this block; `kv` is extended
+        in place."""
+        branch = self.attention(self.attention_norm(x), rotary, kv, rows, moving)
         if self.gate is not None:
             branch = self.gate.maximum * self.attention_gate.sigmoid() * branch
         x = x + branch
@@ -175,11 +194,13 @@ class CausalBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Pass:
-    """What every block of one forward pass gets: rotary tables (S, K), and whether to keep only
-    the blocks' inputs for the backward pass (activation checkpointing)."""
+    """What every block of one forward pass gets: rotary tables (S, K), whether to keep only the
+    blocks' inputs for the backward pass (activation checkpointing), and which tokens x is of, where
+    it is not of all."""
 
     rotary: tuple[Tensor, Tensor]
     checkpoint: bool
+    moving: Moving | None = None
 
     def run(
         self,
@@ -191,7 +212,7 @@ class Pass:
         """x through the blocks, each with its cache and its looked-up values."""
         for i, block in enumerate(blocks):
             kv = None if kvs is None else kvs[i]
-            given = (self.rotary, kv, None if rows is None else rows[i])
+            given = (self.rotary, kv, None if rows is None else rows[i], self.moving)
             if self.checkpoint and kvs is None and torch.is_grad_enabled():
                 x = checkpoint(block, x, *given, use_reentrant=False, preserve_rng_state=False)
             else:

@@ -4,10 +4,28 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch._functorch.config
 from torch import nn
+
+
+@runtime_checkable
+class HasNets(Protocol):
+    """A model that names what of it can be compiled."""
+
+    def nets(self) -> list[nn.Module]: ...
+
+
+def nets_of(model: nn.Module) -> list[nn.Module]:
+    """The modules of a model to compile. ValueError if it names none."""
+    if not isinstance(model, HasNets):
+        raise ValueError(
+            f"compile: {type(model).__name__} has no method nets() that lists the modules to "
+            "compile: give it one, or train without --compile"
+        )
+    return model.nets()
 
 
 def check_compiler(device: torch.device) -> None:
@@ -29,3 +47,8 @@ def compile_nets(nets: Iterable[nn.Module]) -> None:
     torch._functorch.config.donated_buffer = False
     for net in nets:
         net.compile()
+
+
+def is_compiled(net: nn.Module) -> bool:
+    """Whether `compile_nets` has been here: every new shape would be compiled anew."""
+    return net._compiled_call_impl is not None

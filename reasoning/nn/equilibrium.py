@@ -22,7 +22,6 @@ Shapes: B sequences, S tokens, D width.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal
 
 import torch
@@ -30,10 +29,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reasoning.fixed_point import Picard, Unrolled, solve
+from reasoning.fixed_point.iteration import Map, Tensors
 from reasoning.nn.cache import KV, LoopCache
 from reasoning.nn.causal import BlockShape, CausalBlock, GateConfig, Pass
+from reasoning.nn.compilation import is_compiled
 from reasoning.nn.language import LanguageConfig
+from reasoning.nn.moving import ROWS, Moving, filled_up
 from reasoning.precision import wide
+from reasoning.pretraining.flops import NO_CORE, Passes
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
 
@@ -52,6 +55,15 @@ class EquilibriumConfig(LanguageConfig):
     gradient: GradientConfig = Field(
         default_factory=lambda: GradientConfig(kind="one-step"), description="the backward pass"
     )
+
+    def has_map(self) -> bool:
+        return True
+
+    def published_passes(self) -> Passes:
+        return Passes(7, 1)
+
+    def gradient_passes(self) -> Passes:
+        return Passes(*self.gradient.passes()) if self.has_map() else NO_CORE
 
 
 @dataclass(frozen=True)
@@ -78,14 +90,16 @@ class EquilibriumStack(nn.Module):
 
     def image(self, y: Tensor, c: Tensor, given: Pass, kvs: list[KV] | None = None) -> Tensor:
         """f(y) in the residual stream's precision, extending `kvs`."""
-        if self.injection == "initial":
-            u = y
-        elif self.injection == "concatenation":
-            u = self.mix(torch.cat((y, c), dim=-1)).to(y.dtype)
-        else:
-            u = y + c
+        u = self._argument(y, c)
         g = given.run(self.blocks, u, kvs) - u
         return g if self.injection == "initial" else c + g
+
+    def _argument(self, y: Tensor, c: Tensor) -> Tensor:
+        if self.injection == "initial":
+            return y
+        if self.injection == "concatenation":
+            return self.mix(torch.cat((y, c), dim=-1)).to(y.dtype)
+        return y + c
 
     def solve(
         self,
@@ -101,30 +115,33 @@ class EquilibriumStack(nn.Module):
         solver = config.solver.build(
             budget.max_evaluations, budget.tolerance, early_exit=True, final_step=True
         )
-        made = count()
-
-        def per_token(rows: Tensor) -> Tensor:
-            kvs = None if cache is None else cache.at(next(made), position)
-            return self.image(rows.view(c.shape), c, given, kvs).flatten(0, 1)
-
         gradient = config.gradient.build(early_exit=True)
         unrolled = isinstance(gradient, Unrolled)
         graph = torch.is_grad_enabled() and cache is None
+        tokens = _Tokens(self, c, given, cache, position)
+        narrow = self._restricts and c.shape[:2].numel() > ROWS and not (graph and unrolled)
         with torch.set_grad_enabled(graph and unrolled):
-            solution = solve(per_token, start.flatten(0, 1), solver, Unrolled())
-        y = solution.value.view(c.shape)
+            found = solver.run(
+                tokens.all, (start.flatten(0, 1).clone(),), tokens.of if narrow else None
+            )
+        y = found.value[0].view(c.shape)
         if graph and not unrolled:
             attach = Picard(max_evaluations=0)
             y = solve(lambda y: self.image(y, c, given), y, attach, gradient).value
         if cache is not None:
-            self._rest(y, c, given, cache, position, next(made), solver.max_evaluations)
-        tokens = c.shape[:2]
+            self._rest(y, c, given, cache, position, tokens.made, solver.max_evaluations)
         report = {
-            "residual": solution.residual.view(tokens),
-            "evaluations": solution.evaluations.view(tokens),
-            "converged": solution.converged.view(tokens),
+            "residual": found.residual.view(c.shape[:2]),
+            "evaluations": found.evaluations.view(c.shape[:2]),
+            "converged": found.converged.view(c.shape[:2]),
         }
         return Equilibrium(y, report)
+
+    @property
+    def _restricts(self) -> bool:
+        """Whether tokens at rest may leave: in a second block what others see of one still moves
+        with the tokens before it, and a compiled block would be compiled for every number."""
+        return len(self.blocks) == 1 and not is_compiled(self.blocks[0])
 
     @torch.no_grad()
     def _rest(
@@ -144,6 +161,69 @@ class EquilibriumStack(nn.Module):
             kvs = cache.at(evaluation, position)
             self.image(y, c, given, kvs)
             cache.keep(kvs)
+
+
+class _Tokens:
+    """The map with tokens as samples (B S, D): all of them, or, of one block, those that move."""
+
+    def __init__(
+        self,
+        stack: EquilibriumStack,
+        c: Tensor,
+        given: Pass,
+        cache: LoopCache | None,
+        position: int,
+    ):
+        self.stack, self.c, self.given = stack, c, given
+        self.cache, self.position = cache, position
+        self.made = 0  # evaluations
+        self.kvs: list[KV] = []  # of the last one
+
+    def all(self, y: Tensors) -> Tensors:
+        """Of every token."""
+        return (self._image(y[0].view(self.c.shape), self.c, self.given).flatten(0, 1),)
+
+    def of(self, places: Tensor, gone: Tensor, at_rest: Tensors) -> Map:
+        """Of these tokens, for whom those `gone` from now on stand where they rest."""
+        keys, values = self._seen()
+        leaving, rows = self._pass(gone, keys, values)
+        block = self.stack.blocks[0]
+        u = self.stack._argument(at_rest[0][rows], self._c(leaving))
+        seen = block.attention.project(block.attention_norm(u)[None], leaving.rotary, None)
+        _, keys, values = leaving.moving.among_all(*seen)
+
+        def moving(y: Tensors) -> Tensors:
+            nonlocal keys, values
+            given, rows = self._pass(places, keys, values)
+            image = self._image(y[0][rows][None], self._c(given)[None], given)
+            keys, values = self._seen()
+            return (image[0, : len(places)],)
+
+        return moving
+
+    def _pass(self, places: Tensor, keys: Tensor, values: Tensor) -> tuple[Pass, Tensor]:
+        """What the block gets for tokens at these places, and which of them its rows are of."""
+        own = torch.arange(len(places), device=places.device)
+        rows = filled_up(own, self.c.shape[:2].numel())
+        moving = Moving(places[rows], keys, values)
+        cos, sin = (table[moving.places % self.c.shape[1]] for table in self.given.rotary)
+        return Pass((cos, sin), False, moving), rows
+
+    def _c(self, given: Pass) -> Tensor:
+        return self.c.flatten(0, 1)[given.moving.places]
+
+    def _image(self, y: Tensor, c: Tensor, given: Pass) -> Tensor:
+        if self.cache is not None:
+            self.kvs = self.cache.at(self.made, self.position)
+        elif self.stack._restricts:
+            self.kvs = [KV()]
+        self.made += 1
+        return self.stack.image(y, c, given, self.kvs or None)
+
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, S, K) of the last evaluation, without those of earlier texts."""
+        (kv,) = self.kvs
+        return kv.keys[:, :, self.position :], kv.values[:, :, self.position :]
 
 
 def norms(y: Tensor) -> Tensor:

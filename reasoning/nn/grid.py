@@ -8,7 +8,7 @@ and the halting score from its position 0.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from reasoning.frozen import Frozen
+from reasoning.model_config import SMALL_SCALES, ModelConfig
 from reasoning.nn.layers import (
     Attention,
     AxialAttention,
@@ -52,7 +52,17 @@ class GridShape:
     symbols: tuple[int, ...] = ()
 
 
-class NetConfig(Frozen):
+# Widths and layers of each scale; SwiGLU widths round to 32 where 256 would swamp a small net.
+_SIZES: dict[str, dict[str, Any]] = {
+    "mini": {"width": 32, "layers": 1, "heads": 2, "multiple": 32, "puzzle_tokens": 1},
+    "cpu": {"width": 64, "layers": 2, "heads": 4, "multiple": 32, "puzzle_tokens": 1},
+    "1m": {"width": 96, "layers": 2, "heads": 6, "multiple": 32, "puzzle_tokens": 1},
+    "7m": {"width": 512, "layers": 2},
+    "27m": {"width": 512, "layers": 8},
+}
+
+
+class NetConfig(ModelConfig):
     """Sizes of one stack of blocks with its embeddings and heads."""
 
     width: int = Field(512, gt=0, description="state width D, in channels")
@@ -94,6 +104,12 @@ class NetConfig(Frozen):
     halting_from: Literal["first", "mean"] = Field(
         "first", description="the halting score reads position 0 (published), or the mean of all"
     )
+
+    @classmethod
+    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
+        """Its sizes; small nets learn their positions."""
+        sizes = super().at_scale(scale, puzzle) | _SIZES[scale]
+        return sizes | ({"positions": "learned"} if scale in SMALL_SCALES else {})
 
     @model_validator(mode="after")
     def _grid_mixers_see_cells_alone(self):

@@ -19,6 +19,7 @@ from reasoning.nn.cache import ModelCache
 from reasoning.nn.causal import EPS, ROTARY_BASE, BlockShape, CausalBlock, Pass, init_deviation
 from reasoning.nn.layers import rotary_table, truncated_normal_
 from reasoning.precision import wide
+from reasoning.pretraining.flops import NO_CORE, Passes
 from reasoning.pretraining.protocol import Cost, Role
 from reasoning.randomness import fold
 
@@ -26,7 +27,45 @@ Draw = Callable[[Tensor, tuple[int, ...]], Tensor]  # of reasoning.randomness
 _STATES = 1  # tells a sequence's random states from its other draws
 
 
-class LanguageConfig(Frozen):
+class LanguageFacts(Frozen):
+    """What the suite asks of a language model's settings, so that nothing is decided by its name.
+
+    A model is a class that meets `reasoning.pretraining.protocol.LanguageModel`, is made by
+    `Model(config, vocabulary)` and carries its settings' class as `Config`, any pydantic model with
+    a field `context`. What a `Config` does not answer itself is answered here.
+    """
+
+    @classmethod
+    def at_size(cls, size: str) -> dict[str, Any]:
+        """Settings that a size, such as mini or 140m, asks for; by default none."""
+        return {}
+
+    def recipe(self, size: str) -> dict[str, Any]:
+        """Fields of the run, nested, in which its recipe at a size differs from the common one."""
+        return {}
+
+    def has_map(self) -> bool:
+        """Whether a map is solved, whose Jacobian may be looked at."""
+        return False
+
+    def proposes(self) -> bool:
+        """Whether a budget of no evaluations reads out a proposal of its own."""
+        return False
+
+    def published_passes(self) -> Passes:
+        """Core passes that the published FLOP rule charges."""
+        return NO_CORE
+
+    def gradient_passes(self) -> Passes:
+        """Core passes of a training step beyond the evaluations that the model reports.
+
+        A product with J^T alone costs half a backward pass. An adjoint solve does not report how
+        many it made: its least is counted. Recomputation is not.
+        """
+        return NO_CORE
+
+
+class LanguageConfig(LanguageFacts):
     """Sizes every language model has; the vocabulary comes from the tokenizer."""
 
     width: int = Field(768, gt=0, description="D, channels of the residual stream")

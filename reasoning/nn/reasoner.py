@@ -29,6 +29,9 @@ class ReasonerConfig(NetConfig):
         0.0, ge=0, description="deviation of the noise every net call adds (EqR: 0.01)"
     )
 
+    def draws(self) -> bool:
+        return self.initial == "random" or self.update_noise > 0
+
 
 class LoopConfig(ReasonerConfig):
     """A reasoner whose cycle may carry one state or two."""

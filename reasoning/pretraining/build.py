@@ -18,10 +18,10 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from reasoning.names import MANIFEST_FILE, PLAN_FILE, TOKENIZER_FILE
 from reasoning.pretraining.corpus import CorpusError, read_documents
 from reasoning.pretraining.layout import SHARD_BYTES, Layout, lay_out
 from reasoning.pretraining.shards import (
-    MANIFEST_FILE,
     Counts,
     Manifest,
     Plan,
@@ -33,11 +33,10 @@ from reasoning.pretraining.shards import (
     write_record,
     write_shard,
 )
-from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer
+from reasoning.pretraining.tokenizer import Tokenizer
 from reasoning.records import sha256_of
 
 MIN_SHARDS = 64  # training shards, unless the text is too little: the most lanes of a run
-PLAN_FILE = "building.json"
 _BATCH_BYTES = 4_000_000  # of text, tokenised at once
 _Record = TypeVar("_Record", Plan, Manifest, Shard)
 

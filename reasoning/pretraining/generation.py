@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasoning.nn.cache import CacheKind
+from reasoning.names import CacheKind
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
 from reasoning.randomness import LARGEST_SEED
 

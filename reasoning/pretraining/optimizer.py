@@ -18,11 +18,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, Replicate
 
 from reasoning.precision import wide
 from reasoning.pretraining.config import MuonAdamWConfig
 from reasoning.pretraining.protocol import Role
+from reasoning.training.distribution import is_placed
 
 POLAR_EXPRESS = (
     (8.15655, -22.48329, 15.87877),
@@ -72,13 +72,15 @@ def even_out(update: Tensor, second: Tensor, decay: float) -> Tensor:
 
 def _whole(tensor: Tensor) -> Tensor:
     """The full matrix of a sharded one, on every process."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_placed(tensor) else tensor
 
 
 def _placed_as(whole: Tensor, like: Tensor) -> Tensor:
     """This process's shard of a matrix that all processes hold whole."""
-    if not isinstance(like, DTensor):
+    if not is_placed(like):
         return whole
+    from torch.distributed.tensor import DTensor, Replicate
+
     everywhere = [Replicate()] * like.device_mesh.ndim
     return DTensor.from_local(whole, like.device_mesh, everywhere, run_check=False).redistribute(
         placements=like.placements

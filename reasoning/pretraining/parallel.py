@@ -1,13 +1,10 @@
 """A model made ready for its device: its blocks compiled and sharded."""
 
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 
 from reasoning.nn.compilation import compile_nets
 from reasoning.pretraining.config import PretrainingConfig
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, is_placed
 from reasoning.training.optimizers import clip_gradients
 
 
@@ -24,6 +21,10 @@ def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
     if config.compile:
         compile_nets(model.blocks())
     if is_sharded(config, world):
+        # Here: they take a second to load.
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
         mesh = init_device_mesh(world.device.type, (world.size,))
         repeated = {id(block) for block in model.repeated_blocks()}
         for block in model.blocks():
@@ -35,4 +36,4 @@ def prepare(model: nn.Module, config: PretrainingConfig, world: World) -> None:
 def clip_sharded_gradients(model: nn.Module, limit: float | None) -> float:
     """Scale gradients to a norm of `limit` at most; returns the norm before, over all processes."""
     norm = clip_gradients(model, limit)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return float(norm.full_tensor() if is_placed(norm) else norm)

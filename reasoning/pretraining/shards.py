@@ -24,11 +24,11 @@ from numpy.lib import format as npy
 from pydantic import Field, ValidationError
 
 from reasoning.frozen import Frozen
+from reasoning.names import MANIFEST_FILE, TOKENIZER_FILE
 from reasoning.pretraining.corpus import CorpusError
-from reasoning.pretraining.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
+from reasoning.pretraining.tokenizer import Tokenizer, load_tokenizer
 from reasoning.records import sha256_of
 
-MANIFEST_FILE = "corpus.json"
 Split = Literal["train", "validation"]
 Progress = Callable[[str, int, int], None]  # name of the stage, done, in all
 REBUILD = "Build the corpus again with `loopbench corpus build`"

@@ -45,7 +45,7 @@ class TokenStatistics:
     stay on the device (8 bytes a token). Nothing waits for it before `summary`.
 
     Of `evaluations` also `evaluations_executed`: the mean over micro-batches of the most that any
-    token took, for the whole micro-batch is run through the map until its last token stops.
+    token took, for a micro-batch is run through the map until its last token stops.
     """
 
     def __init__(self):

@@ -19,8 +19,9 @@ import numpy as np
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from reasoning.names import TOKENIZER_FILE
+
 MIN_VOCABULARY, MAX_VOCABULARY = 256, 65536
-TOKENIZER_FILE = "tokenizer.json"
 BOS = "<|bos|>"
 # GPT-4's split of text into words, with digits in groups of 1-2 (there 1-3): fewer of the
 # vocabulary's tokens are spent on numbers.

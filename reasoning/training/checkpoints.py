@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from reasoning.records import sha256_of
+from reasoning.training.distribution import is_placed
+from reasoning.training.runs import list_checkpoints
 
 KEPT = 2
 _FILES = ("weights.safetensors", "ema.safetensors", "state.pt")
@@ -35,11 +36,6 @@ class CheckpointError(ValueError):
 
 def _plain(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-
-
-def list_checkpoints(run: Path) -> list[Path]:
-    """Whole checkpoints of a run, oldest first."""
-    return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
 
 
 def last_words(run: Path | None) -> str:
@@ -56,7 +52,7 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     No loop writes a checkpoint with one: it could not be resumed, and would push out a good one.
     """
     for name, value in tensors.items():
-        here = value.to_local() if isinstance(value, DTensor) else value
+        here = value.to_local() if is_placed(value) else value
         if here.is_floating_point() and not bool(here.isfinite().all()):
             return name
     return None

@@ -6,6 +6,7 @@ their own methods (no wrapper), and a parameter without a gradient is no error.
 """
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,13 @@ class World:
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()
+
+
+def is_placed(tensor: Tensor) -> bool:
+    """Whether a tensor is a DTensor, a part of it on each process. Their module, which takes a
+    second to load, has been loaded where there is one."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def choose_device(name: str) -> torch.device:

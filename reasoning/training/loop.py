@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasoning.nn.compilation import compile_nets
+from reasoning.nn.compilation import compile_nets, nets_of
 from reasoning.randomness import fold
 from reasoning.supervision import (
     Batch,
@@ -34,9 +34,10 @@ from reasoning.training.checkpoints import (
     last_words,
     load_checkpoint,
     save_checkpoint,
+    was_saved,
 )
 from reasoning.training.config import TrainingConfig
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
@@ -44,11 +45,7 @@ from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers, clip_gradients
 from reasoning.training.pending import gather_pending, share_pending
-from reasoning.training.runs import JsonLines
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; one line with the step and the remedy."""
+from reasoning.training.runs import JsonLines, RunError, TrainingError, make_folder
 
 
 class BatchSource(Protocol):
@@ -82,7 +79,8 @@ class Trainer:
     Args:
         model: on `world.device`, with its initial weights.
         source: global batches by step.
-        run: the run's folder, or None to write nothing.
+        world: this process's place; None: `join_world(config.device)`.
+        run: the run's folder, which `train` makes if it is not there, or None to write nothing.
         evaluate: called with the averaged model at `evaluate_every` and at the end; returns a
             record of held-out metrics.
         listen: called after every step.
@@ -93,13 +91,15 @@ class Trainer:
         model: nn.Module,
         source: BatchSource,
         config: TrainingConfig,
-        world: World,
-        run: Path | None = None,
+        world: World | None = None,
+        run: str | Path | None = None,
         evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
         listen: Callable[[Progress], None] = lambda progress: None,
     ):
+        world = world or join_world(config.device)
         self.model, self.source, self.config, self.world = model, source, config, world
-        self.run, self.evaluate, self.listen = run, evaluate, listen
+        self.run = None if run is None else Path(run)
+        self.evaluate, self.listen = evaluate, listen
         self.ema = EMA(model, config.ema)
         self.optimizers = Optimizers(model, config.optimizer)
         self.rows = world.rows(config.batch)
@@ -108,7 +108,7 @@ class Trainer:
         self._pending: list[dict[str, Tensor]] = []  # sums of the steps since the last log line
         self._clock = time.perf_counter()  # when the first of them began
         if config.compile:
-            compile_nets((*model.nets(), *self.ema.model.nets()))
+            compile_nets((*nets_of(model), *nets_of(self.ema.model)))
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""
@@ -259,9 +259,12 @@ class Trainer:
 
         An interrupt waits for the step in hand.
 
-        TrainingError when the loss is no longer finite; the last checkpoint stays.
+        TrainingError when the loss is no longer finite; the last checkpoint stays. RunError if the
+        folder cannot be written, or holds a checkpoint that was not resumed from.
         """
         config = self.config
+        if self.run:
+            self._open_folder()
         if not self.done:  # else each process begins its global generator with another seed
             torch.manual_seed(config.seed)
         resumed = self.done if self.done else None
@@ -301,6 +304,13 @@ class Trainer:
                 self.listen(Progress(self.done, config.steps, record, evaluation))
         logs.close()
         return Outcome(self.done, self.done < config.steps, self.net_calls)
+
+    def _open_folder(self) -> None:
+        if not self.done and was_saved(self.run):
+            raise RunError(f"{self.run}: holds a run; `resume` it first, or choose another folder")
+        if self.world.is_main:
+            make_folder(self.run)
+        self.world.barrier()
 
     def _start_clock(self) -> None:
         """Begin to take the time and the largest memory of the steps to come."""

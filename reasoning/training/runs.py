@@ -20,13 +20,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
+_OPENMP = ("OMP_", "GOMP_", "KMP_")  # variables that its libraries read
 _PACKAGES = ("torch", "numpy", "numba", "pydantic", "safetensors")
 
 
 class RunError(ValueError):
     """A run's folder cannot be used; one line with the path and the remedy."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; one line with the step and the remedy."""
 
 
 def _git(*arguments: str) -> str | None:
@@ -44,6 +47,8 @@ def environment() -> dict[str, Any]:
 
     Outside a checkout the commit is what LOOPBENCH_COMMIT says, and changes to it are not known.
     """
+    import torch  # here: whoever reads a run's records need not load it
+
     # A checkout of something else may hold this package: in an environment's folder, say.
     ours = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
     commit = _git("rev-parse", "HEAD") if ours else os.environ.get("LOOPBENCH_COMMIT")
@@ -57,6 +62,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
+        "openmp": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_OPENMP)},
         "cpu": _cpu_name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
@@ -215,6 +221,11 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first."""
+    return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

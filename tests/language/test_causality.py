@@ -14,6 +14,7 @@ MODELS = [
     ("parcae", {}),
     ("attractor", {}),
     ("attractor", {"solver": PICARD}),
+    ("attractor", {"solver": SolverConfig(tolerance=1e-2, max_evaluations=30), "head_layers": 1}),
     ("attractor", {"injection": "concatenation", "start": "zero"}),
     ("attractor", {"injection": "initial"}),
     ("attractor", {"start": "gaussian"}),

@@ -13,6 +13,7 @@ MODELS = [
     ("transformer", {}),
     ("parcae", {}),
     ("attractor", {"solver": LOOSE}),
+    ("attractor", {"solver": LOOSE, "head_layers": 1}),
     ("attractor", {"solver": LOOSE, "injection": "concatenation", "start": "gaussian"}),
     ("attractor", {"solver": LOOSE, "gradient": GradientConfig(kind="phantom")}),
     ("attractor", {"head": "absent"}),

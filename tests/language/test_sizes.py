@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from reasoning.attractor_lm import AttractorLMConfig
 from reasoning.nn.causal import GateConfig
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model, language_model_config
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model, language_model_config
 from scripts.usage import UsageError
 
 PUBLISHED = {
@@ -49,7 +49,7 @@ def test_parameter_matched_controls():
         model = on_meta(f"transformer-plain-{size}")
         gates = 2 * head_layers * model.config.width
         assert count(model) == PUBLISHED[f"attractor-{size}"] - gates
-    totals = {name: count(on_meta(name, 257)) for name in LANGUAGE_MODELS if "mini" in name}
+    totals = {name: count(on_meta(name, 257)) for name in LANGUAGE_PRESETS if "mini" in name}
     assert {name: round(n / 1e3) for name, n in totals.items()} == {
         "attractor-mini": 821,
         "deq-mini": 854,
@@ -60,7 +60,7 @@ def test_parameter_matched_controls():
     }
 
 
-@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+@pytest.mark.parametrize("name", LANGUAGE_PRESETS)
 def test_roles_cover_every_parameter_and_costs_add_up(name):
     model = on_meta(name, 300)
     roles, cost = model.parameter_roles(), model.cost()

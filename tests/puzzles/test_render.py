@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from puzzles import render
+from puzzles import painting, render
+from puzzles.maze import puzzle as maze
 from puzzles.maze import rules as maze_rules
 from puzzles.sudoku import rules as sudoku_rules
 
@@ -57,7 +58,7 @@ def cell_colours(path, panels: int, size: int) -> np.ndarray:
     from matplotlib.image import imread
 
     image = (imread(path)[..., :3] * 255).round().astype(int)
-    ink = np.array([int(render.INK[i : i + 2], 16) for i in (1, 3, 5)])
+    ink = np.array([int(painting.INK[i : i + 2], 16) for i in (1, 3, 5)])
     dark = (np.abs(image - ink) < 12).all(axis=2)
     full = np.flatnonzero(dark.sum(axis=0) > 0.7 * dark.sum(axis=0).max())
     lines = [group.mean() for group in np.split(full, np.flatnonzero(np.diff(full) > 3) + 1)]
@@ -87,11 +88,11 @@ def test_picture_of_a_sudoku_marks_given_and_wrong_cells(tmp_path):
     colours = cell_colours(path, 3, 4)
     given = (QUESTION > 1).reshape(4, 4)
     for panel in (0, 2):
-        fields = np.where(given[..., None], rgb(render.GIVEN_FIELD), rgb(render.PAPER))
+        fields = np.where(given[..., None], rgb(painting.GIVEN_FIELD), rgb(painting.PAPER))
         assert np.abs(colours[panel] - fields).max() <= 2
     bad = np.zeros((4, 4), bool)
     bad[0, 0] = bad[1, 1] = True
-    fields = np.where(bad[..., None], rgb(render.WRONG_FIELD), fields)
+    fields = np.where(bad[..., None], rgb(painting.WRONG_FIELD), fields)
     assert np.abs(colours[1] - fields).max() <= 2
 
 
@@ -102,9 +103,9 @@ def test_picture_of_a_maze_marks_right_wrong_and_missed_cells(tmp_path):
     path = tmp_path / "maze.png"
     render.to_png("maze", [("q", question), ("a", answer)], path, given=question, label=label)
     colours = cell_colours(path, 2, 4)
-    name = {"#": render.STONE, " ": render.PAPER, "S": render.START_FIELD, "G": render.GOAL_FIELD,
-            "o": render.RIGHT, "x": render.WRONG, "m": render.MISSED,
-            "w": render.WRONG_FIELD}  # fmt: skip
+    name = {"#": maze.STONE, " ": painting.PAPER, "S": maze.START_FIELD, "G": maze.GOAL_FIELD,
+            "o": painting.RIGHT, "x": painting.WRONG, "m": maze.MISSED,
+            "w": painting.WRONG_FIELD}  # fmt: skip
     for panel, expected in enumerate(["S  # # G #  #   ", "Smo#x#oG wx #   "]):
         fields = np.array([rgb(name[cell]) for cell in expected]).reshape(4, 4, 3)
         assert np.abs(colours[panel] - fields).max() <= 2

@@ -12,12 +12,14 @@ import pytest
 from puzzles import sources
 from puzzles.check import check_dataset
 from puzzles.dataset import Record, read_split, sha256_of, write_dataset
-from puzzles.difficulty import GUESSES, PATH_CELLS, with_difficulty
+from puzzles.difficulty import with_difficulty
 from puzzles.errors import DataError
 from puzzles.maze import generator as maze_generator
+from puzzles.maze.puzzle import PATH_CELLS
 from puzzles.overlap import class_keys, overlap_of, split_classes, split_groups
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.sudoku import canonical, generator, mix, rules, symmetry
+from puzzles.sudoku.puzzle import GUESSES
 from puzzles.validate import fault_codes
 
 

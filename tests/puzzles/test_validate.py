@@ -7,9 +7,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from puzzles.validate import REASONS, describe, fault_codes, form_faults
+from puzzles.kinds import KINDS, puzzle_of
+from puzzles.validate import describe, fault_codes, form_faults
 
 # ------------------------------------------------------------------------------------------ sudoku
+
+REASONS = {kind: puzzle_of(kind).reasons for kind in KINDS}
 
 
 @cache

@@ -118,8 +118,8 @@ def test_starts_that_leave_save_calls():
 
 def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
     axes = {"batch": (1, 4), "grid": (4, 9), "layers": (1, 4), "evaluations": (1, 8)}
-    small = replace(bench._QUICK, axes=axes, scaled_batch=1)
-    monkeypatch.setattr(bench, "_QUICK", small)
+    small = replace(bench.QUICK, axes=axes, scaled_batch=1)
+    monkeypatch.setattr(bench, "QUICK", small)
     file = tmp_path / "speed.json"
     words = "bench --quick --device cpu --seconds 0.001 --presets trm-mini attractor-mini --batch 2"
     words += " --modes eager --precisions fp32 --lm-presets transformer-mini --rows 1"

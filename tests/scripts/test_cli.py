@@ -23,9 +23,9 @@ from puzzles.sudoku.rules import parse as parse_digits
 from puzzles.sudoku.solver import two_solutions
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
-from scripts import entry
+from scripts import entry, preset_table
 from scripts.cli import COMMANDS, main, usage
-from scripts.lm_models import LANGUAGE_MODELS
+from scripts.lm_models import LANGUAGE_PRESETS
 from scripts.presets import preset_names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,7 +96,7 @@ def test_presets_as_json(capsys):
     assert "muon 0.02" in rows["trm-mlp-speed-7m"]["recipe"]
     assert rows["trm-mlp-7m"]["parameters"]["maze_30x30"] is None
     language = {row["preset"]: row for row in listed if row["task"] == "language"}
-    assert list(language) == list(LANGUAGE_MODELS)
+    assert list(language) == list(LANGUAGE_PRESETS)
     assert language["attractor-140m"]["parameters"] == 134_237_184
     assert language["transformer-1.3b"]["parameters"] == 1_333_868_544
 
@@ -476,7 +476,7 @@ def test_what_a_library_raises_is_shown_with_its_traceback(monkeypatch, capsys):
     def broken(words):
         return np.array([[1], [1, 2]])  # numpy's ValueError
 
-    monkeypatch.setitem(COMMANDS, "presets", (broken, ""))
+    monkeypatch.setattr(preset_table, "main", broken)
     assert main(["presets"]) == 2
     said = capsys.readouterr().err
     assert "Traceback" in said

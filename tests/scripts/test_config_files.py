@@ -7,7 +7,7 @@ import yaml
 
 from scripts import pretrain, train
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_MODELS
+from scripts.lm_models import LANGUAGE_PRESETS
 from scripts.lm_presets import language_preset
 from scripts.presets import preset, preset_names
 from scripts.session import load_config
@@ -15,7 +15,7 @@ from scripts.session import load_config
 
 @pytest.mark.parametrize("task", ["sudoku", "language"])
 def test_every_preset_is_printed_as_yaml_that_reads_back_the_same(task, tmp_path, capsys):
-    names = preset_names() if task == "sudoku" else list(LANGUAGE_MODELS)
+    names = preset_names() if task == "sudoku" else list(LANGUAGE_PRESETS)
     for name in names:
         assert main(["presets", name, "--task", task]) == 0
         (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
@@ -32,7 +32,7 @@ def test_every_preset_is_printed_as_yaml_that_reads_back_the_same(task, tmp_path
 
 
 def test_a_name_of_both_kinds_is_of_puzzles_unless_asked(capsys):
-    assert "attractor-mini" in {*preset_names()} & {*LANGUAGE_MODELS}
+    assert "attractor-mini" in {*preset_names()} & {*LANGUAGE_PRESETS}
     assert main(["presets", "attractor-mini"]) == 0
     assert "supervision" in yaml.safe_load(capsys.readouterr().out)
     assert main(["presets", "deq-mini"]) == 0
@@ -106,7 +106,15 @@ def test_what_a_file_has_wrong_is_told_in_one_line(text, told, tmp_path, capsys)
 
 def test_pretraining_names_file_and_key_too(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("preset: attractor-mini\nmodel: {solver: {tolerence: 1}}\n")
-    words = ["pretrain", "--config", str(tmp_path / "c.yaml"), "--corpus", "c", "--out", "run"]
+    words = [
+        "pretrain",
+        "--config",
+        str(tmp_path / "c.yaml"),
+        "--corpus",
+        str(tmp_path),
+        "--out",
+        "run",
+    ]
     assert main(words) == 2
     said = capsys.readouterr().err
     assert (

@@ -162,11 +162,11 @@ def test_the_headline_rule_follows_the_number_of_candidates():
 
 @pytest.mark.parametrize(("cells", "most"), [(36, 768), (81, 768), (900, 145)])
 def test_large_puzzles_are_answered_few_at_a_time(cells, most):
-    batches = [
-        evaluation_batch(preset(name), SimpleNamespace(seq_len=cells))
-        for name in ("trm-7m", "trm-mini")
-    ]
+    puzzles, gpu = SimpleNamespace(seq_len=cells), torch.device("cuda")
+    batches = [evaluation_batch(preset(name), puzzles, gpu) for name in ("trm-7m", "trm-mini")]
     assert batches == [most, 128]
+    few = evaluation_batch(preset("trm-7m"), puzzles, torch.device("cpu"))
+    assert few * cells <= 1300 < (few + 1) * cells  # what a cache holds
 
 
 def test_a_state_at_rest_that_is_wrong_is_spurious():

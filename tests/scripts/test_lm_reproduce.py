@@ -19,8 +19,7 @@ from reasoning.training.distribution import World
 from reasoning.training.loop import TrainingError
 from scripts import lm_comparison
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model
-from scripts.lm_presets import gradient_passes
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.lm_probes import distances_to_last, principal_components, step_cost, trajectory
 from scripts.lm_report import language_table
 from scripts.lm_reproduce import changes_of
@@ -205,7 +204,7 @@ def test_principal_components_are_those_of_the_covariance():
 def test_a_trajectory_starts_at_the_proposal_and_ends_at_the_solution():
     tokens = torch.arange(12).view(1, 12)
     small = {"width": 16, "head_width": 8}
-    config = LANGUAGE_MODELS["attractor-mini"].model_copy(update=small)
+    config = LANGUAGE_PRESETS["attractor-mini"].model_copy(update=small)
     model = build_language_model(config, 16, 0).eval()
     states = trajectory(model, tokens, 24)
     f, proposal, _ = model.fixed_point(tokens)
@@ -215,7 +214,7 @@ def test_a_trajectory_starts_at_the_proposal_and_ends_at_the_solution():
     np.testing.assert_allclose(states[0, 1], first, rtol=1e-5, atol=1e-6)
     assert distances_to_last(states)[0, 20] < 0.01
     parcae = build_language_model(
-        LANGUAGE_MODELS["parcae-mini"].model_copy(update=small), 16, 0
+        LANGUAGE_PRESETS["parcae-mini"].model_copy(update=small), 16, 0
     ).eval()
     longer, shorter = trajectory(parcae, tokens, 4), trajectory(parcae, tokens, 2)
     np.testing.assert_array_equal(longer[:, :3], shorter)
@@ -242,10 +241,10 @@ def test_a_trajectory_starts_at_the_proposal_and_ends_at_the_solution():
 def test_the_matmul_rule_charges_a_gradient_what_it_executes(gradient):
     solver = SolverConfig(max_evaluations=3, min_evaluations=3)
     update = {"gradient": GradientConfig(**gradient), "solver": solver, "context": 32}
-    config = LANGUAGE_MODELS["attractor-mini"].model_copy(update=update)
+    config = LANGUAGE_PRESETS["attractor-mini"].model_copy(update=update)
     model = build_language_model(config, 64, 0)
     tokens = torch.randint(64, (1, 32), generator=torch.Generator().manual_seed(0))
-    passes = measured_passes({"evaluations": 3.0}, gradient_passes(config))
+    passes = measured_passes({"evaluations": 3.0}, config.gradient_passes())
     rule = matmul_rule(model.cost(), 32, passes)
     # Fused attention's backward computes its scores once more, which the rule leaves out.
     assert step_cost(model, tokens, "fp32").flops / 32 == pytest.approx(rule, rel=0.02)

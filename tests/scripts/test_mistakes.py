@@ -13,8 +13,8 @@ from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.randomness import LARGEST_SEED
 from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
+from scripts.commands.solve import read_puzzle
 from scripts.session import load_config
-from scripts.solve import read_puzzle
 from scripts.usage import option_value
 
 
@@ -84,7 +84,7 @@ def test_a_run_is_not_written_into_a_folder_of_another_kind(refused, trained, su
 def test_a_seed_that_no_generator_takes_is_refused(refused, trained, sudokus, tmp_path):
     out, seed = tmp_path / "run", LARGEST_SEED + 1
     refused(training(sudokus, out, "--seed", str(seed)), "--seed", "less than or equal")
-    pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", "c", "--out", out]
+    pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", tmp_path, "--out", out]
     refused([*pretrain, "--seed", seed], "--seed", "less than or equal")
     refused(["evaluate", trained, "--data", sudokus, "--seed", seed], "seed", "less than or equal")
     refused(["generate", trained, "--seed", seed], "seed must be")
@@ -138,7 +138,7 @@ def test_a_puzzle_comes_from_a_pipe_and_not_from_a_folder(refused, trained, sudo
 
 
 def test_package_refuses_before_it_scores(refused, trained, sudokus, tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.pretrained.evaluate_run", None)
+    monkeypatch.setattr("scripts.evaluate.evaluate_run", None)
     command = ["package", trained, "--data", sudokus]
     refused([*command, "--out", tmp_path, "--segments", "0"], "--segments: must be at least 1")
     (tmp_path / "file").touch()
@@ -183,7 +183,7 @@ def test_a_log_damaged_in_its_middle_loses_nothing(line, trained, tmp_path):
 
 
 def test_data_that_could_not_be_written_is_not_generated(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.data.sources.sudoku", None)
+    monkeypatch.setattr("puzzles.sources.sudoku", None)
     (tmp_path / "file").touch()
     for out in (tmp_path / "file" / "data", "/proc/none/data"):
         refused(["data", "sudoku", "--size", "4", "--out", out], f"{out}: cannot be written")

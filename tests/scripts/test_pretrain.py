@@ -19,13 +19,11 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_MODELS, build_language_model
+from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.lm_presets import (
     VOCABULARY,
     describe_language_preset,
-    gradient_passes,
     language_preset,
-    published_passes,
 )
 from scripts.lm_session import open_language_run
 
@@ -210,7 +208,7 @@ def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys
 # Presets
 
 
-@pytest.mark.parametrize("name", list(LANGUAGE_MODELS))
+@pytest.mark.parametrize("name", list(LANGUAGE_PRESETS))
 def test_every_preset_is_whole(name):
     config = language_preset(name)
     assert config.preset == name
@@ -234,7 +232,7 @@ def test_published_sizes_tokens_and_exaflops_come_together():
             assert config.steps * config.tokens_per_step == pytest.approx(tokens[size], rel=1e-4)
             with torch.device("meta"):
                 cost = build_language_model(config.model, VOCABULARY, 0).cost()
-            each = published_rule(cost, 2048, published_passes(config.model))
+            each = published_rule(cost, 2048, config.model.published_passes())
             assert round(each * tokens[size] / 1e18, 1) == exaflops
 
 
@@ -243,6 +241,6 @@ def test_a_preset_describes_itself():
     assert row["parameters"] == 769_493_760
     assert (row["width"], row["layers"], row["core_layers"]) == (1280, 37, 2)
     assert "AdamW 0.005, Muon 0.006, 117,492 steps" in row["recipe"]
-    assert gradient_passes(language_preset("parcae-140m").model).backward == 4
+    assert language_preset("parcae-140m").model.gradient_passes().backward == 4
     # its own backward pass, and half of one for each of the adjoint solve's least six products
-    assert gradient_passes(language_preset("attractor-770m").model).backward == 1 + 6 / 2
+    assert language_preset("attractor-770m").model.gradient_passes().backward == 1 + 6 / 2

@@ -13,8 +13,9 @@ from puzzles.sudoku.rules import format_grid, from_tokens
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.runs import RunError
+from scripts.choices import WEIGHTS, Shipped
 from scripts.cli import main
-from scripts.pretrained import LARGEST, WEIGHTS, Shipped, load_pretrained, read_card, shipped
+from scripts.pretrained import LARGEST, load_pretrained, read_card, shipped
 from scripts.session import open_run
 
 CPU = World(0, 1, torch.device("cpu"))

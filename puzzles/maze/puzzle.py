@@ -1,0 +1,202 @@
+"""Mazes as a kind of puzzle: the answer marks a shortest path from S to G."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numba import njit
+
+from puzzles import painting
+from puzzles.maze import generator, rules, search, symmetry
+from puzzles.maze.rules import FREE, GOAL, PATH, START, WALL
+from puzzles.painting import INK, PAPER, RIGHT, UNKNOWN, WRONG, WRONG_FIELD
+from puzzles.parallel import Progress, map_rows
+from puzzles.puzzle import Puzzle
+from puzzles.puzzle_set import MAZE_VOCAB_SIZE, PuzzleSet
+from puzzles.rows import first_code, row_keys
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PATH_CELLS = "cells of a shortest path, with S and G"
+STONE, MISSED = "#a3aeb8", "#c6dbef"
+START_FIELD, GOAL_FIELD = "#2a9d5c", "#e39b16"
+_GLYPHS = {WALL: "██", FREE: "  ", START: "S ", GOAL: "G ", PATH: "· "}
+
+
+class Maze(Puzzle):
+    reasons: ClassVar = {
+        1: "the question holds something other than walls, free cells, S and G",
+        2: "the question does not hold exactly one S and one G",
+        3: "the answer differs from the question in a cell that is not on the path",
+        4: "the question has no path from S to G",
+        5: "the answer's path does not join S to G",
+        6: "the answer's path is longer than the shortest",
+    }
+    images = symmetry.ORDER
+    images_note = (
+        "an image's answer mapped back is a shortest path with another tie-break than the label: "
+        "read valid shortest, not exact"
+    )
+    first_answer = "first shortest path (D, L, R, U)"
+    local = True
+    panel = 3.6
+
+    def vocabulary(self, size: int) -> int:
+        return MAZE_VOCAB_SIZE
+
+    def check_size(self, cells: int) -> None:
+        rules.size_of(np.empty(cells))
+
+    def is_valid(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        return _is_valid(inputs, answers)
+
+    def more_scores(
+        self, inputs: np.ndarray, answers: np.ndarray, valid: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        cells = np.count_nonzero(answers == PATH, axis=1) + 2  # with S and G
+        return {"valid_shortest": valid & (cells == search.path_cells(inputs))}
+
+    def form_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        ends = [(inputs == end).sum(axis=1) != 1 for end in (START, GOAL)]
+        marked = (labels == PATH) & (inputs == FREE)
+        return first_code(
+            [
+                (1, ((inputs < WALL) | (inputs > GOAL)).any(axis=1)),
+                (2, ends[0] | ends[1]),
+                (3, ((labels != inputs) & ~marked).any(axis=1)),
+            ]
+        )
+
+    def search_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The marked cells are a shortest path exactly if they join S to G on their own and are as
+        many as a shortest path needs."""
+        shortest = search.path_cells(inputs)
+        marked = (labels == PATH).sum(axis=1) + 2  # with S and G
+        alone = search.path_cells(np.where((inputs == FREE) & (labels != PATH), WALL, inputs))
+        return first_code([(4, shortest == 0), (5, alone == 0), (6, marked != shortest)])
+
+    def labelled_first(self, part: PuzzleSet) -> int:
+        def is_first(rows: slice) -> np.ndarray:
+            return (search.label(part.inputs[rows]) == part.labels[rows]).all(axis=1)
+
+        return int(map_rows(is_first, len(part)).sum())
+
+    def generate(self, size: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mazes with one shortest path."""
+        return generator.generate_unique(count, size=size, seed=seed)
+
+    def difficulty(
+        self, part: PuzzleSet, seed: int, index: int, progress: Progress | None
+    ) -> tuple[np.ndarray, str]:
+        return search.path_cells(part.inputs), PATH_CELLS
+
+    def augment(
+        self, inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return symmetry.augment(inputs, labels, rng)
+
+    def image(self, size: int, index: int, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Its eight dihedral images, in order."""
+        moved = symmetry.apply(np.arange(size * size)[None], np.array([index]))
+        tokens = np.arange(MAZE_VOCAB_SIZE, dtype=np.uint8)
+        return np.tile(moved, (len(seeds), 1)), np.tile(tokens, (len(seeds), 1))
+
+    def class_keys(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Alike for mazes that are rotations or reflections of each other."""
+        images = [
+            row_keys(symmetry.apply(inputs, np.full(len(inputs), element)))
+            for element in range(symmetry.ORDER)
+        ]
+        return np.sort(np.stack(images), axis=0)[0]
+
+    def characters(self, size: int) -> str:
+        return UNKNOWN + rules.ALPHABET
+
+    def cells_in(self, text: str) -> int:
+        return len(rules.parse(text))
+
+    def parse(self, text: str, size: int | None = None) -> np.ndarray:
+        return rules.parse(text)
+
+    def unanswerable(self, question: np.ndarray) -> str | None:
+        joined = search.path_cells(question[None])[0]
+        return None if joined else "this maze has no path from S to G"
+
+    def contradicts(self, tokens: np.ndarray, given: np.ndarray) -> np.ndarray:
+        return (tokens != given) & ~((given == FREE) & (tokens == PATH))
+
+    def filled(self, tokens: np.ndarray) -> np.ndarray:
+        return tokens == PATH
+
+    def text(self, tokens: np.ndarray, clash: np.ndarray) -> str:
+        """Cells two characters wide, with dots along the path."""
+        size = rules.size_of(tokens)
+        cells = [_GLYPHS.get(int(token), UNKNOWN + " ") for token in tokens]
+        cells = [cell[0] + "!" if bad else cell for cell, bad in zip(cells, clash, strict=True)]
+        edge = "██" * (size + 2)
+        rows = ["".join(cells[i : i + size]) for i in range(0, len(cells), size)]
+        return "\n".join([edge, *(f"██{row}██" for row in rows), edge])
+
+    def draw(
+        self,
+        axis: "Axes",
+        tokens: np.ndarray,
+        kept: np.ndarray,
+        wrong: np.ndarray,
+        label: np.ndarray | None,
+    ) -> None:
+        """Path cells that are still missing are pale blue, once there is some path."""
+        size = rules.size_of(tokens)
+        colours = {WALL: STONE, FREE: PAPER, START: START_FIELD, GOAL: GOAL_FIELD, PATH: RIGHT}
+        fields = np.array([colours.get(int(token), WRONG_FIELD) for token in tokens], dtype=object)
+        if label is not None and (tokens == PATH).any():
+            fields[(label == PATH) & (tokens == FREE)] = MISSED
+        fields[wrong] = np.where(tokens[wrong] == PATH, WRONG, WRONG_FIELD)
+        painting.paint(axis, fields, size)
+        for cell in np.flatnonzero((tokens == START) | (tokens == GOAL)):
+            letter = rules.ALPHABET[tokens[cell] - 1]
+            colour = WRONG if wrong[cell] else PAPER
+            painting.write(axis, cell, size, letter, colour, self.panel, bold=True)
+        for edge in (0, size):
+            axis.axhline(edge, color=INK, linewidth=1.2, clip_on=False)
+            axis.axvline(edge, color=INK, linewidth=1.2, clip_on=False)
+
+
+def _is_valid(inputs: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    rules.check_inputs(inputs)
+    marked = (inputs == FREE) & (predictions == PATH)
+    kept = (marked | (inputs == predictions)).all(axis=1)
+    size = rules.size_of(inputs)
+    on_path = np.where(marked | (inputs == START) | (inputs == GOAL), inputs, WALL)
+    joined = np.empty(len(inputs), dtype=np.bool_)
+    _one_path(on_path.astype(np.uint8), size, search.offsets(size), joined)
+    return kept & joined
+
+
+@njit(cache=True, nogil=True)
+def _one_path(on_path, size, steps, joined):
+    """Whether the cells that are no walls form one path from S to G, for every row.
+
+    S and G must touch one such cell, every other one two. A walk from S that meets these counts
+    cannot branch or return, so it ends in G or at a fault; it must have met all cells.
+    """
+    framed = np.full((size + 2) * (size + 2), WALL, np.uint8)
+    for n in range(len(on_path)):
+        search.set_frame(on_path[n], size, framed)
+        cell, previous, met = search.find(framed, START), -1, 1
+        while True:
+            touching, following = 0, -1
+            for step in steps:
+                if framed[cell + step] != WALL:
+                    touching += 1
+                    if cell + step != previous:
+                        following = cell + step
+            is_end = framed[cell] != FREE
+            if touching != (1 if is_end else 2):
+                joined[n] = False
+                break
+            if framed[cell] == GOAL:
+                joined[n] = met == np.count_nonzero(on_path[n] != WALL)
+                break
+            previous, cell = cell, following
+            met += 1

@@ -1,0 +1,41 @@
+"""Import paths `package.module:Name`: what lies outside this repository."""
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+
+from puzzles.errors import DataError
+
+
+def import_object(path: str) -> object:
+    """What an import path stands for; the working folder is looked at too, last.
+
+    DataError, with the remedy, if nothing.
+    """
+    module, _, name = path.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise DataError(f"{path}: is no import path; one is written package.module:Name")
+    if os.getcwd() not in sys.path:
+        for ours in ("baselines", "puzzles", "reasoning", "scripts"):
+            importlib.import_module(ours)  # a working folder may have its own of these names
+        sys.path.append(os.getcwd())
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise DataError(
+                f"{path}: there is no module {error.name}; install it, run where it lies, or name "
+                "its folder in PYTHONPATH"
+            ) from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{path}: cannot be imported ({said}, at {frame.filename}:{frame.lineno})"
+        ) from error
+    if not hasattr(loaded, name):
+        near = difflib.get_close_matches(name, vars(loaded), n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise DataError(f"{path}: {module} has no {name}{hint}")
+    return getattr(loaded, name)

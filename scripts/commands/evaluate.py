@@ -1,0 +1,124 @@
+"""`loopbench evaluate`: score a run on held-out puzzles; see `scripts.evaluate`."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from scripts.choices import Device, Headline
+from scripts.folders import expect
+from scripts.usage import UsageError, parse
+
+_LEAVE = {"rest": 1e-3, "converged": 1.0}  # residual to leave at, of the solver's tolerance
+
+
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    data: Path,
+    segments: int | None = None,
+    breadth: int = 1,
+    select: Headline | None = None,
+    symmetries: int = 1,
+    noise: float = 0.0,
+    leave: float | Literal["rest", "converged", "never"] = "rest",
+    evaluations: int | None = None,
+    tolerance: float | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    split: Literal["test", "train"] = "test",
+    puzzles: int = 0,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
+    pictures beside it; what --puzzles asks for goes to a file of its own.
+
+    Args:
+        run: folder of the run.
+        data: data folder; of another size than the run's where its weights do not depend on it.
+        segments: depth, segments per start; none: as the run was configured.
+        breadth: starts per puzzle; the first is the model's own, the others are random.
+        select: rule that picks the headline's answer among the candidates; none: residual, or the
+            only candidate. Every rule has its row; "verified" checks the puzzle's rules and is
+            never the headline.
+        symmetries: images of each puzzle that are asked; answers are mapped back.
+        noise: deviation of the normal noise added to the state between segments.
+        leave: residual at which a start whose answer did not change leaves the batch and costs no
+            more; converged: the solver's tolerance; rest: a thousandth of it (without a solver none
+            leaves); never: every segment is run. The residual of who left stays where it was: at
+            the tolerance it tells less of which answer is right, at a thousandth as much as ever.
+        evaluations: the solver's evaluations per segment; none: as the run was configured.
+        tolerance: the solver's relative tolerance; none: as the run was configured.
+        precision: activations; none: as the run was configured. In bf16 a residual ends at 0.005.
+        split: which split to score.
+        puzzles: score a fixed random choice of this many puzzles; 0: every one.
+        seed: seed of the starts, the noise and the symmetries.
+        device: where to run; auto: the best present.
+    """
+    if segments is not None and segments < 1:
+        raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    for flag, value in (("evaluations", evaluations), ("puzzles", puzzles)):
+        if value is not None and value < 0:
+            raise UsageError(f"--{flag}: must be 0 or more (got {value})")
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
+    expect(run, "puzzle run")
+    expect(data, "data")
+
+    from rich.console import Console
+
+    from reasoning.supervision import Depth
+    from reasoning.training.distribution import join_world
+    from reasoning.training.runs import environment, write_json
+    from scripts.evaluate import check_serves, evaluate_run, notes
+    from scripts.evaluation_report import print_record, write_pictures
+    from scripts.exploration import Plan
+    from scripts.progress import stage_progress
+    from scripts.session import fitted, open_run, read_puzzles, subset
+
+    plan = Plan(
+        breadth=breadth,
+        select=select,
+        symmetries=symmetries,
+        noise=noise,
+        leave=None if isinstance(leave, str) else leave,
+        seed=seed,
+    )
+    world = join_world(device)
+    console = Console(width=max(110, Console().width))
+    trained = open_run(run, world, tolerance, precision)
+    solver = trained.config.model.solver_settings() if evaluations != 0 else None
+    if leave == "converged" and solver is None:
+        raise UsageError("--leave converged: nothing is solved here, so none converges")
+    if leave in _LEAVE and solver is not None:
+        least = _LEAVE[leave] * solver.tolerance
+        plan = plan.model_copy(update={"leave": least})
+    chosen = subset(read_puzzles(data, split), puzzles)
+    size = trained.size
+    trained = fitted(trained, chosen, data)
+    check_serves(trained, chosen, plan, evaluations)
+    count = segments or trained.config.supervision.segments
+    record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
+    record |= {"tolerance": tolerance, "evaluations": evaluations}
+    record |= {"precision": trained.config.precision, "trained_on_size": size}
+    depth = Depth(evaluations=evaluations)
+    with stage_progress(quiet=not world.is_main) as progress:
+        tell = partial(progress, f"{run.name}: segments")
+        record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
+    name = data.resolve().name + (f"-{split}" if split != "test" else "")
+    name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
+    path = run / f"evaluation-{name}.json"
+    if world.is_main:
+        write_json(path, record | {"environment": environment()})
+        print_record(record, f"{run} at step {trained.step} on {data} ({split})", console)
+        for note in notes(trained, chosen, data, plan, count):
+            console.print(f"note: {note}")
+        drawn = write_pictures(record, path.with_suffix(""))
+        console.print("wrote " + ", ".join(map(str, (path, *drawn))))
+
+
+def main(words: Sequence[str]) -> int:
+    parse(evaluate, words, "loopbench evaluate")()
+    return 0

@@ -1,0 +1,77 @@
+"""`loopbench generate`: continue a text; see `scripts.generate`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from reasoning.names import CacheKind
+from scripts.choices import Device
+from scripts.folders import expect
+from scripts.texts import argument_text, standard_input
+from scripts.usage import UsageError, parse
+
+
+def continue_text(
+    run: Annotated[Path, tyro.conf.Positional],
+    prompt: str = "",
+    tokens: int = 64,
+    temperature: float = 0.8,
+    top_k: int | None = 50,
+    seed: int = 0,
+    solver_evaluations: int | None = None,
+    tolerance: float | None = None,
+    cache: CacheKind = "trajectory",
+    device: Device = "auto",
+) -> int:
+    """Print the prompt and its continuation; to stderr go tokens per second, evaluations and, of a
+    model that solves, the share of tokens that converged, with what to do about the others.
+
+    Args:
+        run: folder of a pretraining run.
+        prompt: text to continue; - reads standard input; empty: from the start of a document.
+        tokens: tokens to add.
+        temperature: divides the logits; 0 takes the likeliest token.
+        top_k: choose among that many likeliest tokens; none: among all.
+        seed: seed of the draws.
+        solver_evaluations: most evaluations per token (Parcae: steps), 0 reads the proposal out;
+            none: as the run was configured.
+        tolerance: relative residual at which a token stops; none: as configured.
+        cache: what is kept of earlier tokens' evaluations. trajectory: all, equal to the uncached
+            model; solution: the last, cheaper and equal only as far as they converged.
+        device: where to run; auto: the best present.
+    """
+    if tokens < 1:
+        raise UsageError(f"--tokens: must be at least 1 (got {tokens})")
+    if solver_evaluations is not None and solver_evaluations < 0:
+        raise UsageError(f"--solver-evaluations: must be at least 0 (got {solver_evaluations})")
+    if tolerance is not None and not tolerance > 0:
+        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
+    expect(run, "language run")
+    text = standard_input() if prompt == "-" else argument_text(prompt, "--prompt")
+
+    import torch
+
+    from reasoning.pretraining.generation import Sampling, generate
+    from reasoning.pretraining.protocol import SolveBudget
+    from reasoning.training.distribution import choose_device
+    from scripts.generate import write_continuation
+    from scripts.lm_session import open_language_run
+
+    sampling = Sampling(temperature, top_k, seed)
+    place = choose_device(device)
+    opened = open_language_run(run, place)
+    tokenizer = opened.tokenizer
+    ids = [tokenizer.bos, *tokenizer.encode([text])[0]]
+    budget = SolveBudget(solver_evaluations, tolerance)
+    steps = generate(
+        opened.model, torch.tensor([ids], device=place), tokens, sampling, budget, cache
+    )
+    print(text, end="", flush=True)
+    write_continuation(steps, tokenizer.decode)
+    return 0
+
+
+def main(words: Sequence[str]) -> int:
+    return parse(continue_text, words, "loopbench generate", may_be_empty=("--prompt",))()

@@ -1,0 +1,43 @@
+"""`loopbench package`: weights that ship with loopbench, of a run; see `scripts.pretrained`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scripts.choices import WEIGHTS, Device
+from scripts.folders import expect
+from scripts.usage import UsageError, parse
+
+
+def package(
+    run: Annotated[Path, tyro.conf.Positional],
+    data: Path,
+    segments: int | None = None,
+    out: Path = WEIGHTS,
+    device: Device = "auto",
+) -> None:
+    """Round a run's averaged weights to bf16, score them as they will ship, and write both files.
+
+    Args:
+        run: folder of a trained run.
+        data: folder of the held-out puzzles, of the size that the weights are to serve; its record
+            says how they were made.
+        segments: segments of the score; none: as the run was configured.
+        out: folder to write to; none: where loopbench looks for weights.
+        device: where to score; auto: the best present.
+    """
+    if segments is not None and segments < 1:
+        raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    expect(run, "puzzle run")
+    expect(data, "data")
+
+    from scripts import pretrained
+
+    pretrained.package(run, data, segments, out, device)
+
+
+def main(words: Sequence[str]) -> int:
+    parse(package, words, "loopbench package")()
+    return 0

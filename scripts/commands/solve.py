@@ -1,0 +1,89 @@
+"""`loopbench solve`: answer one puzzle; see `scripts.solve`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, get_args
+
+import tyro
+
+from puzzles.errors import DataError
+from puzzles.kinds import puzzle_of
+from reasoning.training.runs import read_config
+from scripts.choices import Device, Shipped
+from scripts.extras import need
+from scripts.folders import expect
+from scripts.hub_names import PREFIX, check_repository
+from scripts.texts import file_text, standard_input
+from scripts.usage import UsageError, parse
+
+_LETTERS = "SG"  # of a maze's ends
+
+
+def read_puzzle(argument: str, known: str = _LETTERS) -> str:
+    """The puzzle's characters, of these: the argument itself, a file's text, or standard input for
+    '-'. DataError for a name of no file."""
+    if argument == "-":
+        return standard_input()
+    # Path.exists raises where a name is as long as a maze.
+    if not os.path.exists(argument) or os.path.isdir(argument):
+        if any(c in "/\\" or (c.isalpha() and c not in known) for c in argument):
+            what = "is a folder" if os.path.isdir(argument) else "no such file"
+            raise DataError(f"{argument}: {what}, and no puzzle's characters")
+        return argument
+    try:
+        return file_text(argument)
+    except OSError as error:
+        raise DataError(f"{argument}: cannot be read as text ({error})") from error
+
+
+def solve(
+    arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
+    pretrained: str | None = None,
+    segments: int | None = None,
+    device: Device = "auto",
+) -> int:
+    """Answer one puzzle; exit 0 if the answer keeps the rules, 1 if it breaks one.
+
+    Args:
+        arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
+            characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
+            input.
+        pretrained: answer with the weights that ship for its kind (sudoku), of the puzzle's size,
+            or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
+        segments: segments to run; none: as the run was configured.
+        device: where to run; auto: the best present.
+    """
+    if segments is not None and segments < 1:
+        raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    if len(arguments) != (1 if pretrained else 2):
+        expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
+        raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
+    if pretrained:
+        _expect_weights(pretrained)
+    known = _LETTERS
+    if not pretrained:
+        expect(arguments[0], "puzzle run")
+        grid = read_config(Path(arguments[0]))["grid"]
+        known += puzzle_of(grid["kind"]).characters(grid["size"])
+    text = read_puzzle(arguments[-1], known)
+
+    from scripts.solve import answer
+
+    return answer(text, pretrained or Path(arguments[0]), segments, device)
+
+
+def _expect_weights(name: str) -> None:
+    """UsageError for what names neither weights that ship nor a repository of the hub."""
+    if name.startswith(PREFIX):
+        need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")
+        check_repository(name.removeprefix(PREFIX))
+    elif name not in get_args(Shipped):
+        known = ", ".join(get_args(Shipped))
+        raise UsageError(
+            f"--pretrained: no weights ship for {name!r}; give {known} or {PREFIX}USER/NAME"
+        )
+
+
+def main(words: Sequence[str]) -> int:
+    return parse(solve, words, "loopbench solve")()

@@ -1,0 +1,237 @@
+"""A kind of puzzle from outside this repository, and the notebook's way in: both as they stand on
+baselines/README.md."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import baselines
+import puzzles
+import reasoning
+from puzzles.check import check_dataset
+from puzzles.dataset import read_split
+from puzzles.errors import DataError
+from puzzles.kinds import KINDS, puzzle_of
+from puzzles.sources import make
+from reasoning.training.runs import RunError
+from scripts.cli import main
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "baselines" / "README.md").read_text()
+
+
+def section(title: str, language: str) -> str:
+    text = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with latin.py, which is the working folder of what runs here."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "latin.py").write_text(section("A puzzle of your own", "python"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        yield folder
+    sys.modules.pop("latin", None)
+    puzzle_of.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def squares(place) -> Path:
+    words = ["data", "make", "latin:Latin", "--size", "4", "--train", "40", "--test", "12"]
+    assert main([*words, "--out", "few"]) == 0
+    return place / "few"
+
+
+def refused(capsys, words, *parts):
+    assert main(list(map(str, words))) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+
+
+def answers_by_brute_force(question: np.ndarray, size: int) -> list[tuple[int, ...]]:
+    """Every filling of the blanks that keeps each row and column free of repetitions."""
+    blanks = np.flatnonzero(question == 1)
+    found = []
+    for filling in product(range(2, size + 2), repeat=len(blanks)):
+        square = question.copy()
+        square[blanks] = filling
+        grid = square.reshape(size, size)
+        lines = [*grid, *grid.T]
+        if all(len(set(line)) == size for line in lines):
+            found.append(tuple(square))
+    return found
+
+
+def test_the_example_is_short():
+    lines = section("A puzzle of your own", "python").splitlines()
+    assert len([line for line in lines if line.strip()]) <= 60
+
+
+def test_the_pages_commands_run_as_they_stand_but_smaller(place, capsys):
+    for line in section("A puzzle of your own", "sh").splitlines():
+        words = [{"1000": "40", "200": "12"}.get(w, w) for w in shlex.split(line)[1:]]
+        words = [word.replace("-cpu", "-mini") for word in words]
+        if words[:2] == ["data", "make"]:
+            words[words.index("--size") + 1] = "3"
+            words[words.index("--train") + 1] = "20"
+            words[words.index("--test") + 1] = "5"
+        if words[0] in ("compare", "train"):
+            words += ["--steps", "5", "--device", "cpu"]
+        if words[0] == "solve":
+            words[2] = words[2][:9]
+            assert main(words) in (0, 1)
+        else:
+            assert main(words) == 0, (words, capsys.readouterr().err)
+    said = capsys.readouterr().out
+    assert "rule" in said  # the verdict on the answer
+    compared = json.loads(Path("table/comparison.json").read_text())
+    assert list(compared) == ["trm-mini", "trm-axial-mini"]
+    for group in compared.values():
+        assert set(group["metrics"]) == {"cell", "exact", "valid"}
+    assert any(Path("table/examples").iterdir())
+
+
+def test_generated_squares_have_one_answer_and_are_shared_by_no_split(squares):
+    report = check_dataset(squares)
+    assert (report.kind, report.size) == ("latin:Latin", 4)
+    assert report.overlap == {"identical_puzzles": 0, "equivalent_puzzles": 0}
+    part = read_split(squares, "test")
+    for question, label in zip(part.inputs, part.labels, strict=True):
+        filled = question.copy()
+        few = np.flatnonzero(question == 1)[7:]  # brute force of 4^7 at most
+        filled[few] = label[few]
+        assert answers_by_brute_force(filled, 4) == [tuple(label)]
+
+
+def test_wrong_squares_are_told(squares, capsys):
+    part = read_split(squares, "test")
+    latin = puzzle_of("latin:Latin")
+    assert latin.is_valid(part.inputs, part.labels).all()
+    for cell in range(16):
+        wrong = part.labels.copy()
+        wrong[:, cell] = wrong[:, cell] % 5 + 1
+        assert not latin.is_valid(part.inputs, wrong).any()
+    broken = Path("broken")
+    shutil.copytree(squares, broken)
+    labels = part.labels.copy()
+    labels[3, 0] = labels[3, 1]
+    np.save(broken / "test" / "all__labels.npy", labels)
+    record = json.loads((broken / "loopbench.json").read_text())
+    (broken / "loopbench.json").write_text(json.dumps(record | {"sha256": {}}))
+    refused(capsys, ["data", "check", broken], "test/all__inputs.npy, row 3", "breaks a rule")
+
+
+def test_augmented_squares_are_squares_with_the_same_blanks(squares):
+    part = read_split(squares, "train")
+    latin = puzzle_of("latin:Latin")
+    inputs, labels = latin.augment(part.inputs, part.labels, np.random.default_rng(0))
+    assert latin.is_valid(inputs, labels).all()
+    np.testing.assert_array_equal(inputs == 1, part.inputs == 1)
+    assert (labels != part.labels).any()
+
+
+def test_the_same_seed_gives_the_same_bytes(squares, place):
+    words = ["data", "make", "latin:Latin", "--size", "4", "--train", "40", "--test", "12"]
+    assert main([*words, "--out", "again"]) == 0
+    first, second = (
+        json.loads((folder / "loopbench.json").read_text()) for folder in (squares, Path("again"))
+    )
+    assert first == second
+
+
+def test_a_run_on_it_is_evaluated_and_refuses_other_puzzles(squares, sudokus, capsys):
+    words = ["train", "--preset", "attractor-mini", "--data", str(squares), "--out", "short"]
+    assert main([*words, "--steps", "5", "--device", "cpu", "--log-every", "5"]) == 0
+    assert main(["evaluate", "short", "--data", str(squares)]) == 0
+    refused(capsys, ["evaluate", "short", "--data", sudokus], "latin:Latin of size 4")
+    asked = ["evaluate", "short", "--data", squares, "--symmetries", "2"]
+    refused(capsys, asked, "--symmetries: a latin:Latin has 1")
+    refused(capsys, ["solve", "short", "1" * 15 + "7"], "character 16: '7'", "use .1234")
+    refused(capsys, ["solve", "short", "1" * 15], "15 characters, expected 16")
+
+
+def test_what_is_no_puzzle_is_refused_in_one_line(place, squares, capsys):
+    (place / "poor.py").write_text(
+        "import numpy as np\nfrom puzzles import Puzzle\n\n"
+        "class Bare(Puzzle): pass\n\nclass Plain: pass\n\n"
+        "class Lying(Puzzle):\n"
+        "    def vocabulary(self, size): return 4\n"
+        "    def is_valid(self, inputs, answers): return (inputs == answers).all(1)\n"
+        "    def generate(self, size, count, seed):\n"
+        "        made = np.random.default_rng(seed).integers(1, 4, (count, size * size))\n"
+        "        return made.astype(np.uint8), np.ones_like(made, np.uint8)\n"
+    )
+    asked = ["data", "make", "--size", "4", "--out", "no", "--train", "4", "--test", "2"]
+    refused(capsys, [*asked, "absent:Latin"], "no module absent")
+    refused(capsys, [*asked, "latin:Lattin"], "did you mean Latin?")
+    refused(capsys, [*asked, "poor:Plain"], "derived from puzzles.puzzle.Puzzle")
+    refused(capsys, [*asked, "poor:Bare"], "no generate and no is_valid and no vocabulary")
+    refused(capsys, [*asked, "poor:Lying"], "generates a wrong puzzle", "breaks a rule")
+    refused(capsys, [*asked, "chess"], 'kind is "chess"')
+    assert not Path("no").exists()
+    lost = shutil.copytree(squares, place / "lost")
+    record = lost / "loopbench.json"
+    record.write_text(record.read_text().replace("latin:Latin", "gone:Latin"))
+    refused(capsys, ["data", "check", lost], "loopbench.json", "no module gone")
+
+
+def test_each_kind_that_ships_generates_what_its_own_rules_accept():
+    """By the one command for all kinds too."""
+    for kind, size in (("sudoku", 4), ("maze", 5)):
+        train, test, record = make(kind, size, train=12, test=3, seed=1)
+        for part in (train, test):
+            assert puzzle_of(kind).is_valid(part.inputs, part.labels).all()
+        assert record.overlap["equivalent_puzzles"] == 0
+        assert train.difficulty_name is not None
+    assert set(KINDS) == {"sudoku", "maze"}
+
+
+def test_units_must_hold_every_cell_once(place):
+    (place / "torn.py").write_text(
+        "from latin import Latin\n\nclass Torn(Latin):\n"
+        "    def families(self, size): return (super().families(size)[0][:-1],)\n"
+    )
+    with pytest.raises(DataError, match="torn:Torn: family 0 of units"):
+        puzzles.units.unit_families("torn:Torn", 4)
+
+
+def test_the_notebooks_lines_run_as_they_stand(place, capsys):
+    code = section("In a notebook", "python")
+    exec(compile(code, "notebook", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out) <= 1
+    folder = Path("notebook")
+    assert (folder / "metrics.jsonl").is_file()
+    with pytest.raises(RunError, match="resume"):  # what is there is not written over
+        exec(compile(code, "notebook", "exec"), {})
+
+
+@pytest.mark.parametrize("package", [baselines, puzzles, reasoning])
+def test_every_name_of_a_package_is_there(package):
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
+
+
+def test_importing_the_packages_loads_no_torch():
+    code = (
+        "import sys, baselines, puzzles, reasoning\n"
+        "from puzzles import Puzzle, PuzzleSet, make\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

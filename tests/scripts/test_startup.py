@@ -1,0 +1,102 @@
+"""What a command answers before there is work does not wait for torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.preset_sizes import describe_presets
+from scripts.preset_table import PRESETS_FILE
+
+ROOT = Path(__file__).parent.parent.parent
+# Runs commands in one fresh process; tells the exit code of each, and the first after which torch
+# had been loaded.
+_RUN = """
+import json, sys
+from scripts.entry import main
+codes = []
+for words in json.loads(sys.argv[1]):
+    try:
+        codes.append(main(words=words))
+    except SystemExit as end:
+        codes.append(end.code)
+    if "torch" in sys.modules:
+        break
+print(json.dumps(codes), file=sys.stderr)
+"""
+
+
+def codes_without_torch(commands: list[list[str]]) -> list[int]:
+    """Exit codes of commands, up to the one that loaded torch: its code is the last."""
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, json.dumps(commands)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+def test_help_and_version_do_without_torch():
+    helped = ["evaluate", "solve", "package", "import-released", "bench", "evaluate-lm"]
+    helped += ["generate", "presets", "data", "tokenizer", "corpus", "export", "push", "runs"]
+    helped += ["completion"]
+    asked = [["--help"], ["--version"], ["presets"], *([name, "--help"] for name in helped)]
+    assert codes_without_torch(asked) == [0] * len(asked)
+
+
+def test_refusals_do_without_torch(tmp_path):
+    none, out = str(tmp_path / "none"), str(tmp_path / "out")
+    refusals = [
+        ["trian"],
+        ["--helo"],
+        ["evaluate", none, "--data", none],
+        ["evaluate", none, "--data", none, "--segmints", "3"],
+        ["solve", none, "1..."],
+        ["solve", "--pretrained", "sudoku", "lists/one.csv"],
+        ["solve", "--pretraind", "sudoku", "1..."],
+        ["solve", "--pretrained", "nonesuch", "1..."],
+        ["export", none, "--to", "torch"],
+        ["export", none, "--to", "onx"],
+        ["push", none, "user/name"],
+        ["push", none, "name"],
+        ["runs", none],
+        ["runs", none, "--jason"],
+        ["completion", "fish"],
+        ["presets", "trm-mini", "--tsk", "maze"],
+        ["package", none, "--data", none],
+        ["package", none, "--data", none, "--sgments", "3"],
+        ["import-released", none, "--model", "trm", "--out", out],
+        ["import-released", none, "--model", "trm", "--out", out, "--hads", "2"],
+        ["bench", "--runs", none],
+        ["bench", "--quik"],
+        ["evaluate-lm", none, "--corpus", none],
+        ["evaluate-lm", none, "--corpis", none],
+        ["generate", none],
+        ["generate", none, "--promt", "a"],
+        ["presets", "--jason"],
+        ["train", "--preset", "trm-mini", "--data", none, "--out", out],
+        ["train", "--config", none, "--out", out],
+        ["train", "--resume", none],
+        ["pretrain", "--preset", "attractor-mini", "--corpus", none, "--out", out],
+        ["pretrain", "--config", none, "--corpus", none, "--out", out],
+        ["pretrain", "--resume", none],
+        ["data", "sudoku", "--out", out, "--trian", "3"],
+        ["data", "import", none, "--out", out],
+        ["data", "check", none],
+        ["tokenizer", "info", none],
+        ["corpus", "check", none],
+        ["corpus", "build", none, "--out", out],
+    ]
+    assert codes_without_torch(refusals) == [2] * len(refusals)
+
+
+def test_the_check_itself_sees_torch(tmp_path):
+    unknown = ["train", "--preset", "nonesuch-mini", "--out", str(tmp_path)]
+    assert codes_without_torch([unknown, ["--version"]]) == [2]
+
+
+def test_the_presets_shown_are_those_that_are_built():
+    shown = json.loads(PRESETS_FILE.read_text())
+    assert shown == describe_presets(), "write it anew: python -m scripts.preset_sizes"
