@@ -102,7 +102,11 @@ def read_card(path: Path) -> Card:
 
 
 def package(
-    run: Path, data: Path, segments: int | None, out: Path = WEIGHTS, device: Device = "auto"
+    run: Path,
+    data: Path,
+    segments: int | None = None,
+    out: Path = WEIGHTS,
+    device: Device = "auto",
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
     (None: as the run was configured), and write both files to `out`."""

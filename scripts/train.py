@@ -160,24 +160,23 @@ def train_run(
     trainer = Trainer(model, stream, config, world, out, evaluate, tell)
     if saved:
         trainer.resume()
-    elif resume and world.is_main:
+    elif not resume and seconds is not None:
+        make_folder(out)
+        planned["deadline"] = plan(trainer, seconds, began)
+        say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
+    settings = trainer.config.model_dump(mode="json")  # before a folder is made: wandb may refuse
+    reporter = Reporter(
+        wandb if world.is_main else "off", out, settings, tensorboard and world.is_main
+    )
+    if not resume and world.is_main:
+        record = _record(trainer.config, train, trainer) | {"puzzles_sha256": puzzles}
+        create_run(out, record | planned)
+    elif resume and not saved and world.is_main:
         say(restart_run(out))
-    elif not resume:
-        if seconds is not None:
-            make_folder(out)
-            planned["deadline"] = plan(trainer, seconds, began)
-            say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
-        if world.is_main:
-            record = _record(trainer.config, train, trainer) | {"puzzles_sha256": puzzles}
-            create_run(out, record | planned)
     if resume:
         told = extend_run(out, trainer.done, config.steps, write=world.is_main)
         if told or trainer.done == config.steps:
             say(told or finished(out, config.steps))
-    settings = trainer.config.model_dump(mode="json")
-    reporter = Reporter(
-        wandb if world.is_main else "off", out, settings, tensorboard and world.is_main
-    )
     world.barrier()
     outcome = trainer.train()
     reporter.finish()

@@ -32,9 +32,9 @@ from reasoning.training.checkpoints import (
     CheckpointError,
     first_not_finite,
     last_words,
+    list_checkpoints,
     load_checkpoint,
     save_checkpoint,
-    was_saved,
 )
 from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World, join_world
@@ -306,7 +306,7 @@ class Trainer:
         return Outcome(self.done, self.done < config.steps, self.net_calls)
 
     def _open_folder(self) -> None:
-        if not self.done and was_saved(self.run):
+        if not self.done and list_checkpoints(self.run):
             raise RunError(f"{self.run}: holds a run; `resume` it first, or choose another folder")
         if self.world.is_main:
             make_folder(self.run)

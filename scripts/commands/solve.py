@@ -9,7 +9,7 @@ import tyro
 
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
-from reasoning.training.runs import read_config
+from reasoning.training.runs import RunError, read_config
 from scripts.choices import Device, Shipped
 from scripts.extras import need
 from scripts.folders import expect
@@ -49,8 +49,8 @@ def solve(
         arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
             characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
             input.
-        pretrained: answer with the weights that ship for its kind (sudoku), of the puzzle's size,
-            or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
+        pretrained: answer with the weights that ship for its kind (sudoku or maze), of the puzzle's
+            size, or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
         segments: segments to run; none: as the run was configured.
         device: where to run; auto: the best present.
     """
@@ -64,8 +64,12 @@ def solve(
     known = _LETTERS
     if not pretrained:
         expect(arguments[0], "puzzle run")
-        grid = read_config(Path(arguments[0]))["grid"]
-        known += puzzle_of(grid["kind"]).characters(grid["size"])
+        run = Path(arguments[0])
+        grid = read_config(run)["grid"]
+        try:
+            known += puzzle_of(grid["kind"]).characters(grid["size"])
+        except DataError as error:
+            raise RunError(f"{run}/config.json: grid: {error}") from error
     text = read_puzzle(arguments[-1], known)
 
     from scripts.solve import answer

@@ -227,7 +227,7 @@ def test_the_nearest_name_is_suggested(sudokus, tmp_path, capsys):
     for flag, meant in (("--lr", "--optimizer.lr"), ("--witdh", "--model.width")):
         refused(capsys, words("trm-mini", sudokus, out, flag, "0.1"), f"did you mean {meant}?")
     refused(capsys, words("trm-mni", sudokus, out), "did you mean trm-mini?", "`loopbench presets`")
-    lm = ["pretrain", "--preset", "atractor-mini", "--corpus", "c", "--out", out]
+    lm = ["pretrain", "--preset", "atractor-mini", "--corpus", tmp_path, "--out", out]
     refused(capsys, lm, "did you mean attractor-mini?")
     refused(capsys, ["reproduce", "tabel2"], "did you mean table2?")
     refused(capsys, ["data", "sudku"], "did you mean sudoku?")
@@ -431,7 +431,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
     assert (killed / "environment.json").exists()
     # A checkpoint that lost its manifest is no reason to start over.
     (killed / "checkpoints" / "step-00000008" / "manifest.json").unlink()
-    refused(capsys, ["train", "--resume", killed], "holds no checkpoint")
+    refused(capsys, ["train", "--resume", killed], "has no manifest.json")
     assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 

@@ -74,7 +74,7 @@ def test_compare_goes_on_with_a_run_killed_before_its_first_checkpoint(
     before = (run / "metrics.jsonl").read_bytes()
     (run / "checkpoints" / "step-00000006" / "manifest.json").unlink()
     assert main(command) == 2
-    assert "holds no checkpoint" in capsys.readouterr().err
+    assert "has no manifest.json" in capsys.readouterr().err
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
@@ -215,13 +215,13 @@ def test_runs_that_share_their_puzzles_do_not_narrow_the_error_bars(tmp_path, mo
 def test_run_folders_have_no_commas_and_those_that_have_go_on(tmp_path):
     config = configuration(ABLATIONS["controls"][-1], "mini", tmp_path)
     assert config.preset == "trm-matched, damped"
-    assert run_folder(tmp_path, config).name == "trm-matched-damped-seed0"
+    assert run_folder(tmp_path, config, 0).name == "trm-matched-damped-seed0"
     for variants in ABLATIONS.values():
-        names = [run_folder(tmp_path, configuration(v, "mini", tmp_path)).name for v in variants]
+        names = [run_folder(tmp_path, configuration(v, "mini", tmp_path), 0).name for v in variants]
         assert len(set(names)) == len(variants)
         assert not re.search(r"[^\w.-]", "".join(names))
     (tmp_path / "trm-matched,-damped-seed0").mkdir()  # begun when such names were given
-    assert run_folder(tmp_path, config).name == "trm-matched,-damped-seed0"
+    assert run_folder(tmp_path, config, 0).name == "trm-matched,-damped-seed0"
 
 
 def test_the_report_holds_one_puzzle_being_solved(trained, tmp_path):

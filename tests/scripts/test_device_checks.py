@@ -214,4 +214,4 @@ def test_what_is_measured_compiled_is_compiled_beforehand():
     for name in device_rates.compiled_models(TOY):
         assert device_rates._compile((name, "cpu", True)).startswith(f"{name}: eager beforehand")
     said = device_rates._compile(("no-such-7m", "cpu", True))
-    assert said.startswith("no-such-7m: not compiled beforehand: ValueError: no preset is called")
+    assert said.startswith("no-such-7m: not compiled beforehand: UsageError: no preset is called")

@@ -118,7 +118,7 @@ def test_what_cannot_be_had_is_told_in_one_line(trained, stand_in, capsys):
     for words, told in (
         (["solve", "--pretrained", "hub:no/one", "." * 16], "no such repository"),
         (["solve", "--pretrained", "hub:one", "." * 16], "give user/name"),
-        (["solve", "--pretrained", "nothing", "." * 16], "give sudoku or hub:USER/NAME"),
+        (["solve", "--pretrained", "nothing", "." * 16], "give sudoku, maze or hub:USER/NAME"),
         (["push", str(trained), "one"], "give user/name"),
     ):
         assert main(words) == 2

@@ -87,7 +87,8 @@ def test_a_seed_that_no_generator_takes_is_refused(refused, trained, sudokus, tm
     pretrain = ["pretrain", "--preset", "attractor-mini", "--corpus", tmp_path, "--out", out]
     refused([*pretrain, "--seed", seed], "--seed", "less than or equal")
     refused(["evaluate", trained, "--data", sudokus, "--seed", seed], "seed", "less than or equal")
-    refused(["generate", trained, "--seed", seed], "seed must be")
+    with pytest.raises(ValueError, match="seed must be"):
+        Sampling(seed=seed)
     assert not out.exists()
     Sampling(seed=LARGEST_SEED)
     largest = training(sudokus, out, "--seed", str(LARGEST_SEED), "--evaluate-puzzles", "2")

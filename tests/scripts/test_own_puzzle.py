@@ -165,7 +165,7 @@ def test_a_run_on_it_is_evaluated_and_refuses_other_puzzles(squares, sudokus, ca
 
 
 def test_what_is_no_puzzle_is_refused_in_one_line(place, squares, capsys):
-    (place / "poor.py").write_text(
+    (place / "unfit.py").write_text(
         "import numpy as np\nfrom puzzles import Puzzle\n\n"
         "class Bare(Puzzle): pass\n\nclass Plain: pass\n\n"
         "class Lying(Puzzle):\n"
@@ -178,9 +178,9 @@ def test_what_is_no_puzzle_is_refused_in_one_line(place, squares, capsys):
     asked = ["data", "make", "--size", "4", "--out", "no", "--train", "4", "--test", "2"]
     refused(capsys, [*asked, "absent:Latin"], "no module absent")
     refused(capsys, [*asked, "latin:Lattin"], "did you mean Latin?")
-    refused(capsys, [*asked, "poor:Plain"], "derived from puzzles.puzzle.Puzzle")
-    refused(capsys, [*asked, "poor:Bare"], "no generate and no is_valid and no vocabulary")
-    refused(capsys, [*asked, "poor:Lying"], "generates a wrong puzzle", "breaks a rule")
+    refused(capsys, [*asked, "unfit:Plain"], "derived from puzzles.puzzle.Puzzle")
+    refused(capsys, [*asked, "unfit:Bare"], "no generate and no is_valid and no vocabulary")
+    refused(capsys, [*asked, "unfit:Lying"], "generates a wrong puzzle", "breaks a rule")
     refused(capsys, [*asked, "chess"], 'kind is "chess"')
     assert not Path("no").exists()
     lost = shutil.copytree(squares, place / "lost")

@@ -182,6 +182,7 @@ def test_validation_rows_that_were_not_asked_for_are_those_there(tmp_path, capsy
     assert main(["pretrain", "--resume", str(out)]) == 0
     tiny = [word.replace("small", "tiny") for word in unasked]
     tiny[tiny.index(str(out))] = str(tmp_path / "none")
+    capsys.readouterr()
     refused(capsys, tiny, "validation rows of 33 tokens", "0 there")
 
 
@@ -189,7 +190,9 @@ def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys
     out = tmp_path / "run"
     start = ["pretrain", "--corpus", corpus, "--out", out]
     refused(capsys, start, "--preset", "attractor-770m")
-    refused(capsys, [*start, "--preset", "attractor-9b"], "attractor-9b", "parcae-mini")
+    refused(
+        capsys, [*start, "--preset", "attractor-9b"], "attractor-9b", "did you mean attractor-60m?"
+    )
     refused(capsys, ["pretrain", "--preset", "parcae-mini", "--out", out], "--corpus DIR")
     refused(capsys, words("deq-mini", tmp_path / "none", out), str(tmp_path / "none"))
     refused(capsys, words("deq-mini", corpus, trained), "already holds a run")

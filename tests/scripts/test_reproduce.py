@@ -83,10 +83,10 @@ def test_the_deep_recipe_warms_up_for_half_of_the_run_it_is_given(tmp_path):
     assert (plain.model.branch_scale, deep.model.branch_scale) == (1.0, 0.25)
 
 
-@pytest.mark.parametrize("words", [[], ["table9"]])
-def test_an_unknown_table_is_refused(words, capsys):
+@pytest.mark.parametrize(("words", "said"), [([], "table2"), (["table9"], "did you mean table6?")])
+def test_an_unknown_table_is_refused(words, said, capsys):
     assert main(["reproduce", *words]) == 2
-    assert "table2" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_table2_shows_what_failed_or_learned_nothing_and_how_many_ran(monkeypatch):
