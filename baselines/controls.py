@@ -74,5 +74,5 @@ class AttractorReset(Attractor):
         seeds: Tensor | None = None,
     ) -> SegmentOutput:
         """The Attractor's segment from the initial state; the carry is not read."""
-        start = self.restart(len(inputs), seeds)
+        start = self.restart(inputs.shape[0], seeds)
         return super().segment(start, inputs, puzzle_ids, depth, seeds)

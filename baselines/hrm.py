@@ -96,5 +96,5 @@ class HRM(Reasoner):
                     z = self.update(self.net, z, y + x, seeds, first + i)
             with torch.set_grad_enabled(graph and last):
                 y = self.update(self.high, y, z, seeds, first + steps)
-        calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
+        calls = torch.full((inputs.shape[0],), cycles * (steps + 1), device=inputs.device)
         return self.read((y, z), calls, {})

@@ -52,6 +52,6 @@ class Transformer(Reasoner):
     ) -> SegmentOutput:
         """y <- net(initial y, x): no state is read, so more segments change nothing."""
         x = self.embedding(inputs, puzzle_ids)
-        y, z = self.restart(len(inputs), seeds)
-        calls = torch.ones(len(inputs), dtype=torch.int64, device=inputs.device)
+        y, z = self.restart(inputs.shape[0], seeds)
+        calls = torch.ones(inputs.shape[0], dtype=torch.int64, device=inputs.device)
         return self.read((self.update(self.net, y, x, seeds, 0), z), calls, {})

@@ -82,5 +82,5 @@ class TRM(Reasoner):
                 state = self.cycle(self.begin_cycle(state), x, steps, seeds, first)
             if attached:
                 answers.append(state[0])
-        calls = torch.full((len(inputs),), cycles * (steps + 1), device=inputs.device)
+        calls = torch.full((inputs.shape[0],), cycles * (steps + 1), device=inputs.device)
         return self.read(state, calls, {}, tuple(answers[:-1]))

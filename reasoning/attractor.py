@@ -152,7 +152,7 @@ class Attractor(Reasoner):
 
     def _solve_z(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         y, z = state
-        calls = evaluations = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        calls = evaluations = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
         graph = torch.is_grad_enabled()
         solution: Solution
         for sweep in range(self.config.sweeps):

@@ -17,5 +17,6 @@ Mode = Literal["eager", "compiled"]
 Precision = Literal["fp32", "bf16"]
 ReleasedKind = Literal["sudoku", "maze"]  # puzzles that authors released weights for
 Shipped = Literal["sudoku", "maze"]  # tasks that there are weights for
+Target = Literal["onnx", "torch"]  # what a run is exported to
 WEIGHTS = Path(reasoning.__file__).parent / "weights"
 MODEL_GROUPS = ("loopbench.models", "loopbench.language_models")  # of entry points

@@ -28,9 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "presets": (
         "scripts.preset_table",
-        "list the presets with sizes and recipes (--json)",
+        "list the presets with sizes and recipes (--json); NAME: one as YAML",
     ),
     "train": ("scripts.commands.train", "train a preset on a data folder, or --resume a run"),
+    "runs": ("scripts.run_table", "the runs in a folder: their state and best numbers (--json)"),
     "evaluate": ("scripts.commands.evaluate", "score a run on held-out puzzles"),
     "compare": ("scripts.compare", "one table over runs, or over presets x seeds"),
     "import-released": (
@@ -46,6 +47,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "scripts.commands.solve",
         "answer one puzzle with a trained run or --pretrained weights",
     ),
+    "export": (
+        "scripts.commands.export",
+        "a run as ONNX or torch.export files: map, heads, the whole solve",
+    ),
+    "push": (
+        "scripts.commands.push",
+        "upload a run to the Hugging Face hub, with a card (extra hub)",
+    ),
     "package": ("scripts.commands.package", "make weights that ship with loopbench of a run"),
     "tokenizer": ("scripts.tokenizer", "train | info: byte-level BPE for text"),
     "corpus": ("scripts.corpus", "build | check: text files to token shards"),
@@ -57,9 +66,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "scripts.commands.evaluate_lm",
         "perplexity, LAMBADA and CORE of a pretraining run",
     ),
+    "lm-eval": (
+        "scripts.harness",
+        "the lm-evaluation-harness on a pretraining run (extra lm-eval)",
+    ),
     "generate": (
         "scripts.commands.generate",
         "continue a text with a pretrained language model",
+    ),
+    "completion": (
+        "scripts.completion",
+        "bash | zsh: a script that completes commands and options",
     ),
 }
 

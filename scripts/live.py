@@ -1,5 +1,5 @@
 """How a run is followed while it trains: a live line on the terminal, plain lines where there is
-none, Weights & Biases."""
+none, Weights & Biases, TensorBoard."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,10 +57,16 @@ class LiveProgress:
 
 
 class Reporter:
-    """Sends a run's records to Weights & Biases, or nowhere."""
+    """Sends a run's records to Weights & Biases, to RUN/tensorboard, to both or nowhere.
 
-    def __init__(self, mode: WandbMode, run: Path, config: dict[str, Any]):
-        self._run = None
+    Under one name in both: train/... of the training's lines, test/... of the held-out scores.
+    """
+
+    def __init__(
+        self, mode: WandbMode, run: Path, config: dict[str, Any], tensorboard: bool = False
+    ):
+        self._run = self._writer = None
+        self._folder = run / "tensorboard" if tensorboard else None
         if mode != "off":
             import wandb
 
@@ -75,15 +81,28 @@ class Reporter:
                 ) from error
 
     def __call__(self, progress: loop.Progress) -> None:
-        if self._run is not None:
-            for name, record in (("train", progress.training), ("test", progress.evaluation)):
-                numbers = {f"{name}/{key}": value for key, value in _flat(record or {})}
-                if numbers:
-                    self._run.log(numbers, step=progress.step)
+        for name, record in (("train", progress.training), ("test", progress.evaluation)):
+            numbers = {f"{name}/{key}": value for key, value in _flat(record or {})}
+            if numbers and self._run is not None:
+                self._run.log(numbers, step=progress.step)
+            if numbers and self._folder is not None:
+                self._write(numbers, progress.step)
+
+    def _write(self, numbers: dict[str, float], step: int) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # What a killed run wrote from this step on, a resumed one writes again.
+            self._writer = SummaryWriter(self._folder, purge_step=step)
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
     def finish(self) -> None:
         if self._run is not None:
             self._run.finish()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:

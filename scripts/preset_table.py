@@ -1,6 +1,7 @@
-"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe.
+"""`loopbench presets`: every preset of puzzles and of language with its size, cost and recipe, or
+one of them as YAML.
 
-What is shown is `PRESETS_FILE`, which `scripts.preset_sizes` writes: to build every model and count
+The table shows `PRESETS_FILE`, which `scripts.preset_sizes` writes: to build every model and count
 its parameters takes longer than to load torch.
 """
 
@@ -8,8 +9,9 @@ import json as jsonlib
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -87,6 +89,35 @@ def _language_table(title: str, described: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def show_preset(
+    name: Annotated[str, tyro.conf.Positional],
+    task: Literal["sudoku", "maze", "language"] | None = None,
+) -> None:
+    """Print a preset as YAML, for `train --config FILE` or `pretrain --config FILE`.
+
+    Args:
+        name: its name.
+        task: what for; none: sudokus, or language where no preset of puzzles has that name.
+    """
+    from scripts.config_files import to_yaml
+    from scripts.lm_models import LANGUAGE_PRESETS, model_and_size
+    from scripts.lm_presets import language_preset
+    from scripts.presets import preset, preset_names
+    from scripts.registry import LANGUAGE_MODELS, PUZZLE_MODELS
+
+    model, _ = model_and_size(name)
+    of_puzzles = name in preset_names() or model in PUZZLE_MODELS.installed()
+    of_language = name in LANGUAGE_PRESETS or model in LANGUAGE_MODELS.installed()
+    if task == "language" or (task is None and of_language and not of_puzzles):
+        config = language_preset(name)
+    else:
+        config = preset(name, task or "sudoku")
+    print(to_yaml(config), end="")
+
+
 def main(words: Sequence[str]) -> int:
+    if words and not words[0].startswith("-"):
+        parse(show_preset, words, "loopbench presets")()
+        return 0
     parse(show_presets, words, "loopbench presets")()
     return 0

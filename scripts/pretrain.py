@@ -20,6 +20,8 @@ from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
+from scripts.config_files import configured
+from scripts.extras import need
 from scripts.folders import expect, keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
@@ -40,6 +42,9 @@ class Pretrain:
     """
 
     config: Annotated[LanguageRunConfig, tyro.conf.arg(name="")]
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
+    beside it count more."""
     out: Path | None = None
     """Folder to write the run to; it must not hold one already."""
     resume: Path | None = None
@@ -47,6 +52,8 @@ class Pretrain:
     another end, its schedule planned anew."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
+    tensorboard: bool = False
+    """Write RUN/tensorboard too (extra tensorboard)."""
 
 
 def read_words(words: Sequence[str]) -> Pretrain:
@@ -57,9 +64,14 @@ def read_words(words: Sequence[str]) -> Pretrain:
     name = option_value(words, "--preset")
     if {"-h", "--help"} & set(words):
         name = name or "attractor-mini"
-    if name is None:
+    file = option_value(words, "--config")
+    if name is None and file is None:
         raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_PRESETS)}")
-    given = parse(Pretrain, words, program, Pretrain(language_preset(name)))
+    if file is None:
+        config = language_preset(name)
+    else:
+        config = configured(Path(file), words, language_preset, LanguageRunConfig)
+    given = parse(Pretrain, words, program, Pretrain(config))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")
     return given
@@ -74,6 +86,7 @@ def pretrain_run(
     listen: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
     fit_rows: bool = False,
+    tensorboard: bool = False,
 ) -> bool:
     """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
     before the first step.
@@ -102,7 +115,12 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
-    reporter = Reporter(wandb if world.is_main else "off", out, config.model_dump(mode="json"))
+    reporter = Reporter(
+        wandb if world.is_main else "off",
+        out,
+        config.model_dump(mode="json"),
+        tensorboard and world.is_main,
+    )
 
     def tell(progress: Progress) -> None:
         reporter(progress)
@@ -183,6 +201,8 @@ def newest(progress: Progress) -> dict[str, str]:
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_language_config(out)[0] if resume else given.config
@@ -199,7 +219,15 @@ def main(words: Sequence[str]) -> int:
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         interrupted = pretrain_run(
-            config, out, world, resume, given.wandb, live, say, fit_rows=not rows_given
+            config,
+            out,
+            world,
+            resume,
+            given.wandb,
+            live,
+            say,
+            fit_rows=not rows_given,
+            tensorboard=given.tensorboard,
         )
     if interrupted:
         console.print(f"stopped; go on with: loopbench pretrain --resume {out}")

@@ -12,7 +12,8 @@ from puzzles.metrics import is_valid
 from puzzles.render import to_text
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
-from scripts.choices import Device, Shipped
+from scripts.choices import Device
+from scripts.hub_names import PREFIX
 from scripts.pretrained import load_pretrained
 from scripts.session import TrainedRun, not_finite, open_run
 
@@ -40,11 +41,15 @@ def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
     return tokens[None]
 
 
-def answer(text: str, run: Path | Shipped, segments: int | None, device: Device) -> int:
-    """Print the answer of a run, or of the weights that ship for a task, to a puzzle's characters;
-    0 if it keeps the rules, 1 if it breaks one."""
+def answer(text: str, run: Path | str, segments: int | None, device: Device) -> int:
+    """Print the answer of a run, of the weights that ship for a task, or of hub:USER/NAME, to a
+    puzzle's characters; 0 if it keeps the rules, 1 if it breaks one."""
     world = join_world(device)
-    if isinstance(run, str):
+    if isinstance(run, str) and run.startswith(PREFIX):
+        from scripts.hub import load_hub
+
+        trained = load_hub(run.removeprefix(PREFIX), world)
+    elif isinstance(run, str):
         trained = load_pretrained(run, size_of(text, run), world)
     else:
         trained = open_run(run, world)

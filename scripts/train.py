@@ -30,6 +30,8 @@ from reasoning.training.runs import (
     read_config,
     restart_run,
 )
+from scripts.config_files import configured, read_config_file
+from scripts.extras import need
 from scripts.folders import keep_apart
 from scripts.live import LiveProgress, Reporter, WandbMode
 from scripts.presets import RunConfig, build_model, preset, preset_names
@@ -55,6 +57,9 @@ class Train:
     """
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
+    beside it count more."""
     out: Path | None = None
     """Folder to write the run to; it must not hold one already."""
     resume: Path | None = None
@@ -65,6 +70,8 @@ class Train:
     on smaller mazes. What was begun from stands in RUN/config.json."""
     wandb: WandbMode = "off"
     """Report to Weights & Biases too; offline needs no account."""
+    tensorboard: bool = False
+    """Write RUN/tensorboard too (extra tensorboard)."""
     for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
     """Train for so long, such as 2h or 8.5m: steps are measured first, and as many planned as end
     then, instead of --steps; the record of that is in RUN/config.json."""
@@ -80,15 +87,23 @@ def read_words(words: Sequence[str]) -> Train:
     if resumes(words):
         return parse(Train, words, program, Train(preset("attractor-mini")))
     name, data = option_value(words, "--preset"), option_value(words, "--data")
+    file = option_value(words, "--config")
     if {"-h", "--help"} & set(words):
         name, data = name or "attractor-cpu", None
-    if name is None:
+    if name is None and file is None:
         raise UsageError(f"give --preset, one of {', '.join(preset_names())}")
+    if file is not None:
+        data = data or read_config_file(Path(file)).get("data") or None
     grid = ("sudoku",)
     if data is not None:
         train, _ = read_data(data)
         grid = train.kind, train.seq_len
-    given = parse(Train, words, program, Train(preset(name, *grid)))
+
+    def named(name: str) -> RunConfig:
+        return preset(name, *grid)
+
+    config = named(name) if file is None else configured(Path(file), words, named, RunConfig)
+    given = parse(Train, words, program, Train(config))
     if not given.config.data or given.out is None:
         raise UsageError("give --data DIR and --out RUN")
     if given.seconds is not None and option_value(words, "--steps") is not None:
@@ -106,6 +121,7 @@ def train_run(
     say: Callable[[str], None] = lambda line: None,
     seconds: float | None = None,
     start: Path | None = None,
+    tensorboard: bool = False,
 ) -> Outcome:
     """Train a run to its end, or to an interrupt. Everything it takes is checked first.
 
@@ -149,7 +165,9 @@ def train_run(
         planned["deadline"] = plan(trainer, seconds, began)
         say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
     settings = trainer.config.model_dump(mode="json")  # before a folder is made: wandb may refuse
-    reporter = Reporter(wandb if world.is_main else "off", out, settings)
+    reporter = Reporter(
+        wandb if world.is_main else "off", out, settings, tensorboard and world.is_main
+    )
     if not resume and world.is_main:
         record = _record(trainer.config, train, trainer) | {"puzzles_sha256": puzzles}
         create_run(out, record | planned)
@@ -211,6 +229,8 @@ def newest(progress: loop.Progress) -> dict[str, str]:
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_config(out)[0] if resume else given.config
@@ -227,7 +247,16 @@ def main(words: Sequence[str]) -> int:
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         outcome = train_run(
-            config, out, world, resume, given.wandb, live, say, given.seconds, given.start
+            config,
+            out,
+            world,
+            resume,
+            given.wandb,
+            live,
+            say,
+            given.seconds,
+            given.start,
+            given.tensorboard,
         )
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")

@@ -87,7 +87,7 @@ def resumes(words: Sequence[str]) -> bool:
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
     if "--resume" not in options:
         return False
-    if options - {"--resume", "--steps", "--wandb", "--help"}:
+    if options - {"--resume", "--steps", "--wandb", "--tensorboard", "--help"}:
         raise UsageError(
             "--resume RUN goes on under RUN's own configuration: give it alone, or with --steps to "
             "train longer"

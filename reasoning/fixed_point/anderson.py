@@ -98,9 +98,9 @@ class _Step:
         # Residuals scaled to unit length: G_ij / (l_i l_j), of trace m.
         tiny = torch.finfo(gram.dtype).tiny
         inverse = gram.diagonal(dim1=1, dim2=2).clamp_min(tiny).rsqrt()
-        scaled = gram * inverse[:, :, None] * inverse[:, None, :]
         ridge = 10 * torch.finfo(gram.dtype).eps
-        scaled.diagonal(dim1=1, dim2=2).add_(ridge)
+        ridge = ridge * torch.eye(size, dtype=gram.dtype, device=gram.device)
+        scaled = gram * inverse[:, :, None] * inverse[:, None, :] + ridge
         right = inverse / inverse[:, -1:]
         solved, _ = torch.linalg.solve_ex(scaled, right)
         weights = solved * right

@@ -100,7 +100,7 @@ class Found:
     @classmethod
     def at(cls, start: Tensors, final_step: bool) -> "Found":
         """Before the first evaluation."""
-        first, count = wide(start[0]), len(start[0])
+        first, count = wide(start[0]), start[0].shape[0]
         flag = {"dtype": torch.bool, "device": first.device}
         return cls(
             start,
@@ -132,9 +132,10 @@ def iterate(
     """
     found = Found.at(start, budget.final_step)
     active = ~found.converged
-    free = active.device.type == "cpu"  # looking at what is on the device costs nothing
+    # Looking at what is on the device costs nothing; a graph that is exported cannot depend on it.
+    free = active.device.type == "cpu" and not torch.compiler.is_exporting()
     look = free if budget.early_exit is None else budget.early_exit
-    here = torch.arange(len(active), device=active.device)
+    here = torch.arange(active.shape[0], device=active.device)
     left: list[tuple[Tensor, Found]] = []  # who no longer is in the batch, and what it found
     z = start
     for k in range(budget.max_evaluations):

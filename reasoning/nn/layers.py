@@ -152,7 +152,7 @@ class AxialAttention(Attention):
             if rotary is not None:
                 tables = [table[:size] for table in rotary]
                 q, k = apply_rotary(q, *tables), apply_rotary(k, *tables)
-            along = rearrange(_attend(q, k, v), "(B U) H N K -> B (U N) (H K)", B=len(x))
+            along = rearrange(_attend(q, k, v), "(B U) H N K -> B (U N) (H K)", B=x.shape[0])
             mixed.append(along.index_select(1, getattr(self, f"back_{i}")))
         return self.o_proj(torch.cat(mixed, dim=-1))
 

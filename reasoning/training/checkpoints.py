@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from reasoning.records import sha256_of
 from reasoning.training.distribution import is_placed
+from reasoning.training.runs import list_checkpoints
 
 KEPT = 2
 _FILES = ("weights.safetensors", "ema.safetensors", "state.pt")
@@ -35,11 +36,6 @@ class CheckpointError(ValueError):
 
 def _plain(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-
-
-def list_checkpoints(run: Path) -> list[Path]:
-    """Whole checkpoints of a run, oldest first."""
-    return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
 
 
 def last_words(run: Path | None) -> str:

@@ -223,6 +223,11 @@ class JsonLines:
         self._file.close()
 
 
+def list_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first."""
+    return sorted(path.parent for path in (run / "checkpoints").glob("step-*/manifest.json"))
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Every record of a JSON-lines file, but for a last line that a killed run left unfinished.
     RunError, with the line, for one that is none."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
@@ -11,7 +11,9 @@ from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from reasoning.training.runs import RunError, read_config
 from scripts.choices import Device, Shipped
+from scripts.extras import need
 from scripts.folders import expect
+from scripts.hub_names import PREFIX, check_repository
 from scripts.texts import file_text, standard_input
 from scripts.usage import UsageError, parse
 
@@ -37,7 +39,7 @@ def read_puzzle(argument: str, known: str = _LETTERS) -> str:
 
 def solve(
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
-    pretrained: Shipped | None = None,
+    pretrained: str | None = None,
     segments: int | None = None,
     device: Device = "auto",
 ) -> int:
@@ -47,7 +49,8 @@ def solve(
         arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
             characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
             input.
-        pretrained: answer with the weights that ship for its kind, of the puzzle's size.
+        pretrained: answer with the weights that ship for its kind (sudoku or maze), of the puzzle's
+            size, or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
         segments: segments to run; none: as the run was configured.
         device: where to run; auto: the best present.
     """
@@ -56,6 +59,8 @@ def solve(
     if len(arguments) != (1 if pretrained else 2):
         expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
         raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
+    if pretrained:
+        _expect_weights(pretrained)
     known = _LETTERS
     if not pretrained:
         expect(arguments[0], "puzzle run")
@@ -70,6 +75,18 @@ def solve(
     from scripts.solve import answer
 
     return answer(text, pretrained or Path(arguments[0]), segments, device)
+
+
+def _expect_weights(name: str) -> None:
+    """UsageError for what names neither weights that ship nor a repository of the hub."""
+    if name.startswith(PREFIX):
+        need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")
+        check_repository(name.removeprefix(PREFIX))
+    elif name not in get_args(Shipped):
+        known = ", ".join(get_args(Shipped))
+        raise UsageError(
+            f"--pretrained: no weights ship for {name!r}; give {known} or {PREFIX}USER/NAME"
+        )
 
 
 def main(words: Sequence[str]) -> int:

@@ -40,7 +40,8 @@ def codes_without_torch(commands: list[list[str]]) -> list[int]:
 
 def test_help_and_version_do_without_torch():
     helped = ["evaluate", "solve", "package", "import-released", "bench", "evaluate-lm"]
-    helped += ["generate", "presets", "data", "tokenizer", "corpus"]
+    helped += ["generate", "presets", "data", "tokenizer", "corpus", "export", "push", "runs"]
+    helped += ["completion"]
     asked = [["--help"], ["--version"], ["presets"], *([name, "--help"] for name in helped)]
     assert codes_without_torch(asked) == [0] * len(asked)
 
@@ -55,6 +56,15 @@ def test_refusals_do_without_torch(tmp_path):
         ["solve", none, "1..."],
         ["solve", "--pretrained", "sudoku", "lists/one.csv"],
         ["solve", "--pretraind", "sudoku", "1..."],
+        ["solve", "--pretrained", "nonesuch", "1..."],
+        ["export", none, "--to", "torch"],
+        ["export", none, "--to", "onx"],
+        ["push", none, "user/name"],
+        ["push", none, "name"],
+        ["runs", none],
+        ["runs", none, "--jason"],
+        ["completion", "fish"],
+        ["presets", "trm-mini", "--tsk", "maze"],
         ["package", none, "--data", none],
         ["package", none, "--data", none, "--sgments", "3"],
         ["import-released", none, "--model", "trm", "--out", out],
@@ -67,8 +77,10 @@ def test_refusals_do_without_torch(tmp_path):
         ["generate", none, "--promt", "a"],
         ["presets", "--jason"],
         ["train", "--preset", "trm-mini", "--data", none, "--out", out],
+        ["train", "--config", none, "--out", out],
         ["train", "--resume", none],
         ["pretrain", "--preset", "attractor-mini", "--corpus", none, "--out", out],
+        ["pretrain", "--config", none, "--corpus", none, "--out", out],
         ["pretrain", "--resume", none],
         ["data", "sudoku", "--out", out, "--trian", "3"],
         ["data", "import", none, "--out", out],

@@ -1,0 +1,39 @@
+"""`loopbench push`: a run to the Hugging Face hub; see `scripts.hub`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scripts.extras import need
+from scripts.folders import expect
+from scripts.hub_names import check_repository
+from scripts.usage import parse
+
+
+def push(
+    run: Annotated[Path, tyro.conf.Positional],
+    name: Annotated[str, tyro.conf.Positional],
+    private: bool = False,
+) -> None:
+    """Upload a run on puzzles to the Hugging Face hub: averaged weights, configuration and a model
+    card made of what was recorded. `loopbench solve --pretrained hub:NAME` then answers with it.
+
+    Args:
+        run: folder of a trained run; evaluate it first, so that the card has its numbers.
+        name: repository, user/name; made if it is not there.
+        private: make it one that only you can see.
+    """
+    need("push", "hub", "huggingface_hub")
+    check_repository(name)
+    expect(run, "puzzle run")
+
+    from scripts import hub
+
+    hub.push(run, name, private)
+
+
+def main(words: Sequence[str]) -> int:
+    parse(push, words, "loopbench push")()
+    return 0

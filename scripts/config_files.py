@@ -1,0 +1,103 @@
+"""Configurations as files: what `--config FILE` reads, and what `loopbench presets NAME` prints.
+
+A file is YAML, or any run's config.json. What it leaves out is as in its preset.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from scripts.usage import UsageError, option_value
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The settings in a file. UsageError, with the file and the place, if it is none."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config: {path}: cannot be read as text ({error})") from error
+    try:
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"--config: {path}: {' '.join(str(error).split())}") from error
+    if isinstance(values, dict) and isinstance(values.get("config"), dict):
+        values = values["config"]  # a run's, beside what the run was made on
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError(f"--config: {path}: holds no settings, one `name: value` a line")
+    return values
+
+
+def configured(
+    path: Path,
+    words: Sequence[str],
+    preset: Callable[[str], Config],
+    form: type[Config],
+) -> Config:
+    """The configuration that a file describes, on top of its preset's (--preset's, if it names
+    none). A run's own serves where its preset is no longer known.
+
+    UsageError that names the file and the key for one that is unknown or has a value that cannot
+    be.
+    """
+    values = read_config_file(path)
+    own, given = values.get("preset"), option_value(words, "--preset")
+    if own is not None and given not in (None, own):
+        raise UsageError(f"--preset {given}: {path} is of preset {own}; leave --preset out")
+    name = given if own is None else own
+    if name is None:
+        raise UsageError(f"--config: {path}: names no preset; add `preset: NAME` or give --preset")
+    try:
+        base = preset(name).model_dump()
+    except UsageError:
+        if not values.keys() >= {"model", "optimizer", "steps"}:  # not a whole run's
+            raise
+        base = {}
+    merged = _merged(base, values | {"preset": name})
+    try:
+        return form.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(f"--config: {path}: {_told(error, merged)}") from error
+
+
+def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values on top of the base, group by group; a model of another kind is taken whole."""
+    merged = dict(base)
+    for key, value in values.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        if both and value.get("kind", below.get("kind")) == below.get("kind"):
+            value = _merged(below, value)
+        merged[key] = value
+    return merged
+
+
+def _told(error: ValidationError, settings: Mapping[str, Any]) -> str:
+    """The first mistake: key and reason, and for an unknown key the nearest known one."""
+    first = error.errors()[0]
+    place = list(map(str, first["loc"]))
+    key = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        group: Any = settings
+        for part in place[:-1]:
+            group = group[part]
+        near = difflib.get_close_matches(
+            place[-1], [name for name in group if name != place[-1]], 1
+        )
+        hint = f", did you mean {'.'.join([*place[:-1], *near])}?" if near else ""
+        return f"unknown key {key}{hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    got = "" if first["type"] in ("value_error", "missing") else f" (got {first['input']!r})"
+    return f"{key}: {message}{got}" if key else message
+
+
+def to_yaml(config: BaseModel) -> str:
+    """A configuration as YAML that `--config` reads back the same."""
+    values = config.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,146 @@
+"""A run pushed and fetched again, with a folder standing in for the hub."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from puzzles.dataset import read_split
+from puzzles.sudoku.rules import format_grid, from_tokens
+from reasoning.training.distribution import World
+from reasoning.training.runs import RunError
+from scripts import hub
+from scripts.cli import main
+from scripts.session import open_run
+
+hub_library = pytest.importorskip("huggingface_hub", reason="needs the extra `hub`")
+CPU = World(0, 1, torch.device("cpu"))
+NAME = "someone/four-by-four"
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A folder that holds repositories, in place of the hub."""
+
+    def create_repo(self, name, private=False, exist_ok=False):
+        (tmp_path / name).mkdir(parents=True, exist_ok=exist_ok)
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        shutil.copytree(folder_path, tmp_path / repo_id, dirs_exist_ok=True)
+
+    def snapshot_download(name, allow_patterns):
+        if not (tmp_path / name).is_dir():
+            raise hub_library.errors.LocalEntryNotFoundError("no such repository\nand more")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(hub_library.HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(hub_library.HfApi, "upload_folder", upload_folder)
+    monkeypatch.setattr(hub_library, "snapshot_download", snapshot_download)
+    return tmp_path
+
+
+@pytest.fixture
+def evaluated(trained, sudokus, tmp_path):
+    """The trained run, and what `loopbench evaluate` writes."""
+    run = tmp_path / "evaluated"
+    shutil.copytree(trained, run)
+    scores = {name: {"mean": 0.25, "stderr": 0.1, "n": 20} for name in ("cell", "exact", "valid")}
+    record = {"split": "test", "metrics": scores}
+    (run / "evaluation-sudoku4.json").write_text(json.dumps(record))
+    return run
+
+
+def test_a_run_comes_back_as_it_was_pushed(evaluated, stand_in, capsys):
+    assert main(["push", str(evaluated), NAME]) == 0
+    assert f"--pretrained hub:{NAME} PUZZLE" in capsys.readouterr().out
+    found, ours = hub.load_hub(NAME, CPU), open_run(evaluated, CPU)
+    assert (found.kind, found.size, found.step) == (ours.kind, ours.size, ours.step)
+    assert found.config == ours.config.model_copy(update={"data": ""})
+    theirs = found.model.state_dict()
+    assert theirs.keys() == ours.model.state_dict().keys()
+    for name, value in ours.model.state_dict().items():
+        assert torch.equal(theirs[name], value)
+    written = "".join(
+        (stand_in / NAME / name).read_text() for name in ("config.json", "loopbench.json")
+    )
+    assert str(stand_in) not in written  # no path of this machine
+    assert sorted(path.name for path in (stand_in / NAME).iterdir()) == [
+        "README.md",
+        "config.json",
+        "loopbench.json",
+        "model.safetensors",
+    ]
+
+
+def test_the_card_tells_task_recipe_scores_and_limits(evaluated, trained, stand_in):
+    assert main(["push", str(evaluated), NAME]) == 0
+    text = (stand_in / NAME / "README.md").read_text()
+    _, head, body = text.split("---\n", 2)
+    (result,) = yaml.safe_load(head)["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "exact", "name": "exact %", "value": 25.0}]
+    assert "| held-out puzzles of sudoku4 | exact | 25.0 ± 10.0 | 20 |" in body
+    for part in ("sudoku 4x4", "`attractor-mini", "20 steps of batch 16", "## Limits", NAME):
+        assert part in body
+    # The hub's own reading of it.
+    assert hub_library.ModelCard(text).data.library_name == "loopbench"
+    # Without an evaluation the training's own last scores stand there, and say so.
+    assert main(["push", str(trained), NAME]) == 0
+    assert (
+        "during the training, at step 20 | exact |" in (stand_in / NAME / "README.md").read_text()
+    )
+
+
+def test_the_five_lines_of_the_card_work(evaluated, stand_in, sudokus):
+    assert main(["push", str(evaluated), NAME]) == 0
+    text = (stand_in / NAME / "README.md").read_text()
+    lines = text.partition("```python\n")[2].partition("```")[0]
+    assert len(lines.strip().splitlines()) == 5
+    tokens = read_split(sudokus, "test").inputs
+    names = {"tokens": tokens, "ids": np.zeros(len(tokens), dtype=np.int32)}
+    exec(lines, names)
+    assert names["answers"].shape == tokens.shape
+
+
+def test_solve_answers_with_it(trained, stand_in, sudokus, capsys):
+    assert main(["push", str(trained), NAME]) == 0
+    puzzle = format_grid(from_tokens(read_split(sudokus, "test").inputs[0]))
+    capsys.readouterr()
+    main(["solve", str(trained), puzzle, "--device", "cpu"])
+    own = capsys.readouterr().out
+    main(["solve", "--pretrained", f"hub:{NAME}", puzzle, "--device", "cpu"])
+    assert capsys.readouterr().out == own
+
+
+def test_what_cannot_be_had_is_told_in_one_line(trained, stand_in, capsys):
+    for words, told in (
+        (["solve", "--pretrained", "hub:no/one", "." * 16], "no such repository"),
+        (["solve", "--pretrained", "hub:one", "." * 16], "give user/name"),
+        (["solve", "--pretrained", "nothing", "." * 16], "give sudoku, maze or hub:USER/NAME"),
+        (["push", str(trained), "one"], "give user/name"),
+    ):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert told in said
+        assert said.count("\n") == 1
+    assert main(["push", str(trained), NAME]) == 0
+    weights = stand_in / NAME / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(RunError, match="not as it was pushed"):
+        hub.load_hub(NAME, CPU)
+    (stand_in / NAME / "loopbench.json").unlink()
+    with pytest.raises(RunError, match="is not a run that loopbench pushed"):
+        hub.load_hub(NAME, CPU)
+
+
+def test_a_network_that_is_not_there_is_told(trained, monkeypatch, capsys):
+    underneath = hub_library.errors.HfHubHTTPError.__mro__[1]
+
+    def create_repo(self, name, **options):
+        raise underneath("no name server")
+
+    monkeypatch.setattr(hub_library.HfApi, "create_repo", create_repo)
+    assert main(["push", str(trained), NAME]) == 2
+    assert "the hub does not do it (no name server)" in capsys.readouterr().err

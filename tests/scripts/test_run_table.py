@@ -1,0 +1,114 @@
+"""`loopbench runs`: every run under a folder, whatever its state."""
+
+import json
+import shutil
+
+import pytest
+
+from reasoning.training.loop import Trainer
+from scripts.cli import main
+from scripts.run_table import describe_run
+
+
+def rewrite(run, name, change):
+    record = json.loads((run / name).read_text())
+    change(record)
+    (run / name).write_text(json.dumps(record))
+
+
+@pytest.fixture
+def runs(trained, sudokus, tmp_path, dies_at):
+    """A finished run, one that was killed, one without a checkpoint, an imported and a broken one,
+    two of language."""
+    folder = tmp_path / "all"
+    finished = folder / "a" / "finished"
+    shutil.copytree(trained, finished)
+    best = {"split": "test", "step": 15, "exact": {"mean": 0.75, "stderr": 0.1, "n": 20}}
+    lines = (finished / "metrics.jsonl").read_text().splitlines()
+    (finished / "metrics.jsonl").write_text("\n".join([json.dumps(best), *lines]) + "\n")
+    killed = folder / "killed"
+    words = ["train", "--preset", "trm-mini", "--data", str(sudokus), "--out", str(killed)]
+    with dies_at(Trainer, 7):
+        main([*words, "--steps", "20", "--checkpoint-every", "5", "--device", "cpu"])
+    shutil.copytree(killed, folder / "begun")
+    shutil.rmtree(folder / "begun" / "checkpoints")
+    shutil.copytree(trained, folder / "imported")
+    rewrite(folder / "imported", "config.json", lambda record: record["config"].update(data=""))
+    shutil.copytree(trained, folder / "broken")
+    (folder / "broken" / "metrics.jsonl").write_text("no record\n")
+    (folder / "nothing").mkdir()
+    text = folder / "text"
+    text.mkdir()
+    config = {"preset": "attractor-mini", "seed": 3, "steps": 8}
+    record = {"config": config, "tokenizer": "t", "corpus": "c"}
+    (text / "config.json").write_text(json.dumps(record))
+    own = [
+        {"split": "validation", "step": step, "max_evaluations": most, "loss": loss, "stderr": 0.1}
+        for step, most, loss in ((2, None, 3.0), (4, None, 2.5), (4, 0, 1.0), (6, None, 2.75))
+    ]
+    own.append({"split": "validation", "step": 8, "max_evaluations": None, "loss": None})
+    own.append({"split": "jacobian", "step": 8, "norm": 1.0})
+    said = "".join(json.dumps({"tokens": 128} | line) + "\n" for line in own)
+    (text / "metrics.jsonl").write_text(said)
+    return folder
+
+
+def test_every_run_is_listed_with_its_state_and_best_number(runs, capsys):
+    assert main(["runs", str(runs), "--json"]) == 1  # one cannot be read
+    found = {row["run"].rpartition("/")[2]: row for row in json.loads(capsys.readouterr().out)}
+    states = {name: row["state"] for name, row in found.items()}
+    assert states == {
+        "finished": "finished",
+        "killed": "stopped",
+        "begun": "begun",
+        "imported": "imported",
+        "broken": "unreadable",
+        "text": "begun",
+    }
+    assert found["finished"]["best"] == {
+        "name": "exact",
+        "step": 15,
+        "value": 0.75,
+        "stderr": 0.1,
+        "n": 20,
+    }
+    assert found["finished"]["last"]["step"] == 20
+    assert (found["finished"]["task"], found["text"]["task"]) == ("sudoku 4x4", "language")
+    assert (found["killed"]["step"], found["killed"]["steps"]) == (5, 20)
+    assert found["killed"]["best"] is None
+    # Of text the least loss at the model's own budget; a loss that is no number is none.
+    best = found["text"]["best"]
+    assert (best["step"], best["value"], best["n"]) == (4, 2.5, 128)
+    assert found["text"]["last"]["value"] == 2.75
+    assert "line 1 is no record" in found["broken"]["reason"]
+
+
+def test_the_table_names_them_all(runs, capsys):
+    assert main(["runs", str(runs)]) == 1
+    said = capsys.readouterr().out
+    for part in (
+        "a/finished",
+        "killed",
+        "5 of 20",
+        "75.0 ± 10.0 % (n 20)",
+        "2.500 nats",
+        "line 1 is no",
+    ):
+        assert part in said
+
+
+def test_a_run_is_the_one_run_in_its_folder(trained, capsys):
+    assert main(["runs", str(trained)]) == 0
+    assert trained.name in capsys.readouterr().out
+
+
+def test_a_folder_without_runs_is_refused(tmp_path, capsys):
+    assert main(["runs", str(tmp_path)]) == 2
+    assert "holds no runs" in capsys.readouterr().err
+    assert main(["runs", str(tmp_path / "gone")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_config_that_is_none_is_told(tmp_path):
+    (tmp_path / "config.json").write_text('{"grid": 3, "config": []}')
+    assert describe_run(tmp_path)["state"] == "unreadable"
