@@ -105,6 +105,13 @@ def load_hub(name: str, world: World) -> TrainedRun:
         record = json.loads((folder / "loopbench.json").read_text())
         made = json.loads((folder / "config.json").read_text())
         grid = made["grid"]
+        # What a stranger wrote does not choose a module to import here.
+        for named in (made["config"]["model"]["kind"], grid["kind"]):
+            if ":" in str(named):
+                raise RunError(
+                    f"{PREFIX}{name}: is of a kind of its own ({named}): download it, and give its "
+                    "folder"
+                )
         config = RunConfig.model_validate(made["config"])
         content = (folder / "model.safetensors").read_bytes()
         if hashlib.sha256(content).hexdigest() != record["sha256"]:

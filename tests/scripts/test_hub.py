@@ -144,3 +144,13 @@ def test_a_network_that_is_not_there_is_told(trained, monkeypatch, capsys):
     monkeypatch.setattr(hub_library.HfApi, "create_repo", create_repo)
     assert main(["push", str(trained), NAME]) == 2
     assert "the hub does not do it (no name server)" in capsys.readouterr().err
+
+
+def test_what_was_pushed_chooses_no_module_to_import(trained, stand_in):
+    assert main(["push", str(trained), NAME]) == 0
+    config = stand_in / NAME / "config.json"
+    made = json.loads(config.read_text())
+    made["config"]["model"]["kind"] = "absent.module:Model"
+    config.write_text(json.dumps(made))
+    with pytest.raises(RunError, match="of a kind of its own"):
+        hub.load_hub(NAME, CPU)
