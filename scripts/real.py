@@ -94,8 +94,10 @@ def real(
     train = read_puzzles(data, "train")
     if train.kind != task:
         raise UsageError(f"{data}: holds {train.kind} puzzles, --task {task} asks for others")
-    if precision == "auto":
-        precision = faster_precision(world.device)
+    choose = precision == "auto"
+    if choose:  # what the first process finds: timings differ
+        faster = faster_precision(world.device) == "bf16"
+        precision = "bf16" if world.first(float(faster)) else "fp32"
     changes = {"data": str(data), "compile": compile, "precision": precision}
     configs = [
         RunConfig.model_validate(preset(name, task, train.seq_len).model_dump() | changes)
@@ -106,7 +108,7 @@ def real(
         for config in configs:
             seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
             folder = run_folder(out, config, seed)
-            train_to_deadline(seeded, folder, seconds, world, console)
+            train_to_deadline(seeded, folder, seconds, world, console, any_precision=choose)
             made.add(folder)
             rows.append(_row(folder, made, data, task, searched, world))
             text = _markdown(task, rows)
@@ -137,24 +139,33 @@ def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:
 
 
 def train_to_deadline(
-    config: RunConfig, folder: Path, seconds: float, world: World, console: Console
+    config: RunConfig,
+    folder: Path,
+    seconds: float,
+    world: World,
+    console: Console,
+    any_precision: bool = False,
 ) -> None:
     """Train a run for so long, go on with it, or leave it if it is finished.
 
+    any_precision: a run that was begun in another precision goes on in its own.
     KeyboardInterrupt when interrupted, the run saved. UsageError for a folder with another run.
     """
     begun = (folder / "config.json").exists()
     if begun:
         known = load_config(folder)[0]
-        if other := differences(known, replanned(config, known.steps)):
+        asked = replanned(config, known.steps)
+        if any_precision:
+            asked = asked.model_copy(update={"precision": known.precision})
+        if other := differences(known, asked):
             raise UsageError(
                 f"{folder}: holds another run ({', '.join(other)}); choose another --out"
             )
+        config = known
     world.barrier()  # every process has read what is there before it changes
     with LiveProgress(folder.name, console, newest) as live:
         outcome = train_run(
-            load_config(folder)[0] if begun else config,
-            *(folder, world, begun),
+            *(config, folder, world, begun),
             listen=live,
             say=partial(console.print, soft_wrap=True),
             seconds=None if begun else seconds,

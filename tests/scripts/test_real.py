@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+import scripts.real as module
 from reasoning.training import deadline
 from scripts.cli import main
 from scripts.real import PUBLISHED, faster_precision
@@ -87,6 +88,14 @@ def test_another_run_is_not_overwritten(sudokus, tmp_path, capsys):
     words = ["reproduce", "real", "--task", "sudoku", "--data", str(sudokus), "--out", str(out)]
     assert main([*words, *WORDS, "--precision", "bf16", "--device", "cpu"]) == 2
     assert "holds another run (precision" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_in_its_own_precision_whichever_is_faster_now(sudokus, tmp_path, monkeypatch):
+    out, words = tmp_path / "real", ("--searched", "0", "--device", "cpu")
+    for faster in ("fp32", "bf16"):
+        monkeypatch.setattr(module, "faster_precision", lambda device, said=faster: said)
+        record = told(sudokus, out, *words)
+        assert {run["precision"] for run in record["runs"]} == {"fp32"}
 
 
 def test_the_faster_precision_is_one_of_the_two():
