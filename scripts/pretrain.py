@@ -19,7 +19,14 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World, join_world
 from reasoning.training.loop import Progress
-from reasoning.training.runs import RunError, create_run, extend_run, finished, restart_run
+from reasoning.training.runs import (
+    RunError,
+    create_run,
+    extend_run,
+    finished,
+    refuse_begun,
+    restart_run,
+)
 from scripts.config_files import configured
 from scripts.extras import need
 from scripts.folders import expect, keep_apart
@@ -211,8 +218,7 @@ def main(words: Sequence[str]) -> int:
         config = LanguageRunConfig.model_validate(changed)
     if not resume:
         keep_apart(out, "language run")
-    if not resume and (out / "config.json").exists():
-        raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
+        refuse_begun(out)
     rows_given = option_value(words, "--validation.rows") is not None
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)

@@ -28,6 +28,7 @@ from reasoning.training.runs import (
     finished,
     make_folder,
     read_config,
+    refuse_begun,
     restart_run,
 )
 from scripts.config_files import configured, read_config_file
@@ -238,25 +239,21 @@ def main(words: Sequence[str]) -> int:
         config = with_steps(config, given.config.steps)
     if not resume:
         keep_apart(out, "puzzle run")
-    if not resume and (out / "config.json").exists():
-        raise RunError(f"{out}: already holds a run; go on with --resume {out} or choose another")
-    if resume and not config.data:
+        refuse_begun(out)
+    elif not config.data:
         raise RunError(f"{out}: holds imported weights, not training: there is nothing to resume")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
     say = partial(console.print, soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         outcome = train_run(
-            config,
-            out,
-            world,
-            resume,
-            given.wandb,
-            live,
-            say,
-            given.seconds,
-            given.start,
-            given.tensorboard,
+            *(config, out, world, resume),
+            wandb=given.wandb,
+            listen=live,
+            say=say,
+            seconds=given.seconds,
+            start=given.start,
+            tensorboard=given.tensorboard,
         )
     if outcome.interrupted:
         console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")

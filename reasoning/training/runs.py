@@ -104,10 +104,7 @@ def _unwritable(folder: Path, error: OSError) -> RunError:
 
 def create_run(folder: Path, config: dict[str, Any]) -> None:
     """Make a run's folder with its records. RunError if it already holds a run."""
-    if (folder / "config.json").exists():
-        raise RunError(
-            f"{folder}: already holds a run; continue it with --resume {folder} or choose another"
-        )
+    refuse_begun(folder)
     make_folder(folder)
     try:
         write_json(folder / "config.json", config)
@@ -120,6 +117,14 @@ def _record_environment(folder: Path) -> None:
     """What a run is made by and on, and when it begins (UTC)."""
     began = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
     write_json(folder / "environment.json", began | environment())
+
+
+def refuse_begun(folder: Path) -> None:
+    """RunError for a folder that holds a run, where a new one was to begin."""
+    if (folder / "config.json").exists():
+        raise RunError(
+            f"{folder}: already holds a run; go on with --resume {folder} or choose another"
+        )
 
 
 def restart_run(folder: Path) -> str:

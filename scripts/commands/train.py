@@ -1,29 +1,12 @@
-"""`loopbench train`: a folder or a file of settings that is not there is told at
-once; see `scripts.train`.
-
-The options are fields of the chosen model's configuration, which lies beside its net: every other
-word is read with torch loaded.
-"""
+"""`loopbench train`; see `scripts.train`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from scripts.config_files import read_config_file
-from scripts.folders import expect
-from scripts.usage import option_value, resumes
+from scripts.commands.early import check_places
 
 
 def main(words: Sequence[str]) -> int:
-    run = option_value(words, "--resume") if resumes(words) else None
-    file = option_value(words, "--config")
-    data = option_value(words, "--data") if file or option_value(words, "--preset") else None
-    if run:
-        expect(run, "puzzle run")
-    elif not {"-h", "--help"} & set(words):
-        if file:
-            read_config_file(Path(file))
-        if data and not Path(data).is_dir():
-            expect(data, "data")
+    check_places(words, "puzzle run", "--data", "data")
 
     from scripts import train
 

@@ -1,0 +1,33 @@
+"""What `train` and `pretrain` tell before torch is loaded: a folder or a file of settings that is
+not there.
+
+Their options are fields of the chosen model's configuration, which lies beside its net: every other
+word is read with torch loaded.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.config_files import read_config_file
+from scripts.folders import Kind, expect
+from scripts.usage import option_value, resumes
+
+
+def check_places(words: Sequence[str], run: Kind, option: str, material: Kind) -> None:
+    """UsageError for a run to resume that is none, for settings that cannot be read, and for a
+    folder of `material`, given by `option`, that is not there.
+
+    run, material: kinds of folder, as `scripts.folders` tells them apart.
+    """
+    if resumes(words):
+        if resumed := option_value(words, "--resume"):
+            expect(resumed, run)
+        return
+    if {"-h", "--help"} & set(words):
+        return
+    file = option_value(words, "--config")
+    if file:
+        read_config_file(Path(file))
+    given = option_value(words, option) if file or option_value(words, "--preset") else None
+    if given and not Path(given).is_dir():
+        expect(given, material)
