@@ -1,5 +1,5 @@
 """Where the parts meet: presets and the `loopbench` command line."""
 
-from scripts.waiting import wait_asleep
+from scripts.waiting import spin_briefly
 
-wait_asleep()  # here, for torch reads it as it is loaded, by whichever module comes first
+spin_briefly()  # here, for torch reads it as it is loaded, by whichever module comes first

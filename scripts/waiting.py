@@ -5,18 +5,20 @@ import sys
 
 # Any of these says it already, to GNU's OpenMP or to Intel's and LLVM's.
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+# Turns of a waiting loop. GNU's default is 300,000; measured on two cores (RESULTS.md).
+SPINS = 3000
 
 
-def wait_asleep() -> bool:
-    """Have OpenMP's threads sleep, not spin, until the others are there; returns whether it was
-    asked for. Processes that this one starts do the same.
+def spin_briefly() -> bool:
+    """Have GNU OpenMP's threads, those of torch's wheels for Linux, spin for a few microseconds and
+    then sleep until the others are there; returns whether it was asked for. Processes that this one
+    starts do the same.
 
     A thread that spins holds a core which the one it waits for may need, if another process is
-    busy: on two cores with seven others a training step then takes seven times as long. Sleeping
-    costs about 2 % where nobody else is. Left alone where variables say what to do, and where
-    torch, which reads them once, is loaded already.
+    busy; one that sleeps at once is woken too late where nobody else is. Left alone where variables
+    say what to do, and where torch, which reads them once, is loaded already.
     """
     if "torch" in sys.modules or any(name in os.environ for name in SETTINGS):
         return False
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["GOMP_SPINCOUNT"] = str(SPINS)
     return True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoning.training.runs import environment
-from scripts.waiting import SETTINGS, wait_asleep
+from scripts.waiting import SETTINGS, SPINS, spin_briefly
 
 ROOT = Path(__file__).parent.parent.parent
 # Loads torch's own OpenMP library, which then prints its settings.
@@ -43,9 +43,10 @@ def settings_taken(**given: str) -> str:
     return done.stderr
 
 
-def test_threads_sleep_unless_the_user_says_otherwise():
-    assert "GOMP_SPINCOUNT = '0'" in settings_taken()
-    assert "GOMP_SPINCOUNT = '0'" in settings_taken(OMP_NUM_THREADS="2")
+def test_threads_spin_briefly_unless_the_user_says_otherwise():
+    assert f"GOMP_SPINCOUNT = '{SPINS}'" in settings_taken()
+    assert f"GOMP_SPINCOUNT = '{SPINS}'" in settings_taken(OMP_NUM_THREADS="2")
+    assert "GOMP_SPINCOUNT = '0'" in settings_taken(OMP_WAIT_POLICY="PASSIVE")
     assert "OMP_WAIT_POLICY = 'ACTIVE'" in settings_taken(OMP_WAIT_POLICY="ACTIVE")
     assert "GOMP_SPINCOUNT = '1234'" in settings_taken(GOMP_SPINCOUNT="1234")
 
@@ -57,15 +58,15 @@ def test_a_setting_of_the_users_stays(name, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setenv(name, "1")
     before = dict(os.environ)
-    assert not wait_asleep()
+    assert not spin_briefly()
     assert dict(os.environ) == before
 
 
 def test_nothing_is_asked_for_once_torch_is_loaded(monkeypatch):
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    assert not wait_asleep()  # it would not be heard, and the record would say that it was
-    assert "OMP_WAIT_POLICY" not in environment()["openmp"]
+    assert not spin_briefly()  # it would not be heard, and the record would say that it was
+    assert "GOMP_SPINCOUNT" not in environment()["openmp"]
 
 
 def test_a_record_says_how_threads_wait(monkeypatch):
