@@ -8,7 +8,7 @@
   fixed point without the carry of deep supervision. Every segment then repeats the same solve (a
   random start is drawn anew for each).
 
-Two more need no code, and `scripts.presets` names them.
+Two more need no code, and `scripts.models.presets` names them.
 
 * z alone solved by three sweeps, which the released code meant to do, is
   `AttractorConfig(solve_for="z")`. It keeps the Attractor's phantom steps, so that only what is

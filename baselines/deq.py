@@ -5,7 +5,8 @@
 g, solver and gradient are the Attractor's (reasoning.nn.equilibrium), so what differs is the
 paper's point alone: no proposal to start from and, unless `tied`, an output matrix of its own.
 Choices where the paper is silent: all blocks are solved for; parameters are matched to the
-Attractor's in scripts.lm_models. A budget of no evaluations reads out z = 0: uniform predictions.
+Attractor's in scripts.models.lm_models. A budget of no evaluations reads out z = 0: uniform
+predictions.
 """
 
 from typing import Literal

@@ -1,5 +1,5 @@
 """Where the parts meet: presets and the `loopbench` command line."""
 
-from scripts.waiting import spin_briefly
+from scripts.terminal.waiting import spin_briefly
 
 spin_briefly()  # here, for torch reads it as it is loaded, by whichever module comes first

@@ -15,5 +15,16 @@ def main(module: str = "scripts.cli", words: Sequence[str] | None = None) -> int
         return 130
 
 
+def moved(command: str) -> None:
+    """What `python -m scripts.COMMAND` did before there was `python -m scripts COMMAND`."""
+    old = command.replace("-", "_")
+    print(
+        f"loopbench: python -m scripts.{old} is python -m scripts {command} now; the old form goes "
+        "with the next version",
+        file=sys.stderr,
+    )
+    sys.exit(main(words=[command, *sys.argv[1:]]))
+
+
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1], sys.argv[2:]))

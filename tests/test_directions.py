@@ -1,6 +1,7 @@
 """Who may import whom: the house's one architectural rule, read from the source."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def members(path: Path) -> set[str]:
+    """What is imported from modules, which may be modules as well."""
+    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    return {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+
+
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_a_package_imports_only_what_it_may(package):
     for path in (ROOT / package).rglob("*.py"):
@@ -65,3 +72,43 @@ def test_pretraining_sees_models_only_through_the_protocol():
     models = {"reasoning.attractor_lm", "reasoning.nn.language", "reasoning.nn.causal"}
     for path in (ROOT / "reasoning" / "pretraining").rglob("*.py"):
         assert not imported(path) & models, path
+
+
+# The rooms of scripts and whose modules each may import, `usage` and `entry` apart.
+BELOW = {
+    "terminal": set(),
+    "reports": {"terminal"},
+    "models": {"terminal"},
+    "runs": {"terminal", "reports", "models"},
+    "exchange": {"terminal", "reports", "models", "runs"},
+    "timing": {"terminal", "reports", "models", "runs"},
+    "studies": {"terminal", "reports", "models", "runs", "exchange", "timing"},
+    "gpu": {"terminal", "reports", "models", "runs", "exchange", "timing", "studies"},
+    "commands": {"terminal", "reports", "models", "runs", "exchange", "timing", "studies", "gpu"},
+}
+
+
+@pytest.mark.parametrize("room", sorted(BELOW))
+def test_a_room_of_scripts_imports_only_from_below(room):
+    for path in (ROOT / "scripts" / room).rglob("*.py"):
+        ours = {name for name in imported(path) if name.startswith("scripts.")}
+        rooms = {name.split(".")[1] for name in ours} - {"usage", "entry", room}
+        assert rooms <= BELOW[room], f"{path} imports {rooms - BELOW[room]}"
+
+
+def test_every_module_of_scripts_is_in_a_room():
+    rooms = {path.name for path in (ROOT / "scripts").iterdir() if path.is_dir()}
+    assert rooms - {"__pycache__"} == set(BELOW)
+    top = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    old = {"train", "pretrain", "evaluate", "evaluate_lm", "compare", "reproduce"}
+    assert top == {"__init__", "__main__", "cli", "entry", "usage"} | old
+
+
+def test_modules_of_scripts_import_one_another_in_no_circle():
+    graph = {}
+    for path in (ROOT / "scripts").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = imported(path) | members(path)
+    for name in graph:
+        graph[name] = (graph[name] & set(graph)) - {name}
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle

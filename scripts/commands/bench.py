@@ -1,11 +1,11 @@
-"""`loopbench bench`: how fast things are on this machine; see `scripts.bench`."""
+"""`loopbench bench`: how fast things are on this machine; see `scripts.timing.bench`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.choices import PARTS, Device, Mode, Part, Precision
-from scripts.folders import expect
+from scripts.terminal.choices import PARTS, Device, Mode, Part, Precision
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
 
@@ -58,12 +58,12 @@ def bench(
 
     from reasoning.training.distribution import choose_device
     from reasoning.training.runs import environment, write_json
-    from scripts.bench import FULL, MATMUL, QUICK, Bench
-    from scripts.bench_report import plot_scaling, table
-    from scripts.lm_presets import language_preset
-    from scripts.presets import preset
-    from scripts.session import load_config
-    from scripts.timing import Clock, Yardstick
+    from scripts.models.lm_presets import language_preset
+    from scripts.models.presets import preset
+    from scripts.reports.bench_report import plot_scaling, table
+    from scripts.runs.session import load_config
+    from scripts.timing.bench import FULL, MATMUL, QUICK, Bench
+    from scripts.timing.clocks import Clock, Yardstick
 
     for name in presets or ():
         preset(name)

@@ -8,8 +8,8 @@ word is read with torch loaded.
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.config_files import read_config_file
-from scripts.folders import Kind, expect
+from scripts.terminal.config_files import read_config_file
+from scripts.terminal.folders import Kind, expect
 from scripts.usage import option_value, resumes
 
 
@@ -17,7 +17,7 @@ def check_places(words: Sequence[str], run: Kind, option: str, material: Kind) -
     """UsageError for a run to resume that is none, for settings that cannot be read, and for a
     folder of `material`, given by `option`, that is not there.
 
-    run, material: kinds of folder, as `scripts.folders` tells them apart.
+    run, material: kinds of folder, as `scripts.terminal.folders` tells them apart.
     """
     if resumes(words):
         if resumed := option_value(words, "--resume"):

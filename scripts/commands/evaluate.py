@@ -1,4 +1,4 @@
-"""`loopbench evaluate`: score a run on held-out puzzles; see `scripts.evaluate`."""
+"""`loopbench evaluate`: score a run on held-out puzzles; see `scripts.runs.evaluate`."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from scripts.choices import Device, Headline
-from scripts.folders import expect
+from scripts.terminal.choices import Device, Headline
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
 _LEAVE = {"rest": 1e-3, "converged": 1.0}  # residual to leave at, of the solver's tolerance
@@ -72,11 +72,11 @@ def evaluate(
     from reasoning.supervision import Depth
     from reasoning.training.distribution import join_world
     from reasoning.training.runs import environment, write_json
-    from scripts.evaluate import check_serves, evaluate_run, notes
-    from scripts.evaluation_report import print_record, write_pictures
-    from scripts.exploration import Plan
-    from scripts.progress import stage_progress
-    from scripts.session import fitted, open_run, read_puzzles, subset
+    from scripts.reports.evaluation_report import print_record, write_pictures
+    from scripts.runs.evaluate import check_serves, evaluate_run, notes
+    from scripts.runs.exploration import Plan
+    from scripts.runs.session import fitted, open_run, read_puzzles, subset
+    from scripts.terminal.progress import stage_progress
 
     plan = Plan(
         breadth=breadth,

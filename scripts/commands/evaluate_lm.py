@@ -1,4 +1,4 @@
-"""`loopbench evaluate-lm`: perplexity, LAMBADA and CORE; see `scripts.evaluate_lm`."""
+"""`loopbench evaluate-lm`: perplexity, LAMBADA and CORE; see `scripts.runs.evaluate_lm`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 
 from reasoning.names import BATCH_TOKENS, FEW_SHOT_SEED
-from scripts.choices import Device
-from scripts.folders import expect
+from scripts.terminal.choices import Device
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
 
@@ -28,8 +28,8 @@ def evaluate_lm(
 ) -> None:
     """Score a pretraining run on a CORE bundle and on held-out text; run again to go on.
 
-    Sequences are as long as in its training at most. Under `torchrun -m scripts.evaluate_lm` the
-    processes share the items.
+    Sequences are as long as in its training at most. Under `torchrun -m scripts evaluate-lm`
+    the processes share the items.
 
     Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json; what --limit,
     --tasks, --rows, --extended or other seeds ask for goes to a file of its own beside it.
@@ -71,8 +71,8 @@ def evaluate_lm(
     from reasoning.pretraining.evaluation.likelihood import Scorer
     from reasoning.pretraining.protocol import SolveBudget
     from reasoning.training.distribution import join_world
-    from scripts.evaluate_lm import Ask, evaluate_language_run
-    from scripts.lm_session import open_language_run
+    from scripts.runs.evaluate_lm import Ask, evaluate_language_run
+    from scripts.runs.lm_session import open_language_run
 
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
     ask = Ask(bundle, names, extended, limit, few_shot_seeds, corpus, rows)

@@ -1,4 +1,4 @@
-"""`loopbench export`: a run as ONNX or torch.export files; see `scripts.export`."""
+"""`loopbench export`: a run as ONNX or torch.export files; see `scripts.exchange.export`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from scripts.choices import Target
-from scripts.extras import need
-from scripts.folders import expect
+from scripts.terminal.choices import Target
+from scripts.terminal.extras import need
+from scripts.terminal.folders import expect
 from scripts.usage import parse
 
 
@@ -29,7 +29,7 @@ def export(
         need("export --to onnx", "export", "onnx", "onnxscript", "onnxruntime")
     expect(run, "puzzle run")
 
-    from scripts import export as exporting
+    from scripts.exchange import export as exporting
 
     return exporting.export(run, to, out)
 

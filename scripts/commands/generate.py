@@ -1,4 +1,4 @@
-"""`loopbench generate`: continue a text; see `scripts.generate`."""
+"""`loopbench generate`: continue a text; see `scripts.runs.generate`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Annotated
 import tyro
 
 from reasoning.names import CacheKind
-from scripts.choices import Device
-from scripts.folders import expect
-from scripts.texts import argument_text, standard_input
+from scripts.terminal.choices import Device
+from scripts.terminal.folders import expect
+from scripts.terminal.texts import argument_text, standard_input
 from scripts.usage import UsageError, parse
 
 
@@ -56,8 +56,8 @@ def continue_text(
     from reasoning.pretraining.generation import Sampling, generate
     from reasoning.pretraining.protocol import SolveBudget
     from reasoning.training.distribution import choose_device
-    from scripts.generate import write_continuation
-    from scripts.lm_session import open_language_run
+    from scripts.runs.generate import write_continuation
+    from scripts.runs.lm_session import open_language_run
 
     sampling = Sampling(temperature, top_k, seed)
     place = choose_device(device)

@@ -1,5 +1,5 @@
 """`loopbench import-released`: the weights of a publication as a run; see
-`scripts.import_released`."""
+`scripts.runs.import_released`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ import tyro
 
 from baselines.released_settings import ReleasedError, System, Unstated
 from reasoning.training.runs import RunError
-from scripts.choices import ReleasedKind
-from scripts.folders import keep_apart
+from scripts.terminal.choices import ReleasedKind
+from scripts.terminal.folders import keep_apart
 from scripts.usage import parse
 
 
@@ -41,7 +41,7 @@ def import_released(
     except OSError as error:
         raise ReleasedError(f"{file}: cannot be read ({error.strerror})") from error
 
-    from scripts.import_released import bring_in
+    from scripts.runs.import_released import bring_in
 
     bring_in(file, model, out, kind, unstated)
 

@@ -1,4 +1,4 @@
-"""`loopbench package`: weights that ship with loopbench, of a run; see `scripts.pretrained`."""
+"""`loopbench package`: a run's weights, to ship with loopbench; see `scripts.runs.pretrained`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from scripts.choices import WEIGHTS, Device
-from scripts.folders import expect
+from scripts.terminal.choices import WEIGHTS, Device
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
 
@@ -33,7 +33,7 @@ def package(
     expect(run, "puzzle run")
     expect(data, "data")
 
-    from scripts import pretrained
+    from scripts.runs import pretrained
 
     pretrained.package(run, data, segments, out, device)
 

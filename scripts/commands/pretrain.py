@@ -1,4 +1,4 @@
-"""`loopbench pretrain`; see `scripts.pretrain`."""
+"""`loopbench pretrain`; see `scripts.runs.pretrain`."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,6 @@ from scripts.commands.early import check_places
 def main(words: Sequence[str]) -> int:
     check_places(words, "language run", "--corpus", "corpus")
 
-    from scripts import pretrain
+    from scripts.runs import pretrain
 
     return pretrain.main(words)

@@ -1,4 +1,4 @@
-"""`loopbench push`: a run to the Hugging Face hub; see `scripts.hub`."""
+"""`loopbench push`: a run to the Hugging Face hub; see `scripts.runs.hub`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from scripts.extras import need
-from scripts.folders import expect
-from scripts.hub_names import check_repository
+from scripts.runs.hub_names import check_repository
+from scripts.terminal.extras import need
+from scripts.terminal.folders import expect
 from scripts.usage import parse
 
 
@@ -29,7 +29,7 @@ def push(
     check_repository(name)
     expect(run, "puzzle run")
 
-    from scripts import hub
+    from scripts.runs import hub
 
     hub.push(run, name, private)
 

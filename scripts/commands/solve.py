@@ -1,4 +1,4 @@
-"""`loopbench solve`: answer one puzzle; see `scripts.solve`."""
+"""`loopbench solve`: answer one puzzle; see `scripts.runs.solve`."""
 
 import os
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import tyro
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from reasoning.training.runs import RunError, read_config
-from scripts.choices import Device, Shipped
-from scripts.extras import need
-from scripts.folders import expect
-from scripts.hub_names import PREFIX, check_repository
-from scripts.texts import file_text, standard_input
+from scripts.runs.hub_names import PREFIX, check_repository
+from scripts.terminal.choices import Device, Shipped
+from scripts.terminal.extras import need
+from scripts.terminal.folders import expect
+from scripts.terminal.texts import file_text, standard_input
 from scripts.usage import UsageError, parse
 
 _LETTERS = "SG"  # of a maze's ends
@@ -72,7 +72,7 @@ def solve(
             raise RunError(f"{run}/config.json: grid: {error}") from error
     text = read_puzzle(arguments[-1], known)
 
-    from scripts.solve import answer
+    from scripts.runs.solve import answer
 
     return answer(text, pretrained or Path(arguments[0]), segments, device)
 

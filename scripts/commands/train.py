@@ -1,4 +1,4 @@
-"""`loopbench train`; see `scripts.train`."""
+"""`loopbench train`; see `scripts.runs.train`."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,6 @@ from scripts.commands.early import check_places
 def main(words: Sequence[str]) -> int:
     check_places(words, "puzzle run", "--data", "data")
 
-    from scripts import train
+    from scripts.runs import train
 
     return train.main(words)

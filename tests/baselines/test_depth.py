@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
-from scripts.presets import RunConfig, branch_scale, build_model, preset
+from scripts.models.presets import RunConfig, branch_scale, build_model, preset
 
 
 def start(name: str, layers: int, scale: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
-from scripts.presets import build_model, preset
+from scripts.models.presets import build_model, preset
 
 SHAPE = GridShape(cells=9, vocabulary=5)
 SIZE = {"width": 32, "layers": 2, "heads": 2, "multiple": 32, "puzzle_tokens": 2}

@@ -11,7 +11,7 @@ from baselines.released import ReleasedError, Unstated, infer, load_released, pu
 from baselines.trm import TRM
 from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
-from scripts.presets import build_model, preset
+from scripts.models.presets import build_model, preset
 
 WIDTH, CELLS, VOCABULARY, BATCH = 64, 16, 6, 3
 SMALL = {"width": WIDTH, "vocabulary": VOCABULARY, "inner": 256}

@@ -8,7 +8,7 @@ from baselines.gpt import GPTConfig
 from baselines.parcae import ParcaeConfig
 from reasoning.attractor_lm import AttractorLMConfig
 from reasoning.solver_config import SolverConfig
-from scripts.lm_models import build_language_model
+from scripts.models.lm_models import build_language_model
 
 VOCABULARY = 50
 SIZE = {"width": 64, "head_width": 32, "context": 64}

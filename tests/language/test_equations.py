@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import SolverConfig
-from scripts.lm_models import build_language_model, language_model_config
+from scripts.models.lm_models import build_language_model, language_model_config
 
 
 def rms(x, weight=1.0):

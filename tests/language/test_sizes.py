@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from reasoning.attractor_lm import AttractorLMConfig
 from reasoning.nn.causal import GateConfig
-from scripts.lm_models import LANGUAGE_PRESETS, build_language_model, language_model_config
+from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model, language_model_config
 from scripts.usage import UsageError
 
 PUBLISHED = {

@@ -8,8 +8,8 @@ import torch
 from reasoning.training import deadline
 from reasoning.training.config import TrainingConfig, replanned
 from reasoning.training.deadline import Costs, seconds_of
-from scripts.measures import sudokus, trainer_of
-from scripts.presets import RunConfig, label, preset
+from scripts.models.presets import RunConfig, label, preset
+from scripts.timing.measures import sudokus, trainer_of
 
 
 @pytest.mark.parametrize(

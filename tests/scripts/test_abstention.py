@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.abstention import auroc, risk_coverage
+from scripts.runs.abstention import auroc, risk_coverage
 
 
 def drawn(seed: int, n: int, levels: int) -> tuple[np.ndarray, np.ndarray]:

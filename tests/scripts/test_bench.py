@@ -11,11 +11,11 @@ import torch
 from puzzles.metrics import is_valid
 from reasoning.nn.grid import Net
 from reasoning.training.meter import Meter
-from scripts import bench, measures
 from scripts.cli import main
-from scripts.measures import against_published, full_depth, sudokus, trainer_of, trm_d128
-from scripts.presets import preset, preset_names
-from scripts.timing import Clock, Yardstick
+from scripts.models.presets import preset, preset_names
+from scripts.timing import bench, measures
+from scripts.timing.clocks import Clock, Yardstick
+from scripts.timing.measures import against_published, full_depth, sudokus, trainer_of, trm_d128
 
 CPU = torch.device("cpu")
 SHORT = Clock(CPU, seconds=0.0, least=1, warmup=1)

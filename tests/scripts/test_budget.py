@@ -14,11 +14,11 @@ from reasoning.training.distribution import join_world
 from reasoning.training.loop import Trainer
 from reasoning.training.meter import Meter
 from reasoning.training.runs import read_jsonl
-from scripts.budget import cost_of, steps_within
 from scripts.cli import main
-from scripts.compare import within_budget
-from scripts.presets import RunConfig, build_model, preset
-from scripts.session import grid_shape
+from scripts.models.grids import grid_shape
+from scripts.models.presets import RunConfig, build_model, preset
+from scripts.studies.budget import cost_of, steps_within
+from scripts.studies.compare import within_budget
 
 
 def config(name, **changes):

@@ -23,10 +23,11 @@ from puzzles.sudoku.rules import parse as parse_digits
 from puzzles.sudoku.solver import two_solutions
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
-from scripts import entry, preset_table
+from scripts import entry
 from scripts.cli import COMMANDS, main, usage
-from scripts.lm_models import LANGUAGE_PRESETS
-from scripts.presets import preset_names
+from scripts.commands import presets as preset_table
+from scripts.models.lm_models import LANGUAGE_PRESETS
+from scripts.models.presets import preset_names
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -191,7 +192,7 @@ def test_solve_says_whether_the_answer_is_valid_by_its_exit_code(
     (tmp_path / "puzzle.txt").write_bytes(b"1\xff")
     refused(capsys, ["solve", trained, tmp_path / "puzzle.txt"], "txt: invalid UTF-8 at byte 1")
 
-    import scripts.solve as module
+    import scripts.runs.solve as module
 
     real = module.predict
 

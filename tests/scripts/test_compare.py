@@ -17,11 +17,11 @@ from puzzles import sources
 from puzzles.dataset import write_dataset
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
-from scripts import figures
-from scripts.ablations import ABLATIONS, configuration
 from scripts.cli import main
-from scripts.compare import run_folder
-from scripts.presets import build_model
+from scripts.models.presets import build_model
+from scripts.reports import figures
+from scripts.studies.ablations import ABLATIONS, configuration
+from scripts.studies.compare import run_folder
 
 
 def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
@@ -34,7 +34,7 @@ def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return build_model(config, shape)
 
-    monkeypatch.setattr("scripts.train.build_model", too_large)
+    monkeypatch.setattr("scripts.runs.train.build_model", too_large)
     out = tmp_path / "table"
     command = ["compare", "--presets", "trm-mini,hrm-mini,transformer-mini", "--data", str(sudokus)]
     assert main([*command, "--seeds", "1", "--steps", "5", "--out", str(out)]) == 0
@@ -43,7 +43,7 @@ def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
     assert "out of memory" in groups["trm-mini"]["runs"][0]["failure"]
     assert "20.00 GiB" in groups["hrm-mini"]["runs"][0]["failure"]
     capsys.readouterr()
-    monkeypatch.setattr("scripts.budget.build_model", too_large)
+    monkeypatch.setattr("scripts.studies.budget.build_model", too_large)
     assert main([*command, "--budget", "flops", "--out", str(tmp_path / "flops")]) == 1
     assert "trm-mini: out of memory" in capsys.readouterr().err
 
@@ -52,7 +52,7 @@ def test_other_errors_of_a_training_are_not_taken_for_failures(sudokus, tmp_path
     def broken(config, shape):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr("scripts.train.build_model", broken)
+    monkeypatch.setattr("scripts.runs.train.build_model", broken)
     command = ["compare", "--presets", "trm-mini", "--data", str(sudokus), "--steps", "5"]
     with pytest.raises(RuntimeError, match="mat1"):
         main([*command, "--out", str(tmp_path / "table")])
@@ -137,7 +137,7 @@ _PROCESS = """
 import os, sys, time
 from pathlib import Path
 from scripts.cli import main
-from scripts.compare import run_folder
+from scripts.studies.compare import run_folder
 if os.environ["RANK"] == "1":
     clock = time.perf_counter
     time.perf_counter = lambda: 3 * clock()
@@ -280,8 +280,8 @@ def test_a_damaged_file_of_a_run_is_named(name, text, trained, sudokus, tmp_path
 def test_a_report_that_cannot_be_written_is_known_before_the_work(
     trained, sudokus, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("scripts.compare.cost_of", None)  # neither measured
-    monkeypatch.setattr("scripts.compare.evaluate_run", None)  # nor scored
+    monkeypatch.setattr("scripts.studies.compare.cost_of", None)  # neither measured
+    monkeypatch.setattr("scripts.studies.compare.evaluate_run", None)  # nor scored
     out = tmp_path / "file"
     out.touch()
     presets = ["--presets", "trm-mini", "--data", str(sudokus), "--budget", "flops"]

@@ -5,12 +5,12 @@ import json
 import pytest
 import yaml
 
-from scripts import pretrain, train
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_PRESETS
-from scripts.lm_presets import language_preset
-from scripts.presets import preset, preset_names
-from scripts.session import load_config
+from scripts.models.lm_models import LANGUAGE_PRESETS
+from scripts.models.lm_presets import language_preset
+from scripts.models.presets import preset, preset_names
+from scripts.runs import pretrain, train
+from scripts.runs.session import load_config
 
 
 @pytest.mark.parametrize("task", ["sudoku", "language"])

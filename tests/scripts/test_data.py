@@ -13,7 +13,7 @@ from puzzles.dataset import read_split
 from puzzles.errors import DataError
 from puzzles.sudoku import generator, rules
 from scripts.cli import main
-from scripts.data import COMMANDS
+from scripts.commands.data import COMMANDS
 
 SHARED = os.environ.get("LOOPBENCH_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="LOOPBENCH_SHARED is not set")

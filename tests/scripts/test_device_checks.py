@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from scripts import device_checks, device_processes, device_rates
-from scripts.device_checks import Check, difference
-from scripts.device_processes import attractor, resume_check
-from scripts.device_rates import CARD, TOY, gaps
-from scripts.measures import full_depth
-from scripts.presets import MODELS, preset
+from scripts.gpu import device_checks, device_processes, device_rates
+from scripts.gpu.device_checks import Check, difference
+from scripts.gpu.device_processes import attractor, resume_check
+from scripts.gpu.device_rates import CARD, TOY, gaps
+from scripts.models.presets import MODELS, preset
+from scripts.timing.measures import full_depth
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,11 @@ from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.meter import Meter
 from scripts.cli import main
-from scripts.evaluate import difficulty_edges, evaluate_run
-from scripts.exploration import Plan, explore
-from scripts.presets import build_model
-from scripts.session import grid_shape, load_config, open_run, subset
+from scripts.models.grids import grid_shape
+from scripts.models.presets import build_model
+from scripts.runs.evaluate import difficulty_edges, evaluate_run
+from scripts.runs.exploration import Plan, explore
+from scripts.runs.session import load_config, open_run, subset
 
 
 def evaluated(run, data, *words, name=None) -> dict:

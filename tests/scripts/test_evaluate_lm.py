@@ -83,7 +83,7 @@ def pretend_run(folder: Path, monkeypatch, context: int) -> None:
         step=7,
     )
     session = SimpleNamespace(open_language_run=lambda run, device: opened)
-    monkeypatch.setitem(sys.modules, "scripts.lm_session", session)
+    monkeypatch.setitem(sys.modules, "scripts.runs.lm_session", session)
 
 
 def results(run):

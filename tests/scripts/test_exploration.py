@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import scripts.exploration as module
+import scripts.runs.exploration as module
 from puzzles.dataset import read_split
 from puzzles.maze.search import label
 from puzzles.metrics import score
@@ -18,11 +18,12 @@ from puzzles.sudoku import solver
 from puzzles.sudoku.rules import from_tokens, to_tokens
 from reasoning.supervision import SegmentOutput
 from reasoning.training.distribution import World
-from scripts.evaluate import evaluate_run
-from scripts.exploration import Plan, doublings, explore
-from scripts.presets import build_model, preset
-from scripts.selection import RULES
-from scripts.session import TrainedRun, evaluation_batch, grid_shape
+from scripts.models.grids import grid_shape
+from scripts.models.presets import build_model, preset
+from scripts.runs.evaluate import evaluate_run
+from scripts.runs.exploration import Plan, doublings, explore
+from scripts.runs.selection import RULES
+from scripts.runs.session import TrainedRun, evaluation_batch
 
 ALONE = World(0, 1, torch.device("cpu"))
 

@@ -14,12 +14,14 @@ from puzzles.dataset import read_split
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import join_world
-from scripts import export, extras
 from scripts.cli import main
-from scripts.export import Compared, compare
-from scripts.exported import programs
-from scripts.presets import RunConfig, build_model, preset
-from scripts.session import open_run, puzzle_structure
+from scripts.exchange import export
+from scripts.exchange.export import Compared, compare
+from scripts.exchange.exported import programs
+from scripts.models.grids import puzzle_structure
+from scripts.models.presets import RunConfig, build_model, preset
+from scripts.runs.session import open_run
+from scripts.terminal import extras
 from scripts.usage import UsageError
 
 SUDOKU = GridShape(16, 6, 2, *puzzle_structure("sudoku", 4))
@@ -56,7 +58,7 @@ def small_model(name: str):
 
 def onnx_calls(model):
     pytest.importorskip("onnxscript", reason="needs the extra `export`")
-    from scripts.exported_onnx import DECOMPOSITIONS, session, to_onnx
+    from scripts.exchange.exported_onnx import DECOMPOSITIONS, session, to_onnx
 
     running = {name: session(to_onnx(p)) for name, p in programs(model, DECOMPOSITIONS).items()}
     return {
@@ -92,7 +94,7 @@ def test_a_difference_is_seen():
 
 def test_elimination_solves_small_positive_definite_systems():
     pytest.importorskip("onnxscript", reason="needs the extra `export`")
-    from scripts.exported_onnx import _eliminate
+    from scripts.exchange.exported_onnx import _eliminate
 
     rng = np.random.default_rng(0)
     for size in (1, 2, 5):

@@ -10,8 +10,8 @@ import torch
 
 from reasoning.pretraining.protocol import SolveBudget
 from scripts.cli import main
-from scripts.generate import TextStream
-from scripts.lm_models import build_language_model, language_model_config
+from scripts.models.lm_models import build_language_model, language_model_config
+from scripts.runs.generate import TextStream
 
 
 class Bytes:
@@ -37,7 +37,7 @@ def run(monkeypatch, tmp_path):
         return opened
 
     session = SimpleNamespace(open_language_run=open_language_run)
-    monkeypatch.setitem(sys.modules, "scripts.lm_session", session)
+    monkeypatch.setitem(sys.modules, "scripts.runs.lm_session", session)
     return tmp_path, model
 
 
@@ -135,7 +135,7 @@ def test_it_says_what_share_converged_and_what_to_do_about_the_others(run, capsy
 @pytest.mark.parametrize("name", ["parcae-mini", "transformer-mini"])
 def test_of_models_that_do_not_solve_it_says_nothing_of_convergence(name, run, capsys):
     model = build_language_model(language_model_config(name), 257, seed=0).eval()
-    sys.modules["scripts.lm_session"].open_language_run(run[0], None).model = model
+    sys.modules["scripts.runs.lm_session"].open_language_run(run[0], None).model = model
     assert main(["generate", str(run[0]), "--tokens", "3", "--device", "cpu"]) == 0
     said = capsys.readouterr().err
     assert "converged" not in said

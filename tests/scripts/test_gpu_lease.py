@@ -25,18 +25,18 @@ from scripts import (
     lease_land,
     lease_results,
 )
-from scripts.lease_tasks import PARTS, TOY, read_recipe, shares, tasks, warming
-from scripts.pretrained import read_card
-from scripts.train import read_words
+from scripts.gpu.lease_tasks import PARTS, TOY, read_recipe, shares, tasks, warming
+from scripts.runs.pretrained import read_card
+from scripts.runs.train import read_words
 from scripts.usage import UsageError, parse
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = {
     "scripts.cli": cli.main,
-    "scripts.device_checks": device_checks.main,
-    "scripts.device_processes": device_processes.main,
-    "scripts.device_rates": device_rates.main,
-    "scripts.lease_finish": lease_finish.main,
+    "scripts.gpu.device_checks": device_checks.main,
+    "scripts.gpu.device_processes": device_processes.main,
+    "scripts.gpu.device_rates": device_rates.main,
+    "scripts.gpu.lease_finish": lease_finish.main,
 }
 
 
@@ -59,7 +59,7 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("lease") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gpu_lease.work_through, "__defaults__", (None, here))
-        patch.setitem(MODULES, "scripts.device_processes", lambda words: 0)
+        patch.setitem(MODULES, "scripts.gpu.device_processes", lambda words: 0)
         patch.setattr(device_rates, "items", lambda sizes, device: [RATE, OUT_OF_MEMORY])
         patch.setattr(device_checks, "model_checks", lambda device, full: iter(()))
         with pytest.raises(SystemExit) as left:
@@ -373,7 +373,7 @@ def test_what_the_rates_measure_is_compiled_beside_the_checks_and_not_beside_the
     module, words = warming(PARTS, "cuda", False)
     given = parse(device_rates.measure, words, "")
     assert given.keywords["warm_up"]
-    assert module == "scripts.device_rates"
+    assert module == "scripts.gpu.device_rates"
     assert warming(("rates", "speedrun"), "cuda", False) is None
     assert warming(PARTS, "cpu", True) is None
     told = []
@@ -393,14 +393,14 @@ def test_what_the_rates_measure_is_compiled_beside_the_checks_and_not_beside_the
     out.mkdir()
     beside, now = (module, words), time.monotonic()
     gpu_lease.work_through(planned, record_of(planned), tmp_path, out, now, beside, start)
-    checks = ["scripts.device_checks", "scripts.device_processes"]
-    assert told == ["begun", *checks, "ended", "scripts.device_rates"]
+    checks = ["scripts.gpu.device_checks", "scripts.gpu.device_processes"]
+    assert told == ["begun", *checks, "ended", "scripts.gpu.device_rates"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kill_leaves_what_was_measured_readable(tmp_path, how):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "scripts.gpu_lease", "run", "--toy", "--device", "cpu"]
+    command = [sys.executable, "-m", "scripts.gpu.gpu_lease", "run", "--toy", "--device", "cpu"]
     command += ["--minutes", "2", "--parts", "correctness", "--out", str(out)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -485,10 +485,10 @@ def test_the_commands_for_the_gpu_are_understood(sudokus, tmp_path):
     """None is run: what a GPU's minutes go to must not end in a misspelt option."""
     recipe = read_recipe(gpu_lease.RECIPE)
     forms = {
-        "scripts.device_checks": device_checks.check,
-        "scripts.device_processes": device_processes.check,
-        "scripts.device_rates": device_rates.measure,
-        "scripts.lease_finish": lease_finish.finish,
+        "scripts.gpu.device_checks": device_checks.check,
+        "scripts.gpu.device_processes": device_processes.check,
+        "scripts.gpu.device_rates": device_rates.measure,
+        "scripts.gpu.lease_finish": lease_finish.finish,
     }
     for task in tasks(PARTS, 9.5, tmp_path, "cuda", False, recipe, sudokus):
         words = task.command(100.0)

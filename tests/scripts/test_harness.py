@@ -15,10 +15,10 @@ from reasoning.pretraining.evaluation.answers import answer_task
 from reasoning.pretraining.evaluation.core_tasks import read_bundle, read_items
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.pretraining.tokenizer import ByteTokenizer
-from scripts import harness_model
 from scripts.cli import main
-from scripts.harness_model import LoopbenchLM
-from scripts.lm_models import build_language_model, language_model_config
+from scripts.exchange import harness_model
+from scripts.exchange.harness_model import LoopbenchLM
+from scripts.models.lm_models import build_language_model, language_model_config
 from scripts.usage import UsageError
 
 CORE = """icl_tasks:

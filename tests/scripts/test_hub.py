@@ -12,9 +12,9 @@ from puzzles.dataset import read_split
 from puzzles.sudoku.rules import format_grid, from_tokens
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError
-from scripts import hub
 from scripts.cli import main
-from scripts.session import open_run
+from scripts.runs import hub
+from scripts.runs.session import open_run
 
 hub_library = pytest.importorskip("huggingface_hub", reason="needs the extra `hub`")
 CPU = World(0, 1, torch.device("cpu"))

@@ -10,7 +10,7 @@ import yaml
 from reasoning.supervision import Depth
 from reasoning.training.distribution import join_world
 from scripts.cli import main
-from scripts.session import open_run
+from scripts.runs.session import open_run
 
 SIZE = {"width": 32, "vocabulary": 6, "inner": 256}
 SYSTEMS = {

@@ -15,7 +15,7 @@ from puzzles.dataset import read_record, read_split
 from puzzles.maze.rules import format_grid
 from puzzles.sudoku import rules
 from puzzles.sudoku.solver import solve_unique
-from scripts import gpu_lease, lease_folder, wheels
+from scripts.gpu import gpu_lease, lease_folder, wheels
 from scripts.usage import UsageError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -218,7 +218,7 @@ from importlib import metadata
 from pathlib import Path
 root, allowed = Path(sys.argv[1]), set(sys.argv[2].split(","))
 sys.path.insert(0, str(root))
-from scripts.wheels import canonical
+from scripts.gpu.wheels import canonical
 brings = metadata.packages_distributions()
 
 

@@ -17,13 +17,25 @@ from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.distribution import World
 from reasoning.training.loop import TrainingError
-from scripts import lm_comparison
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
-from scripts.lm_probes import distances_to_last, principal_components, step_cost, trajectory
-from scripts.lm_report import language_table
-from scripts.lm_reproduce import changes_of
-from scripts.lm_tables import ATTRACTOR, DEQ, LANGUAGE_TABLES, PLAIN, Entry, LanguageTable
+from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
+from scripts.studies.language import comparison as lm_comparison
+from scripts.studies.language.probes import (
+    distances_to_last,
+    principal_components,
+    step_cost,
+    trajectory,
+)
+from scripts.studies.language.report import language_table
+from scripts.studies.language.reproduce import changes_of
+from scripts.studies.language.tables import (
+    ATTRACTOR,
+    DEQ,
+    LANGUAGE_TABLES,
+    PLAIN,
+    Entry,
+    LanguageTable,
+)
 
 TINY = "model.width=8 model.head_width=4 model.context=16"
 # Rates at which 2 steps make every map a contraction.

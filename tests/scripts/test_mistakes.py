@@ -14,7 +14,7 @@ from reasoning.randomness import LARGEST_SEED
 from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
 from scripts.commands.solve import read_puzzle
-from scripts.session import load_config
+from scripts.runs.session import load_config
 from scripts.usage import option_value
 
 
@@ -139,7 +139,7 @@ def test_a_puzzle_comes_from_a_pipe_and_not_from_a_folder(refused, trained, sudo
 
 
 def test_package_refuses_before_it_scores(refused, trained, sudokus, tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.evaluate.evaluate_run", None)
+    monkeypatch.setattr("scripts.runs.evaluate.evaluate_run", None)
     command = ["package", trained, "--data", sudokus]
     refused([*command, "--out", tmp_path, "--segments", "0"], "--segments: must be at least 1")
     (tmp_path / "file").touch()
@@ -147,7 +147,7 @@ def test_package_refuses_before_it_scores(refused, trained, sudokus, tmp_path, m
 
 
 def test_a_tokenizer_is_refused_before_it_learns(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts.tokenizer.train_bpe", None)
+    monkeypatch.setattr("scripts.commands.tokenizer.train_bpe", None)
     text = tmp_path / "a.txt"
     text.write_text("one two\n")
     command = ["tokenizer", "train", text, "--vocabulary", "257", "--out"]

@@ -18,11 +18,12 @@ from reasoning.model_config import ModelConfig
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.loop import Trainer
-from scripts.ablations import ABLATIONS
 from scripts.cli import main
-from scripts.presets import RunConfig, named_preset, preset, preset_names
-from scripts.registry import PUZZLE_MODELS, Registry
-from scripts.session import load_config, puzzle_structure
+from scripts.models.grids import puzzle_structure
+from scripts.models.presets import RunConfig, named_preset, preset, preset_names
+from scripts.models.registry import PUZZLE_MODELS, Registry
+from scripts.runs.session import load_config
+from scripts.studies.ablations import ABLATIONS
 from scripts.usage import UsageError
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ import pytest
 from puzzles import sources
 from puzzles.dataset import write_dataset
 from scripts.cli import main
-from scripts.presets import label, preset
-from scripts.session import load_config
+from scripts.models.presets import label, preset
+from scripts.runs.session import load_config
 
 
 def words(name, data, out):

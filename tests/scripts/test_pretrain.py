@@ -19,13 +19,13 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
-from scripts.lm_models import LANGUAGE_PRESETS, build_language_model
-from scripts.lm_presets import (
+from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
+from scripts.models.lm_presets import (
     VOCABULARY,
     describe_language_preset,
     language_preset,
 )
-from scripts.lm_session import open_language_run
+from scripts.runs.lm_session import open_language_run
 
 TINY = "--steps 4 --context 32 --batch 4 --lanes 2 --log-every 2 --checkpoint-every 2"
 SMALL = "--model.width 16 --model.head-width 8 --validation.rows 4 --jacobian-every 0"

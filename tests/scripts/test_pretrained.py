@@ -13,10 +13,10 @@ from puzzles.sudoku.rules import format_grid, from_tokens
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.runs import RunError
-from scripts.choices import WEIGHTS, Shipped
 from scripts.cli import main
-from scripts.pretrained import LARGEST, load_pretrained, read_card, shipped
-from scripts.session import open_run
+from scripts.runs.pretrained import LARGEST, load_pretrained, read_card, shipped
+from scripts.runs.session import open_run
+from scripts.terminal.choices import WEIGHTS, Shipped
 
 CPU = World(0, 1, torch.device("cpu"))
 
@@ -51,7 +51,7 @@ def test_weights_that_are_too_large_leave_those_that_were_there(
     packaged, trained, sudokus, monkeypatch
 ):
     before = {path.name: path.read_bytes() for path in packaged.iterdir()}
-    monkeypatch.setattr("scripts.pretrained.LARGEST", 10)
+    monkeypatch.setattr("scripts.runs.pretrained.LARGEST", 10)
     assert main(["package", str(trained), "--data", str(sudokus), "--out", str(packaged)]) == 2
     assert {path.name: path.read_bytes() for path in packaged.iterdir()} == before
 

@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-import scripts.progress as progress_module
+import scripts.terminal.progress as progress_module
 from reasoning.training.loop import Progress
 from scripts.cli import main
-from scripts.live import LiveProgress
-from scripts.progress import PlainLines
+from scripts.runs.live import LiveProgress
+from scripts.terminal.progress import PlainLines
 
 
 def test_plain_lines_come_every_so_often_and_at_the_end():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.quickstart import PRESETS, main
+from scripts.studies.quickstart import PRESETS, main
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-import scripts.real as module
+import scripts.studies.real as module
 from reasoning.training import deadline
 from scripts.cli import main
-from scripts.real import PUBLISHED, faster_precision
-from scripts.session import load_config
+from scripts.runs.session import load_config
+from scripts.studies.real import PUBLISHED, faster_precision
 
 WORDS = ("--for", "10m", "--presets", "attractor-axial-mini,transformer-axial-mini", "--no-compile")
 

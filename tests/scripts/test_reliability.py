@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import list_checkpoints
-from scripts.cli import run_guarded
-from scripts.reliability import CURVE, main, table
-from scripts.run_contents import contents, differing, same
-from scripts.small_disk import small_disk
+from scripts.studies.reliability import CURVE, main, table
+from scripts.studies.run_contents import contents, differing, same
+from scripts.studies.small_disk import small_disk
+from scripts.terminal.guard import run_guarded
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been_and_is_on_record(
     tmp_path, capsys, monkeypatch
 ):
     words = ["--out", str(tmp_path / "r"), "--kills", "1", "--parts", "puzzle"]
-    first = [sys.executable, "-m", "scripts.reliability", *words, "--steps", "20"]
+    first = [sys.executable, "-m", "scripts.studies.reliability", *words, "--steps", "20"]
     done = subprocess.run(first, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("puzzle, 0: held\n| trial")
@@ -32,7 +32,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been_and_is_on_record(
     (found,) = json.loads((tmp_path / "r" / "results.json").read_text())["puzzle"].values()
     assert found["exit"] == 0
     assert found["differing"] == []
-    monkeypatch.setattr("scripts.reliability.start", None)  # nothing is left to do
+    monkeypatch.setattr("scripts.studies.reliability.start", None)  # nothing is left to do
     assert run_guarded(main, [*words, "--steps", "20"]) == 0
     assert capsys.readouterr().out == done.stdout.partition("\n")[2]
     assert run_guarded(main, [*words, "--steps", "30"]) == 2

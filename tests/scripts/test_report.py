@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts import figures
-from scripts.examples import telling_puzzle
-from scripts.figures import plot_difficulty, plot_residuals
-from scripts.html_report import FIRST, Section, write_html
-from scripts.origin import command_line, origin
-from scripts.presets import RunConfig, label, preset
-from scripts.report import Row, comparison, headings, markdown, training_cost, verdict
-from scripts.variants import file_name
+from scripts.models.presets import RunConfig, label, preset
+from scripts.models.variants import file_name
+from scripts.reports import figures
+from scripts.reports.figures import plot_difficulty, plot_residuals
+from scripts.reports.html_report import FIRST, Section, write_html
+from scripts.reports.report import Row, comparison, headings, markdown, training_cost, verdict
+from scripts.studies.examples import telling_puzzle
+from scripts.studies.origin import command_line, origin
 
 NAMES = ("cell", "exact", "valid")
 
@@ -221,7 +221,9 @@ def test_what_made_a_report_has_date_command_data_steps_and_rate(tmp_path):
     rates = [f"{lr} after {warmup} steps of warm-up" for lr in ("0.001", "0.002")]
     assert found["learning rate"] == f"{rates[0]} (trm-mini); {rates[1]} (hrm-mini)"
     assert "gpu" not in found
-    assert command_line(["/c/scripts/train.py", "-h"]) == "python -m scripts.train -h"
+    assert command_line(["/c/scripts/__main__.py", "train"]) == "python -m scripts train"
+    reliability = ["/c/scripts/studies/reliability.py", "-h"]
+    assert command_line(reliability) == "python -m scripts.studies.reliability -h"
 
 
 def test_the_puzzle_shown_is_the_one_that_takes_longest_and_stays_right():

@@ -8,18 +8,18 @@ import torch
 from puzzles import sources
 from puzzles.dataset import read_split, write_dataset
 from reasoning.training.distribution import World
-from scripts import plan, table2
-from scripts.ablations import ABLATIONS, configuration
 from scripts.cli import main
-from scripts.presets import preset, preset_names
-from scripts.table2 import SYSTEMS
+from scripts.models.presets import preset, preset_names
+from scripts.studies import plan, table2
+from scripts.studies.ablations import ABLATIONS, configuration
+from scripts.studies.table2 import SYSTEMS
 
 
 def test_table2_runs_whole_resumes_and_shows_the_papers_numbers(tmp_path, capsys, monkeypatch):
     # A row for sudoku only, two sizes of one model. Every system's configuration is built below.
     rows = tuple(s for s in SYSTEMS if s.model in ("trm-mlp", "trm"))
-    monkeypatch.setattr("scripts.table2.SYSTEMS", rows)
-    monkeypatch.setattr("scripts.table2._LARGE_LAYERS", 3)  # eight take their time
+    monkeypatch.setattr("scripts.studies.table2.SYSTEMS", rows)
+    monkeypatch.setattr("scripts.studies.table2._LARGE_LAYERS", 3)  # eight take their time
     out = tmp_path / "table2"
     words = ["reproduce", "table2", "--scale", "mini", "--steps", "2", "--out", str(out)]
     assert main(words) == 0
@@ -125,7 +125,7 @@ def test_more_than_an_hour_is_told_and_begun_only_with_yes(tmp_path, capsys, mon
     monkeypatch.setattr(table2, "SYSTEMS", SYSTEMS[2:3])
     out = tmp_path / "table2"
     words = ["reproduce", "table2", "--scale", "mini", "--out", str(out)]
-    monkeypatch.setattr("scripts.plan.step_seconds", lambda config, train, world: 3600.0)
+    monkeypatch.setattr("scripts.studies.plan.step_seconds", lambda config, train, world: 3600.0)
     assert main([*words, "--steps", "3"]) == 2
     told = capsys.readouterr()
     assert "the first 1 alone take about 3.0 hours" in told.err

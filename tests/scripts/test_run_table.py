@@ -7,7 +7,7 @@ import pytest
 
 from reasoning.training.loop import Trainer
 from scripts.cli import main
-from scripts.run_table import describe_run
+from scripts.commands.runs import describe_run
 
 
 def rewrite(run, name, change):

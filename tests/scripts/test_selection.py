@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from puzzles.dataset import read_split
 from puzzles.metrics import is_valid
-from scripts.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
+from scripts.runs.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
 
 
 def candidates(seed: int, n: int, width: int, segments: int) -> Candidates:

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.preset_sizes import describe_presets
-from scripts.preset_table import PRESETS_FILE
+from scripts.models.preset_sizes import describe_presets
+from scripts.terminal.choices import PRESETS_FILE
 
 ROOT = Path(__file__).parent.parent.parent
 # Runs commands in one fresh process; tells the exit code of each, and the first after which torch
@@ -99,4 +99,4 @@ def test_the_check_itself_sees_torch(tmp_path):
 
 def test_the_presets_shown_are_those_that_are_built():
     shown = json.loads(PRESETS_FILE.read_text())
-    assert shown == describe_presets(), "write it anew: python -m scripts.preset_sizes"
+    assert shown == describe_presets(), "write it anew: python -m scripts.models.preset_sizes"

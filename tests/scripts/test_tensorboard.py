@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from reasoning.training.loop import Trainer
-from scripts import extras
 from scripts.cli import main
+from scripts.terminal import extras
 
 
 def logged(run):

@@ -11,8 +11,9 @@ from reasoning.training.checkpoints import load_weights
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
-from scripts.presets import build_model
-from scripts.session import grid_shape, load_config, read_puzzles
+from scripts.models.grids import grid_shape
+from scripts.models.presets import build_model
+from scripts.runs.session import load_config, read_puzzles
 
 WORDS = ("train", "--preset", "attractor-axial-mini", "--device", "cpu")
 

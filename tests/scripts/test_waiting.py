@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoning.training.runs import environment
-from scripts.waiting import SETTINGS, SPINS, spin_briefly
+from scripts.terminal.waiting import SETTINGS, SPINS, spin_briefly
 
 ROOT = Path(__file__).parent.parent.parent
 # Loads torch's own OpenMP library, which then prints its settings.

@@ -1,0 +1,1 @@
+"""What leaves for other programs: exported files, the evaluation harness's model."""

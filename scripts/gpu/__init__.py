@@ -1,0 +1,1 @@
+"""Whether a device computes as it should and how fast; its lease."""

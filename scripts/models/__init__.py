@@ -1,0 +1,1 @@
+"""Models by name: the registry, and the presets of both sides."""

@@ -1,0 +1,129 @@
+"""Recipes of the language presets `<model>-<size>`; the models themselves are in lm_models.
+
+Sizes 140m to 1.3b train as published (batch 256 x 2048 tokens, tokens in proportion to size; the
+1.3b Transformer's rates are 770m's); 60m is the ablations' 1e9 tokens; mini takes minutes on one
+CPU core.
+"""
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from reasoning.nn.language import LanguageFacts
+from reasoning.nn.reasoner import parameter_count
+from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
+from scripts.models.lm_models import (
+    LANGUAGE_PRESETS,
+    build_language_model,
+    language_model_config,
+    model_and_size,
+)
+from scripts.models.registry import LANGUAGE_MODELS
+from scripts.models.variants import merged
+
+VOCABULARY = 32_768  # what published parameter counts are of
+
+
+class LanguageRunConfig(PretrainingConfig):
+    """A pretraining run: a language model and how it is trained."""
+
+    preset: str = Field(description="the preset this configuration started from")
+    corpus: str = Field("", description="corpus folder, made by loopbench corpus build")
+    model: Annotated[SerializeAsAny[LanguageFacts], BeforeValidator(LANGUAGE_MODELS.by_kind)] = (
+        Field(description="the model")
+    )
+
+    @model_validator(mode="after")
+    def _rows_fit_the_model(self):
+        if self.context > self.model.context:
+            raise ValueError(
+                f"context {self.context} is longer than model.context {self.model.context}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_map_to_probe(self):
+        if self.jacobian_every and not self.model.has_map():
+            raise ValueError(
+                "jacobian_every estimates |J| of a map, which this model does not have: set it to 0"
+            )
+        return self
+
+
+# Steps of 524,288 tokens; AdamW's and Muon's rates; the attractor head's share of AdamW's rate.
+_SCHEDULES = {
+    "60m": (1_907, 8e-3, 8e-3, 0.5),
+    "140m": (21_362, 8e-3, 8e-3, 0.5),
+    "370m": (56_457, 8e-3, 8e-3, 0.4),
+    "770m": (117_492, 6e-3, 8e-3, 0.4),
+    "1.3b": (198_364, 6e-3, 8e-3, 0.4),
+}
+
+
+def _published(size: str, config: LanguageFacts) -> dict[str, Any]:
+    steps, lr, muon_lr, head = _SCHEDULES[size]
+    large = size in ("770m", "1.3b")
+    return {
+        "steps": steps,
+        "micro_batch": 8 if large else 32,
+        "compile": True,
+        "parallel": "sharded" if large else "replicated",
+        "jacobian_every": 1000 if config.has_map() and not large else 0,
+        "optimizer": MuonAdamWConfig(lr=lr, muon_lr=muon_lr, head_lr_scale=head),
+        "validation": ValidationConfig(every=1000, rows=256, evaluations=_budgets(config)),
+    }
+
+
+def _mini(config: LanguageFacts) -> dict[str, Any]:
+    return {
+        "steps": 400,
+        "context": 128,
+        "batch": 16,
+        "lanes": 4,
+        "checkpoint_every": 100,
+        "jacobian_every": 100 if config.has_map() else 0,
+        # The 140M recipe's.
+        "optimizer": MuonAdamWConfig(lr=8e-3, muon_lr=8e-3, head_lr_scale=0.5),
+        "validation": ValidationConfig(every=100, rows=64, evaluations=_budgets(config)),
+    }
+
+
+def _budgets(config: LanguageFacts) -> tuple[int | None, ...]:
+    """The model's own budget, and of one that has a proposal that unrefined too."""
+    return (None, 0) if config.proposes() else (None,)
+
+
+def language_preset(name: str) -> LanguageRunConfig:
+    """A preset's configuration. UsageError, with the names, if unknown."""
+    model = language_model_config(name)
+    family, size = model_and_size(name)
+    recipe = _mini(model) if size == "mini" else _published(size, model)
+    values = LanguageRunConfig(preset=f"{family}-{size}", model=model, **recipe).model_dump()
+    return LanguageRunConfig.model_validate(merged(values, model.recipe(size)))
+
+
+def describe_language_preset(name: str) -> dict[str, Any]:
+    """A preset's size, cost and recipe; parameters at a vocabulary of 32,768."""
+    config = language_preset(name)
+    with torch.device("meta"):
+        model = build_language_model(config.model, VOCABULARY, config.seed)
+    cost = model.cost()
+    tokens = config.steps * config.tokens_per_step
+    rates = f"AdamW {config.optimizer.lr:g}, Muon {config.optimizer.muon_lr:g}"
+    return {
+        "preset": name,
+        "task": "language",
+        "parameters": parameter_count(model),
+        "matmul_parameters": cost.once + cost.core,
+        "width": cost.width,
+        "layers": len(model.blocks()),
+        "core_layers": cost.core_layers,
+        "tokens": tokens,
+        "recipe": f"{rates}, {config.steps:,} steps of {config.tokens_per_step:,} tokens",
+    }
+
+
+def describe_language_presets() -> list[dict[str, Any]]:
+    """Every preset, as `loopbench presets` lists them."""
+    return [describe_language_preset(name) for name in LANGUAGE_PRESETS]

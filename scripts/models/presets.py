@@ -1,0 +1,376 @@
+"""Named presets `<model>-<scale>`, the configuration of a run, and how a model is built from it.
+
+Scales: `mini` (seconds, tests), `cpu` (the quickstart: minutes on two cores), `1m` (under a million
+parameters: hours on two cores, minutes on a GPU), `7m` and `27m` (the published sizes and recipe).
+Grid, vocabulary and length come from the data folder, so one preset serves every puzzle. A model is
+an entry of `PRESETS`, of an installed package, or an import path (`scripts.models.registry`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from torch import nn
+
+from puzzles.kinds import puzzle_of
+from reasoning.losses import LossConfig
+from reasoning.model_config import SCALES, SMALL_SCALES, ModelConfig
+from reasoning.nn.grid import GridShape
+from reasoning.solver_config import GradientConfig
+from reasoning.supervision import Depth, Stage, SupervisionConfig
+from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
+from scripts.models.registry import PUZZLE_MODELS
+from scripts.models.variants import merged
+from scripts.usage import UsageError, unknown_name
+
+
+class RunConfig(TrainingConfig):
+    """A training run: a model and how it is trained."""
+
+    preset: str = Field(description="the preset this configuration started from")
+    data: str = Field("", description="data folder")
+    model: Annotated[SerializeAsAny[ModelConfig], BeforeValidator(PUZZLE_MODELS.by_kind)] = Field(
+        description="the model"
+    )
+
+    @model_validator(mode="after")
+    def _no_segment_is_idle(self):
+        for depth in (Depth(), *(stage.depth for stage in self.supervision.curriculum)):
+            fault = self.model.idles_at(depth)
+            if fault is not None:
+                raise ValueError(fault)
+        return self
+
+
+def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
+    """The model of a configuration, its weights drawn from the run's seed (on the CPU)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return PUZZLE_MODELS.model_class(config.model.kind)(config.model, shape)
+
+
+Settings = dict[str, Any]
+
+
+def branch_scale(layers: int) -> float:
+    """For a net of so many blocks to begin with branches that add up to its input's variance."""
+    return (2 * layers) ** -0.5
+
+
+def deepened(config: RunConfig, layers: int) -> RunConfig:
+    """A small scale's configuration with so many layers, and the recipe that trains eight of them.
+
+    With the preset's own the recursive models learn nothing: cells begin all alike, or the gradient
+    explodes (tests/baselines/test_depth.py). Begun scaled, TRM and the Attractor with attention
+    unlearn at its rate, and leave the plateau only at about a third of it (baselines/README.md,
+    Table 2). Hence half the rate, reached after half of the run.
+    """
+    values = config.model_dump()
+    values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}
+    values["optimizer"] |= {"lr": config.optimizer.lr / 2, "warmup": config.steps // 2}
+    return RunConfig.model_validate(values)
+
+
+def curriculum(**shallow: int | None) -> tuple[Stage, ...]:
+    """What leaves the plateau ("copy the givens, guess the rest") at the small scales.
+
+    Few segments at first, and in each no more depth than the gradient sees: the Attractor starts
+    with no solver evaluations, so that its phantom steps backpropagate from the carry; the others
+    start with their last cycle alone. The last quarter runs at full depth.
+    """
+    return (
+        Stage(until=0.18, segments=1, **shallow),
+        Stage(until=0.45, segments=2, **shallow),
+        Stage(until=0.75, segments=4, **shallow),
+        Stage(until=1.0, segments=8),
+    )
+
+
+def _published() -> Settings:
+    """TRM's recipe, 50k epochs of 1000 puzzles at batch 768."""
+    return {
+        "steps": 65_104,
+        "batch": 768,
+        "supervision": SupervisionConfig(segments=16),
+        "optimizer": OptimizerConfig(),
+        "ema": EMAConfig(decay=0.999),
+    }
+
+
+def _small(scale: str, model: ModelConfig) -> Settings:
+    """A recipe for minutes on two cores: AdamW decaying to zero and a curriculum of depth."""
+    mini = scale == "mini"
+    stages = curriculum(**vars(model.shallow()))
+    return {
+        "steps": 60 if mini else 1400,
+        "batch": 16 if mini else 64,
+        "log_every": 5 if mini else 20,
+        "evaluate_every": 30 if mini else 400,
+        "evaluate_puzzles": 128,
+        "checkpoint_every": 30 if mini else 200,
+        "supervision": SupervisionConfig(segments=16, curriculum=stages),
+        "loss": LossConfig(cells="softmax"),
+        "optimizer": OptimizerConfig(
+            name="adamw",
+            lr=4e-3,
+            weight_decay=0.1,
+            warmup=10 if mini else 50,
+            schedule="cosine",
+            clip=1.0,
+            embedding_lr=1e-3,
+            embedding_weight_decay=0.1,
+        ),
+        "ema": EMAConfig(decay=0.99, warmup=True),
+    }
+
+
+def _speed(scale: str, recipe: Settings) -> Settings:
+    """ "Speed is Confidence": Muon, cosine to zero, label smoothing, a light halting loss, a late
+    average; 8,000 steps where the published recipe takes 65,104. The AdamW rate of what is not a
+    matrix is ours."""
+    small = scale in SMALL_SCALES
+    steps = recipe["steps"] if small else 8_000
+    optimizer = recipe["optimizer"].model_copy(
+        update={
+            "name": "muon",
+            "muon_lr": 0.02,
+            "lr": 1e-3,
+            "weight_decay": 0.1,
+            "warmup": recipe["optimizer"].warmup if small else 200,
+            "schedule": "cosine",
+            "clip": 1.0,
+        }
+    )
+    return recipe | {
+        "steps": steps,
+        "optimizer": optimizer,
+        "loss": LossConfig(cells="softmax", label_smoothing=0.2, halting=0.05),
+        "ema": EMAConfig(decay=0.9, start=steps * 5 // 8),
+    }
+
+
+def _structured(scale: str, recipe: Settings) -> Settings:
+    """For nets that know which cells see each other: Muon, cosine to zero and the loss at every
+    answer that has a gradient. They leave the plateau at once, but few segments at first show them
+    more puzzles: 16 segments from the start see a sixteenth of them. At 1m no stage is deeper than
+    its gradient: the solver's evaluations in training bought nothing that was measured."""
+    small = scale in SMALL_SCALES
+    steps = {"mini": 60, "cpu": 1400, "1m": 11_000}.get(scale, recipe["steps"])
+    supervision = recipe["supervision"]
+    if scale == "1m":
+        shallow = supervision.curriculum[0]
+        parts = ((0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8))
+        stages = (shallow.model_copy(update={"until": u, "segments": n}) for u, n in parts)
+        supervision = supervision.model_copy(update={"curriculum": tuple(stages)})
+    optimizer = recipe["optimizer"].model_copy(
+        update={
+            "name": "muon",
+            "muon_lr": 0.02,
+            "lr": 2e-3,
+            "weight_decay": 0.1,
+            "warmup": {"mini": 10, "cpu": 50}.get(scale, 200),
+            "schedule": "cosine",
+            "clip": 1.0,
+        }
+    )
+    return recipe | {
+        "steps": steps,
+        "batch": recipe["batch"] if small else 768,
+        "optimizer": optimizer,
+        "supervision": supervision,
+        "loss": LossConfig(cells="softmax", every=True, halting=0.05),
+        "ema": EMAConfig(decay=0.999 if scale == "1m" else 0.99, warmup=True),
+    }
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a preset is asked for."""
+
+    scale: str
+    puzzle: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model of the registry, what differs from its own settings and from its own recipe.
+
+    beyond: the preset for grids of more than MOST_MIXED cells, where this one serves none.
+    """
+
+    kind: str
+    settings: Callable[[Settings, Place], Settings] = lambda own, place: own
+    recipe: Callable[[str, Settings], Settings] = lambda scale, recipe: recipe
+    beyond: str | None = None
+
+
+# The released token-mixing block normalises over the tokens it has just mixed.
+_MLP = {"mixer": "mlp", "positions": "none", "mixer_norm": "tokens"}
+# It mixes by matrices as wide as the grid, and is for grids of no more cells than a state has
+# channels (TRM, section 4.5): those of the published width, at every scale.
+MOST_MIXED = 512
+# Which cells see each other is the puzzle's to say, so no position need be learned.
+_AXIAL = {
+    "mixer": "axial",
+    "positions": "none",
+    "norm": "pre",
+    "puzzle_tokens": 0,
+    "halting_from": "mean",
+}
+# Where a cell is related to its neighbours, as in mazes.
+_LOCAL = _AXIAL | {"mixer": "local"}
+
+
+_PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
+
+
+def _with(**changes: Any) -> Callable[[Settings, Place], Settings]:
+    return lambda own, place: own | changes
+
+
+def _axial(**changes: Any) -> Callable[[Settings, Place], Settings]:
+    """Heads are split evenly among the families of units (rows, columns, boxes)."""
+
+    def settings(own: Settings, place: Place) -> Settings:
+        structure = _LOCAL if puzzle_of(place.puzzle).local else _AXIAL
+        heads = {"heads": 6, "width": own["width"] // 12 * 12}
+        return own | structure | heads | changes
+
+    return settings
+
+
+def _speedy_attractor(own: Settings, place: Place) -> Settings:
+    """Tokens mix as in TRM-mlp where the grid is small enough for it."""
+    mixer = _MLP if place.cells <= MOST_MIXED else {}
+    return own | mixer | {"normalise_product": True}
+
+
+def _speedy_trm(own: Settings, place: Place) -> Settings:
+    deep = {} if place.scale in SMALL_SCALES else {"cycles": 6, "inner_steps": 9}
+    return own | _MLP | deep | {"normalise_product": True}
+
+
+def _matched(own: Settings, place: Place) -> Settings:
+    """As many net calls as the Attractor's full budget, its gradient as long."""
+    rival = PUZZLE_MODELS.config_class("attractor")
+    rival = rival(**rival.at_scale(place.scale, place.puzzle))
+    steps = rival.gradient.forward_steps
+    cycles = rival.solver.max_evaluations + steps
+    return own | {"cycles": cycles, "gradient_cycles": steps, "inner_steps": rival.inner_steps}
+
+
+# Table 2's systems, the speed recipe on two of them, and the controls (`baselines.controls`).
+PRESETS = {
+    "attractor": Preset("attractor"),
+    "attractor-mlp": Preset("attractor", _with(**_MLP), beyond="attractor"),
+    "trm": Preset("trm"),
+    "trm-mlp": Preset("trm", _with(**_MLP), beyond="trm"),
+    "hrm": Preset("hrm"),
+    "transformer": Preset("transformer"),
+    "transformer-mlp": Preset("transformer", _with(**_MLP), beyond="transformer"),
+    "attractor-speed": Preset("attractor", _speedy_attractor, _speed),
+    "trm-mlp-speed": Preset("trm", _speedy_trm, _speed, beyond="trm"),
+    "attractor-axial": Preset(
+        "attractor", _axial(gradient=GradientConfig(steps=4, damping=0.5)), _structured
+    ),
+    "trm-axial": Preset("trm", _axial(), _structured),
+    "transformer-axial": Preset("transformer", _axial(), _structured),
+    "attractor-z": Preset("attractor", _with(solve_for="z")),
+    "attractor-reset": Preset("attractor-reset"),
+    "trm-matched": Preset("trm", _matched),
+    "two-step": Preset("two-step"),
+}
+MODELS = tuple(PRESETS)
+_DEFAULT_SCALE = "cpu"  # of an import path without one
+
+
+def preset_names() -> list[str]:
+    """Every preset of loopbench's own, scales grouped."""
+    return [f"{model}-{scale}" for scale in SCALES for model in MODELS]
+
+
+def named_preset(name: str) -> tuple[str, str, Preset]:
+    """The model, the scale and the preset of a name `<model>-<scale>`. An import path may leave its
+    scale out, which is then `cpu`. UsageError, with the names, if unknown."""
+    model, _, scale = name.rpartition("-")
+    if ":" in name:
+        if ":" not in model:
+            model, scale = name, _DEFAULT_SCALE
+        if scale not in SCALES:
+            raise UsageError(f"{name}: {unknown_name('scale', scale, SCALES)}")
+        return model, scale, Preset(model)
+    if scale in SCALES and model in PRESETS:
+        return model, scale, PRESETS[model]
+    others = PUZZLE_MODELS.installed()
+    if scale in SCALES and model in others:
+        return model, scale, Preset(model)
+    known = [*preset_names(), *(f"{other}-{scale}" for other in others for scale in SCALES)]
+    raise UsageError(unknown_name("preset", name, known, "`loopbench presets`"))
+
+
+def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunConfig:
+    """A preset's configuration for a kind of puzzle and so many cells; None: the published grids'.
+
+    ValueError, with the names, if unknown, and for a token mixer of more than MOST_MIXED cells.
+    """
+    model, scale, found = named_preset(name)
+    cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
+    if found.beyond and cells > MOST_MIXED:
+        raise ValueError(
+            f"{model} mixes the cells of grids of at most {MOST_MIXED}, these have {cells}: "
+            f"use {found.beyond}-{scale}"
+        )
+    kind = PUZZLE_MODELS.config_class(found.kind)
+    place = Place(scale, puzzle, cells)
+    network = kind.model_validate(found.settings(kind.at_scale(scale, puzzle), place))
+    recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
+    values = RunConfig(
+        preset=f"{model}-{scale}", model=network, **found.recipe(scale, recipe)
+    ).model_dump()
+    return RunConfig.model_validate(merged(values, network.recipe(scale)))
+
+
+# Neither another model nor another recipe.
+_APART = (
+    *("preset", "data", "seed", "steps", "device", "compile", "micro_batch"),
+    *("log_every", "checkpoint_every", "evaluate_every", "evaluate_puzzles"),
+)
+
+
+def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -> str:
+    """The preset's name and, as field=value, what differs from it.
+
+    How it is run and watched apart, and seed, data and steps, which a comparison tells itself; and
+    what a deadline made of the preset's own numbers of steps.
+    """
+    try:
+        named = preset(config.preset, puzzle, cells)
+    except UsageError:  # a variant's name
+        return config.preset
+    bases = (named, replanned(named, config.steps))
+    base, planned = (_flat(each.model_dump(mode="json")) for each in bases)
+    own = _flat(config.model_dump(mode="json"))
+    changed = [
+        f"{k}={v}"
+        for k, v in own.items()
+        if k not in _APART and v not in (base.get(k), planned.get(k))
+    ]
+    return " ".join([config.preset, *changed])
+
+
+def differences(first: RunConfig, second: RunConfig) -> list[str]:
+    """Fields in which two configurations differ, as "field first, not second"."""
+    a, b = (_flat(config.model_dump(mode="json")) for config in (first, second))
+    names = [name for name in dict.fromkeys((*a, *b)) if a.get(name) != b.get(name)]
+    return [f"{name} {a.get(name)}, not {b.get(name)}" for name in names]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat

@@ -1,0 +1,143 @@
+"""Models by name: loopbench's own, those of installed packages, and import paths.
+
+A name without `:` is an entry of a registry of strings, or else an entry point of its group
+
+    [project.entry-points."loopbench.models"]
+    gru = "mypackage.module:GRU"
+
+and one with `:` is an import path itself. A module is imported when its model is asked for.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from puzzles.plugins import import_object
+from reasoning.model_config import ModelConfig
+from reasoning.nn.language import LanguageFacts
+from scripts.terminal.choices import MODEL_GROUPS
+from scripts.usage import UsageError, unknown_name
+
+
+@dataclass(frozen=True, eq=False)
+class Registry:
+    """One kind of model.
+
+    what: it, in words; own: loopbench's own, name to import path; group: of entry points;
+    needs: the methods of its protocol, settings: the fields that its `Config` must have;
+    answers: what a `Config` that does not say it itself is taken to say.
+    """
+
+    what: str
+    own: Mapping[str, str]
+    group: str
+    needs: tuple[str, ...]
+    settings: tuple[str, ...]
+    answers: type[BaseModel]
+
+    def installed(self) -> dict[str, metadata.EntryPoint]:
+        """Entry points of installed packages by name, without those that loopbench's own names
+        hide. UsageError if two packages register one name."""
+        found: dict[str, metadata.EntryPoint] = {}
+        for point in metadata.entry_points(group=self.group):
+            if point.name in self.own:
+                continue
+            if point.name in found and found[point.name].value != point.value:
+                both = f"{found[point.name].value} and {point.value}"
+                raise UsageError(f"two packages register a {self.what} {point.name!r}: {both}")
+            found[point.name] = point
+        return found
+
+    def path_of(self, name: str) -> str:
+        """The import path of a name. UsageError, with the names, if there is none."""
+        if ":" in name:
+            return name
+        if name in self.own:
+            return self.own[name]
+        others = self.installed()
+        if name not in others:
+            raise UsageError(
+                unknown_name(self.what, name, [*self.own, *others], "`loopbench presets`")
+            )
+        return others[name].value
+
+    @functools.cache  # noqa: B019 - registries live as long as the process
+    def model_class(self, name: str) -> type[nn.Module]:
+        """The class of a model. UsageError for one that does not meet the protocol."""
+        path = self.path_of(name)
+        model = import_object(path)
+        if not (isinstance(model, type) and issubclass(model, nn.Module)):
+            raise UsageError(f"{path}: is no torch.nn.Module")
+        lacks = [method for method in self.needs if not callable(getattr(model, method, None))]
+        if lacks:
+            raise UsageError(
+                f"{path}: is no {self.what}, it has no {' and no '.join(lacks)} "
+                "(see baselines/README.md)"
+            )
+        config = getattr(model, "Config", None)
+        if not (isinstance(config, type) and issubclass(config, BaseModel)):
+            raise UsageError(f"{path}: needs its settings as a pydantic class `Config` in it")
+        missing = [field for field in self.settings if field not in config.model_fields]
+        if missing:
+            raise UsageError(f"{path}: its `Config` has no field {' and no '.join(missing)}")
+        return model
+
+    @functools.cache  # noqa: B019
+    def config_class(self, name: str) -> type[Any]:
+        """The settings of a model. What comes from elsewhere says its name in a field `kind`,
+        refuses unknown fields, and answers as `answers` does where it has no answer of its own."""
+        config = self.model_class(name).Config
+        if name in self.own:
+            return config
+        fields = {
+            "__annotations__": {"kind": Literal[name]},
+            "__module__": config.__module__,
+            "__doc__": config.__doc__,
+            "kind": name,
+            "model_config": ConfigDict(frozen=True, extra="forbid"),
+        }
+        bases = (config,) if issubclass(config, self.answers) else (config, self.answers)
+        return type(config.__name__, bases, fields)
+
+    def by_kind(self, value: Any) -> Any:
+        """Settings as the class that their `kind` names: a validator. ValueError without one."""
+        if not isinstance(value, Mapping):
+            return value
+        if not isinstance(value.get("kind"), str):
+            raise ValueError(f"needs a `kind`, the name of a {self.what}")
+        return self.config_class(value["kind"]).model_validate(value)
+
+
+PUZZLE_MODELS = Registry(
+    what="puzzle model",
+    own={
+        "attractor": "reasoning.attractor:Attractor",
+        "trm": "baselines.trm:TRM",
+        "hrm": "baselines.hrm:HRM",
+        "transformer": "baselines.transformer:Transformer",
+        "two-step": "baselines.controls:TwoStep",
+        "attractor-reset": "baselines.controls:AttractorReset",
+    },
+    group=MODEL_GROUPS[0],
+    needs=("initial_state", "segment", "decode"),
+    settings=(),
+    answers=ModelConfig,
+)
+LANGUAGE_MODELS = Registry(
+    what="language model",
+    own={
+        "attractor": "reasoning.attractor_lm:AttractorLM",
+        "transformer": "baselines.gpt:GPT",
+        "parcae": "baselines.parcae:Parcae",
+        "deq": "baselines.deq:DEQ",
+    },
+    group=MODEL_GROUPS[1],
+    needs=("forward", "new_cache", "parameter_roles", "cost", "blocks", "repeated_blocks"),
+    settings=("context",),
+    answers=LanguageFacts,
+)

@@ -1,0 +1,117 @@
+"""What `loopbench evaluate` prints of a record, and the pictures it draws of one."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
+
+
+def percent(value: dict[str, float]) -> str:
+    """A metric as 'mean ± stderr %'."""
+    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
+
+
+def print_record(record: dict[str, Any], title: str, console: Console) -> None:
+    """The metrics, and the breakdown by difficulty, as a table."""
+    names = list(record["metrics"])
+    table = Table(title=title)
+    for heading in ("puzzles", "n", *(f"{name} %" for name in names)):
+        table.add_column(heading, justify="right" if heading != "puzzles" else "left")
+
+    def row(label: str, values: dict[str, dict[str, float]]) -> None:
+        table.add_row(label, str(values["exact"]["n"]), *(percent(values[n]) for n in names))
+
+    row("all", record["metrics"])
+    breakdown = record.get("by_difficulty")
+    if breakdown:
+        table.caption = f"by {breakdown['name']}; all bins but the last are open above"
+        for part in breakdown["bins"]:
+            row(f"{part['from']:.3g} to {part['to']:.3g}", part["metrics"])
+    console.print(table)
+    _print_selection(record, console)
+    cost = f"{record['net_calls_per_puzzle']:.1f} net calls a puzzle"
+    if "evaluations_per_puzzle" in record:
+        cost += f", {record['evaluations_per_puzzle']:.1f} of the solver's evaluations"
+    known = {name: value for name, value in record["median_residual"].items() if value}
+    if known:
+        shown = ", ".join(f"{value:.2g} where {name}" for name, value in known.items())
+        cost += f"; median last residual ({record['search']['residual_of']}) {shown}"
+    if record["search"]["leave"] is not None:
+        cost += f"; starts leave at {record['search']['leave']:g}"
+    console.print(f"{record['segments']} segments, {cost}")
+    _print_rest(record["at_rest"], console)
+    for name, found in record["abstention"].items():
+        if found["auroc"]:
+            area = found["risk_coverage"]["area"]
+            console.print(
+                f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
+                f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
+            )
+
+
+def _print_rest(rest: dict[str, Any], console: Console) -> None:
+    """How often a state at rest is a wrong answer, by how many candidates it was the calmest of."""
+    for breadth, share, n, wrong, deviation in zip(
+        *(rest[name] for name in ("breadths", "share", "n", "spurious", "stderr")), strict=True
+    ):
+        if n and breadth in (1, rest["breadths"][-1]):
+            console.print(
+                f"at rest (residual <= {rest['residual']:g}), the calmest of {breadth}: "
+                f"{100 * share:.1f} % of puzzles, {100 * wrong:.1f} ± {100 * deviation:.1f} % of "
+                f"those wrong (n {n})"
+            )
+
+
+def _plain(value: dict[str, float]) -> str:
+    deviation = "" if value["stderr"] is None else f" ± {value['stderr']:.3f}"
+    return f"{value['mean']:.3f}{deviation}"
+
+
+def _print_selection(record: dict[str, Any], console: Console) -> None:
+    """Every rule of selection, the headline's first, the one that checks the rules last. Of one
+    candidate only those that stop it early say something new."""
+    names, search = list(record["metrics"]), record["search"]
+    rules = sorted(record["selection"], key=lambda rule: rule != search["rule"])
+    if search["candidates"] == 1:
+        rules = [rule for rule in rules if rule in (search["rule"], "halt-first", "verified")]
+    shape = f"{search['breadth']} starts x {search['symmetries']} images"
+    table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
+    headings = (*(f"{name} %" for name in names), "net calls", "evaluations")
+    table.add_column("rule")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for rule in rules:
+        row = record["selection"][rule]
+        label = {search["rule"]: f"{rule} (headline)", "verified": "verified (checks the rules)"}
+        if rule == "verified":
+            table.add_section()
+        table.add_row(
+            label.get(rule, rule),
+            *(percent(row["metrics"][name]) for name in names),
+            *(f"{row[f'{cost}_per_puzzle']['mean']:.1f}" for cost in ("net_calls", "evaluations")),
+        )
+    console.print(table)
+
+
+def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
+    """Draw what a record has to show: STEM-grid.png for more than one candidate, STEM-cost.png for
+    more than one depth or breadth, STEM-risk.png where some answers are right and some wrong.
+    Those of an earlier record go."""
+    grid, rule, written = record["grid"], record["search"]["rule"], []
+    for name in ("grid", "cost", "risk"):
+        stem.with_name(f"{stem.name}-{name}.png").unlink(missing_ok=True)
+
+    def place(name: str) -> Path:
+        written.append(stem.with_name(f"{stem.name}-{name}.png"))
+        return written[-1]
+
+    if len(grid["breadths"]) > 1:
+        plot_grid(grid, rule, place("grid"))
+    if len(grid["breadths"]) * len(grid["depths"]) > 1:
+        plot_cost(grid, rule, place("cost"))
+    if all(found["auroc"] for found in record["abstention"].values()):
+        plot_risk(record["abstention"], place("risk"))
+    return written

@@ -1,0 +1,130 @@
+"""Pictures of a comparison: learning curves, accuracy against difficulty, residuals."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reasoning.training.runs import read_jsonl
+from scripts.reports.pictures import DPI, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3  # panels in a row
+
+
+def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
+    """Light grid, no frame above and right, saved."""
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI)
+
+
+def _costs(timing: Sequence[Mapping[str, Any]], name: str) -> dict[int, float] | None:
+    """Training cost, evaluation apart, up to every logged step; None where it was not measured."""
+    total, at = 0.0, {}
+    for record in timing:
+        if record["split"] == "train":
+            if name not in record:
+                return None
+            total += record[name]
+            at[record["step"]] = total
+    return at
+
+
+def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
+    """Learning curves of runs (label, folder), those of one label in one colour: the training loss
+    over minutes, and held-out accuracy over minutes and over FLOPs."""
+    figure = new_figure(15, 4)
+    loss, clock, flops = figure.subplots(1, 3)
+    labels = list(dict.fromkeys(label for label, _ in runs))
+    for label, folder in runs:
+        seen = {line.get_label() for line in clock.lines}
+        style = {"color": f"C{labels.index(label) % 10}", "lw": 1.6, "alpha": 0.9}
+        if labels.index(label) >= 10:
+            style["ls"] = "--"
+        metrics = read_jsonl(folder / "metrics.jsonl")
+        timing = read_jsonl(folder / "timing.jsonl")
+        minutes = {step: s / 60 for step, s in _costs(timing, "seconds").items()}
+        timed = [r for r in metrics if r["step"] in minutes]  # a killed run may lack its last time
+        training = [r for r in timed if r["split"] == "train"]
+        held_out = [r for r in timed if r["split"] == "test"]
+        exact = [100 * r["exact"]["mean"] for r in held_out]
+        loss.plot(
+            [minutes[r["step"]] for r in training], [r["cell_loss"] for r in training], **style
+        )
+        style |= {"marker": "o", "ms": 3}
+        name = label if label not in seen else None
+        clock.plot([minutes[r["step"]] for r in held_out], exact, label=name, **style)
+        spent = _costs(timing, "flops")
+        if spent:
+            flops.plot([spent[r["step"]] / 1e12 for r in held_out], exact, **style)
+    loss.set(xlabel="training minutes", ylabel="cell loss (training)")
+    clock.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))
+    flops.set(xlabel="training TFLOP, as executed", ylabel="held-out exact, %", ylim=(-2, 102))
+    clock.legend(frameon=False, fontsize=8)
+    finish((loss, clock, flops), figure, path)
+
+
+def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path) -> bool:
+    """Exact % in bins of growing difficulty, a panel for each set of puzzles: the mean over runs of
+    a label, with its standard error over puzzles, which is a run's (they share their puzzles).
+    Draws nothing and returns False where no record has bins."""
+    panels: dict[tuple[str, ...], dict[str, list[Mapping[str, Any]]]] = {}
+    for label, record in records:
+        if "by_difficulty" in record:
+            found = record["by_difficulty"]
+            place = tuple(f"{b['from']:.3g} to {b['to']:.3g}" for b in found["bins"])
+            panels.setdefault((found["name"], *place), {}).setdefault(label, []).append(found)
+    if not panels:
+        return False
+    figure = new_figure(7 * len(panels), 4)
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, ((name, *place), labels) in zip(row, panels.items(), strict=True):
+        for label, parts in labels.items():
+            exact = [[b["metrics"]["exact"] for b in part["bins"]] for part in parts]
+            mean, error = (
+                100 * np.mean([[b[what] for b in bins] for bins in exact], 0)
+                for what in ("mean", "stderr")
+            )
+            axes.errorbar(place, mean, error, marker="o", ms=4, capsize=2, label=label)
+        axes.set(xlabel=name, ylabel="held-out exact, %", ylim=(-2, 102))
+        axes.legend(frameon=False, fontsize=8)
+    finish(row, figure, path)
+    return True
+
+
+def plot_residuals(
+    residuals: Sequence[tuple[str, np.ndarray, np.ndarray, bool]], path: Path
+) -> bool:
+    """Histograms of the last residual, right and wrong answers apart, on shared axes and bins:
+    (label, residual (N,), right (N,), whether it is a solver's). Draws nothing and returns False
+    where there is no finite residual."""
+    shown = [(n, r[np.isfinite(r)], ok[np.isfinite(r)], solved) for n, r, ok, solved in residuals]
+    shown = [panel for panel in shown if len(panel[1])]
+    if not shown:
+        return False
+    logs = [np.log10(np.maximum(residual, 1e-9)) for _, residual, _, _ in shown]
+    edges = np.linspace(min(map(np.min, logs)) - 1e-3, max(map(np.max, logs)) + 1e-3, 31)
+    columns = min(len(shown), _COLUMNS)
+    rows = -(-len(shown) // columns)
+    figure = new_figure(4.6 * columns, 3.4 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(shown) :]:
+        axes.set_visible(False)
+    for axes, (name, _, ok, solved), log in zip(grid.ravel(), shown, logs, strict=False):
+        for part, colour, said in ((ok, "C0", "right"), (~ok, "C3", "wrong")):
+            label = f"{said}, n = {part.sum()}"
+            axes.hist(log[part], edges, color=colour, alpha=0.6, label=label)
+        what = "residual" if solved else "change of y"
+        axes.set(xlabel=f"log10 of the last {what}", ylabel="puzzles")
+        axes.tick_params(labelbottom=True, labelleft=True)
+        axes.set_title(name, fontsize=10)
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI)
+    return True

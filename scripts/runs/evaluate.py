@@ -1,0 +1,240 @@
+"""`loopbench evaluate`: score a run on held-out puzzles, with as much test-time compute as asked.
+
+The headline is what one rule of selection answers (see `scripts.runs.selection`); every other rule is
+reported in a row of its own, the one that checks the puzzle's rules apart from the rest.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from puzzles.kinds import puzzle_of
+from puzzles.metrics import score
+from puzzles.parallel import Progress
+from puzzles.puzzle_set import PuzzleSet
+from reasoning.nn.reasoner import embedding_count, parameter_count
+from reasoning.records import finite
+from reasoning.supervision import Depth
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import predict
+from reasoning.training.meter import Meter
+from scripts.runs.abstention import auroc, risk_coverage
+from scripts.runs.exploration import REST, Outcome, Plan, explore
+from scripts.runs.selection import RULES, WINDOW
+from scripts.runs.session import TrainedRun, metrics
+from scripts.usage import UsageError
+
+_METERED = 4  # puzzles whose FLOPs are counted
+BINS = 5  # groups of equal size for the breakdown by difficulty
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run on N puzzles: the record, and per puzzle what pictures need.
+
+    answers: uint8 (N, C); right: bool (N,), and after each segment (N, S); residual: (N,) after the
+    last segment; solved: whether it is a solver's (else the change of y).
+    """
+
+    record: dict[str, Any]
+    answers: np.ndarray
+    right: np.ndarray
+    right_after: np.ndarray
+    residual: np.ndarray
+    solved: bool
+
+
+def evaluate_run(
+    run: TrainedRun,
+    puzzles: PuzzleSet,
+    segments: int,
+    world: World,
+    depth: Depth | None = None,
+    plan: Plan | None = None,
+    metered: bool = True,
+    tell: Progress = lambda done, total: None,
+) -> Evaluated:
+    """Score a run on a puzzle set under a plan of search (none: one start, every segment).
+
+    metered: report FLOPs a puzzle, a net call's as counted on a few puzzles times the net calls.
+    tell: called now and then with the segments done and all of them.
+    """
+    plan = plan or Plan()
+    found = explore(run, puzzles, segments, plan, world, depth, tell)
+    headline = RULES.index(plan.rule)
+    answers = found.answers[:, headline]
+    right = score(puzzles.kind, puzzles.inputs, puzzles.labels, answers).exact
+    record: dict[str, Any] = {
+        "preset": run.config.preset,
+        "step": run.step,
+        "seed": run.config.seed,
+        "segments": segments,
+        "parameters": parameter_count(run.model),
+        "embedding_parameters": embedding_count(run.model),
+        "metrics": metrics(puzzles, answers),
+        "by_segment": [
+            {"segment": s + 1, "exact": exact["mean"], "exact_stderr": exact["stderr"]}
+            | {"cell": float(found.segment_cell[:, s].mean()), "n": exact["n"]}
+            for s, exact in enumerate(map(mean, found.segment_right.T))
+        ],
+        "net_calls_per_puzzle": float(found.net_calls[:, headline, -1, -1].mean()),
+        "search": plan.model_dump(exclude={"select"})
+        | {"rule": plan.rule, "candidates": plan.candidates, "residual_window": WINDOW}
+        | {"residual_of": "solver" if found.solved else "change of y"},
+    }
+    record |= _breakdown(puzzles, answers)
+    record |= _diagnostics(found, right)
+    if found.solved:
+        evaluations = found.evaluations[:, headline, -1, -1]
+        record["evaluations_per_puzzle"] = float(evaluations.mean())
+    record["selection"] = _selection(puzzles, found)
+    record["grid"] = _grid(found)
+    record["abstention"] = {
+        name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
+        for name, value in (("residual", -found.residual), ("halting score", found.halt))
+    }
+    record["at_rest"] = _at_rest(found)
+    if metered:
+        few = min(_METERED, len(puzzles)) if found.solved else 1  # else all take the same
+        flops = _flops_per_call(run, puzzles, few, segments, world, depth)
+        record["flops_per_puzzle"] = flops * record["net_calls_per_puzzle"]
+    return Evaluated(record, answers, right, found.segment_right, found.last_residual, found.solved)
+
+
+def _flops_per_call(
+    run: TrainedRun, puzzles: PuzzleSet, few: int, segments: int, world: World, depth: Depth | None
+) -> float:
+    """FLOPs of a net call, with its share of what a segment costs beside, of a few puzzles run one
+    at a time: in a batch some that have converged are computed along."""
+    alone = World(0, 1, world.device)
+    rows = np.linspace(0, len(puzzles) - 1, few).astype(int)
+    with Meter(run.config.compile) as meter:
+        questions = puzzles.inputs[rows], puzzles.puzzle_ids[rows]
+        made = predict(run.model, *questions, segments, 1, alone, run.config.precision, depth)
+    return meter.flops / int(made.net_calls.sum())
+
+
+def mean(values: np.ndarray) -> dict[str, float]:
+    """{mean, stderr, n} over puzzles (N,)."""
+    deviation = float(values.std()) / math.sqrt(len(values))
+    return {"mean": float(values.mean()), "stderr": deviation, "n": len(values)}
+
+
+def _selection(puzzles: PuzzleSet, found: Outcome) -> dict[str, Any]:
+    """Every rule's metrics and cost at full depth and breadth."""
+    return {
+        rule: {
+            "metrics": metrics(puzzles, found.answers[:, r]),
+            "net_calls_per_puzzle": mean(found.net_calls[:, r, -1, -1]),
+            "evaluations_per_puzzle": mean(found.evaluations[:, r, -1, -1]),
+        }
+        for r, rule in enumerate(RULES)
+    }
+
+
+def _grid(found: Outcome) -> dict[str, Any]:
+    """Exact accuracy and mean cost a puzzle of every rule: lists by depth, then breadth."""
+    n = len(found.right)
+    exact, deviation = found.right.mean(0), found.right.std(0) / math.sqrt(n)
+    calls, evaluations = found.net_calls.mean(0), found.evaluations.mean(0)
+    return {
+        "depths": list(found.depths),
+        "breadths": list(found.breadths),
+        "n": n,
+        "exact": {
+            rule: {"mean": exact[r].tolist(), "stderr": deviation[r].tolist()}
+            for r, rule in enumerate(RULES)
+        },
+        "net_calls": {rule: calls[r].tolist() for r, rule in enumerate(RULES)},
+        "evaluations": {rule: evaluations[r].tolist() for r, rule in enumerate(RULES)},
+    }
+
+
+def _at_rest(found: Outcome) -> dict[str, Any]:
+    """By breadth, of the candidate of the smallest residual: the share of puzzles on which it is at
+    rest, and of those the share on which it is wrong (a spurious fixed point), with n."""
+    rested, wrong = found.rested.sum(0), found.spurious.sum(0)
+    rates = [wrong[w] / count if count else math.nan for w, count in enumerate(rested)]
+    return {
+        "residual": REST,
+        "breadths": list(found.breadths),
+        "share": (rested / len(found.rested)).tolist(),
+        "n": rested.tolist(),
+        "spurious": [finite(rate) for rate in rates],
+        "stderr": [
+            finite(math.sqrt(rate * (1 - rate) / count)) if count else None
+            for rate, count in zip(rates, rested, strict=True)
+        ],
+    }
+
+
+def difficulty_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of up to BINS bins of about equal size; the last closes its bin.
+
+    Where most puzzles share the least difficulty (no guess needed), that is a bin of its own.
+    """
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)))
+    harder = values[values > values.min()]
+    if len(edges) < BINS and len(harder):
+        rest = np.quantile(harder, np.linspace(0, 1, BINS))
+        edges = np.unique(np.concatenate(([values.min()], rest)))
+    return np.repeat(edges, 2) if len(edges) == 1 else edges
+
+
+def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
+    """Accuracy in bins of growing difficulty, where the set knows it."""
+    if puzzles.difficulty is None:
+        return {}
+    edges = difficulty_edges(puzzles.difficulty)
+    place = np.clip(np.searchsorted(edges, puzzles.difficulty, side="right") - 1, 0, len(edges) - 2)
+    bins = []
+    for i in range(len(edges) - 1):
+        rows = np.flatnonzero(place == i)
+        if len(rows):
+            low, high = float(edges[i]), float(edges[i + 1])
+            bins.append({"from": low, "to": high, "metrics": metrics(puzzles, tokens, rows)})
+    return {"by_difficulty": {"name": puzzles.difficulty_name, "bins": bins}}
+
+
+def _diagnostics(found: Outcome, right: np.ndarray) -> dict[str, Any]:
+    """Means per segment of what the model reported, and the last residual of right and wrong."""
+    split = {
+        name: finite(np.median(found.last_residual[rows])) if rows.any() else None
+        for name, rows in (("right", right), ("wrong", ~right))
+    }
+    means = {
+        name: [finite(value) for value in values.mean(0)]
+        for name, values in found.diagnostics.items()
+    }
+    return {"median_residual": split} | ({"diagnostics": means} if means else {})
+
+
+def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:
+    """UsageError for what this model or puzzle does not have."""
+    model = run.config.model
+    if evaluations is not None and model.solver_settings() is None:
+        raise UsageError(f"--evaluations: a {model.kind} has no solver; leave it out")
+    if model.idles_at(Depth(evaluations=evaluations)) is not None:
+        raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
+    images = puzzle_of(puzzles.kind).images
+    if images is not None and plan.symmetries > images:
+        raise UsageError(f"--symmetries: a {puzzles.kind} has {images} (got {plan.symmetries})")
+
+
+def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:
+    """What a reader of this evaluation has to know."""
+    said = []
+    model = run.config.model
+    if puzzles.difficulty is None:
+        said.append(f"{data} has no difficulties; `loopbench data import` adds them")
+    alike = not model.reads_carry() and not model.draws()
+    if alike and (segments > 1 or plan.breadth > 1):
+        said.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
+    several = puzzle_of(run.kind).images_note
+    if several is not None and plan.symmetries > 1:
+        said.append(several)
+    return said

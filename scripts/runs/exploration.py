@@ -1,0 +1,257 @@
+"""Runs a trained model widely and deeply on a puzzle set, and keeps what a report needs.
+
+Puzzles are taken in chunks: all that a chunk's candidates said after every segment is held at once
+(tokens, never logits), scored under every rule of selection over a grid of depths and breadths, and
+let go. Candidates are the starts of a puzzle's first image, then those of the next; a breadth of
+the grid is that many first candidates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from puzzles.isomorph import isomorphism
+from puzzles.parallel import Progress
+from puzzles.puzzle_set import PuzzleSet
+from reasoning.randomness import LARGEST_SEED, content_seeds, fold
+from reasoning.search import SearchConfig, Trajectories, search
+from reasoning.supervision import Depth
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import autocast, gather, share_of
+from scripts.terminal.choices import Headline
+from scripts.runs.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
+from scripts.runs.session import TrainedRun, evaluation_batch, not_finite
+
+REST = 1e-3  # relative residual, as averaged in `selection`, from which on a state is at rest
+_CHUNK_BYTES = 2**26  # tokens of one chunk
+_IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
+
+
+class Plan(SearchConfig):
+    """A search, the images of each puzzle that are searched, and the rule of the headline."""
+
+    symmetries: int = Field(
+        1, gt=0, description="images of each puzzle under its symmetries; the first is itself"
+    )
+    select: Headline | None = Field(
+        None,
+        description="rule of the headline; none: single for one candidate, else residual",
+    )
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of starts, noise and symmetries")
+
+    @property
+    def candidates(self) -> int:
+        """K, starts times images."""
+        return self.breadth * self.symmetries
+
+    @property
+    def rule(self) -> Headline:
+        """The rule of the headline."""
+        return self.select or ("single" if self.candidates == 1 else "residual")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What N puzzles gave. S segments, R rules in the order of RULES, D depths, W breadths.
+
+    answers: uint8 (N, R, C) at full depth and breadth;
+    segment_right, segment_cell: (N, S), the headline rule's answer exact, and its share of cells;
+    right: bool (N, R, D, W); net_calls, evaluations: int64 (N, R, D, W), what all candidates took;
+    residual, halt: (N,) of the headline's answer, the residual averaged as in `selection`;
+    last_residual: (N,) the same, after its segment alone;
+    rested, spurious: bool (N, W), at full depth, of the first candidates the one of the smallest
+        residual: whether it is at rest (at most REST), and whether it is at rest and wrong;
+    diagnostics: name to (N, S), the mean over candidates;
+    solved: whether the residual is a solver's (else: the change of y).
+    """
+
+    depths: tuple[int, ...]
+    breadths: tuple[int, ...]
+    answers: np.ndarray
+    segment_right: np.ndarray
+    segment_cell: np.ndarray
+    right: np.ndarray
+    net_calls: np.ndarray
+    evaluations: np.ndarray
+    residual: np.ndarray
+    last_residual: np.ndarray
+    halt: np.ndarray
+    rested: np.ndarray
+    spurious: np.ndarray
+    diagnostics: dict[str, np.ndarray]
+
+    @property
+    def solved(self) -> bool:
+        return bool(self.evaluations.any())
+
+
+def doublings(most: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and `most`."""
+    powers = [2**i for i in range(most.bit_length()) if 2**i < most]
+    return (*powers, most)
+
+
+def explore(
+    run: TrainedRun,
+    puzzles: PuzzleSet,
+    segments: int,
+    plan: Plan,
+    world: World,
+    depth: Depth | None = None,
+    tell: Progress = lambda done, total: None,
+) -> Outcome:
+    """Search every puzzle of a set, the model in eval mode; all processes get all of the outcome.
+
+    tell: called now and then with the segments done by this process, and all of its segments.
+    ValueError for more images than a maze has. NotFiniteError if a score or residual is NaN.
+    """
+    rows = share_of(len(puzzles), world)
+    chunk = max(1, _CHUNK_BYTES // (plan.candidates * segments * puzzles.seq_len))
+    parts, whole_work = [], len(rows) * plan.candidates * segments
+    with autocast(world.device, run.config.precision):
+        for first in range(0, len(rows), chunk):
+            part = rows[first : first + chunk]
+
+            def told(done: int, total: int, before: int = first) -> None:
+                tell(before * plan.candidates * segments + done, whole_work)
+
+            said = _search_images(run, puzzles, part, segments, plan, world, depth or Depth(), told)
+            parts.append(_score(puzzles, part, said, plan))
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
+    for name in (
+        "right",
+        "segment_right",
+        "rested",
+        "spurious",
+    ):  # bool does not travel between processes
+        whole[name] = whole[name].astype(bool)
+    if any(np.isnan(whole[name]).any() for name in ("halt", "residual")):
+        raise not_finite(run)
+    reported = [name for name in whole if name.startswith("diagnostics.")]
+    diagnostics = {name.removeprefix("diagnostics."): whole.pop(name) for name in reported}
+    return Outcome(
+        doublings(segments), doublings(plan.candidates), **whole, diagnostics=diagnostics
+    )
+
+
+def _search_images(
+    run: TrainedRun,
+    puzzles: PuzzleSet,
+    rows: np.ndarray,
+    segments: int,
+    plan: Plan,
+    world: World,
+    depth: Depth,
+    tell: Progress,
+) -> Trajectories:
+    """What every start of every image of these puzzles said, in the puzzles' own cells and tokens;
+    images by starts are one axis (K)."""
+    inputs = puzzles.inputs[rows]
+    ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
+    seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
+    tokens, parts = [], []
+    for image in range(plan.symmetries):
+        own = fold(seeds, _IMAGE + image) if image else seeds
+
+        def told(done: int, total: int, image: int = image) -> None:
+            tell(image * total + done, plan.symmetries * total)
+
+        there = isomorphism(puzzles.kind, puzzles.size, image, own.numpy().view(np.uint64))
+        said = search(
+            run.model,
+            torch.from_numpy(there(inputs)).to(world.device, torch.int64),
+            ids,
+            own.to(world.device),
+            segments,
+            plan,
+            evaluation_batch(run.config, puzzles, world.device),
+            depth,
+            q_learning=run.config.supervision.halting == "q-learning",
+            tell=told,
+        )
+        tokens.append(there.inverse()(said.tokens))
+        parts.append(said)
+    return Trajectories(
+        tokens=np.concatenate(tokens, axis=1),
+        halt=np.concatenate([said.halt for said in parts], axis=1),
+        residual=np.concatenate([said.residual for said in parts], axis=1),
+        net_calls=np.concatenate([said.net_calls for said in parts], axis=1),
+        diagnostics={
+            name: np.concatenate([said.diagnostics[name] for said in parts], axis=1)
+            for name in parts[0].diagnostics
+        },
+    )
+
+
+def _score(
+    puzzles: PuzzleSet, rows: np.ndarray, said: Trajectories, plan: Plan
+) -> dict[str, Tensor]:
+    """The numbers of an Outcome for these rows, rows first."""
+    inputs, labels = puzzles.inputs[rows], puzzles.labels[rows]
+    evaluations = said.diagnostics.get("evaluations", np.zeros_like(said.residual))
+    whole = Candidates(
+        said.tokens,
+        trailing_mean(said.residual),
+        said.halt,
+        keeps_rules(puzzles.kind, inputs, said.tokens),
+        said.net_calls,
+        evaluations.astype(np.int64),
+    )
+    hits = said.tokens == labels[:, None, None]
+    right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
+    width, segments = said.residual.shape[1:]
+    result: dict[str, np.ndarray] = _grid(whole, right)
+
+    full = {rule: choose(rule, whole) for rule in RULES}
+    result["answers"] = np.stack([choice.of(said.tokens) for choice in full.values()], axis=1)
+    headline = full[plan.rule]
+    result["residual"] = headline.of(whole.residual).astype(np.float32)
+    result["last_residual"] = headline.of(said.residual)
+    result["halt"] = headline.of(said.halt)
+    result |= _rest(whole, right)
+    steps = [choose(plan.rule, whole.first(width, s + 1)) for s in range(segments)]
+    result["segment_right"] = np.stack([choice.of(right) for choice in steps], axis=1)
+    result["segment_cell"] = np.stack([choice.of(cell) for choice in steps], axis=1)
+    for name, values in said.diagnostics.items():
+        result[f"diagnostics.{name}"] = values.mean(1)
+    return {
+        name: torch.from_numpy(values.astype(np.uint8) if values.dtype == bool else values)
+        for name, values in result.items()
+    }
+
+
+def _rest(whole: Candidates, right: np.ndarray) -> dict[str, np.ndarray]:
+    """rested and spurious (N, W): is a small residual a certificate, and is it still one when the
+    smallest of many is taken?"""
+    residual, good = whole.residual[..., -1], right[..., -1]
+    rows = np.arange(len(residual))
+    rested, wrong = [], []
+    for breadth in doublings(residual.shape[1]):
+        best = residual[:, :breadth].argmin(axis=1)
+        rested.append(residual[rows, best] <= REST)
+        wrong.append(~good[rows, best])
+    at_rest = np.stack(rested, axis=1)
+    return {"rested": at_rest, "spurious": at_rest & np.stack(wrong, axis=1)}
+
+
+def _grid(whole: Candidates, right: np.ndarray) -> dict[str, np.ndarray]:
+    """right, net_calls and evaluations (N, R, D, W) of every rule at every depth and breadth."""
+    width, segments = right.shape[1:]
+    depths, breadths = doublings(segments), doublings(width)
+    shape = (len(right), len(RULES), len(depths), len(breadths))
+    result = {"right": np.empty(shape, bool)}
+    result |= {name: np.empty(shape, np.int64) for name in ("net_calls", "evaluations")}
+    for d, depth in enumerate(depths):
+        for w, breadth in enumerate(breadths):
+            part = whole.first(breadth, depth)
+            for r, rule in enumerate(RULES):
+                choice = choose(rule, part)
+                result["right"][:, r, d, w] = choice.of(right)
+                run = whole.first(1, depth) if rule == "single" else part  # who had to be run
+                result["net_calls"][:, r, d, w] = choice.cost(run.net_calls)
+                result["evaluations"][:, r, d, w] = choice.cost(run.evaluations)
+    return result

@@ -1,0 +1,163 @@
+"""Runs on the Hugging Face hub: `loopbench push`, and `--pretrained hub:user/name`.
+
+config.json         the run's configuration and grid, as in its own folder, without its paths
+model.safetensors   its averaged weights, fp32
+loopbench.json      step, sha256 of the weights, results, commit and versions of the training
+README.md           the model card, made of these
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from pydantic import ValidationError
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from reasoning.nn.reasoner import parameter_count
+from reasoning.training.distribution import World, join_world
+from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
+from scripts.runs.hub_names import PREFIX, check_repository
+from scripts.models.presets import RunConfig, build_model, label
+from scripts.models.grids import recorded_shape
+from scripts.runs.session import TrainedRun, open_run
+from scripts.usage import describe
+
+FILES = ("config.json", "model.safetensors", "loopbench.json")
+
+
+def results_of(run: Path) -> list[dict[str, Any]]:
+    """What was measured on held-out puzzles: every record of `loopbench evaluate`, or else the last
+    of the training. Each: `of`, and of its scores {mean, stderr, n}."""
+    found = []
+    for path in sorted(run.glob("evaluation-*.json")):
+        record = json.loads(path.read_text())
+        if record["split"] == "test":
+            data = path.stem.removeprefix("evaluation-")
+            found.append({"of": f"held-out puzzles of {data}", "scores": record["metrics"]})
+    log = run / "metrics.jsonl"
+    lines = read_jsonl(log) if log.is_file() and not found else []
+    tests = [line for line in lines if line["split"] == "test"]
+    for line in tests[-1:]:
+        scores = {
+            name: value
+            for name, value in line.items()
+            if isinstance(value, dict) and value.keys() >= {"mean", "stderr", "n"}
+        }
+        step = f"held-out puzzles, during the training, at step {line['step']}"
+        found.append({"of": step, "scores": scores})
+    return found
+
+
+def write_folder(run: Path, name: str, out: Path) -> None:
+    """What `push` uploads of a run, as files in a folder."""
+    opened = open_run(run, World(0, 1, join_world("cpu").device))
+    grid = read_config(run)["grid"]
+    config = opened.config.model_copy(update={"data": "", "compile": False})
+    weights = {key: value.float().contiguous() for key, value in opened.model.state_dict().items()}
+    content = save(weights, metadata={"format": "pt"})
+    made = read_environment(run)
+    record = {
+        "step": opened.step,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parameters": parameter_count(opened.model),
+        "results": results_of(run),
+        "environment": {key: made.get(key) for key in ("date", "commit", "python", "packages")},
+    }
+    write_json(out / "config.json", {"config": config.model_dump(mode="json"), "grid": grid})
+    (out / "model.safetensors").write_bytes(content)
+    write_json(out / "loopbench.json", record)
+    (out / "README.md").write_text(card(name, config, opened, record))
+
+
+def card(name: str, config: RunConfig, run: TrainedRun, record: dict[str, Any]) -> str:
+    """The model card, of a repository's name and what is in it."""
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("hub_card.md.j2")
+    return template.render(
+        name=name,
+        recipe=label(config, run.kind, run.shape.cells),
+        config=config,
+        task=f"{run.kind} {run.size}x{run.size}",
+        kind=run.kind,
+        **record,
+    )
+
+
+def load_hub(name: str, world: World) -> TrainedRun:
+    """A run that was pushed, downloaded where the hub's cache has it not. RunError where it cannot
+    be had, is not whole or is no run of loopbench's."""
+    from huggingface_hub import snapshot_download
+
+    check_repository(name)
+    with _told(name):
+        folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
+    try:
+        record = json.loads((folder / "loopbench.json").read_text())
+        made = json.loads((folder / "config.json").read_text())
+        grid = made["grid"]
+        # What a stranger wrote does not choose a module to import here.
+        for named in (made["config"]["model"]["kind"], grid["kind"]):
+            if ":" in str(named):
+                raise RunError(
+                    f"{PREFIX}{name}: is of a kind of its own ({named}): download it, and give its "
+                    "folder"
+                )
+        config = RunConfig.model_validate(made["config"])
+        content = (folder / "model.safetensors").read_bytes()
+        if hashlib.sha256(content).hexdigest() != record["sha256"]:
+            raise RunError(f"{PREFIX}{name}: model.safetensors is not as it was pushed")
+        shape = recorded_shape(grid)
+        model = build_model(config, shape)
+        model.load_state_dict(load(content))
+    except ValidationError as error:
+        raise RunError(f"{PREFIX}{name}: config.json: {describe(error)}") from error
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        raise RunError(f"{PREFIX}{name}: is not a run that loopbench pushed ({error})") from error
+    made_for = grid["kind"], grid["size"], shape
+    model = model.to(world.device).eval()
+    return TrainedRun(Path(f"{PREFIX}{name}"), config, *made_for, model, record["step"])
+
+
+def push(run: Path, name: str, private: bool = False) -> None:
+    """Upload a run, and say how to use it."""
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as place:
+        write_folder(run, name, Path(place))
+        with _told(name):
+            api = HfApi()
+            api.create_repo(name, private=private, exist_ok=True)
+            api.upload_folder(repo_id=name, folder_path=place, commit_message="A loopbench run")
+    Console(highlight=False).print(
+        f"pushed {run} to {name}; use it by: loopbench solve --pretrained {PREFIX}{name} PUZZLE",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """RunError for what the hub refuses, or cannot be asked."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # A network that is not there is an error of the library underneath, another from one version
+    # of the hub's to the next; what that calls an error of HTTP is a base of the hub's own.
+    underneath = HfHubHTTPError.__mro__[1]
+    try:
+        yield
+    except (OSError, underneath, HFValidationError) as error:
+        said = str(error).strip().splitlines()
+        raise RunError(
+            f"{name}: the hub does not do it ({said[0] if said else type(error).__name__}); check "
+            "name and network, and log in with `hf auth login` to push or to read a private one"
+        ) from error

@@ -1,0 +1,113 @@
+"""How a run is followed while it trains: a live line on the terminal, plain lines where there is
+none, Weights & Biases, TensorBoard."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reasoning.training import loop
+from scripts.terminal.progress import plain_lines
+from scripts.usage import UsageError
+
+WandbMode = Literal["off", "online", "offline"]
+
+
+class LiveProgress:
+    """A live line with a run's newest numbers and the time left; plain lines every so often where
+    the console is no terminal.
+
+    newest: names and texts of the numbers that a report brings, if any.
+    """
+
+    def __init__(
+        self, label: str, console: Console, newest: Callable[[loop.Progress], dict[str, str]]
+    ):
+        self._progress = Progress(
+            TextColumn(f"[bold]{label}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._newest, self._said, self._label = newest, {}, label
+        self._task = None
+        self._plain = None if console.is_terminal else plain_lines(console)
+
+    def __enter__(self) -> "LiveProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def __call__(self, progress: loop.Progress) -> None:
+        self._said |= self._newest(progress)
+        said = "  ".join(f"{name} {text}" for name, text in self._said.items())
+        if self._plain is not None:
+            self._plain(self._label, progress.step, progress.total, said)
+            return
+        if self._task is None:
+            self._progress.start()  # with the first step: a refusal before it prints one line
+            self._task = self._progress.add_task("", total=progress.total, said="")
+        self._progress.update(self._task, completed=progress.step, said=said)
+
+
+class Reporter:
+    """Sends a run's records to Weights & Biases, to RUN/tensorboard, to both or nowhere.
+
+    Under one name in both: train/... of the training's lines, test/... of the held-out scores.
+    """
+
+    def __init__(
+        self, mode: WandbMode, run: Path, config: dict[str, Any], tensorboard: bool = False
+    ):
+        self._run = self._writer = None
+        self._folder = run / "tensorboard" if tensorboard else None
+        if mode != "off":
+            import wandb
+
+            try:
+                self._run = wandb.init(
+                    project="loopbench", name=run.name, dir=run.parent, mode=mode, config=config
+                )
+            except wandb.errors.Error as error:
+                raise UsageError(
+                    f"--wandb {mode}: {error}; `wandb login` stores a key, --wandb offline "
+                    "needs none"
+                ) from error
+
+    def __call__(self, progress: loop.Progress) -> None:
+        for name, record in (("train", progress.training), ("test", progress.evaluation)):
+            numbers = {f"{name}/{key}": value for key, value in _flat(record or {})}
+            if numbers and self._run is not None:
+                self._run.log(numbers, step=progress.step)
+            if numbers and self._folder is not None:
+                self._write(numbers, progress.step)
+
+    def _write(self, numbers: dict[str, float], step: int) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # What a killed run wrote from this step on, a resumed one writes again.
+            self._writer = SummaryWriter(self._folder, purge_step=step)
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def finish(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield name, value["mean"]
+        elif value is not None:
+            yield name, value

@@ -1,0 +1,166 @@
+"""Trained weights that ship with loopbench, and `loopbench package`, which makes them of a run.
+
+reasoning/weights/<task>-<size>.safetensors   averaged weights in bf16
+reasoning/weights/<task>-<size>.json          their card: model, data, recipe, commit, accuracy
+
+Weights are named for the task and the size of grid they answer: one of 6x6 says nothing of 9x9.
+"""
+
+import hashlib
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from rich.console import Console
+from safetensors.torch import load_file, save
+from torch import nn
+
+from puzzles.dataset import read_json, read_record
+from reasoning.frozen import Frozen
+from reasoning.nn.reasoner import parameter_count
+from reasoning.training.distribution import World, join_world
+from reasoning.training.runs import RunError, make_folder, write_json
+from scripts.terminal.choices import WEIGHTS, Device
+from scripts.models.presets import RunConfig, build_model
+from scripts.terminal.progress import stage_progress
+from scripts.models.grids import recorded_shape
+from scripts.runs.session import TrainedRun, fitted, load_config, open_run, read_puzzles
+from scripts.usage import describe
+
+LARGEST = 15 * 2**20  # bytes of a file of weights
+
+
+class Card(Frozen):
+    """What a file of weights is."""
+
+    task: str
+    size: int = Field(description="cells along a side of the grid")
+    parameters: int = Field(description="trainable, puzzle embedding and initial states apart")
+    config: RunConfig = Field(description="the model and its whole recipe")
+    grid: dict[str, Any]
+    steps: int = Field(description="optimiser steps of the weights")
+    data: dict[str, Any] = Field(
+        description="how the puzzles of the accuracy were made: command and options"
+    )
+    trained_on: dict[str, Any] | None = Field(
+        None, description="the same of the training puzzles, where they are others"
+    )
+    environment: dict[str, Any] = Field(description="commit, versions and machine of the training")
+    segments: int = Field(description="of the accuracy below")
+    accuracy: dict[str, dict[str, float]] = Field(
+        description="of the weights as they ship, on every held-out puzzle: mean, stderr, n"
+    )
+    sha256: str = Field(description="of the .safetensors file")
+
+
+def shipped(folder: Path = WEIGHTS) -> dict[str, list[int]]:
+    """Sizes that there are weights for, by task."""
+    found: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        task, _, size = path.stem.rpartition("-")
+        found.setdefault(task, []).append(int(size))
+    return {task: sorted(sizes) for task, sizes in found.items()}
+
+
+def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) -> TrainedRun:
+    """The weights that ship for a task and size, in fp32. RunError if none or damaged ones do."""
+    sizes = shipped(folder)
+    if size not in sizes.get(task, []):
+        there = ", ".join(f"{name} {n}x{n}" for name, each in sizes.items() for n in each)
+        raise RunError(
+            f"no weights ship for {task} {size}x{size}; there are {there or 'none'}: "
+            "train a run and give its folder"
+        )
+    path = folder / f"{task}-{size}.safetensors"
+    card = read_card(path.with_suffix(".json"))
+    if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
+        raise RunError(f"{path}: not as it was packaged (cut short?); install loopbench again")
+    shape = recorded_shape(card.grid | {"kind": task, "size": size})
+    model = build_model(card.config, shape)
+    model.load_state_dict(load_file(path))  # copies into fp32
+    model = model.to(world.device).eval()
+    return TrainedRun(path, card.config, task, size, shape, model, card.steps)
+
+
+def read_card(path: Path) -> Card:
+    """A card. RunError if it is missing or damaged."""
+    try:
+        return Card.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise RunError(f"{path}: {describe(error)}") from error
+    except OSError as error:
+        raise RunError(f"{path}: not readable ({error.strerror})") from error
+
+
+def package(
+    run: Path,
+    data: Path,
+    segments: int | None = None,
+    out: Path = WEIGHTS,
+    device: Device = "auto",
+) -> None:
+    """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
+    (None: as the run was configured), and write both files to `out`."""
+    from scripts.runs.evaluate import evaluate_run  # here: who loads weights to answer needs neither
+    from scripts.reports.evaluation_report import percent
+
+    world = join_world(device)
+    puzzles = read_puzzles(data, "test")
+    opened = fitted(open_run(run, world, precision="auto"), puzzles, data)  # who loads them differs
+    environment = read_json(run / "environment.json")
+    make_folder(out)
+    rounded = _rounded(opened.model)
+    count = segments or opened.config.supervision.segments
+    with stage_progress(quiet=not world.is_main) as progress:
+        tell = partial(progress, f"{run.name}: segments")
+        accuracy = evaluate_run(opened, puzzles, count, world, tell=tell).record["metrics"]
+    path = out / f"{opened.kind}-{opened.size}.safetensors"
+    content = save(rounded)
+    if len(content) > LARGEST:
+        raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
+    learned = Path(opened.config.data or data).resolve()  # imported weights do not say
+    card = Card(
+        task=opened.kind,
+        size=opened.size,
+        parameters=parameter_count(opened.model),
+        config=opened.config.model_copy(update={"data": "", "compile": False}),
+        grid=load_config(run)[1] | {"size": opened.size, "cells": opened.shape.cells},
+        steps=opened.step,
+        data=_origin(data),
+        trained_on=None if learned == data.resolve() else _origin(learned),
+        environment={
+            name: environment[name] for name in ("commit", "python", "packages", "cpu", "gpu")
+        },
+        segments=count,
+        accuracy=accuracy,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+    write_json(path.with_suffix(".json"), card.model_dump(mode="json"))
+    Console(highlight=False).print(
+        f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB) and its card: exact "
+        f"{percent(accuracy['exact'])} % of {accuracy['exact']['n']}",
+        soft_wrap=True,
+    )
+
+
+def _rounded(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The model's floating-point state in bf16; the model then holds the same rounded numbers."""
+    state = {
+        name: (value.bfloat16() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(state)
+    return state
+
+
+def _origin(data: Path) -> dict[str, Any]:
+    record = read_record(data)
+    if record is None:
+        return {"folder": data.name}
+    return {name: record[name] for name in ("command", "seed", "options", "counts")}

@@ -1,0 +1,1 @@
+"""Comparisons of runs: tables and figures of the paper, ablations, trials."""

@@ -1,0 +1,149 @@
+"""Controls, depth of the net, gradients, recipes: one change at a time, trained and compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rich.console import Console
+
+from puzzles.sources import generate_into, sudoku
+from reasoning.model_config import SCALES
+from reasoning.training.distribution import World
+from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
+from scripts.models.variants import Variant, merged
+from scripts.runs.session import read_puzzles
+from scripts.studies.compare import run_folder, train_and_compare
+from scripts.studies.plan import state_plan
+from scripts.usage import UsageError
+
+
+def _phantom(steps: int) -> Variant:
+    changes = {"model": {"gradient": {"steps": steps}}}
+    return Variant(f"phantom K {steps}", "attractor", changes)
+
+
+def _gradient(name: str, **settings: Any) -> Variant:
+    """A gradient without steps of its own gets as many evaluations in all: three where the preset
+    has phantom steps alone, six where it has three evaluations and three steps."""
+    kind = name.partition(",")[0]
+    model = {"gradient": {"kind": kind, **settings}, "solver": {"max_evaluations": 6}}
+    early = {"curriculum": curriculum(evaluations=3)}
+    return Variant(name, "attractor", {"model": model, "supervision": early})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deepened(Variant):
+    """Of so many layers, trained by the recipe for deep nets (`presets.deepened`)."""
+
+    layers: int
+
+
+def _layers(*models: str) -> tuple[Variant, ...]:
+    """By the preset's recipe, and by the one for deep nets."""
+    return tuple(
+        variant
+        for model in models
+        for layers in (2, 4, 8)
+        for variant in (
+            Variant(f"{model} {layers} layers", model, {"model": {"layers": layers}}),
+            _Deepened(f"{model} {layers} layers, deep recipe", model, layers=layers),
+        )
+    )
+
+
+# EqR's: a random start, and updates that keep a part of the state and add noise.
+_INTERVENTIONS = {"initial": "random", "update_damping": 0.05, "update_noise": 0.01}
+
+ABLATIONS: dict[str, tuple[Variant, ...]] = {
+    "controls": (
+        *(
+            Variant(name, name)
+            for name in (
+                *("attractor", "trm", "trm-matched", "attractor-z", "two-step"),
+                *("attractor-reset", "hrm", "transformer"),
+            )
+        ),
+        # Every net call keeps half of the old state, as the Attractor's phantom steps do: is it
+        # the solver that trains more reliably than plain iteration, or the damping?
+        Variant("trm-matched, damped", "trm-matched", {"model": {"update_damping": 0.5}}),
+    ),
+    "layers": _layers("attractor", "trm"),
+    "layers-mlp": _layers("attractor-mlp", "trm-mlp"),
+    "gradients": (
+        *map(_phantom, (1, 2, 3)),
+        *(_gradient(kind) for kind in ("one-step", "neumann", "unrolled")),
+        # Unclipped, an adjoint solve on a map that does not contract soon ends in nan.
+        _gradient("adjoint, clip 2", clip=2.0),
+    ),
+    "recipes": tuple(
+        variant
+        for model, speed in (("attractor-mlp", "attractor-speed"), ("trm-mlp", "trm-mlp-speed"))
+        for variant in (
+            Variant(model, model),
+            Variant(speed, speed),
+            Variant(f"{model}, EqR", model, {"model": _INTERVENTIONS}),
+        )
+    ),
+}
+
+
+def configuration(
+    variant: Variant, scale: str, data: Path, changes: Mapping[str, Any] = MappingProxyType({})
+) -> RunConfig:
+    """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label.
+
+    changes: to fields of every variant, say `steps`.
+    """
+    values = merged(preset(f"{variant.model}-{scale}").model_dump(), variant.changes)
+    named = {"preset": variant.name, "data": str(data)}
+    config = RunConfig.model_validate(values | named | changes)
+    return deepened(config, variant.layers) if isinstance(variant, _Deepened) else config
+
+
+def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
+    """A row for each model of these, `trm` or `mypackage.module:MyModel`, by its preset at a scale.
+    UsageError if there is no such model, or one is named at another scale."""
+    rows = []
+    for asked in names:
+        bare = f"{asked}-{scale}" if asked.rpartition("-")[2] not in SCALES else asked
+        model, found, _ = named_preset(bare)
+        if found != scale:
+            raise UsageError(f"{asked}: is of another scale than the table's, {scale}")
+        rows.append(Variant(f"{model}-{scale}", model))
+    return tuple(rows)
+
+
+def ablation(
+    name: str,
+    scale: str,
+    out: Path,
+    data: Path | None,
+    seeds: int,
+    steps: int | None,
+    compile: bool,
+    world: World,
+    console: Console,
+    yes: bool = False,
+    also: Sequence[str] = (),
+) -> str:
+    """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
+
+    data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
+    also: models that are rows of it too.
+    """
+    variants = (*ABLATIONS[name], *also_rows(also, scale))
+    folder = data or out / "data"
+    if data is None and world.is_main:
+        size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
+        generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
+    world.barrier()
+    train = read_puzzles(folder, "train")  # refused before anything is trained
+    changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
+    configs = [configuration(variant, scale, folder, changes) for variant in variants]
+    runs = [(c, run_folder(out, c, seed), train) for c in configs for seed in range(seeds)]
+    origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
+    state_plan(runs, [origin], yes, world, console)
+    made = train_and_compare(configs, folder, seeds, out, world, console)
+    return made.write(out, f"{name.capitalize()}, scale {scale}")

@@ -1,0 +1,390 @@
+"""`loopbench compare`: one table over runs, or over presets x seeds trained on the same data.
+
+OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it:
+solving.png (one puzzle segment by segment), curves, difficulty, residuals, examples/.
+"""
+
+import gc
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.markdown import Markdown
+
+from puzzles.puzzle_set import PuzzleSet
+from reasoning.training.checkpoints import list_checkpoints, read_manifest
+from reasoning.training.distribution import World, join_world
+from reasoning.training.loop import TrainingError
+from reasoning.training.memory import out_of_memory
+from reasoning.training.runs import make_folder, write_json
+from scripts.models.presets import RunConfig, differences, label, preset
+from scripts.models.variants import file_name
+from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
+from scripts.reports.html_report import Section, write_html
+from scripts.reports.report import Row, comparison, group_names, markdown, training_cost
+from scripts.runs.evaluate import evaluate_run
+from scripts.runs.live import LiveProgress
+from scripts.runs.session import (
+    NotFiniteError,
+    check_fits,
+    load_config,
+    open_run,
+    read_puzzles,
+    subset,
+)
+from scripts.runs.train import newest, train_run, with_steps
+from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
+from scripts.studies.examples import Pictured, draw_extremes, draw_solving, pictured
+from scripts.studies.origin import origin
+from scripts.terminal.folders import keep_apart
+from scripts.terminal.progress import stage_progress
+from scripts.usage import UsageError
+
+TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
+
+
+def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begun", "finished"]:
+    """What a run's folder holds of so many steps, alike on every process."""
+    begun, checkpoints = (out / "config.json").exists(), list_checkpoints(out)
+    done = read_manifest(checkpoints[-1])["step"] if checkpoints else 0
+    world.barrier()  # every process has read what is there before it changes
+    if not begun:
+        return "new"
+    return "finished" if done == steps else "begun"
+
+
+def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> None:
+    """Train a run, go on with an interrupted one, or leave a finished one as it is.
+
+    KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
+    another configuration. TrainingError if it cannot go on.
+    """
+    exists = (out / "config.json").exists()
+    if exists and (other := differences(load_config(out)[0], config)):
+        said = ", ".join(other)
+        raise UsageError(f"{out}: holds another run ({said}); choose another --out")
+    standing = where_it_stands(out, config.steps, world)
+    if standing == "finished":
+        return
+    with LiveProgress(out.name, console, newest) as live:
+        outcome = train_run(
+            config, out, world, resume=standing == "begun", listen=live, say=console.print
+        )
+    if outcome.interrupted:
+        console.print(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
+        raise KeyboardInterrupt
+
+
+class Comparison:
+    """Runs scored on held-out and on training puzzles, and the files that tell of them."""
+
+    def __init__(self, data: Path | None, world: World):
+        self.data, self.world = data, world
+        self.rows: list[Row] = []
+        # Of a group's first run what pictures need, by its place in `rows`.
+        self._pictured: dict[int, Pictured] = {}
+        self._puzzles: dict[str, str] = {}  # what a data folder holds
+
+    def add(self, folder: Path) -> None:
+        """Score a run on all held-out puzzles of the data, or of its own training folder. One that
+        has no checkpoint, or whose weights give NaN, is listed as a failure."""
+        if not list_checkpoints(folder):
+            config, grid = load_config(folder)
+            shape = grid["kind"], grid["cells"]
+            self.add_failure(config, folder, *shape, "it has no checkpoint; train it first")
+            return
+        run = open_run(folder, self.world)
+        cost = training_cost(folder, run.step)
+        if self.data is None and not run.config.data:
+            raise UsageError(
+                f"{folder}: imported weights have no puzzles of their own: give --data"
+            )
+        place = self.data or Path(run.config.data)
+        held_out = read_puzzles(place, "test")
+        check_fits(run, held_out, place)
+        segments = run.config.supervision.segments
+        name = label(run.config, held_out.kind, held_out.seq_len)
+        if not run.step:  # imported: what it is called says too little of what it is
+            name = f"{name} {folder.name}"
+        train = read_puzzles(place, "train")
+        training = subset(train, TRAINING_PUZZLES)
+        try:
+            with stage_progress(quiet=not self.world.is_main) as progress:
+                tell, tell_known = (
+                    partial(progress, f"{folder.name}: segments of {split} puzzles")
+                    for split in ("held-out", "training")
+                )
+                scored = evaluate_run(run, held_out, segments, self.world, tell=tell)
+                known = evaluate_run(
+                    run, training, segments, self.world, metered=False, tell=tell_known
+                ).record
+        except NotFiniteError as error:
+            shape = held_out.kind, held_out.seq_len
+            self.add_failure(run.config, folder, *shape, str(error))
+            return
+        row = Row(
+            *(name, folder, run.config.seed, scored.record, known, cost),
+            data=str(place.resolve()),
+            planned=run.config.steps if run.step else None,  # 0: imported, not trained here
+        )
+        if row.group not in [other.group for other in self.rows if other.evaluation]:
+            self._pictured[len(self.rows)] = pictured(run, held_out, scored, self.world)
+        self.rows.append(row)
+        self._puzzles[row.data] = (
+            f"{held_out.size}x{held_out.size} {held_out.kind}, {len(train):,} training and "
+            f"{len(held_out):,} held-out puzzles"
+        )
+
+    def add_failure(
+        self, config: RunConfig, folder: Path, kind: str, cells: int, reason: str
+    ) -> None:
+        """List a run that failed."""
+        self.rows.append(Row(label(config, kind, cells), folder, config.seed, failure=reason))
+
+    def extend(self, other: "Comparison") -> None:
+        """Take over the runs of another comparison."""
+        self._pictured |= {len(self.rows) + i: found for i, found in other._pictured.items()}
+        self._puzzles |= other._puzzles
+        self.rows += other.rows
+
+    def write(self, out: Path, title: str) -> str:
+        """Write everything to OUT, from the first process; returns the Markdown, on every one."""
+        groups = comparison(self.rows)
+        text = markdown(groups)
+        if self.world.is_main:
+            self._write(groups, text, out, title)
+        self.world.barrier()
+        return text
+
+    def _write(self, groups: dict[str, Any], text: str, out: Path, title: str) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "comparison.json", groups)
+        (out / "comparison.md").write_text(text)
+        made_by = origin(self.rows, self._puzzles)
+        write_html(groups, self._sections(out), made_by, title, out / "report.html")
+
+    def _sections(self, out: Path) -> list[Section]:
+        names = group_names(self.rows)
+        done = [(n, r) for n, r in zip(names, self.rows, strict=True) if r.evaluation is not None]
+        if not done:
+            return []
+        sections = []
+        curves = [(name, row.folder) for name, row in done if row.cost]
+        if curves:
+            plot_curves(curves, out / "curves.png")
+            said = (
+                "Held-out accuracy while training is of some held-out puzzles, the table's of all."
+            )
+            sections.append(Section("Learning curves", [(out / "curves.png", "")], said))
+        records = [(name, row.evaluation) for name, row in done]
+        if plot_difficulty(records, out / "difficulty.png"):
+            sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
+        shown = {names[i]: found for i, found in self._pictured.items()}
+        sections.insert(0, _solving(shown, out / "solving.png"))
+        scores = [(name, found.scored) for name, found in shown.items()]
+        first = [(name, s.residual, s.right, s.solved) for name, s in scores]
+        if plot_residuals(first, out / "residuals.png"):
+            said = (
+                "Each model's first run, after the last segment: the solver's relative residual, "
+                "or, where there is no solver, how much that segment changed y."
+            )
+            sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
+        examples = [p for found in shown.items() for p in draw_extremes(*found, out / "examples")]
+        return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
+
+
+def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
+    """One puzzle under the model that solves most, of those that take more than one segment."""
+
+    def key(name: str) -> tuple[bool, float]:
+        found = shown[name]
+        return len(found.trajectory) > 1, found.scored.record["metrics"]["exact"]["mean"]
+
+    name = max(shown, key=key)
+    caption = draw_solving(name, shown[name], path)
+    return Section("One puzzle being solved", [(path, caption)])
+
+
+def run_folder(out: Path, config: RunConfig, seed: int) -> Path:
+    """Where a comparison's run of this preset, or variant, and seed lies. A run that was begun
+    under the name that such folders once had, with commas, goes on there."""
+    once = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
+    return once if once.exists() else out / f"{file_name(config.preset)}-seed{seed}"
+
+
+def within_budget(
+    configs: Sequence[RunConfig],
+    train: PuzzleSet,
+    world: World,
+    budget: Budget,
+    amount: float | None,
+    out: Path,
+    console: Console,
+) -> list[RunConfig]:
+    """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps:
+    as given); by default what the first spends with its own steps. What is measured is kept in
+    OUT/budget.json and not measured again."""
+    if budget == "steps":
+        return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
+    own = configs[0].model_dump(mode="json") if amount is None else None
+    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": own}, world)
+
+    def asked() -> float:
+        if amount is None:
+            return cost_of(configs[0], train, world, budget).of(configs[0].steps)
+        return amount if budget == "flops" else 60 * amount
+
+    total = ledger.total(asked)
+
+    def measured(config: RunConfig) -> int:
+        if amount is None and config == configs[0]:
+            return config.steps
+        return steps_within(config, total, train, world, budget)
+
+    changed = [with_steps(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
+    shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
+    steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
+    console.print(f"steps for {shown} each: {steps}")
+    return changed
+
+
+def train_and_compare(
+    configs: Sequence[RunConfig], data: Path, seeds: int, out: Path, world: World, console: Console
+) -> Comparison:
+    """Train every configuration with every seed under OUT and score them; failures are listed.
+
+    Finished runs are kept, interrupted ones go on.
+    """
+    train = read_puzzles(data, "train")
+    made = Comparison(data, world)
+    for seed in range(seeds):  # outermost: an unfinished comparison has as many of each
+        for config in configs:
+            seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
+            folder = run_folder(out, config, seed)
+            reason = _failure(seeded, folder, made, world, console)
+            if reason is not None:
+                console.print(f"{folder}: failed: {reason}")
+                made.add_failure(seeded, folder, train.kind, train.seq_len, reason)
+                gc.collect()  # what the failed run held, before the next allocates
+    return made
+
+
+def _failure(
+    config: RunConfig, folder: Path, made: Comparison, world: World, console: Console
+) -> str | None:
+    """Train and score a run; the reason if it could not be, None if it was.
+
+    TrainingError if one of several processes is out of memory: the others wait for it.
+    """
+    try:
+        finish_run(config, folder, world, console)
+        made.add(folder)
+    except TrainingError as error:
+        return str(error)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = f"out of memory: {str(error).splitlines()[0]}"
+        if world.size > 1:
+            raise TrainingError(f"{folder}: {reason}; leave this model out") from error
+        return reason
+    return None
+
+
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    presets: str = "",
+    data: Path | None = None,
+    seeds: int = 3,
+    steps: int | None = None,
+    budget: Budget = "steps",
+    amount: float | None = None,
+    out: Path = Path("runs/comparison"),
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    compile: bool = False,
+) -> None:
+    """Compare finished runs, or train presets x seeds on the same data order and compare those.
+
+    Args:
+        runs: folders of finished runs; none with --presets.
+        presets: presets to train, separated by commas.
+        data: data folder; with runs, none means each run's own.
+        seeds: seeds per preset, 0 upwards.
+        steps: optimiser steps; none: each preset's own.
+        budget: what every preset gets equally: steps, training FLOPs, or training time. The last
+            two set the number of steps by what a few steps of each measure.
+        amount: the budget, in steps, FLOPs or minutes; none: each preset's own steps, or what the
+            first preset spends on its own.
+        out: folder for the report and, with --presets, the runs.
+        device: where to run; auto: the best present.
+        compile: compile the nets with torch.compile.
+    """
+    if bool(runs) == bool(presets):
+        raise UsageError("give either runs or --presets with --data")
+    least = 1 if budget == "steps" else 0
+    if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
+        raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps: must be at least 1 (got {steps})")
+    if runs and steps is not None:
+        raise UsageError("--steps is for training: give --presets, not runs")
+    if runs and (budget != "steps" or amount is not None):
+        raise UsageError("--budget and --amount are for training: give --presets, not runs")
+    world = join_world(device)
+    console = Console(quiet=not world.is_main)
+    if amount is not None and steps is not None:
+        console.print("--amount sets the steps: --steps is not used")
+    if runs:
+        _check_runs(runs)
+        _make(out, world)
+        made = Comparison(data, world)
+        for folder in runs:
+            made.add(folder)
+        if all(row.evaluation is None for row in made.rows):
+            names = ", ".join(map(str, runs))
+            raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
+    else:
+        if data is None:
+            raise UsageError("--presets needs --data DIR")
+        if seeds < 1:
+            raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+        train = read_puzzles(data, "train")
+        changes = {"data": str(data), "device": device, "compile": compile}
+        changes |= {} if steps is None else {"steps": steps}
+        names = [name.strip() for name in presets.split(",") if name.strip()]
+        if not names or len(set(names)) < len(names):
+            said = "one stands there twice" if names else "no name in it"
+            raise UsageError(f"--presets: {said} ({presets})")
+        configs = [
+            RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
+            for name in names
+        ]
+        _make(out, world)
+        configs = within_budget(configs, train, world, budget, amount, out, console)
+        made = train_and_compare(configs, data, seeds, out, world, console)
+    text = made.write(out, f"Comparison on {data or 'the data of each run'}")
+    Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
+    console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
+
+
+def _make(out: Path, world: World) -> None:
+    """Before hours are spent: RunError if the report could not be written."""
+    keep_apart(out, "comparison")
+    if world.is_main:
+        make_folder(out)
+
+
+def _check_runs(runs: Sequence[Path]) -> None:
+    """UsageError unless these are different runs of one kind of puzzle."""
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("a run stands there twice: it would count as two seeds")
+    kinds = {load_config(run)[1]["kind"] for run in runs}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"runs of {' and of '.join(sorted(kinds))} puzzles have no common table: compare them "
+            "apart"
+        )

@@ -1,0 +1,306 @@
+"""Language runs shared by the tables and figures of one folder, and what is measured of them.
+
+OUT/corpus                            token shards of --text
+OUT/runs/<variant>-<size>-seed<k>     one run of every variant, size and seed, trained once
+    held-out/<hash>.json              its scores on held-out rows, per way of reading it out
+"""
+
+import fcntl
+import json
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
+from reasoning.nn.language import LanguageFacts
+from reasoning.pretraining.build import TextFiles, build_corpus
+from reasoning.pretraining.config import ValidationConfig
+from reasoning.pretraining.corpus import source_files
+from reasoning.pretraining.evaluation.likelihood import DivergedError, Scorer
+from reasoning.pretraining.flops import NO_CORE
+from reasoning.pretraining.packing import validation_rows
+from reasoning.pretraining.protocol import SolveBudget
+from reasoning.pretraining.shards import Corpus
+from reasoning.pretraining.tokenizer import ByteTokenizer
+from reasoning.pretraining.validation import validate
+from reasoning.training.distribution import World
+from reasoning.training.loop import TrainingError
+from reasoning.training.runs import read_jsonl, write_json
+from scripts.models.lm_presets import LanguageRunConfig, language_preset
+from scripts.models.variants import Variant, merged
+from scripts.runs.evaluate_lm import Ask, evaluate_language_run, settings_hash
+from scripts.runs.live import LiveProgress
+from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
+from scripts.runs.pretrain import newest, pretrain_run
+from scripts.studies.compare import where_it_stands
+from scripts.terminal.progress import stage_progress
+from scripts.usage import UsageError
+
+LanguageScale = Literal["mini", "full"]
+HELD_OUT = 0.05  # of the parts of --text
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a trained model is read out; None keeps the model's own.
+
+    max_evaluations, tolerance: see SolveBudget; start: where the Attractor's solver begins.
+    """
+
+    max_evaluations: int | None = None
+    tolerance: float | None = None
+    start: Literal["proposal", "zero", "gaussian"] | None = None
+
+
+OWN = Reading()
+PROPOSAL = Reading(max_evaluations=0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the tables and figures of one folder share.
+
+    corpus: folder of one; None: OUT/corpus. rows: held-out rows scored, all if there are fewer.
+    steps: of every run; None: each preset's own. changes: nested fields laid over every preset.
+    bundle: of CORE; None: not run. limit: items of each of its tasks, 0 for all.
+    """
+
+    out: Path
+    scale: LanguageScale
+    world: World
+    console: Console
+    corpus: Path | None = None
+    seeds: int = 1
+    steps: int | None = None
+    sizes: tuple[str, ...] = ()
+    rows: int = 256
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    bundle: Path | None = None
+    limit: int = 0
+    extended: bool = False
+
+    @cached_property
+    def text(self) -> Corpus:
+        """The corpus, opened. UsageError if none was given or built."""
+        folder = self.corpus or self.out / "corpus"
+        if self.corpus is None and not (folder / MANIFEST_FILE).exists():
+            raise UsageError("give --corpus DIR, made by loopbench corpus build, or --text FILES")
+        return Corpus(folder)
+
+    def folder(self, variant: Variant, size: str, seed: int) -> Path:
+        """Where a run lies."""
+        return self.out / "runs" / f"{variant.name}-{size}-seed{seed}"
+
+    def configuration(self, variant: Variant, size: str, seed: int = 0) -> LanguageRunConfig:
+        """A variant at a size; its name takes the preset's place as the label."""
+        values = language_preset(f"{variant.model}-{size}").model_dump()
+        values = merged(merged(values, variant.changes), self.changes)
+        steps = values["steps"] if self.steps is None else self.steps
+        corpus = str(self.corpus or self.out / "corpus")
+        name = {"preset": f"{variant.name}-{size}", "corpus": corpus, "seed": seed, "steps": steps}
+        return LanguageRunConfig.model_validate(values | name)
+
+    def describe(self) -> dict[str, Any]:
+        """What the numbers are of, for the record."""
+        manifest, text = self.text.manifest, self.text
+        return {
+            "scale": self.scale,
+            "seeds": self.seeds,
+            "steps": self.steps,
+            "changes": dict(self.changes),
+            "corpus": {
+                "sources": [source.name for source in manifest.plan.sources],
+                "identity": text.identity,
+                "tokenizer": "bytes" if isinstance(text.tokenizer, ByteTokenizer) else "bpe",
+                "vocabulary": text.vocabulary,
+                "training_tokens": text.counts("train").tokens,
+                "validation_tokens": text.counts("validation").tokens,
+            },
+        }
+
+
+def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
+    """Write OUT/corpus from files of text, one token per byte, unless it is there."""
+    found = TextFiles(source_files(files), split_on=split_on, held_out=HELD_OUT)
+    with stage_progress() as progress:
+        build_corpus(out / "corpus", ByteTokenizer(), found, progress)
+
+
+def iterates(model: LanguageFacts) -> bool:
+    """Whether a budget of evaluations means anything to a model."""
+    return model.gradient_passes() != NO_CORE
+
+
+# Training
+
+
+def finish_language_run(
+    config: LanguageRunConfig, out: Path, world: World, console: Console
+) -> None:
+    """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
+    command is at it, wait until that one is done.
+
+    KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
+    another configuration or corpus. TrainingError or DivergedError if it cannot go on.
+    """
+    with _alone(out, world):
+        _check_same(config, out)
+        standing = where_it_stands(out, config.steps, world)
+        if standing == "finished":
+            return
+        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+            interrupted = pretrain_run(
+                config, out, world, standing == "begun", listen=live, say=console.print
+            )
+    if interrupted:
+        console.print(f"{out}: stopped; the same command goes on from there")
+        raise KeyboardInterrupt
+
+
+def _check_same(config: LanguageRunConfig, out: Path) -> None:
+    if not (out / "config.json").exists():
+        return
+    held, record = load_language_config(out)
+    same = held.model_copy(update={"corpus": config.corpus}) == config
+    if not same or record["corpus"] != Corpus(config.corpus).identity:
+        raise UsageError(
+            f"{out}: holds a run of another configuration or corpus; choose another --out"
+        )
+
+
+@contextmanager
+def _alone(run: Path, world: World) -> Iterator[None]:
+    """Hold the run's lock, which ends with the process however it ends."""
+    if world.is_main:
+        run.parent.mkdir(parents=True, exist_ok=True)
+        with (run.parent / f".{run.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            world.barrier()
+            yield
+    else:
+        world.barrier()
+        yield
+
+
+def train_variants(
+    study: Study, variants: Iterable[Variant], size: str
+) -> dict[tuple[str, int], str]:
+    """Train every variant with every seed; returns the reasons of those that failed, by name and
+    seed. All configurations are checked before the first step."""
+    unique = {variant.name: variant for variant in variants}.values()
+    wanted = [(v, s, study.configuration(v, size, s)) for v in unique for s in range(study.seeds)]
+    failures: dict[tuple[str, int], str] = {}
+    for variant, seed, config in wanted:
+        folder = study.folder(variant, size, seed)
+        try:
+            finish_language_run(config, folder, study.world, study.console)
+        except (TrainingError, DivergedError) as error:
+            study.console.print(f"{folder}: failed: {error}")
+            failures[variant.name, seed] = str(error)
+    return failures
+
+
+# Measuring
+
+
+def training_numbers(run: Path) -> dict[str, float]:
+    """What training took: mean evaluations per token (and over the last quarter of the steps), the
+    total FLOPs by both rules, and the median seconds of a step (validation apart)."""
+    records = _training(run / "metrics.jsonl")
+    steps = [r["step"] for r in records]
+    taken = [b - a for a, b in zip([0, *steps], steps, strict=False)]
+    last = records[-1]
+    numbers = {
+        "steps": last["step"],
+        "published_flops": last["flops_published_rule"],
+        "matmul_flops": last["flops_matmul_rule"],
+        "parameters": json.loads((run / "config.json").read_text())["parameters"],
+    }
+    if last.get("evaluations") is not None:
+        late = [i for i, step in enumerate(steps) if step > 0.75 * steps[-1]]
+        for name, chosen in (("training", range(len(steps))), ("late", late)):
+            spent = sum(taken[i] * records[i]["evaluations"] for i in chosen)
+            numbers[f"evaluations_{name}"] = spent / sum(taken[i] for i in chosen)
+    seconds = [r["seconds"] for r in _training(run / "timing.jsonl")]
+    numbers["step_seconds"] = statistics.median(s / n for s, n in zip(seconds, taken, strict=True))
+    for rule in ("published", "matmul"):
+        numbers[f"{rule}_flops_per_parameter"] = numbers[f"{rule}_flops"] / numbers["parameters"]
+    return numbers
+
+
+def _training(path: Path) -> list[dict[str, Any]]:
+    return [record for record in read_jsonl(path) if record["split"] == "train"]
+
+
+def held_out(study: Study, run: Path, readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Scores on the corpus's held-out rows under each reading; measured once, then kept."""
+    config = load_language_config(run)[0]
+    corpus, world = study.text, study.world
+    count = min(study.rows, full_rows(corpus, config)) // world.size * world.size
+    sizes, opened, scores = corpus.tokenizer.token_bytes, None, []
+    for reading in readings:
+        settings = asdict(reading) | {
+            "config": config.model_dump(mode="json", exclude={"corpus"}),
+            "corpus": corpus.identity,
+            "rows": count,
+            "device": world.device.type,
+        }
+        path = run / "held-out" / f"{settings_hash(settings)}.json"
+        if path.exists():
+            scores.append(json.loads(path.read_text())["scores"])
+            continue
+        if opened is None:
+            opened = open_language_run(run, world.device)
+            rows = validation_rows(corpus, config.context, count)
+        start_at(opened, reading)
+        asked = ValidationConfig(
+            evaluations=(reading.max_evaluations,), tolerance=reading.tolerance, rows=count
+        )
+        scores += validate(opened.model, rows, sizes, asked, world, config.precision)
+        if world.is_main:
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, {"settings": settings, "scores": scores[-1]})
+        world.barrier()  # or a later look might find it on some processes alone
+    return scores
+
+
+def full_rows(corpus: Corpus, config: LanguageRunConfig) -> int:
+    """How many held-out rows of the run's context the corpus fills."""
+    return corpus.counts("validation").tokens // (config.context + 1)
+
+
+def start_at(opened: LanguageRun, reading: Reading) -> None:
+    """Let the solver begin where the reading says; a start holds no weights."""
+    own = opened.config.model
+    start = {} if reading.start is None else {"start": reading.start}
+    opened.model.config = own.model_copy(update=start)
+
+
+def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]:
+    """LAMBADA, CORE and CORE-Extended where the bundle has them; {} without a bundle. Resumable.
+
+    {} for another start too: a run's kept answers are of its own."""
+    if study.bundle is None or reading.start is not None:
+        return {}
+    opened = open_language_run(run, study.world.device)
+    budget = SolveBudget(reading.max_evaluations, reading.tolerance)
+    scorer = Scorer(
+        opened.model,
+        study.world,
+        budget,
+        opened.config.precision,
+        context=opened.config.context,  # as long as in training, not as the model could be run
+    )
+    ask = Ask(study.bundle, (), study.extended, study.limit, (FEW_SHOT_SEED,), None, 0)
+    record = evaluate_language_run(opened, scorer, ask, study.console)["bundle"]
+    found = {name: record[name]["score"] for name in ("core", "extended") if record[name]}
+    if record["lambada"]:
+        found["lambada"] = record["lambada"]["perplexity"]
+        found["lambada_accuracy"] = record["lambada"]["accuracy"]
+    return found

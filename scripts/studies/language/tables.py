@@ -1,0 +1,330 @@
+"""Tables 1, 3, 4, 5 and 6 of the paper: their rows, the published numbers, and what is claimed.
+
+A row is a trained variant and a way of reading it out, so that one run can stand in several rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scripts.models.variants import Variant
+from scripts.studies.language.comparison import OWN, PROPOSAL, Reading
+
+# A published number, one with its deviation, or a word such as T_max.
+Published = float | tuple[float, float] | str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: its name, what is trained, how it is read out, and the paper's numbers by column."""
+
+    name: str
+    variant: Variant
+    published: Mapping[str, Published] = field(default_factory=dict)
+    reading: Reading = OWN
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `column` of row `less` is below that of row `more`."""
+
+    text: str
+    less: str
+    more: str
+    column: str = "perplexity"
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A column made of another: every row's over the reference row's, or the difference."""
+
+    column: str
+    reference: str
+    kind: Literal["ratio", "difference"] = "ratio"
+
+
+@dataclass(frozen=True)
+class LanguageTable:
+    """entries: rows by size; at `mini` those of "mini", else those of the first size.
+
+    columns: of every row; costs: of every variant trained; both beside the published numbers;
+    relative: columns made of others; sweep: also score at several T.
+    """
+
+    title: str
+    entries: Mapping[str, tuple[Entry, ...]]
+    columns: tuple[str, ...]
+    costs: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    relative: Mapping[str, Relative] = field(default_factory=dict)
+    sweep: bool = False
+    note: str = ""
+
+    def rows(self, size: str) -> tuple[Entry, ...]:
+        """The entries at a size."""
+        return self.entries.get(size) or next(iter(self.entries.values()))
+
+    def sizes(self, scale: str, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        """mini, or the published sizes (those chosen). ValueError for one that is not there."""
+        published = tuple(size for size in self.entries if size != "mini")
+        unknown = set(chosen) - set(published)
+        if unknown or (chosen and scale == "mini"):
+            raise ValueError(
+                f"--sizes {' '.join(chosen)}: this table has {', '.join(published)} at full scale "
+                "and the one size mini at mini"
+            )
+        return ("mini",) if scale == "mini" else chosen or published
+
+
+def changed(name: str, model: str = "attractor", **changes: object) -> Variant:
+    """A variant that differs from its preset in fields of the model."""
+    return Variant(name, model, {"model": changes})
+
+
+TRANSFORMER, PLAIN, PARCAE, ATTRACTOR, DEQ, DEQ_TIED = (
+    Variant(name, name)
+    for name in ("transformer", "transformer-plain", "parcae", "attractor", "deq", "deq-tied")
+)
+BACKBONE = Variant(
+    "attractor-backbone", "attractor", {"model": {"head": "absent"}, "jacobian_every": 0}
+)
+FROZEN = changed("attractor-frozen", head="frozen")
+PICARD = changed("attractor-picard", solver={"kind": "picard"})
+INITIAL = changed("attractor-initial", injection="initial")
+CONCATENATION = changed("attractor-concatenation", injection="concatenation")
+ZERO = changed("attractor-zero", start="zero")
+GAUSSIAN = changed("attractor-gaussian", start="gaussian")
+_ADJOINT = {"kind": "adjoint", "tolerance": 3e-4, "max_evaluations": 64, "min_evaluations": 6}
+ADJOINT = changed("attractor-adjoint", gradient=_ADJOINT)
+PHANTOM = changed("attractor-phantom", gradient={"kind": "phantom", "steps": 3})
+NEUMANN = changed("attractor-neumann", gradient={"kind": "neumann", "terms": 1})
+
+
+# Table 1: validation and LAMBADA perplexity, CORE and CORE-Extended with their deviations.
+_SCORES = ("perplexity", "lambada", "core", "extended")
+_TABLE_1 = {
+    "140m": {
+        "Transformer": (21.48, 127.39, (13.00, 0.15), (8.80, 0.21)),
+        "Parcae": (19.06, 80.64, (14.04, 0.20), (9.67, 0.28)),
+        "Attractor": (18.30, 68.02, (14.59, 0.11), (10.03, 0.05)),
+    },
+    "370m": {
+        "Transformer": (15.79, 40.77, (17.46, 0.03), (11.71, 0.22)),
+        "Parcae": (14.49, 32.74, (20.00, 0.06), (12.75, 0.31)),
+        "Attractor": (14.03, 27.14, (20.24, 0.09), (12.64, 0.33)),
+    },
+    "770m": {
+        "Transformer": (13.08, 22.37, (22.42, 0.20), (14.20, 0.63)),
+        "Parcae": (12.49, 19.71, (25.07, 0.33), (15.19, 0.43)),
+        "Attractor": (12.09, 15.21, (26.83, 0.29), (15.42, 0.51)),
+    },
+    "1.3b": {"Transformer": (11.95, 17.26, (25.45, 0.08), (15.90, 0.23))},
+}
+_SOLVED = {"140m": 18.54, "370m": 14.25, "770m": 12.31}  # validation perplexity, about
+
+
+_T0, _SOLVER = "Attractor, T = 0", "Attractor, solved"
+_ONCE = "Transformer without value tables"
+
+
+def _scaling(size: str) -> tuple[Entry, ...]:
+    published = {
+        name: dict(zip(_SCORES, numbers, strict=True)) for name, numbers in _TABLE_1[size].items()
+    }
+    first = Entry("Transformer", TRANSFORMER, published["Transformer"])
+    if "Attractor" not in published:
+        return (first,)
+    return (
+        first,
+        Entry(_ONCE, PLAIN),
+        Entry("Parcae", PARCAE, published["Parcae"]),
+        Entry(_T0, ATTRACTOR, published["Attractor"], PROPOSAL),
+        Entry(_SOLVER, ATTRACTOR, {"perplexity": _SOLVED[size]}),
+    )
+
+
+_CONTROLS = (
+    Entry("backbone alone", BACKBONE),
+    Entry("Attractor, head frozen, T = 0", FROZEN, reading=PROPOSAL),
+    Entry("Attractor, head frozen", FROZEN),
+    Entry("Attractor, Picard, T = 0", PICARD, reading=PROPOSAL),
+    Entry("Attractor, Picard", PICARD),
+)
+
+TABLE_1 = LanguageTable(
+    "Table 1: parameter scaling",
+    {size: _scaling(size) for size in _TABLE_1} | {"mini": (*_scaling("140m"), *_CONTROLS)},
+    ("perplexity", "bits_per_byte", "evaluations", "lambada", "core", "extended"),
+    (
+        *("parameters", "evaluations_training", "evaluations_late"),
+        *("published_flops", "matmul_flops", "matmul_flops_per_parameter", "step_seconds"),
+    ),
+    (
+        Claim("the Attractor is better than the Transformer", _T0, "Transformer"),
+        Claim("the Attractor is better than Parcae", _T0, "Parcae"),
+        Claim("the same, solved", _SOLVER, "Transformer"),
+        Claim("the same, solved", _SOLVER, "Parcae"),
+        Claim("not in the paper: better than its own stack applied once", _SOLVER, _ONCE),
+        Claim("the proposal alone reads out no worse", _T0, _SOLVER),
+        Claim("fewer FLOPs than Parcae", _SOLVER, "Parcae", "published_flops"),
+        Claim("fewer FLOPs as measured", _SOLVER, "Parcae", "matmul_flops"),
+    ),
+    sweep=True,
+    note="The published Attractor rows are the proposal read out without solving (T = 0); the "
+    "perplexities beside the solved rows, which the paper's table does not have, are about what "
+    "the same models have with the solver on.",
+)
+
+_SMALL = ("perplexity", "evaluations", "converged", "core")
+_TRAINED = (
+    "parameters",
+    "evaluations_training",
+    "evaluations_late",
+    "matmul_flops",
+    "step_seconds",
+)
+TABLE_3 = LanguageTable(
+    "Table 3: comparison to DEQ",
+    {
+        "60m": (
+            Entry("DEQ", DEQ, {"perplexity": 42.18, "evaluations": 14.6, "core": (5.21, 0.14)}),
+            Entry(
+                "DEQ, tied unembedding",
+                DEQ_TIED,
+                {"perplexity": 38.74, "evaluations": 13.9, "core": (5.83, 0.12)},
+            ),
+            Entry(
+                "Attractor",
+                ATTRACTOR,
+                {"perplexity": 34.05, "evaluations": 8.4, "core": (6.74, 0.10)},
+            ),
+        )
+    },
+    _SMALL,
+    _TRAINED,
+    (
+        Claim("tying the unembedding helps", "DEQ, tied unembedding", "DEQ"),
+        Claim("the Attractor is better than both", "Attractor", "DEQ, tied unembedding"),
+        Claim("with fewer evaluations", "Attractor", "DEQ, tied unembedding", "evaluations"),
+    ),
+)
+
+TABLE_4 = LanguageTable(
+    "Table 4: injection of the proposal",
+    {
+        "60m": (
+            Entry(
+                "initial only",
+                INITIAL,
+                {"perplexity": 51.92, "evaluations": "T_max", "converged": 12.4},
+            ),
+            Entry(
+                "concatenation",
+                CONCATENATION,
+                {"perplexity": 36.81, "evaluations": 11.2, "converged": 88.6},
+            ),
+            Entry(
+                "additive", ATTRACTOR, {"perplexity": 34.05, "evaluations": 8.4, "converged": 99.7}
+            ),
+        )
+    },
+    _SMALL[:-1],
+    _TRAINED,
+    (
+        Claim("concatenation is better than initial only", "concatenation", "initial only"),
+        Claim("additive is better than concatenation", "additive", "concatenation"),
+        Claim("with fewer evaluations", "additive", "concatenation", "evaluations"),
+    ),
+    note="Under initial only an implicit gradient does not reach the backbone at all: the fixed "
+    "point does not depend on where the solver starts.",
+)
+
+TABLE_5 = LanguageTable(
+    "Table 5: backward pass",
+    {
+        "60m": (
+            Entry(
+                "full IFT (Anderson on u)",
+                ADJOINT,
+                {"perplexity": 33.91, "memory_ratio": 4.8, "time_ratio": 2.7},
+            ),
+            Entry(
+                "phantom, K 3",
+                PHANTOM,
+                {"perplexity": 34.02, "memory_ratio": 1.8, "time_ratio": 1.4, "over_full": 0.11},
+            ),
+            Entry("u = v + J^T v (released code)", NEUMANN),
+            Entry(
+                "one-step, u = v",
+                ATTRACTOR,
+                {"perplexity": 34.05, "memory_ratio": 1.0, "time_ratio": 1.0, "over_full": 0.14},
+            ),
+        )
+    },
+    ("perplexity", "over_full", "evaluations", "converged"),
+    ("memory_ratio", "step_bytes", "time_ratio", "step_seconds", "flops_ratio", "step_flops"),
+    (
+        Claim("full IFT is better than one-step", "full IFT (Anderson on u)", "one-step, u = v"),
+        Claim(
+            "one-step takes less time than full IFT",
+            "one-step, u = v",
+            "full IFT (Anderson on u)",
+            "step_seconds",
+        ),
+    ),
+    {
+        "flops_ratio": Relative("step_flops", "one-step, u = v"),
+        "memory_ratio": Relative("step_bytes", "one-step, u = v"),
+        "time_ratio": Relative("step_seconds", "one-step, u = v"),
+        "over_full": Relative("perplexity", "full IFT (Anderson on u)", "difference"),
+    },
+    note="Memory and FLOPs are of one step from the trained weights, as executed. Memory: on a GPU "
+    "the peak allocated, elsewhere the bytes that autograd keeps for the backward pass, parameters "
+    "included, which do not show the adjoint solver's own history.",
+)
+
+_STRICT = {"max_evaluations": 64, "tolerance": 1e-4}
+TABLE_6 = LanguageTable(
+    "Table 6: start of the solver",
+    {
+        "60m": (
+            Entry(
+                "zero",
+                ZERO,
+                {"perplexity": 43.87, "evaluations": 14.8, "converged": 71.3, "core": (5.42, 0.13)},
+            ),
+            Entry(
+                "Gaussian",
+                GAUSSIAN,
+                {"perplexity": 41.26, "evaluations": 13.6, "converged": 78.9, "core": (5.71, 0.11)},
+            ),
+            Entry(
+                "proposal",
+                ATTRACTOR,
+                {"perplexity": 34.05, "evaluations": 8.4, "converged": 99.7, "core": (6.74, 0.10)},
+            ),
+            *(
+                Entry(f"{said} started at {start}", ATTRACTOR, {}, Reading(**budget, start=start))
+                for said, budget in (("proposal model,", {}), ("the same, to 1e-4,", _STRICT))
+                for start in ("zero", "gaussian", "proposal")
+            ),
+        )
+    },
+    _SMALL,
+    _TRAINED,
+    (
+        Claim("the proposal is better than Gaussian", "proposal", "Gaussian"),
+        Claim("Gaussian is better than zero", "Gaussian", "zero"),
+        Claim("with fewer evaluations", "proposal", "zero", "evaluations"),
+    ),
+    note="A unique fixed point does not depend on where its solver starts: where the last rows "
+    "differ, tokens did not converge or have several fixed points.",
+)
+
+LANGUAGE_TABLES = {
+    "table1": TABLE_1,
+    "table3": TABLE_3,
+    "table4": TABLE_4,
+    "table5": TABLE_5,
+    "table6": TABLE_6,
+}

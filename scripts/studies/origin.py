@@ -1,0 +1,82 @@
+"""What made the runs of a comparison, as names and texts."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from reasoning.training.runs import read_environment
+from scripts.reports.report import Row
+from scripts.runs.session import load_config
+
+
+def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
+    """When, by which commands, on which data, with which steps and rates, on which machine.
+
+    data: what lies in the folders that the runs were scored on, by path.
+    """
+    made = [(row, read_environment(row.folder)) for row in rows]
+    configured = [
+        (row.label, load_config(row.folder)[0])
+        for row in rows
+        if (row.folder / "config.json").exists()
+    ]
+
+    def recorded(name: str) -> str:
+        return "; ".join(_unique(str(known[name]) for _, known in made if known.get(name)))
+
+    commands = [command_line(known["command"]) for _, known in made if known.get("command")]
+    found = {
+        "date": _span(known["date"] for _, known in made if known.get("date")),
+        "command": "; ".join(_unique(commands)),
+        "data": "; ".join(f"{path}: {said}" for path, said in data.items()),
+        "steps": _by_model((label, f"{c.steps:,}") for label, c in configured),
+        "batch": _by_model((label, f"{c.batch:,}") for label, c in configured),
+        "learning rate": _by_model((label, _rate(c.optimizer)) for label, c in configured),
+        **{name: recorded(name) for name in ("commit", "cpu", "gpu", "python")},
+        "torch": "; ".join(
+            _unique(known["packages"]["torch"] for _, known in made if known.get("packages"))
+        ),
+        "this report": f"{_minute(datetime.now(UTC))}, by {command_line(sys.argv)}",
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _minute(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _span(dates: Iterable[str]) -> str:
+    """When the first and the last of the runs began."""
+    times = sorted(map(datetime.fromisoformat, dates))
+    return " to ".join(_unique(map(_minute, (times[0], times[-1])))) if times else ""
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Words of a command as they are typed in a checkout's folder, without the place of Python."""
+    program = Path(words[0])
+    first = [program.name]
+    if program.suffix == ".py" and "scripts" in program.parts:  # as python -m was given it
+        inside = program.with_suffix("").parts[program.parts.index("scripts") :]
+        first = ["python", "-m", ".".join(part for part in inside if part != "__main__")]
+    return shlex.join([*first, *words[1:]])
+
+
+def _rate(optimizer: Any) -> str:
+    return f"{optimizer.lr:g} after {optimizer.warmup:,} steps of warm-up"
+
+
+def _by_model(values: Iterable[tuple[str, str]]) -> str:
+    """One text where all models share it, else each with the models it is of."""
+    models: dict[str, list[str]] = {}
+    for label, text in values:
+        models.setdefault(text, []).append(label)
+    if len(models) < 2:
+        return "".join(models)
+    return "; ".join(f"{text} ({', '.join(_unique(of))})" for text, of in models.items())
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))

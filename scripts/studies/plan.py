@@ -1,0 +1,88 @@
+"""What a table takes, told before it is trained: runs, steps, data, and the time from measured
+steps."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from puzzles.puzzle_set import PuzzleSet
+from puzzles.stream import BatchStream
+from reasoning.nn.reasoner import parameter_count
+from reasoning.training.checkpoints import list_checkpoints, read_manifest
+from reasoning.training.distribution import World
+from reasoning.training.loop import Trainer
+from scripts.models.grids import grid_shape
+from scripts.models.presets import RunConfig, build_model
+from scripts.usage import UsageError
+
+ASKED_FROM = 3600.0  # seconds of training from which on --yes is asked for
+_MEASURED = 2e9  # slots x cells x parameters of a step measured on a CPU: seconds
+Run = tuple[RunConfig, Path, PuzzleSet]  # configuration, folder, training puzzles
+
+
+def remaining(config: RunConfig, out: Path) -> int:
+    """Steps that a run has still to make."""
+    found = list_checkpoints(out)
+    return max(0, config.steps - (read_manifest(found[-1])["step"] if found else 0))
+
+
+def step_seconds(config: RunConfig, train: PuzzleSet, world: World) -> float:
+    """Seconds of one optimiser step in the middle of a run, without torch.compile; on a CPU it is
+    measured on as many slots as take seconds, and scaled to the batch."""
+    model = build_model(config, grid_shape(train))
+    slots = config.batch
+    if world.device.type == "cpu":
+        work = train.seq_len * parameter_count(model)
+        each = max(1, min(slots // world.size, int(_MEASURED / work)))
+        slots = each * world.size
+    small = config.model_dump() | {"batch": slots, "compile": False}
+    small["micro_batch"] = min(config.micro_batch or slots, slots)
+    measured = RunConfig.model_validate(small)
+    stream = BatchStream(train, slots, config.seed, config.augment)
+    trainer = Trainer(model.to(world.device), stream, measured, world)
+    trainer.done = max(0, config.steps // 2 - 1)
+    trainer.advance()  # what is loaded and started once
+    began = time.perf_counter()
+    float(trainer.advance()["loss"])  # waits for the device
+    return world.first(time.perf_counter() - began) * config.batch / slots
+
+
+def state_plan(
+    runs: Sequence[Run], data: Sequence[str], yes: bool, world: World, console: Console
+) -> None:
+    """Tell the plan. UsageError if it takes more than an hour and `yes` was not given.
+
+    Steps are measured until the hour is full: a plan of days is told in seconds. data: a line for
+    every set of puzzles.
+    """
+    waiting = [(*run, steps) for run in runs if (steps := remaining(*run[:2]))]
+    for line in data:
+        console.print(line, soft_wrap=True)
+    if not waiting:
+        return
+    known: dict[tuple[str, int], float] = {}  # by preset and cells: seeds take the same
+    seconds, measured = 0.0, 0
+    for config, _, train, steps in waiting:
+        key = (config.preset + str(config.model), train.seq_len)
+        if key not in known:
+            known[key] = step_seconds(config, train, world)
+        seconds += known[key] * steps
+        measured += 1
+        if seconds > ASKED_FROM:
+            break
+    hours = seconds / 3600
+    shown = f"{hours:,.1f} hours" if hours > 1 else f"{seconds / 60:.1f} minutes"
+    about = "about" if measured == len(waiting) else f"the first {measured} alone take about"
+    total = sum(steps for *_, steps in waiting)
+    console.print(
+        f"{len(waiting)} runs, {total:,} steps on {world.device}: {about} {shown} of training, "
+        "by one step of each that was measured",
+        soft_wrap=True,
+    )
+    if seconds > ASKED_FROM and not yes:
+        raise UsageError(
+            f"{len(waiting)} runs of {total:,} steps: {about} {shown} of training on "
+            f"{world.device}; add --yes to begin, or choose a smaller --scale or --steps"
+        )

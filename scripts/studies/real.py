@@ -1,0 +1,255 @@
+"""`loopbench reproduce real`: Sudoku-Extreme or Maze-Hard from 1,000 puzzles, each preset trained
+to a deadline and answered three ways, beside what others report.
+
+OUT/<preset>-seed<n>/ the runs; OUT/real.json, real.md the table; OUT/report.html the comparison.
+Answered three ways: the segments of training, 64 segments ("deep"), and with 64 segments on several
+images of a puzzle of which the largest halting score is taken ("chosen", on fewer puzzles).
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from puzzles.puzzle_set import PuzzleSet
+from reasoning.training.config import replanned
+from reasoning.training.distribution import World
+from reasoning.training.runs import read_environment, write_json
+from scripts.models.presets import RunConfig, differences, preset
+from scripts.reports.report import training_cost
+from scripts.runs.evaluate import evaluate_run
+from scripts.runs.exploration import Plan
+from scripts.runs.live import LiveProgress
+from scripts.runs.session import TrainedRun, load_config, open_run, read_puzzles, subset
+from scripts.runs.train import newest, train_run
+from scripts.studies.compare import Comparison, run_folder
+from scripts.terminal.progress import stage_progress
+from scripts.usage import UsageError
+
+Task = Literal["sudoku", "maze"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+DEEP = 64  # segments
+IMAGES = {"sudoku": 32, "maze": 8}  # of a puzzle, when the answer is chosen among several
+_PRODUCT = 256  # rows and columns of the matrices whose products are timed
+
+
+@dataclass(frozen=True)
+class Published:
+    """What others report of a set, trained on its 1,000 puzzles; exact %."""
+
+    name: str
+    parameters: str
+    exact: float
+    how: str
+    cost: str
+    source: str
+
+
+_PAPER = "Solve the Loop, table 2"
+PUBLISHED: dict[Task, tuple[Published, ...]] = {
+    "sudoku": (
+        Published("HRM", "27M", 55.0, "16 segments", "", _PAPER),
+        Published("TRM", "7M", 74.7, "16 segments", "", _PAPER),
+        Published("TRM-mlp", "5M", 87.4, "16 segments", "< 36 h of an L40S", "TRM, table 1"),
+        Published("Attractor", "7M", 54.3, "16 segments", "", _PAPER),
+        Published("Attractor", "27M", 91.4, "16 segments", "", _PAPER),
+        Published("EqR", "5M", 93.2, "64 segments; 99.8 with 128 starts", "", "EqR"),
+        Published("DEC", "0.79M", 95.9, "16 segments; 99.2 with 64", "1,140 PFLOP", "DEC's logs"),
+        Published("LDT", "0.8M", 99.96, "search over candidates", "14 PFLOP", "arXiv 2605.08605"),
+    ),
+    "maze": (
+        Published("HRM", "27M", 74.5, "16 segments", "", _PAPER),
+        Published("TRM", "7M", 85.3, "16 segments", "", _PAPER),
+        Published("Attractor", "7M", 46.7, "16 segments", "", _PAPER),
+        Published("Attractor", "27M", 93.1, "16 segments", "", _PAPER),
+    ),
+}
+
+
+def real(
+    task: Task,
+    data: Path,
+    presets: Sequence[str],
+    seconds: float,
+    seeds: int,
+    searched: int,
+    out: Path,
+    world: World,
+    console: Console,
+    compile: bool = True,
+    precision: Precision = "auto",
+) -> str:
+    """Train, answer and tell; resumable. Returns the Markdown.
+
+    seconds: training of each run. searched: held-out puzzles of which several images are asked; 0
+    leaves that out. precision: of activations; auto: see `faster_precision`. UsageError for a
+    folder that holds other puzzles.
+    """
+    train = read_puzzles(data, "train")
+    if train.kind != task:
+        raise UsageError(f"{data}: holds {train.kind} puzzles, --task {task} asks for others")
+    choose = precision == "auto"
+    if choose:  # what the first process finds: timings differ
+        faster = faster_precision(world.device) == "bf16"
+        precision = "bf16" if world.first(float(faster)) else "fp32"
+    changes = {"data": str(data), "compile": compile, "precision": precision}
+    configs = [
+        RunConfig.model_validate(preset(name, task, train.seq_len).model_dump() | changes)
+        for name in presets
+    ]
+    made, rows = Comparison(data, world), []
+    for seed in range(seeds):
+        for config in configs:
+            seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
+            folder = run_folder(out, config, seed)
+            train_to_deadline(seeded, folder, seconds, world, console, any_precision=choose)
+            made.add(folder)
+            rows.append(_row(folder, made, data, task, searched, world))
+            text = _markdown(task, rows)
+            if world.is_main:  # as it comes: the next run may take as long again
+                write_json(out / "real.json", {"task": task, "data": str(data), "runs": rows})
+                (out / "real.md").write_text(text)
+            world.barrier()
+    made.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
+    return text
+
+
+def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:
+    """The activations' precision in which this device multiplies matrices faster, as timed now:
+    bf16 on a GPU and on CPUs with instructions for it, where it is up to six times as fast."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        a, b = torch.randn(2, _PRODUCT, _PRODUCT, device=device).to(dtype)
+        taken = []
+        for _ in range(6):
+            began = time.perf_counter()
+            float((a @ b)[0, 0])  # waits for the device
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    if device.type == "cuda":
+        return "bf16"
+    return "bf16" if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else "fp32"
+
+
+def train_to_deadline(
+    config: RunConfig,
+    folder: Path,
+    seconds: float,
+    world: World,
+    console: Console,
+    any_precision: bool = False,
+) -> None:
+    """Train a run for so long, go on with it, or leave it if it is finished.
+
+    any_precision: a run that was begun in another precision goes on in its own.
+    KeyboardInterrupt when interrupted, the run saved. UsageError for a folder with another run.
+    """
+    begun = (folder / "config.json").exists()
+    if begun:
+        known = load_config(folder)[0]
+        asked = replanned(config, known.steps)
+        if any_precision:
+            asked = asked.model_copy(update={"precision": known.precision})
+        if other := differences(known, asked):
+            raise UsageError(
+                f"{folder}: holds another run ({', '.join(other)}); choose another --out"
+            )
+        config = known
+    world.barrier()  # every process has read what is there before it changes
+    with LiveProgress(folder.name, console, newest) as live:
+        outcome = train_run(
+            *(config, folder, world, begun),
+            listen=live,
+            say=partial(console.print, soft_wrap=True),
+            seconds=None if begun else seconds,
+        )
+    if outcome.interrupted:
+        console.print(f"{folder}: stopped at step {outcome.step}; the same command goes on")
+        raise KeyboardInterrupt
+
+
+def _row(
+    folder: Path, made: Comparison, data: Path, task: Task, searched: int, world: World
+) -> dict[str, Any]:
+    """A run's line of the table: what it is, what it took, what it answers."""
+    run, held_out = open_run(folder, world), read_puzzles(data, "test")
+    scored = made.rows[-1].evaluation
+    cost, record = training_cost(folder, run.step), read_environment(folder)
+    row: dict[str, Any] = {
+        "preset": run.config.preset,
+        "seed": run.config.seed,
+        "steps": run.step,
+        "precision": run.config.precision,
+        "parameters": scored["parameters"],
+        "hours": cost["seconds"] / 3600,
+        "pflop": cost["flops"] / 1e15 if "flops" in cost else None,
+        "segments": {"segments": scored["segments"]} | _answers(scored),
+        "commit": record.get("commit"),
+        "cpu": record.get("cpu"),
+    }
+    with stage_progress(quiet=not world.is_main) as progress:
+        row["deep"] = _asked(
+            run, held_out, Plan(), partial(progress, f"{folder.name}: deep"), world
+        )
+        if searched:
+            plan = Plan(symmetries=IMAGES[task], select="q")
+            tell = partial(progress, f"{folder.name}: {plan.candidates} images")
+            row["chosen"] = {"images": plan.candidates}
+            row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, world)
+    return row
+
+
+def _asked(
+    run: TrainedRun, puzzles: PuzzleSet, plan: Plan, tell: Any, world: World
+) -> dict[str, Any]:
+    segments = DEEP if run.config.supervision.segments > 1 else 1  # one pass carries nothing
+    record = evaluate_run(run, puzzles, segments, world, plan=plan, metered=False, tell=tell).record
+    return {"segments": segments} | _answers(record)
+
+
+def _answers(record: dict[str, Any]) -> dict[str, Any]:
+    """Of every segment run, and of halting itself: metrics and net calls a puzzle."""
+    own = record["selection"]["halt-first"]
+    return {
+        "metrics": record["metrics"],
+        "net_calls": record["net_calls_per_puzzle"],
+        "halting_itself": own["metrics"] | {"net_calls": own["net_calls_per_puzzle"]["mean"]},
+        "residual_auroc": record["abstention"]["residual"]["auroc"],
+    }
+
+
+def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
+    """The table: ours first, then what others report."""
+    maze = task == "maze"
+    head = ["", "parameters", "exact %"] + ["valid shortest %"] * maze
+    head += [f"{DEEP} segments", "halting itself (net calls)", "chosen of several", "trained for"]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        known, deep, chosen = row["segments"], row["deep"], row.get("chosen")
+        cells = [f"{row['preset']}, seed {row['seed']}", f"{row['parameters']:,}"]
+        cells.append(_percent(known["metrics"]["exact"]))
+        if maze:
+            cells.append(_percent(deep["metrics"]["valid_shortest"]))
+        cells.append(_percent(deep["metrics"]["exact"]))
+        own = deep["halting_itself"]
+        cells.append(f"{_percent(own['exact'])} ({own['net_calls']:.0f})")
+        of = f" of {chosen['images']}, n {chosen['metrics']['exact']['n']}" if chosen else ""
+        cells.append(_percent(chosen["metrics"]["exact"]) + of if chosen else "")
+        flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""
+        lines.append([*cells, f"{row['hours']:.2g} h{flop}"])
+    for other in PUBLISHED[task]:
+        cells = [f"{other.name} ({other.source})", other.parameters, f"{other.exact:g}"]
+        cells += [""] * maze + [other.how, "", "", other.cost]
+        lines.append(cells)
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def _percent(value: dict[str, float]) -> str:
+    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"

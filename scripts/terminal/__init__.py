@@ -1,0 +1,1 @@
+"""What a command line hears and says, before any library of the work is loaded."""

@@ -1,0 +1,23 @@
+"""What options of commands may be, apart from the code that acts on them: words are read without
+the libraries that the work takes."""
+
+from pathlib import Path
+from typing import Literal
+
+import reasoning
+
+Device = Literal["auto", "cpu", "cuda"]
+Headline = Literal["single", "residual", "halt-first", "q", "majority"]
+Budget = Literal["steps", "flops", "time"]
+Part = Literal[
+    "training", "published", "solver", "shares", "evaluation", "language", "memory", "scaling"
+]
+PARTS: tuple[Part, ...] = Part.__args__
+Mode = Literal["eager", "compiled"]
+Precision = Literal["fp32", "bf16"]
+ReleasedKind = Literal["sudoku", "maze"]  # puzzles that authors released weights for
+Shipped = Literal["sudoku", "maze"]  # tasks that there are weights for
+Target = Literal["onnx", "torch"]  # what a run is exported to
+WEIGHTS = Path(reasoning.__file__).parent / "weights"
+PRESETS_FILE = Path(__file__).parents[1] / "models" / "presets.json"
+MODEL_GROUPS = ("loopbench.models", "loopbench.language_models")  # of entry points

@@ -1,0 +1,1 @@
+"""Clocks, and what they are held against."""
