@@ -73,7 +73,7 @@ def write_html(
     names = metric_names(groups)
     table = _Table(headings(names), [cells(name, group, names) for name, group in groups.items()])
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("scripts", "."),
+        loader=jinja2.PackageLoader("scripts.reports", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
