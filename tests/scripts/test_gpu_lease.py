@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts import (
-    cli,
+from scripts import cli
+from scripts.gpu import (
     device_checks,
     device_processes,
     device_rates,
