@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -31,11 +32,12 @@ def to_text(kind: str, tokens: np.ndarray, given: np.ndarray | None = None) -> s
 def to_png(
     kind: str,
     panels: Sequence[Panel],
-    path: str | Path,
+    path: str | Path | BinaryIO,
     given: np.ndarray | None = None,
     label: np.ndarray | None = None,
 ) -> None:
-    """Draw puzzles (title, tokens (L,)) side by side, five a row, into a picture file.
+    """Draw puzzles (title, tokens (L,)) side by side, five a row, into a picture file, named or
+    open (then a PNG).
 
     given (L,): the question; its cells are drawn dark and bold. label (L,): the answer; cells
     filled in as in it are blue, others red. Without a label, what is filled in is blue; a cell

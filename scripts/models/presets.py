@@ -352,13 +352,16 @@ def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -
         return config.preset
     bases = (named, replanned(named, config.steps))
     base, planned = (_flat(each.model_dump(mode="json")) for each in bases)
-    own = _flat(config.model_dump(mode="json"))
-    changed = [
-        f"{k}={v}"
-        for k, v in own.items()
-        if k not in _APART and v not in (base.get(k), planned.get(k))
-    ]
+    own = settings(config)
+    changed = [f"{k}={v}" for k, v in own.items() if v not in (base.get(k), planned.get(k))]
     return " ".join([config.preset, *changed])
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """What makes the model and its training, by name: not how it is run and watched, nor seed,
+    data and steps."""
+    flat = _flat(config.model_dump(mode="json"))
+    return {name: value for name, value in flat.items() if name not in _APART}
 
 
 def differences(first: RunConfig, second: RunConfig) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reasoning.training.runs import read_jsonl
+from scripts.reports.curves import Curve
 from scripts.reports.pictures import DPI, new_figure
 
 if TYPE_CHECKING:
@@ -24,45 +24,25 @@ def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def _costs(timing: Sequence[Mapping[str, Any]], name: str) -> dict[int, float] | None:
-    """Training cost, evaluation apart, up to every logged step; None where it was not measured."""
-    total, at = 0.0, {}
-    for record in timing:
-        if record["split"] == "train":
-            if name not in record:
-                return None
-            total += record[name]
-            at[record["step"]] = total
-    return at
-
-
-def plot_curves(runs: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Learning curves of runs (label, folder), those of one label in one colour: the training loss
-    over minutes, and held-out accuracy over minutes and over FLOPs."""
+def plot_curves(curves: Sequence[Curve], path: Path) -> None:
+    """Learning curves of runs, those of one label in one colour: the training loss over minutes,
+    and held-out accuracy over minutes and over FLOPs."""
     figure = new_figure(15, 4)
     loss, clock, flops = figure.subplots(1, 3)
-    labels = list(dict.fromkeys(label for label, _ in runs))
-    for label, folder in runs:
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    for curve in curves:
         seen = {line.get_label() for line in clock.lines}
-        style = {"color": f"C{labels.index(label) % 10}", "lw": 1.6, "alpha": 0.9}
-        if labels.index(label) >= 10:
+        style = {"color": f"C{labels.index(curve.label) % 10}", "lw": 1.6, "alpha": 0.9}
+        if labels.index(curve.label) >= 10:
             style["ls"] = "--"
-        metrics = read_jsonl(folder / "metrics.jsonl")
-        timing = read_jsonl(folder / "timing.jsonl")
-        minutes = {step: s / 60 for step, s in _costs(timing, "seconds").items()}
-        timed = [r for r in metrics if r["step"] in minutes]  # a killed run may lack its last time
-        training = [r for r in timed if r["split"] == "train"]
-        held_out = [r for r in timed if r["split"] == "test"]
-        exact = [100 * r["exact"]["mean"] for r in held_out]
-        loss.plot(
-            [minutes[r["step"]] for r in training], [r["cell_loss"] for r in training], **style
-        )
+        loss.plot([p.minutes for p in curve.loss], [p.value for p in curve.loss], **style)
         style |= {"marker": "o", "ms": 3}
-        name = label if label not in seen else None
-        clock.plot([minutes[r["step"]] for r in held_out], exact, label=name, **style)
-        spent = _costs(timing, "flops")
-        if spent:
-            flops.plot([spent[r["step"]] / 1e12 for r in held_out], exact, **style)
+        name = curve.label if curve.label not in seen else None
+        exact = [p.value for p in curve.exact]
+        clock.plot([p.minutes for p in curve.exact], exact, label=name, **style)
+        spent = [p.tflop for p in curve.exact]
+        if None not in spent:
+            flops.plot(spent, exact, **style)
     loss.set(xlabel="training minutes", ylabel="cell loss (training)")
     clock.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))
     flops.set(xlabel="training TFLOP, as executed", ylabel="held-out exact, %", ylim=(-2, 102))

@@ -1,13 +1,15 @@
-"""The comparison as one HTML file that opens from disk: no network, pictures inside."""
+"""The comparison as one HTML file that opens from disk: no network, pictures, curves and script
+inside. Without a script, and on paper, the pictures stand where the script draws."""
 
 import base64
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from scripts.reports.report import (
     RUN_HEADINGS,
@@ -21,16 +23,39 @@ from scripts.reports.report import (
 
 # What fits a phone; every other column stands behind a fold.
 FIRST = ("model", "seeds", "exact %", "valid %", "training TFLOP", "net calls a puzzle")
+_HERE = Path(__file__).parent
 _WIDE = 2.0  # pictures wider than this for their height scroll on a phone
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A puzzle after a segment: a PNG, what is to be said of it, and the residual, if it is known
+    and above 0."""
+
+    picture: bytes
+    said: str
+    residual: float | None = None
+
+
+@dataclass(frozen=True)
+class Solve:
+    """A puzzle's frames, the question first; residual: what that of a frame is of."""
+
+    frames: Sequence[Frame]
+    caption: str
+    residual: str
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading with a sentence and pictures: (file, caption)."""
+    """A heading with a sentence and pictures: (file, caption). Where there is a script it draws the
+    curves (`curves.for_page`), or plays the solve, instead of them."""
 
     title: str
     pictures: Sequence[tuple[Path, str]]
     text: str = ""
+    curves: Mapping[str, Any] | None = None
+    solve: Solve | None = None
 
 
 @dataclass(frozen=True)
@@ -42,21 +67,17 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class _Section:
-    title: str
-    text: str
-    pictures: Sequence[_Picture] = field(default_factory=list)
+class Table:
+    """Headings and rows of texts; failed: the places of rows that tell of a failure."""
 
-
-@dataclass(frozen=True)
-class _Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    failed: frozenset[int] = frozenset()
 
-    def only(self, names: Sequence[str]) -> "_Table":
+    def only(self, names: Sequence[str]) -> "Table":
         """These columns, in this order."""
         places = [self.headings.index(name) for name in names]
-        return _Table(names, [[row[place] for place in places] for row in self.rows])
+        return Table(names, [[row[place] for place in places] for row in self.rows])
 
 
 def write_html(
@@ -65,13 +86,18 @@ def write_html(
     origin: Mapping[str, Any],
     title: str,
     path: Path,
+    settings: Table = Table((), ()),
+    recipes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a comparison's groups (`report.comparison`) and pictures to one file.
 
-    origin: what made the runs, name to value (commit, machine, data).
+    origin: what made the runs, name to value (commit, machine, data); settings: those in which the
+    models differ; recipes: every model's whole configuration.
     """
     names = metric_names(groups)
-    table = _Table(headings(names), [cells(name, group, names) for name, group in groups.items()])
+    table = Table(headings(names), [cells(name, group, names) for name, group in groups.items()])
+    runs = [(label, run) for label, group in groups.items() for run in group["runs"]]
+    failed = frozenset(i for i, (_, run) in enumerate(runs) if "failure" in run)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("scripts.reports", "."),
         autoescape=True,
@@ -83,25 +109,45 @@ def write_html(
         notes=notes(groups),
         first=table.only(FIRST),
         rest=table.only(["model", *(name for name in table.headings if name not in FIRST)]),
-        sections=[
-            _Section(s.title, s.text, [_embedded(path, said) for path, said in s.pictures])
-            for s in sections
-        ],
-        run_headings=RUN_HEADINGS,
-        runs=[
-            {"cells": run_cells(label, run), "failed": "failure" in run}
-            for label, group in groups.items()
-            for run in group["runs"]
-        ],
+        sections=list(map(_section, sections)),
+        runs=Table(RUN_HEADINGS, [run_cells(label, run) for label, run in runs], failed),
         origin=origin,
+        settings=settings,
+        recipes=recipes or {},
+        style=Markup((_HERE / "report.css").read_text()),
+        script=Markup((_HERE / "report.js").read_text()),
     )
     path.write_text(page)
+
+
+def _section(section: Section) -> dict[str, Any]:
+    """What the template reads of one."""
+    shown: dict[str, Any] = {
+        "title": section.title,
+        "text": section.text,
+        "pictures": [_embedded(path, said) for path, said in section.pictures],
+        "curves": section.curves,
+        "solve": None,
+    }
+    if section.solve is not None:
+        frames = section.solve.frames
+        shown["solve"] = {
+            "caption": section.solve.caption,
+            "frames": [{"picture": _base64(f.picture), "said": f.said} for f in frames],
+            "numbers": {
+                "residual": section.solve.residual,
+                "frames": [{"said": f.said, "residual": f.residual} for f in frames],
+            },
+        }
+    return shown
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _embedded(path: Path, caption: str) -> _Picture:
     """A PNG, to be shown at half its pixels, so that a dense screen shows them all."""
     data = path.read_bytes()
     width, height = struct.unpack(">II", data[16:24])
-    return _Picture(
-        base64.b64encode(data).decode(), caption, width // 2, wide=width > _WIDE * height
-    )
+    return _Picture(_base64(data), caption, width // 2, wide=width > _WIDE * height)

@@ -23,6 +23,7 @@ from reasoning.training.memory import out_of_memory
 from reasoning.training.runs import make_folder, write_json
 from scripts.models.presets import RunConfig, differences, label, preset
 from scripts.models.variants import file_name
+from scripts.reports.curves import for_page, read_curve
 from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.reports.html_report import Section, write_html
 from scripts.reports.report import Row, comparison, group_names, markdown, training_cost
@@ -38,8 +39,14 @@ from scripts.runs.session import (
 )
 from scripts.runs.train import newest, train_run, with_steps
 from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
-from scripts.studies.examples import Pictured, draw_extremes, draw_solving, pictured
-from scripts.studies.origin import origin
+from scripts.studies.examples import (
+    Pictured,
+    draw_extremes,
+    draw_solving,
+    pictured,
+    recorded_solve,
+)
+from scripts.studies.origin import origin, recipes, settings_apart
 from scripts.terminal.folders import keep_apart
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
@@ -165,7 +172,8 @@ class Comparison:
         write_json(out / "comparison.json", groups)
         (out / "comparison.md").write_text(text)
         made_by = origin(self.rows, self._puzzles)
-        write_html(groups, self._sections(out), made_by, title, out / "report.html")
+        told = settings_apart(self.rows), recipes(self.rows)
+        write_html(groups, self._sections(out), made_by, title, out / "report.html", *told)
 
     def _sections(self, out: Path) -> list[Section]:
         names = group_names(self.rows)
@@ -173,13 +181,14 @@ class Comparison:
         if not done:
             return []
         sections = []
-        curves = [(name, row.folder) for name, row in done if row.cost]
+        curves = [read_curve(name, row.seed, row.folder) for name, row in done if row.cost]
         if curves:
             plot_curves(curves, out / "curves.png")
             said = (
                 "Held-out accuracy while training is of some held-out puzzles, the table's of all."
             )
-            sections.append(Section("Learning curves", [(out / "curves.png", "")], said))
+            pictures = [(out / "curves.png", "")]
+            sections.append(Section("Learning curves", pictures, said, for_page(curves)))
         records = [(name, row.evaluation) for name, row in done]
         if plot_difficulty(records, out / "difficulty.png"):
             sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
@@ -206,7 +215,8 @@ def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
 
     name = max(shown, key=key)
     caption = draw_solving(name, shown[name], path)
-    return Section("One puzzle being solved", [(path, caption)])
+    solve = recorded_solve(shown[name], caption)
+    return Section("One puzzle being solved", [(path, caption)], solve=solve)
 
 
 def run_folder(out: Path, config: RunConfig, seed: int) -> Path:

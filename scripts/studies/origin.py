@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.training.runs import read_environment
+from scripts.models.presets import RunConfig, settings
+from scripts.reports.html_report import Table
 from scripts.reports.report import Row
 from scripts.runs.session import load_config
+from scripts.terminal.config_files import to_yaml
 
 
 def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
@@ -18,11 +21,7 @@ def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
     data: what lies in the folders that the runs were scored on, by path.
     """
     made = [(row, read_environment(row.folder)) for row in rows]
-    configured = [
-        (row.label, load_config(row.folder)[0])
-        for row in rows
-        if (row.folder / "config.json").exists()
-    ]
+    configured = _configured(rows)
 
     def recorded(name: str) -> str:
         return "; ".join(_unique(str(known[name]) for _, known in made if known.get(name)))
@@ -35,6 +34,7 @@ def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
         "steps": _by_model((label, f"{c.steps:,}") for label, c in configured),
         "batch": _by_model((label, f"{c.batch:,}") for label, c in configured),
         "learning rate": _by_model((label, _rate(c.optimizer)) for label, c in configured),
+        "recipe": _by_model((label, _recipe(c)) for label, c in configured),
         **{name: recorded(name) for name in ("commit", "cpu", "gpu", "python")},
         "torch": "; ".join(
             _unique(known["packages"]["torch"] for _, known in made if known.get("packages"))
@@ -42,6 +42,45 @@ def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
         "this report": f"{_minute(datetime.now(UTC))}, by {command_line(sys.argv)}",
     }
     return {name: text for name, text in found.items() if text}
+
+
+def settings_apart(rows: Sequence[Row]) -> Table:
+    """The settings in which the models differ, a row each; a dash where a model has none such."""
+    models = {label: settings(config) for label, config in reversed(_configured(rows))}
+    models = dict(reversed(models.items()))  # of every model its first run
+    names = dict.fromkeys(name for values in models.values() for name in values)
+    table = []
+    for name in names:
+        values = [_text(values[name]) if name in values else "-" for values in models.values()]
+        if len(set(values)) > 1:
+            table.append([name, *values])
+    return Table(["setting", *models], table)
+
+
+def _text(value: Any) -> str:
+    """A setting as a cell of a table; of stages, what each of them sets."""
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_text(v)}" for name, v in value.items() if v is not None)
+    if isinstance(value, list):
+        apart = "; " if any(isinstance(v, dict) for v in value) else ", "
+        return apart.join(map(_text, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def recipes(rows: Sequence[Row]) -> dict[str, str]:
+    """Every model's configuration as `train --config` reads it, of its first run."""
+    found: dict[str, str] = {}
+    for label, config in _configured(rows):
+        found.setdefault(label, to_yaml(config.model_copy(update={"data": ""})))
+    return found
+
+
+def _configured(rows: Sequence[Row]) -> list[tuple[str, RunConfig]]:
+    return [
+        (row.label, load_config(row.folder)[0])
+        for row in rows
+        if (row.folder / "config.json").exists()
+    ]
 
 
 def _minute(time: datetime) -> str:
@@ -66,6 +105,19 @@ def command_line(words: Sequence[str]) -> str:
 
 def _rate(optimizer: Any) -> str:
     return f"{optimizer.lr:g} after {optimizer.warmup:,} steps of warm-up"
+
+
+def _recipe(config: RunConfig) -> str:
+    """What trains a model, in a line; its whole configuration says the rest."""
+    optimizer, supervision = config.optimizer, config.supervision
+    depth = f"at most {supervision.segments} segments a puzzle"
+    if supervision.curriculum:
+        stages = (f"{s.segments} until {100 * s.until:g} %" for s in supervision.curriculum)
+        depth += f" ({', '.join(stages)} of the steps)"
+    return (
+        f"{optimizer.name} at a {optimizer.schedule} rate, weight decay {optimizer.weight_decay:g},"
+        f" {config.loss.cells} loss, {depth}, weights averaged at {config.ema.decay:g}"
+    )
 
 
 def _by_model(values: Iterable[tuple[str, str]]) -> str:

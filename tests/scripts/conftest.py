@@ -1,5 +1,6 @@
 """A small sudoku set, a small maze set and one trained run, made once; and a sudden death."""
 
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,3 +52,16 @@ def dies_at(monkeypatch):
                 yield
 
     return within
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real Chromium, driven by Playwright."""
+    driver = pytest.importorskip("playwright.sync_api", reason="needs the extra `test`: playwright")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if program is None:
+        pytest.skip("needs Chromium (Debian's package `chromium`)")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

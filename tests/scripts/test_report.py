@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from scripts.models.presets import RunConfig, label, preset
 from scripts.models.variants import file_name
 from scripts.reports import figures
+from scripts.reports.curves import Curve, Point, for_page, read_curve
 from scripts.reports.figures import plot_difficulty, plot_residuals
 from scripts.reports.html_report import FIRST, Section, write_html
 from scripts.reports.report import Row, comparison, headings, markdown, training_cost, verdict
 from scripts.studies.examples import telling_puzzle
-from scripts.studies.origin import command_line, origin
+from scripts.studies.origin import command_line, origin, recipes, settings_apart
 
 NAMES = ("cell", "exact", "valid")
 
@@ -153,7 +155,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.fetched += [v for k, v in attrs if k in ("src", "href")]
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -195,6 +197,28 @@ def test_six_columns_stand_first_and_the_others_behind_a_fold(tmp_path):
     assert 'name="viewport"' in before  # else a phone lays it out as wide as a desk's screen
 
 
+def test_a_curve_has_the_costs_of_training_up_to_each_line(tmp_path):
+    lines = [{"split": "train", "step": s, "cell_loss": 1 / s} for s in (1, 2, 3)]
+    exact = {"mean": 0.25, "stderr": 0.05, "n": 20}
+    lines[2:2] = [{"split": "test", "step": 2, "exact": exact}]
+    timing = [{"split": "train", "step": s, "seconds": 60.0, "flops": 5e11} for s in (1, 2)]
+    timing.append({"split": "test", "step": 2, "seconds": 1000.0})  # not of training
+    for name, records in (("metrics", lines), ("timing", timing)):
+        text = "".join(json.dumps(r) + "\n" for r in records)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    curve = read_curve("a", 3, tmp_path)
+    # Step 3 was killed before its time was written.
+    assert curve.loss == [Point(1, 1.0, 0.5, 1.0), Point(2, 2.0, 1.0, 0.5)]
+    assert curve.exact == [Point(2, 2.0, 1.0, 25.0, 5.0)]
+    long = Curve("b", 0, [Point(s, s / 7, None, 1.0) for s in range(1, 2001)], [])
+    page = for_page([curve, long, curve])
+    assert page["models"] == ["a", "b"]
+    assert [run["model"] for run in page["runs"]] == [0, 1, 0]
+    kept = page["runs"][1]["loss"]
+    assert 200 < len(kept) <= 400
+    assert kept[-1] == [2000, 285.714, None, 1.0, 0.0]
+
+
 def test_what_made_a_report_has_date_command_data_steps_and_rate(tmp_path):
     rows = []
     for seed, (name, lr) in enumerate((("trm-mini", 1e-3), ("hrm-mini", 2e-3), ("trm-mini", 1e-3))):
@@ -221,6 +245,15 @@ def test_what_made_a_report_has_date_command_data_steps_and_rate(tmp_path):
     rates = [f"{lr} after {warmup} steps of warm-up" for lr in ("0.001", "0.002")]
     assert found["learning rate"] == f"{rates[0]} (trm-mini); {rates[1]} (hrm-mini)"
     assert "gpu" not in found
+    assert found["recipe"].startswith("adamw at a cosine rate, weight decay 0.1, softmax loss")
+    # What tells the models apart, and all that trains each again.
+    apart = settings_apart(rows)
+    assert apart.headings == ["setting", "trm-mini", "hrm-mini"]
+    assert ["optimizer.lr", "0.001", "0.002"] in apart.rows
+    assert ["model.kind", "trm", "hrm"] in apart.rows
+    assert "steps" not in [name for name, *_ in apart.rows]
+    (again, _) = recipes(rows).values()
+    assert RunConfig.model_validate(yaml.safe_load(again)).optimizer.lr == 1e-3
     assert command_line(["/c/scripts/__main__.py", "train"]) == "python -m scripts train"
     reliability = ["/c/scripts/studies/reliability.py", "-h"]
     assert command_line(reliability) == "python -m scripts.studies.reliability -h"
