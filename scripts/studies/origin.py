@@ -46,8 +46,9 @@ def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
 
 def settings_apart(rows: Sequence[Row]) -> Table:
     """The settings in which the models differ, a row each; a dash where a model has none such."""
-    models = {label: settings(config) for label, config in reversed(_configured(rows))}
-    models = dict(reversed(models.items()))  # of every model its first run
+    models: dict[str, dict[str, Any]] = {}
+    for label, config in _configured(rows):
+        models.setdefault(label, settings(config))  # of its first run
     names = dict.fromkeys(name for values in models.values() for name in values)
     table = []
     for name in names:
