@@ -2,7 +2,12 @@
 
 import hashlib
 import math
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+_LEAST = 1e-9  # what is smaller counts as this in a histogram
 
 
 def sha256_of(path: Path) -> str:
@@ -14,3 +19,18 @@ def sha256_of(path: Path) -> str:
 def finite(value: float) -> float | None:
     """The value, or None (JSON has no infinity), as for the residual of no evaluation."""
     return float(value) if math.isfinite(value) else None
+
+
+def log_histogram(values: Iterable[float]) -> dict[str, list[Any]] | None:
+    """How many of some numbers, none below 0, lie in each half of a power of ten: `edges` in log10,
+    `counts` between them. None if none of them is finite."""
+    halves = Counter(
+        math.floor(2 * math.log10(max(value, _LEAST))) for value in values if math.isfinite(value)
+    )
+    if not halves:
+        return None
+    first, last = min(halves), max(halves)
+    return {
+        "edges": [half / 2 for half in range(first, last + 2)],
+        "counts": [halves[half] for half in range(first, last + 1)],
+    }

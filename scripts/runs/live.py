@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -59,7 +60,8 @@ class LiveProgress:
 class Reporter:
     """Sends a run's records to Weights & Biases, to RUN/tensorboard, to both or nowhere.
 
-    Under one name in both: train/... of the training's lines, test/... of the held-out scores.
+    Under one name in both: train/... of the training's lines, among them what its solver did, and
+    test/... of the held-out scores; numbers as such, and histograms (`records.log_histogram`).
     """
 
     def __init__(
@@ -82,20 +84,33 @@ class Reporter:
 
     def __call__(self, progress: loop.Progress) -> None:
         for name, record in (("train", progress.training), ("test", progress.evaluation)):
-            numbers = {f"{name}/{key}": value for key, value in _flat(record or {})}
-            if numbers and self._run is not None:
-                self._run.log(numbers, step=progress.step)
-            if numbers and self._folder is not None:
-                self._write(numbers, progress.step)
+            values = {f"{name}/{key}": value for key, value in _flat(record or {})}
+            if values and self._run is not None:
+                self._log(values, progress.step)
+            if values and self._folder is not None:
+                self._write(values, progress.step)
 
-    def _write(self, numbers: dict[str, float], step: int) -> None:
+    def _log(self, values: dict[str, Any], step: int) -> None:
+        import wandb
+
+        def sent(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            return wandb.Histogram(np_histogram=(value["counts"], value["edges"]))
+
+        self._run.log({name: sent(value) for name, value in values.items()}, step=step)
+
+    def _write(self, values: dict[str, Any], step: int) -> None:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
             # What a killed run wrote from this step on, a resumed one writes again.
             self._writer = SummaryWriter(self._folder, purge_step=step)
-        for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)
+        for name, value in values.items():
+            if isinstance(value, dict):
+                self._writer.add_histogram_raw(name, **_summary(value), global_step=step)
+            else:
+                self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def finish(self) -> None:
@@ -105,9 +120,25 @@ class Reporter:
             self._writer.close()
 
 
+def _summary(histogram: dict[str, Any]) -> dict[str, Any]:
+    """What TensorBoard's writer asks of one; its sums are of the middles of the bins."""
+    edges, counts = np.array(histogram["edges"]), np.array(histogram["counts"])
+    middles = (edges[:-1] + edges[1:]) / 2
+    return {
+        "min": edges[0],
+        "max": edges[-1],
+        "num": int(counts.sum()),
+        "sum": float(counts @ middles),
+        "sum_squares": float(counts @ middles**2),
+        "bucket_limits": edges[1:].tolist(),
+        "bucket_counts": counts.tolist(),
+    }
+
+
 def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A record's numbers and histograms by name; of a score, its mean."""
     for name, value in record.items():
         if isinstance(value, dict):
-            yield name, value["mean"]
+            yield name, value.get("mean", value)
         elif value is not None:
             yield name, value

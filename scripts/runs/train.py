@@ -15,7 +15,7 @@ from torch import nn
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
-from reasoning.records import finite
+from reasoning.records import finite, log_histogram
 from reasoning.training import loop
 from reasoning.training.checkpoints import load_weights, was_saved
 from reasoning.training.deadline import plan, seconds_of
@@ -37,7 +37,15 @@ from scripts.terminal.folders import keep_apart
 from scripts.runs.live import LiveProgress, Reporter, WandbMode
 from scripts.models.presets import RunConfig, build_model, preset, preset_names
 from scripts.models.grids import grid_shape
-from scripts.runs.session import check_ids, identity, load_config, metrics, read_data, run_predictions, subset
+from scripts.runs.session import (
+    check_ids,
+    identity,
+    load_config,
+    metrics,
+    read_data,
+    run_predictions,
+    subset,
+)
 from scripts.usage import UsageError, option_value, parse, resumes
 
 
@@ -184,12 +192,15 @@ def with_steps(config: RunConfig, steps: int) -> RunConfig:
 def held_out_record(
     model: nn.Module, config: RunConfig, puzzles: PuzzleSet, world: World
 ) -> dict[str, Any]:
-    """Held-out metrics after the last segment, and mean diagnostics of that segment."""
+    """Held-out metrics after the last segment, mean diagnostics of that segment, and how its
+    residuals are spread over the puzzles."""
     predictions = run_predictions(model, config, puzzles, config.supervision.segments, world)
     record: dict[str, Any] = dict(metrics(puzzles, predictions.tokens[-1]))
     for name, values in predictions.diagnostics.items():
         record[name] = finite(values[-1].mean())
-    return record
+    residual = predictions.diagnostics.get("residual")
+    spread = None if residual is None else log_histogram(residual[-1])
+    return record if spread is None else record | {"residual_log10": spread}
 
 
 def _record(config: RunConfig, train: PuzzleSet, trainer: Trainer) -> dict[str, Any]:
