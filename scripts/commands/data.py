@@ -1,4 +1,4 @@
-"""The `loopbench data` commands: build, import and check puzzle datasets.
+"""The `loopbench data` commands: build, import, check and share puzzle datasets.
 
 Each command is one function that tyro turns into flags; bad input raises DataError or ValueError
 with a message of one line. What compiles for its work is imported when there is some.
@@ -14,6 +14,9 @@ from tyro.conf import Positional
 
 from puzzles.dataset import check_output, difficulty_summary, write_dataset
 from puzzles.kinds import puzzle_of
+from scripts.runs.hub_names import PREFIX, check_repository
+from scripts.terminal.extras import need
+from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
 from scripts.usage import run_one_of
 
@@ -211,12 +214,53 @@ def check(folder: Positional[Path]) -> None:
     console.print(hashed if report.hashed else "no loopbench.json: nothing to compare hashes with")
 
 
+def push(folder: Positional[Path], name: Positional[str], *, private: bool = False) -> None:
+    """Upload a dataset to the Hugging Face hub, with a card made of what is recorded. Every row is
+    checked first; `loopbench data pull NAME` fetches it.
+
+    Args:
+        folder: The dataset's folder, with train/ and test/.
+        name: Repository, user/name; made if it is not there.
+        private: Make it one that only you can see.
+    """
+    need("data push", "hub", "huggingface_hub")
+    check_repository(name)
+    expect(folder, "data")
+    from scripts.runs.hub_data import push_data
+
+    with stage_progress() as progress:
+        push_data(folder, name, private, progress)
+    console = Console(highlight=False)
+    console.print(f"pushed {folder} to {name}; fetch it by:", soft_wrap=True)
+    console.print(f"loopbench data pull {name} --out DIR", soft_wrap=True)
+
+
+def pull(name: Positional[str], *, out: Path) -> None:
+    """Fetch a dataset that was pushed to the Hugging Face hub; every row is checked.
+
+    Args:
+        name: Repository, user/name.
+        out: Folder to write; must not exist or be empty.
+    """
+    need("data pull", "hub", "huggingface_hub")
+    name = name.removeprefix(PREFIX)
+    check_repository(name)
+    check_output(out)
+    from scripts.runs.hub_data import pull_data
+
+    with stage_progress() as progress:
+        pull_data(name, out, progress)
+    Console(highlight=False).print(f"written to {out}", soft_wrap=True)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "sudoku": sudoku,
     "maze": maze,
     "make": make,
     "import": import_,
     "check": check,
+    "push": push,
+    "pull": pull,
 }
 
 

@@ -9,8 +9,6 @@ README.md           the model card, made of these
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from safetensors.torch import load, save
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
-from scripts.runs.hub_names import PREFIX, check_repository
+from scripts.runs.hub_names import PREFIX, check_repository, told
 from scripts.models.presets import RunConfig, build_model, label
 from scripts.models.grids import recorded_shape
 from scripts.runs.session import TrainedRun, open_run
@@ -100,7 +98,7 @@ def load_hub(name: str, world: World) -> TrainedRun:
     from huggingface_hub import snapshot_download
 
     check_repository(name)
-    with _told(name):
+    with told(name):
         folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
     try:
         record = json.loads((folder / "loopbench.json").read_text())
@@ -135,7 +133,7 @@ def push(run: Path, name: str, private: bool = False) -> None:
 
     with tempfile.TemporaryDirectory() as place:
         write_folder(run, name, Path(place))
-        with _told(name):
+        with told(name):
             api = HfApi()
             api.create_repo(name, private=private, exist_ok=True)
             api.upload_folder(repo_id=name, folder_path=place, commit_message="A loopbench run")
@@ -143,21 +141,3 @@ def push(run: Path, name: str, private: bool = False) -> None:
         f"pushed {run} to {name}; use it by: loopbench solve --pretrained {PREFIX}{name} PUZZLE",
         soft_wrap=True,
     )
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """RunError for what the hub refuses, or cannot be asked."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    # A network that is not there is an error of the library underneath, another from one version
-    # of the hub's to the next; what that calls an error of HTTP is a base of the hub's own.
-    underneath = HfHubHTTPError.__mro__[1]
-    try:
-        yield
-    except (OSError, underneath, HFValidationError) as error:
-        said = str(error).strip().splitlines()
-        raise RunError(
-            f"{name}: the hub does not do it ({said[0] if said else type(error).__name__}); check "
-            "name and network, and log in with `hf auth login` to push or to read a private one"
-        ) from error

@@ -1,7 +1,10 @@
-"""Names of runs on the Hugging Face hub."""
+"""Names of repositories on the Hugging Face hub, and what it says where it refuses."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from reasoning.training.runs import RunError
 from scripts.usage import UsageError
 
 PREFIX = "hub:"
@@ -12,3 +15,21 @@ def check_repository(name: str) -> None:
     """UsageError unless it is user/name."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name}: is not the name of a repository: give user/name")
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """RunError for what the hub refuses, or cannot be asked."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # A network that is not there is an error of the library underneath, another from one version
+    # of the hub's to the next; what that calls an error of HTTP is a base of the hub's own.
+    underneath = HfHubHTTPError.__mro__[1]
+    try:
+        yield
+    except (OSError, underneath, HFValidationError) as error:
+        said = str(error).strip().splitlines()
+        raise RunError(
+            f"{name}: the hub does not do it ({said[0] if said else type(error).__name__}); check "
+            "name and network, and log in with `hf auth login` to push or to read a private one"
+        ) from error

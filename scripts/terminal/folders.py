@@ -8,6 +8,7 @@ from reasoning.names import MANIFEST_FILE, PLAN_FILE, TOKENIZER_FILE
 from scripts.usage import UsageError
 
 Kind = Literal["puzzle run", "language run", "data", "corpus", "tokenizer", "comparison"]
+_HUB = "hub:"  # before a name on the Hugging Face hub
 _IS: dict[Kind, str] = {
     "puzzle run": "a run on puzzles",
     "language run": "a pretraining run",
@@ -68,6 +69,9 @@ def keep_apart(out: Path, wanted: Kind) -> None:
 def expect(folder: str | Path, wanted: Kind) -> None:
     """UsageError if there is no such folder, or it is of another kind than wanted."""
     folder = Path(folder)
+    if wanted == "data" and str(folder).startswith(_HUB):
+        name = str(folder).removeprefix(_HUB)
+        raise UsageError(f"{folder}: fetch it by `loopbench data pull {name} --out DIR`, give DIR")
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise UsageError(f"{folder}: {what}; {_MADE_BY[wanted]}")

@@ -65,3 +65,33 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch) -> Path:
+    """A folder that holds repositories, in place of the hub; what is fetched are links, as in the
+    hub's cache, to the files that are asked for."""
+    hub = pytest.importorskip("huggingface_hub", reason="needs the extra `hub`")
+    remote, cache = tmp_path / "hub", tmp_path / "cache"
+
+    def create_repo(self, name, repo_type="model", private=False, exist_ok=False):
+        (remote / repo_type / name).mkdir(parents=True, exist_ok=exist_ok)
+
+    def upload_folder(self, repo_id, folder_path, commit_message, repo_type="model"):
+        shutil.copytree(folder_path, remote / repo_type / repo_id, dirs_exist_ok=True)
+
+    def snapshot_download(name, repo_type="model", allow_patterns=None):
+        there, here = remote / repo_type / name, cache / repo_type / name
+        if not there.is_dir():
+            raise hub.errors.LocalEntryNotFoundError("no such repository\nand more")
+        shutil.rmtree(here, ignore_errors=True)
+        files = [str(p.relative_to(there)) for p in there.rglob("*") if p.is_file()]
+        for file in hub.utils.filter_repo_objects(files, allow_patterns=allow_patterns):
+            (here / file).parent.mkdir(parents=True, exist_ok=True)
+            (here / file).symlink_to(there / file)
+        return str(here)
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(hub.HfApi, "upload_folder", upload_folder)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    return remote

@@ -22,27 +22,6 @@ NAME = "someone/four-by-four"
 
 
 @pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """A folder that holds repositories, in place of the hub."""
-
-    def create_repo(self, name, private=False, exist_ok=False):
-        (tmp_path / name).mkdir(parents=True, exist_ok=exist_ok)
-
-    def upload_folder(self, repo_id, folder_path, commit_message):
-        shutil.copytree(folder_path, tmp_path / repo_id, dirs_exist_ok=True)
-
-    def snapshot_download(name, allow_patterns):
-        if not (tmp_path / name).is_dir():
-            raise hub_library.errors.LocalEntryNotFoundError("no such repository\nand more")
-        return str(tmp_path / name)
-
-    monkeypatch.setattr(hub_library.HfApi, "create_repo", create_repo)
-    monkeypatch.setattr(hub_library.HfApi, "upload_folder", upload_folder)
-    monkeypatch.setattr(hub_library, "snapshot_download", snapshot_download)
-    return tmp_path
-
-
-@pytest.fixture
 def evaluated(trained, sudokus, tmp_path):
     """The trained run, and what `loopbench evaluate` writes."""
     run = tmp_path / "evaluated"
@@ -64,10 +43,10 @@ def test_a_run_comes_back_as_it_was_pushed(evaluated, stand_in, capsys):
     for name, value in ours.model.state_dict().items():
         assert torch.equal(theirs[name], value)
     written = "".join(
-        (stand_in / NAME / name).read_text() for name in ("config.json", "loopbench.json")
+        (stand_in / "model" / NAME / name).read_text() for name in ("config.json", "loopbench.json")
     )
     assert str(stand_in) not in written  # no path of this machine
-    assert sorted(path.name for path in (stand_in / NAME).iterdir()) == [
+    assert sorted(path.name for path in (stand_in / "model" / NAME).iterdir()) == [
         "README.md",
         "config.json",
         "loopbench.json",
@@ -77,7 +56,7 @@ def test_a_run_comes_back_as_it_was_pushed(evaluated, stand_in, capsys):
 
 def test_the_card_tells_task_recipe_scores_and_limits(evaluated, stand_in):
     assert main(["push", str(evaluated), NAME]) == 0
-    text = (stand_in / NAME / "README.md").read_text()
+    text = (stand_in / "model" / NAME / "README.md").read_text()
     _, head, body = text.split("---\n", 2)
     (result,) = yaml.safe_load(head)["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "exact", "name": "exact %", "value": 25.0}]
@@ -90,14 +69,13 @@ def test_the_card_tells_task_recipe_scores_and_limits(evaluated, stand_in):
     for scores in evaluated.glob("evaluation-*"):
         scores.unlink()
     assert main(["push", str(evaluated), NAME]) == 0
-    assert (
-        "during the training, at step 20 | exact |" in (stand_in / NAME / "README.md").read_text()
-    )
+    text = (stand_in / "model" / NAME / "README.md").read_text()
+    assert "during the training, at step 20 | exact |" in text
 
 
 def test_the_five_lines_of_the_card_work(evaluated, stand_in, sudokus):
     assert main(["push", str(evaluated), NAME]) == 0
-    text = (stand_in / NAME / "README.md").read_text()
+    text = (stand_in / "model" / NAME / "README.md").read_text()
     lines = text.partition("```python\n")[2].partition("```")[0]
     assert len(lines.strip().splitlines()) == 5
     tokens = read_split(sudokus, "test").inputs
@@ -128,11 +106,11 @@ def test_what_cannot_be_had_is_told_in_one_line(trained, stand_in, capsys):
         assert told in said
         assert said.count("\n") == 1
     assert main(["push", str(trained), NAME]) == 0
-    weights = stand_in / NAME / "model.safetensors"
+    weights = stand_in / "model" / NAME / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(RunError, match="not as it was pushed"):
         hub.load_hub(NAME, CPU)
-    (stand_in / NAME / "loopbench.json").unlink()
+    (stand_in / "model" / NAME / "loopbench.json").unlink()
     with pytest.raises(RunError, match="is not a run that loopbench pushed"):
         hub.load_hub(NAME, CPU)
 
@@ -150,7 +128,7 @@ def test_a_network_that_is_not_there_is_told(trained, monkeypatch, capsys):
 
 def test_what_was_pushed_chooses_no_module_to_import(trained, stand_in):
     assert main(["push", str(trained), NAME]) == 0
-    config = stand_in / NAME / "config.json"
+    config = stand_in / "model" / NAME / "config.json"
     made = json.loads(config.read_text())
     made["config"]["model"]["kind"] = "absent.module:Model"
     config.write_text(json.dumps(made))
