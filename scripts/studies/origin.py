@@ -65,6 +65,8 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         apart = "; " if any(isinstance(v, dict) for v in value) else ", "
         return apart.join(map(_text, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value is None else str(value)
 
 
