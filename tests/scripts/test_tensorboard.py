@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -36,26 +37,39 @@ def logged(run, kind="scalars"):
 
 
 def sent(folder):
-    """The points of an offline run of Weights & Biases, as in `logged`: its file is a log in the
-    form of LevelDB's, of protocol buffers."""
+    """The points of an offline run of Weights & Biases, as in `logged`."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    until, records = time.monotonic() + 60, []
+    # Its process may still be writing when the run has been finished.
+    while not any(record.HasField("exit") for record in records):
+        assert time.monotonic() < until, "the file has no end"
+        records = list(wandb_records(path.read_bytes()))
+    found = {}
+    for record in records:
+        items = {" ".join(item.nested_key): item.value_json for item in record.history.item}
+        for name, value in items.items():
+            found.setdefault(name, {})[json.loads(items["_step"])] = json.loads(value)
+    return found
+
+
+def wandb_records(content):
+    """What is whole in such a file: a log in the form of LevelDB's, of protocol buffers."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    content, at, whole, found = path.read_bytes(), 7, b"", {}
+    at, whole = 7, b""
     while at + 7 <= len(content):
         if 2**15 - at % 2**15 < 7:  # too little of a block is left for a head
             at += 2**15 - at % 2**15
             continue
         _, length, part = struct.unpack_from("<IHB", content, at)
-        whole += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if part not in (1, 4):  # neither whole nor the last of several
-            continue
-        record, whole = Record.FromString(whole), b""
-        items = {" ".join(item.nested_key): item.value_json for item in record.history.item}
-        for name, value in items.items():
-            found.setdefault(name, {})[json.loads(items["_step"])] = json.loads(value)
-    return found
+        at += 7
+        if at + length > len(content):
+            return
+        whole += content[at : at + length]
+        at += length
+        if part in (1, 4):  # whole, or the last of several
+            yield Record.FromString(whole)
+            whole = b""
 
 
 def read_lines(run):
@@ -106,29 +120,10 @@ def test_a_language_runs_solver_is_told_in_both(tmp_path, monkeypatch):
     split = TextFiles([text], split_on="\n\n", held_out=0.2, shards=2)
     build_corpus(corpus, ByteTokenizer(), split)
     words = ["pretrain", "--preset", "attractor-mini", "--corpus", str(corpus), "--out", str(run)]
-    words += [
-        "--device",
-        "cpu",
-        "--context",
-        "32",
-        "--batch",
-        "4",
-        "--lanes",
-        "2",
-        "--validation.rows",
-        "4",
-    ]
-    words += ["--model.width", "16", "--model.head-width", "8"]
-    words += [
-        "--steps",
-        "4",
-        "--log-every",
-        "2",
-        "--checkpoint-every",
-        "2",
-        "--jacobian-every",
-        "2",
-    ]
+    words += ["--device", "cpu", "--context", "32", "--batch", "4", "--lanes", "2"]
+    words += ["--validation.rows", "4", "--model.width", "16", "--model.head-width", "8"]
+    words += ["--steps", "4", "--checkpoint-every", "2"]
+    words += ["--log-every", "2", "--jacobian-every", "2"]
     assert main([*words, "--tensorboard", "--wandb", "offline"]) == 0
     lines = {line["step"]: line for line in read_lines(run) if line["split"] == "train"}
     board, other = logged(run), sent(tmp_path)
