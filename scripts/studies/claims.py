@@ -1,0 +1,358 @@
+"""The paper's fourteen claims, each with a word that the recorded results give it.
+
+How a claim gets its word. A claim has one or more tests: a quantity of one arm against that of
+another, or against a number of the paper's. Of the records that hold both, the one of the largest
+scale decides; of those of one scale the one with most training tokens, then with most seeds. Its
+difference has a 95 % interval over seeds (`scripts.studies.paired`), and the test is
+
+* not tested: no record holds both, or none at the scale that the claim is about;
+* undecided: an arm has fewer than 3 seeds, or a run that failed; a language model was trained on
+  fewer than 8 million tokens; or the interval has neither of the two places below;
+* held: the whole interval is on the paper's side of zero. Where the paper says "about": the whole
+  interval is within the margin;
+* not held: the whole interval is on the other side of zero, or beyond the margin.
+
+What is counted and not trained (FLOPs, bytes) needs no seeds. A claim is not held if one of its
+tests is not, held if all of them are, not tested if none was, and undecided otherwise. A collapsed
+run counts as what it scored; how many there are stands beside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from scripts.reports.records import SCALES, Arm, Record
+from scripts.studies.paired import Difference, difference, seeds_needed, summary_difference
+
+Word = Literal["held", "not held", "undecided", "not tested"]
+WORDS: tuple[Word, ...] = Word.__args__
+SEEDS = 3  # of each arm, to decide
+TOKENS = 8e6  # of training, to decide about a language model
+APART = 0.05  # of exact accuracy: the difference that seeds are counted for
+FIRST = 5  # seeds that it is counted from
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of an arm; `of` as the arm has it."""
+
+    arm: str
+    column: str
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Test:
+    """`first` against `second`, which is another quantity or a number of the paper's.
+
+    study: whose records are looked at; says: the paper's order of the two; margin: of "about" and
+    of numbers, a share of `second` (relative) or in its unit; relative: the effect is first /
+    second - 1; scale: the least that counts; language: whether TOKENS are asked for; judged: False
+    for what is shown beside and gives no word.
+    """
+
+    study: str
+    first: Quantity
+    second: Quantity | float
+    says: Literal["less", "more", "about", "reaches"]
+    margin: float = 0.0
+    relative: bool = False
+    scale: str = ""
+    language: bool = False
+    judged: bool = True
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """number: its place in the list; where: section or table; paper: its numbers; ours: what is
+    nearest where the claim itself has not been tested; run: the words that run what is behind."""
+
+    number: int
+    name: str
+    text: str
+    where: str
+    paper: str
+    tests: tuple[Test, ...]
+    run: tuple[str, ...]
+    nearest: tuple[str, str, str] | None = None  # record, arm, column
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A test's result. effect: in the test's unit; exact: of what is counted, which has no
+    interval; first, second: their means; needed: seeds that a difference of 5 points asks for, by
+    the spread of `counted` seeds."""
+
+    test: Test
+    word: Word
+    why: str
+    record: str | None = None
+    scale: str = ""
+    seeds: tuple[int, ...] = ()
+    collapsed: int = 0
+    failed: int = 0
+    first: float | None = None
+    second: float | None = None
+    effect: Difference | None = None
+    exact: float | None = None
+    needed: int | None = None
+    counted: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with its word and what gave it."""
+
+    claim: Claim
+    word: Word
+    outcomes: tuple[Outcome, ...]
+    nearest: str = ""
+    records: tuple[str, ...] = ()
+
+
+def judge(claim: Claim, records: Mapping[str, Record]) -> Verdict:
+    """The word of a claim from the recorded results."""
+    outcomes = tuple(_outcome(test, records) for test in claim.tests)
+    words = [outcome.word for outcome in outcomes if outcome.test.judged]
+    used = tuple(dict.fromkeys(o.record for o in outcomes if o.record is not None))
+    return Verdict(claim, _combined(words), outcomes, _nearest(claim, records), used)
+
+
+def _combined(words: Sequence[Word]) -> Word:
+    if "not held" in words:
+        return "not held"
+    for word in ("held", "not tested"):
+        if set(words) == {word}:
+            return word
+    return "undecided"
+
+
+def _nearest(claim: Claim, records: Mapping[str, Record]) -> str:
+    if claim.nearest is None:
+        return ""
+    name, arm_name, column = claim.nearest
+    arm = records[name].arm(arm_name) if name in records else None
+    spread = arm.spread(column) if arm else None
+    return f"{100 * spread.mean:.1f} % ({arm_name})" if spread else ""
+
+
+# A test
+
+
+def _outcome(test: Test, records: Mapping[str, Record]) -> Outcome:
+    name = _deciding(test, records)
+    if name is None:
+        at = f" at scale {test.scale}" if test.scale else ""
+        return Outcome(test, "not tested", f"no record of `{test.study}`{at} holds it")
+    record = records[name]
+    arms = [record.arm(q.arm, q.of) for q in _quantities(test)]
+    spreads = [a.spread(q.column) for a, q in zip(arms, _quantities(test), strict=True)]
+    first = spreads[0].mean
+    second = spreads[1].mean if len(spreads) > 1 else test.second
+    known = {
+        "record": name,
+        "scale": record.scale,
+        "seeds": tuple(spread.n for spread in spreads),
+        "collapsed": sum(arm.collapsed for arm in _distinct(arms)),
+        "failed": sum(arm.failed for arm in _distinct(arms)),
+        "first": first,
+        "second": second,
+    }
+    if record.computed:
+        exact = first / second - 1 if test.relative else first - second
+        word = _word(test, exact, exact, second)
+        return Outcome(test, word, "counted, not trained", exact=exact, **known)
+    found = _difference(test, arms)
+    if found is not None:
+        known |= {"effect": found} | _needs(test, arms)
+    reasons = _reasons(test, arms, spreads, found)
+    if reasons:
+        return Outcome(test, "undecided", "; ".join(reasons), **known)
+    word = _word(test, found.low, found.high, second)
+    if word == "undecided":
+        place = "zero" if test.says in ("less", "more") else "an end of the margin"
+        return Outcome(test, word, f"the interval holds {place}", **known)
+    return Outcome(test, word, "the whole interval", **known)
+
+
+def _quantities(test: Test) -> tuple[Quantity, ...]:
+    return (test.first, test.second) if isinstance(test.second, Quantity) else (test.first,)
+
+
+def _distinct(arms: Sequence[Arm]) -> list[Arm]:
+    return list({id(arm): arm for arm in arms}.values())
+
+
+def _deciding(test: Test, records: Mapping[str, Record]) -> str | None:
+    """The name of the record that decides a test; None if none holds it."""
+
+    def rank(name: str) -> tuple[int, float, int]:
+        arms = [records[name].arm(q.arm, q.of) for q in _quantities(test)]
+        scale = SCALES.index(records[name].scale)
+        return scale, min(map(_tokens, arms)), min(arm.seeds for arm in arms)
+
+    least = SCALES.index(test.scale)
+    holding = [
+        name
+        for name, record in records.items()
+        if record.study == test.study
+        and SCALES.index(record.scale) >= least
+        and all(_holds(record, quantity) for quantity in _quantities(test))
+    ]
+    return max(holding, key=rank, default=None)
+
+
+def _holds(record: Record, quantity: Quantity) -> bool:
+    arm = record.arm(quantity.arm, quantity.of)
+    return arm is not None and arm.spread(quantity.column) is not None
+
+
+def _tokens(arm: Arm) -> float:
+    spread = arm.spread("training_tokens")
+    return spread.mean if spread else 0.0
+
+
+def _difference(test: Test, arms: Sequence[Arm]) -> Difference | None:
+    """First less second; None where too little is known for an interval."""
+    values = [a.by_seed(q.column) for a, q in zip(arms, _quantities(test), strict=True)]
+    try:
+        if len(arms) == 1:
+            return difference(values[0], dict.fromkeys(values[0], float(test.second)))
+        if test.relative:
+            values = [_ratios(*values), dict.fromkeys(values[1], 0.0)]
+        if all(values):
+            return difference(*values)
+        if test.relative:
+            return None
+        pairs = zip(arms, _quantities(test), strict=True)
+        return summary_difference(*(arm.spread(quantity.column) for arm, quantity in pairs))
+    except ValueError:
+        return None
+
+
+def _ratios(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
+    """first / second - 1 by seed, where both have it."""
+    return {seed: first[seed] / second[seed] - 1 for seed in first if seed in second}
+
+
+def _needs(test: Test, arms: Sequence[Arm]) -> dict[str, int]:
+    """Seeds that a difference of 5 points asks for, at the spread of the first five."""
+    if test.first.column != "exact":
+        return {}
+    few = [
+        dict(sorted(arm.by_seed(q.column).items())[:FIRST])
+        for arm, q in zip(arms, _quantities(test), strict=True)
+    ]
+    if len(few) == 1:
+        few.append(dict.fromkeys(few[0], 0.0))
+    found = difference(*few)
+    return {"needed": seeds_needed(found.deviation, APART, found.paired), "counted": found.n}
+
+
+def _reasons(
+    test: Test, arms: Sequence[Arm], spreads: Sequence[object], found: Difference | None
+) -> list[str]:
+    """Why a test cannot be decided by this record."""
+    reasons = []
+    seeds = min(spread.n for spread in spreads)
+    if seeds < SEEDS:
+        reasons.append("one seed" if seeds == 1 else f"{seeds} seeds")
+    elif found is None:
+        reasons.append("no spread is known")
+    if failed := sum(arm.failed for arm in _distinct(arms)):
+        reasons.append(f"{failed} failed")
+    if test.language and (tokens := min(map(_tokens, arms))) < TOKENS:
+        reasons.append(f"{tokens / 1e6:.1f} million tokens")
+    return reasons
+
+
+def _word(test: Test, low: float, high: float, second: float) -> Word:
+    """By where the interval of first less second lies."""
+    margin = test.margin * (abs(second) if test.says == "about" and not test.relative else 1)
+    if test.says == "about":
+        held, lost = -margin < low and high < margin, high < -margin or low > margin
+    elif test.says == "reaches":
+        held, lost = low > -margin, high < -margin
+    elif test.says == "more":
+        held, lost = low > 0, high < 0
+    else:
+        held, lost = high < 0, low > 0
+    return "held" if held else "not held" if lost else "undecided"
+
+
+# As plain numbers and texts
+
+
+def describe(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON has it; texts of `judged` tests where a page has one cell."""
+    claim, judged = verdict.claim, [o for o in verdict.outcomes if o.test.judged]
+    shown = [outcome for outcome in judged if outcome.record is not None]
+    return {
+        "number": claim.number,
+        "name": claim.name,
+        "claim": claim.text,
+        "where": claim.where,
+        "paper": claim.paper,
+        "word": verdict.word,
+        "ours": "; ".join(_named(o, _means(o)) for o in shown) or verdict.nearest or "-",
+        "scale": ", ".join(dict.fromkeys(_scale(o) for o in shown)) or "-",
+        "seeds": "; ".join(dict.fromkeys(_seeds(o) for o in shown)) or "-",
+        "effect": "; ".join(_named(o, _effect(o)) for o in shown) or "-",
+        "why": "; ".join(dict.fromkeys(o.why for o in judged)),
+        "records": list(verdict.records),
+        "run": "loopbench " + " ".join(claim.run),
+        "tests": [_test(outcome) for outcome in verdict.outcomes],
+    }
+
+
+def _test(outcome: Outcome) -> dict[str, Any]:
+    values = asdict(outcome)
+    test = values.pop("test")
+    kept = ("name", "study", "says", "margin", "relative", "judged")
+    return {name: test[name] for name in kept} | values
+
+
+# Of a column: what it is multiplied by, its format, the unit of a difference of it.
+_UNITS = {"exact": (100, ".1f", " points"), "perplexity": (1, ".2f", "")}
+_OTHER = (1, ".1f", "")
+
+
+def _unit(test: Test, relative: bool) -> tuple[float, str, str]:
+    return (100, ".0f", " %") if relative else _UNITS.get(test.first.column, _OTHER)
+
+
+def _named(outcome: Outcome, text: str) -> str:
+    return f"{outcome.test.name}: {text}" if outcome.test.name else text
+
+
+def _scale(outcome: Outcome) -> str:
+    return outcome.scale or "counted"
+
+
+def _means(outcome: Outcome) -> str:
+    factor, form, _ = _unit(outcome.test, False)
+    if outcome.test.relative:
+        return f"{outcome.first / outcome.second:.2f} times"
+    return f"{factor * outcome.first:{form}} for {factor * outcome.second:{form}}"
+
+
+def _seeds(outcome: Outcome) -> str:
+    if outcome.exact is not None:
+        return "-"
+    said = " and ".join(map(str, dict.fromkeys(outcome.seeds)))
+    marks = [f"{getattr(outcome, k)} {k}" for k in ("collapsed", "failed") if getattr(outcome, k)]
+    return ", ".join([said, *marks])
+
+
+def _effect(outcome: Outcome) -> str:
+    factor, form, unit = _unit(outcome.test, outcome.test.relative)
+    form = "+" + form
+    if outcome.exact is not None:
+        return f"{factor * outcome.exact:{form}}{unit}"
+    if outcome.effect is None:
+        return f"{factor * (outcome.first - outcome.second):{form}}{unit}, no interval"
+    mean, low, high = (
+        factor * x for x in (outcome.effect.mean, outcome.effect.low, outcome.effect.high)
+    )
+    return f"{mean:{form}}{unit} [{low:{form}}, {high:{form}}]"

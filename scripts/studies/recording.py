@@ -1,0 +1,332 @@
+"""Recorded results made of the JSON that a command wrote and of the runs' folders beside it."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasoning.training.runs import read_config, read_environment
+from scripts.origin import command_line
+from scripts.reports.records import SCALES, Arm, Estimate, Record, RecordError, SeedRun, Spread
+
+Json = Mapping[str, Any]
+_OWN_SCALE = {"compare": "", "reproduce": "cpu"}  # where the command's words name none
+_PROGRAMS = ("loopbench", "cli.py", "__main__.py")
+
+
+@dataclass
+class _Origins:
+    """What is known of the runs that a file tells of, and of the file itself."""
+
+    environments: list[Json] = field(default_factory=list)
+    configs: list[Json] = field(default_factory=list)
+
+    def unique(self, look: Callable[[Json], Any]) -> tuple[Any, ...]:
+        """What the environments say, each once, without those that say nothing."""
+        return tuple(dict.fromkeys(v for e in self.environments if (v := look(e)) is not None))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A file's arms and what it says of itself; None and "" where the runs' folders say it."""
+
+    arms: tuple[Arm, ...]
+    study: str | None = None
+    scale: str | None = None
+    data: str = ""
+    computed: bool = False
+
+
+def make_record(path: Path, title: str | None = None, command: str | None = None) -> Record:
+    """The record of what `compare`, `reproduce`, `evaluate` or `bench --json` wrote.
+
+    title: none: the study and the data; command: as typed, where no run's folder tells it.
+    RecordError if the file is none of these, or what made it is not known.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not readable as JSON ({error})") from error
+    origins = _Origins()
+    read = _reader(content, path)
+    if read is None:
+        raise RecordError(
+            f"{path}: is no result of compare, reproduce (a table, fig4 or fig5), evaluate or bench"
+        )
+    made = read(content, path, origins)
+    commands = (command,) if command else origins.unique(_command)
+    commits = origins.unique(lambda e: e.get("commit"))
+    if not commands or not commits:
+        what = "command" if commits else "commit"
+        raise RecordError(
+            f"{path}: the {what} that made it is not known, as the runs' folders are not beside it;"
+            " record it where they are"
+        )
+    study = made.study or _study(origins)
+    return Record(
+        title=title or f"{study[0].upper()}{study[1:]}, {made.data or path.parent.name}",
+        study=study,
+        source="run",
+        scale=_scale(origins) if made.scale is None else made.scale,
+        computed=made.computed,
+        data=made.data or _data(origins, made.arms),
+        commits=commits,
+        uncommitted=any(origins.unique(lambda e: e.get("uncommitted_changes"))),
+        commands=commands,
+        dates=_span(origins.unique(lambda e: e.get("date"))),
+        machines=origins.unique(_machine),
+        versions={k: ", ".join(v) for k, v in _versions(origins).items()},
+        arms=made.arms,
+    )
+
+
+def _reader(content: Any, path: Path) -> Callable[[Json, Path, _Origins], _Content] | None:
+    if not isinstance(content, dict):
+        return None
+    keys = content.keys()
+    for needed, read in (
+        ({"title", "rows", "claims"}, _language_table),
+        ({"bars", "ratios"}, _figure4),
+        ({"series", "depths"}, _figure5),
+        ({"published", "ours"}, _table2),
+        ({"selection", "metrics", "environment"}, _evaluation),
+        ({"matmul_sizes", "environment"}, _bench),
+    ):
+        if needed <= keys:
+            return read
+    groups = content.values()
+    compared = content and all(isinstance(g, dict) and "runs" in g for g in groups)
+    return _comparison if compared else None
+
+
+# What the files hold
+
+
+def _comparison(content: Json, path: Path, origins: _Origins) -> _Content:
+    return _Content(tuple(_group(name, "", g, path, origins) for name, g in content.items()))
+
+
+def _table2(content: Json, path: Path, origins: _Origins) -> _Content:
+    arms = []
+    for task, groups in content["ours"].items():
+        for name, group in groups.items():
+            paper = content["published"][name][task]
+            published = {} if paper is None else {"exact": paper / 100}
+            arm = _group(name, task, group, path, origins)
+            arms.append(arm.model_copy(update={"published": published}))
+    return _Content(tuple(arms), "reproduce table2", content["scale"])
+
+
+_GROUP = {  # of a group of runs: what a record calls it
+    "halted_exact": "halted_exact",
+    "halted_net_calls_per_puzzle": "halted_net_calls",
+    "net_calls_per_puzzle": "net_calls",
+    "flops_per_puzzle": "flops_per_puzzle",
+}
+_COST = {name: f"training_{name}" for name in ("net_calls", "flops", "seconds", "bytes")}
+
+
+def _group(name: str, of: str, group: Json, path: Path, origins: _Origins) -> Arm:
+    """A group of a comparison as an arm; what its runs do not tell one by one is its summary."""
+    runs, config = [], {}
+    for run in group["runs"]:
+        config = _look(run["run"], path, origins) or config
+        if "failure" in run:
+            runs.append(SeedRun(seed=run["seed"], failure=run["failure"]))
+            continue
+        values = {k: _estimate(v) for k, v in run.items() if isinstance(v, dict) and k != "cost"}
+        values |= {_COST[k]: Estimate(mean=v) for k, v in run["cost"].items() if k in _COST}
+        runs.append(SeedRun(seed=run["seed"], values=values))
+    known = {column for run in runs for column in run.values}
+    summary = {
+        column: Spread(**group[said])
+        for said, column in _GROUP.items()
+        if column not in known and group.get(said) is not None
+    }
+    parameters = group.get("parameters")
+    return Arm(
+        name=name, of=of, parameters=parameters, config=config, runs=tuple(runs), summary=summary
+    )
+
+
+def _language_table(content: Json, path: Path, origins: _Origins) -> _Content:
+    sizes = {row["size"] for row in content["rows"]}
+    arms = []
+    for row in content["rows"]:
+        runs, config = [], {}
+        for run in row["runs"]:
+            config = _look(run["run"], path, origins) or config
+            values = {k: Estimate(mean=v) for k, v in run.get("numbers", {}).items()}
+            values |= {
+                f"perplexity_at_{budget}": Estimate(mean=scores["perplexity"])
+                for budget, scores in run.get("sweep", {}).items()
+            }
+            runs.append(SeedRun(seed=run["seed"], values=values, failure=run.get("failure")))
+        of = row["size"] if len(sizes) > 1 else ""
+        published = _in_our_units(row["published"])
+        arm = {"name": row["name"], "of": of, "config": config, "published": published}
+        arms.append(Arm(**arm, runs=tuple(runs)))
+    corpus = content["corpus"]
+    data = f"{', '.join(corpus['sources'])}, vocabulary {corpus['vocabulary']:,}"
+    study = f"reproduce {path.stem}"
+    return _Content(tuple(arms), study, content["scale"], data)
+
+
+def _in_our_units(published: Json) -> dict[str, Any]:
+    """The paper's percentages as fractions."""
+    return {k: v / 100 if k == "converged" else v for k, v in published.items()}
+
+
+def _counted(name: str, of: str, values: Mapping[str, float | None]) -> Arm:
+    known = {k: Estimate(mean=v) for k, v in values.items() if v is not None}
+    return Arm(name=name, of=of, runs=(SeedRun(seed=0, values=known),))
+
+
+def _figure4(content: Json, path: Path, origins: _Origins) -> _Content:
+    _note(content, origins)
+    columns = ("published_rule_exaflops", "matmul_exaflops", "evaluations", "paper_exaflops")
+    arms = [_counted(b["model"], b["size"], {c: b[c] for c in columns}) for b in content["bars"]]
+    return _Content(tuple(arms), "reproduce fig4", "", "nothing is trained", True)
+
+
+def _figure5(content: Json, path: Path, origins: _Origins) -> _Content:
+    _note(content, origins)
+    arms = []
+    for name, series in content["series"].items():
+        pairs = zip(content["depths"], series["bytes"], strict=True)
+        arms.append(_counted(name, "", {f"bytes_at_{depth}": size for depth, size in pairs}))
+    data = f"{content['size']}: bytes {content['measure']}"
+    return _Content(tuple(arms), "reproduce fig5", "", data, True)
+
+
+def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
+    _note(content, origins)
+    if content.get("run"):
+        config = _look(content["run"], path, origins)
+    own = content["selection"]["halt-first"]
+    values = {k: _estimate(v) for k, v in content["metrics"].items()}
+    values |= {f"halted_{k}": _estimate(v) for k, v in own["metrics"].items()}
+    values["halted_net_calls"] = _estimate(own["net_calls_per_puzzle"])
+    for said, column in _GROUP.items():
+        if said in content:
+            values[column] = Estimate(mean=content[said])
+    arm = Arm(
+        name=content["preset"],
+        parameters=content["parameters"],
+        config={"run": config, "segments": content["segments"], "search": content["search"]},
+        runs=(SeedRun(seed=content["seed"], values=values),),
+    )
+    data = f"{Path(content['data']).name}, {content['split']}"
+    return _Content((arm,), "evaluate", None, data)
+
+
+def _bench(content: Json, path: Path, origins: _Origins) -> _Content:
+    """Every figure of every part; an arm is a line of one of its tables."""
+    _note(content, origins)
+    arms = {}
+    for part, lines in content.items():
+        if not isinstance(lines, list):
+            continue
+        for line in lines:
+            said = [str(v) for v in line.values() if isinstance(v, str)]
+            numbers = dict(_numbers(line))
+            key = " ".join(said) or str(len(arms)), part
+            arms.setdefault(key, _counted(*key, numbers))
+    return _Content(tuple(arms.values()), "bench", "", content["device"])
+
+
+def _numbers(line: Json, before: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{before}{name} ")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{before}{name}", value
+
+
+# What made them
+
+
+def _estimate(value: Json) -> Estimate:
+    return Estimate(mean=value["mean"], stderr=value.get("stderr"), n=value.get("n"))
+
+
+def _note(content: Json, origins: _Origins) -> None:
+    if "environment" in content:
+        origins.environments.append(content["environment"])
+
+
+def _look(run: str, path: Path, origins: _Origins) -> Json:
+    """Read a run's records, wherever the folder of results lies now; its configuration, {} if the
+    run is not there."""
+    parts = Path(run).parts
+    places = [Path(run), *(path.parent / Path(*parts[k:]) for k in range(len(parts)))]
+    folder = next((place for place in places if (place / "config.json").exists()), None)
+    if folder is None:
+        return {}
+    record = read_config(folder)
+    origins.configs.append(record)
+    if environment := read_environment(folder):
+        origins.environments.append(environment)
+    return {k: v for k, v in record["config"].items() if k not in ("data", "corpus", "seed")}
+
+
+def _command(environment: Json) -> str | None:
+    words = environment.get("command")
+    if not words or words[0] == "-c":
+        return None
+    if Path(words[0]).name in _PROGRAMS:
+        words = ["loopbench", *words[1:]]
+    return command_line(words)
+
+
+def _words(origins: _Origins) -> Sequence[str]:
+    return next((e["command"] for e in origins.environments if e.get("command")), ())
+
+
+def _study(origins: _Origins) -> str:
+    words = _words(origins)
+    if len(words) > 2 and words[1] == "reproduce":
+        return f"reproduce {words[2]}"
+    return "compare"
+
+
+def _scale(origins: _Origins) -> str:
+    """What --scale says, or the preset's name."""
+    words = list(_words(origins))
+    if "--scale" in words[:-1]:
+        return words[words.index("--scale") + 1]
+    if len(words) > 1 and words[1] == "reproduce":
+        return _OWN_SCALE["reproduce"]
+    presets = {c["config"].get("preset", "").rpartition("-")[2] for c in origins.configs}
+    known = presets & set(SCALES)
+    if len(known) == 1:
+        return known.pop()
+    return "full" if presets and presets <= {"7m", "27m", "140m", "370m", "770m"} else ""
+
+
+def _data(origins: _Origins, arms: Sequence[Arm]) -> str:
+    grids = [c["grid"] for c in origins.configs if "grid" in c]
+    kinds = dict.fromkeys(f"{g['size']}x{g['size']} {g['kind']}" for g in grids)
+    held_out = {v.n for a in arms for r in a.runs if (v := r.values.get("exact")) and v.n}
+    counts = " or ".join(f"{n:,}" for n in sorted(held_out))
+    return ", ".join([*kinds, *([f"{counts} held out"] if counts else [])])
+
+
+def _machine(environment: Json) -> str | None:
+    parts = [environment.get("gpu"), environment.get("cpu")]
+    return ", ".join(part for part in parts if part) or None
+
+
+def _versions(origins: _Origins) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for environment in origins.environments:
+        packages = environment.get("packages", {})
+        for name, version in ({"python": environment.get("python")} | packages).items():
+            if version and version not in found.setdefault(name, []):
+                found[name].append(version)
+    return found
+
+
+def _span(dates: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((min(dates), max(dates)))) if dates else ()
