@@ -61,6 +61,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "scripts.commands.generate",
         "continue a text with a pretrained language model",
     ),
+    "record": (
+        "scripts.commands.record",
+        "keep what compare, reproduce, evaluate or bench wrote for pages and claims",
+    ),
+    "tables": (
+        "scripts.commands.tables",
+        "fill the pages' tables from the recorded results, or --check them",
+    ),
+    "claims": (
+        "scripts.commands.claims",
+        "the paper's fourteen claims: held, not held, undecided, not tested (--json); --run N",
+    ),
     "completion": (
         "scripts.commands.completion",
         "bash | zsh: a script that completes commands and options",

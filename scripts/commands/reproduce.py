@@ -29,6 +29,7 @@ def reproduce_table2(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     compile: bool = False,
     yes: bool = False,
+    only: tuple[str, ...] = (),
 ) -> None:
     """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
 
@@ -43,13 +44,14 @@ def reproduce_table2(
         device: where to run; auto: the best present.
         compile: compile the nets with torch.compile.
         yes: begin though it takes more than an hour; the plan is told either way.
+        only: systems to train and tell of, such as trm-7m trm-27m; none: all.
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     data = {"sudoku": sudoku, "maze": maze}
-    text = table2(scale, out, data, seeds, steps, compile, world, console, yes)
+    text = table2(scale, out, data, seeds, steps, compile, world, console, yes, only)
     Console(width=max(120, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
@@ -107,6 +109,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         compile: bool = False,
         yes: bool = False,
         also: str = "",
+        only: tuple[str, ...] = (),
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.
 
@@ -121,13 +124,15 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
             yes: begin though it takes more than an hour; the plan is told either way.
             also: models that are rows too, separated by commas: a preset without its scale, or the
                 import path of one of your own, mypackage.module:MyModel.
+            only: rows to train and tell of, by their names; none: all.
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         world = join_world(device)
         console = Console(quiet=not world.is_main)
         names = [row.strip() for row in also.split(",") if row.strip()]
-        text = ablation(name, scale, out, data, seeds, steps, compile, world, console, yes, names)
+        given = scale, out, data, seeds, steps, compile, world, console, yes, names, only
+        text = ablation(name, *given)
         Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
 

@@ -1,9 +1,11 @@
 """Variants of a model that differ from its preset in named fields; names as parts of paths."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from scripts.usage import UsageError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,16 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         inner = isinstance(change, Mapping) and isinstance(below, Mapping)
         result[name] = merged(below, change) if inner else change
     return result
+
+
+def chosen(only: Sequence[str], names: Iterable[str]) -> set[str]:
+    """What --only asks for of a table's rows: all where it names none. UsageError for a row that is
+    not there."""
+    known = list(dict.fromkeys(names))
+    for name in only:
+        if name not in known:
+            raise UsageError(f"--only: {unknown_name('row', name, known)}")
+    return set(only or known)
 
 
 def file_name(name: str) -> str:

@@ -111,7 +111,8 @@ class Record(_Part):
     study: the command's words that made it, "reproduce controls"; scale: of its models; computed:
     its numbers are counted, not trained, so that another seed changes none; page: file and heading
     that were read; commits: of the code that ran (short or whole); uncommitted: whether it had
-    changes; dates: first and last run, UTC; notes: what a reader has to know.
+    changes; dates: first and last run, UTC, or when the file was written; notes: what a reader has
+    to know.
     """
 
     format: Literal[1] = 1

@@ -8,8 +8,7 @@ from typing import Any
 
 from puzzles.errors import DataError
 from reasoning.training.runs import RunError, read_jsonl
-
-COLLAPSED = 0.01  # a run below this exact accuracy, on held-out puzzles, counts as collapsed
+from scripts.reports.records import COLLAPSED
 
 
 @dataclass(frozen=True)
@@ -156,11 +155,16 @@ def _run(row: Row) -> dict[str, Any]:
     if row.evaluation is None:
         return run | {"failure": row.failure}
     held_out, training = row.evaluation["metrics"], row.training_set["metrics"]
+    own, flops = _halted(row), row.evaluation.get("flops_per_puzzle")
     return run | {
         "steps": _steps(row),
         "planned_steps": row.planned,
         "cost": dict(row.cost),
         "training_exact": training["exact"],
+        "halted_exact": own["metrics"]["exact"],
+        "halted_net_calls": own["net_calls_per_puzzle"],
+        "net_calls": {"mean": row.evaluation["net_calls_per_puzzle"]},
+        **({} if flops is None else {"flops_per_puzzle": {"mean": flops}}),
         **held_out,
     }
 

@@ -12,7 +12,7 @@ from puzzles.sources import generate_into, sudoku
 from reasoning.model_config import SCALES
 from reasoning.training.distribution import World
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
-from scripts.models.variants import Variant, merged
+from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.session import read_puzzles
 from scripts.studies.compare import run_folder, train_and_compare
 from scripts.studies.plan import state_plan
@@ -127,13 +127,16 @@ def ablation(
     console: Console,
     yes: bool = False,
     also: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> str:
     """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
 
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
-    also: models that are rows of it too.
+    also: models that are rows of it too; only: the rows that are trained; none: all.
     """
-    variants = (*ABLATIONS[name], *also_rows(also, scale))
+    wanted = chosen(only, (variant.name for variant in ABLATIONS[name]))
+    own = (variant for variant in ABLATIONS[name] if variant.name in wanted)
+    variants = (*own, *also_rows(also, scale))
     folder = data or out / "data"
     if data is None and world.is_main:
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)

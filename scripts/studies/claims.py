@@ -1,20 +1,20 @@
 """The paper's fourteen claims, each with a word that the recorded results give it.
 
-How a claim gets its word. A claim has one or more tests: a quantity of one arm against that of
+How a claim gets its word. A claim has one or more contrasts: a quantity of one arm against that of
 another, or against a number of the paper's. Of the records that hold both, the one of the largest
 scale decides; of those of one scale the one with most training tokens, then with most seeds. Its
-difference has a 95 % interval over seeds (`scripts.studies.paired`), and the test is
+difference has a 95 % interval over seeds (`scripts.studies.paired`), and the contrast is
 
 * not tested: no record holds both, or none at the scale that the claim is about;
 * undecided: an arm has fewer than 3 seeds, or a run that failed; a language model was trained on
   fewer than 8 million tokens; or the interval has neither of the two places below;
-* held: the whole interval is on the paper's side of zero. Where the paper says "about": the whole
-  interval is within the margin;
+* held: the whole interval is on the paper's side of zero. Where the paper says "about", it lies
+  within a margin of zero; where the paper gives an accuracy, no lower than 5 points below it;
 * not held: the whole interval is on the other side of zero, or beyond the margin.
 
 What is counted and not trained (FLOPs, bytes) needs no seeds. A claim is not held if one of its
-tests is not, held if all of them are, not tested if none was, and undecided otherwise. A collapsed
-run counts as what it scored; how many there are stands beside.
+contrasts is not, held if all of them are, not tested if none was, and undecided otherwise. A
+collapsed run counts as what it scored; how many there are stands beside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,13 +42,13 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Test:
+class Contrast:
     """`first` against `second`, which is another quantity or a number of the paper's.
 
-    study: whose records are looked at; says: the paper's order of the two; margin: of "about" and
-    of numbers, a share of `second` (relative) or in its unit; relative: the effect is first /
-    second - 1; scale: the least that counts; language: whether TOKENS are asked for; judged: False
-    for what is shown beside and gives no word.
+    study: whose records are looked at; says: the paper's order of the two ("reaches": first is no
+    less); margin: of "about" a share of `second`, of "reaches" in its unit; relative: the effect is
+    first / second - 1; scale: the least that counts; language: whether TOKENS are asked for;
+    judged: False for what is shown beside and gives no word.
     """
 
     study: str
@@ -73,18 +73,28 @@ class Claim:
     text: str
     where: str
     paper: str
-    tests: tuple[Test, ...]
+    contrasts: tuple[Contrast, ...]
     run: tuple[str, ...]
     nearest: tuple[str, str, str] | None = None  # record, arm, column
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are seeds to choose."""
+        return self.run[1] not in ("fig4", "fig5")
+
+    @property
+    def result(self) -> str:
+        """The file that what is run writes."""
+        return "comparison.json" if self.run[1] == "gradients" else f"{self.run[1]}.json"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A test's result. effect: in the test's unit; exact: of what is counted, which has no
+    """A contrast's result. effect: in the contrast's unit; exact: of what is counted, which has no
     interval; first, second: their means; needed: seeds that a difference of 5 points asks for, by
     the spread of `counted` seeds."""
 
-    test: Test
+    contrast: Contrast
     word: Word
     why: str
     record: str | None = None
@@ -113,8 +123,8 @@ class Verdict:
 
 def judge(claim: Claim, records: Mapping[str, Record]) -> Verdict:
     """The word of a claim from the recorded results."""
-    outcomes = tuple(_outcome(test, records) for test in claim.tests)
-    words = [outcome.word for outcome in outcomes if outcome.test.judged]
+    outcomes = tuple(_outcome(contrast, records) for contrast in claim.contrasts)
+    words = [outcome.word for outcome in outcomes if outcome.contrast.judged]
     used = tuple(dict.fromkeys(o.record for o in outcomes if o.record is not None))
     return Verdict(claim, _combined(words), outcomes, _nearest(claim, records), used)
 
@@ -137,19 +147,19 @@ def _nearest(claim: Claim, records: Mapping[str, Record]) -> str:
     return f"{100 * spread.mean:.1f} % ({arm_name})" if spread else ""
 
 
-# A test
+# A contrast
 
 
-def _outcome(test: Test, records: Mapping[str, Record]) -> Outcome:
-    name = _deciding(test, records)
+def _outcome(contrast: Contrast, records: Mapping[str, Record]) -> Outcome:
+    name = _deciding(contrast, records)
     if name is None:
-        at = f" at scale {test.scale}" if test.scale else ""
-        return Outcome(test, "not tested", f"no record of `{test.study}`{at} holds it")
+        at = f" at scale {contrast.scale}" if contrast.scale else ""
+        return Outcome(contrast, "not tested", f"no record of `{contrast.study}`{at} holds it")
     record = records[name]
-    arms = [record.arm(q.arm, q.of) for q in _quantities(test)]
-    spreads = [a.spread(q.column) for a, q in zip(arms, _quantities(test), strict=True)]
+    arms = [record.arm(q.arm, q.of) for q in _quantities(contrast)]
+    spreads = [a.spread(q.column) for a, q in zip(arms, _quantities(contrast), strict=True)]
     first = spreads[0].mean
-    second = spreads[1].mean if len(spreads) > 1 else test.second
+    second = spreads[1].mean if len(spreads) > 1 else contrast.second
     known = {
         "record": name,
         "scale": record.scale,
@@ -160,45 +170,49 @@ def _outcome(test: Test, records: Mapping[str, Record]) -> Outcome:
         "second": second,
     }
     if record.computed:
-        exact = first / second - 1 if test.relative else first - second
-        word = _word(test, exact, exact, second)
-        return Outcome(test, word, "counted, not trained", exact=exact, **known)
-    found = _difference(test, arms)
+        exact = first / second - 1 if contrast.relative else first - second
+        word = _word(contrast, exact, exact, second)
+        return Outcome(contrast, word, "counted, not trained", exact=exact, **known)
+    found = _difference(contrast, arms)
     if found is not None:
-        known |= {"effect": found} | _needs(test, arms)
-    reasons = _reasons(test, arms, spreads, found)
+        known |= {"effect": found} | _needs(contrast, arms, found)
+    reasons = _reasons(contrast, arms, spreads, found)
     if reasons:
-        return Outcome(test, "undecided", "; ".join(reasons), **known)
-    word = _word(test, found.low, found.high, second)
+        return Outcome(contrast, "undecided", "; ".join(reasons), **known)
+    word = _word(contrast, found.low, found.high, second)
     if word == "undecided":
-        place = "zero" if test.says in ("less", "more") else "an end of the margin"
-        return Outcome(test, word, f"the interval holds {place}", **known)
-    return Outcome(test, word, "the whole interval", **known)
+        place = "zero" if contrast.says in ("less", "more") else "an end of the margin"
+        return Outcome(contrast, word, f"the interval holds {place}", **known)
+    return Outcome(contrast, word, "the whole interval", **known)
 
 
-def _quantities(test: Test) -> tuple[Quantity, ...]:
-    return (test.first, test.second) if isinstance(test.second, Quantity) else (test.first,)
+def _quantities(contrast: Contrast) -> tuple[Quantity, ...]:
+    return (
+        (contrast.first, contrast.second)
+        if isinstance(contrast.second, Quantity)
+        else (contrast.first,)
+    )
 
 
 def _distinct(arms: Sequence[Arm]) -> list[Arm]:
     return list({id(arm): arm for arm in arms}.values())
 
 
-def _deciding(test: Test, records: Mapping[str, Record]) -> str | None:
-    """The name of the record that decides a test; None if none holds it."""
+def _deciding(contrast: Contrast, records: Mapping[str, Record]) -> str | None:
+    """The name of the record that decides a contrast; None if none holds it."""
 
     def rank(name: str) -> tuple[int, float, int]:
-        arms = [records[name].arm(q.arm, q.of) for q in _quantities(test)]
+        arms = [records[name].arm(q.arm, q.of) for q in _quantities(contrast)]
         scale = SCALES.index(records[name].scale)
         return scale, min(map(_tokens, arms)), min(arm.seeds for arm in arms)
 
-    least = SCALES.index(test.scale)
+    least = SCALES.index(contrast.scale)
     holding = [
         name
         for name, record in records.items()
-        if record.study == test.study
+        if record.study == contrast.study
         and SCALES.index(record.scale) >= least
-        and all(_holds(record, quantity) for quantity in _quantities(test))
+        and all(_holds(record, quantity) for quantity in _quantities(contrast))
     ]
     return max(holding, key=rank, default=None)
 
@@ -213,19 +227,19 @@ def _tokens(arm: Arm) -> float:
     return spread.mean if spread else 0.0
 
 
-def _difference(test: Test, arms: Sequence[Arm]) -> Difference | None:
+def _difference(contrast: Contrast, arms: Sequence[Arm]) -> Difference | None:
     """First less second; None where too little is known for an interval."""
-    values = [a.by_seed(q.column) for a, q in zip(arms, _quantities(test), strict=True)]
+    values = [a.by_seed(q.column) for a, q in zip(arms, _quantities(contrast), strict=True)]
     try:
         if len(arms) == 1:
-            return difference(values[0], dict.fromkeys(values[0], float(test.second)))
-        if test.relative:
+            return difference(values[0], dict.fromkeys(values[0], float(contrast.second)))
+        if contrast.relative:
             values = [_ratios(*values), dict.fromkeys(values[1], 0.0)]
         if all(values):
             return difference(*values)
-        if test.relative:
+        if contrast.relative:
             return None
-        pairs = zip(arms, _quantities(test), strict=True)
+        pairs = zip(arms, _quantities(contrast), strict=True)
         return summary_difference(*(arm.spread(quantity.column) for arm, quantity in pairs))
     except ValueError:
         return None
@@ -236,24 +250,26 @@ def _ratios(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int
     return {seed: first[seed] / second[seed] - 1 for seed in first if seed in second}
 
 
-def _needs(test: Test, arms: Sequence[Arm]) -> dict[str, int]:
-    """Seeds that a difference of 5 points asks for, at the spread of the first five."""
-    if test.first.column != "exact":
+def _needs(contrast: Contrast, arms: Sequence[Arm], found: Difference) -> dict[str, int]:
+    """Seeds that a difference of 5 points asks for, at the spread of the first five, or of as many
+    as there are."""
+    if contrast.first.column != "exact":
         return {}
     few = [
         dict(sorted(arm.by_seed(q.column).items())[:FIRST])
-        for arm, q in zip(arms, _quantities(test), strict=True)
+        for arm, q in zip(arms, _quantities(contrast), strict=True)
     ]
     if len(few) == 1:
         few.append(dict.fromkeys(few[0], 0.0))
-    found = difference(*few)
+    if all(few):  # else means and deviations are all that is known
+        found = difference(*few)
     return {"needed": seeds_needed(found.deviation, APART, found.paired), "counted": found.n}
 
 
 def _reasons(
-    test: Test, arms: Sequence[Arm], spreads: Sequence[object], found: Difference | None
+    contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[object], found: Difference | None
 ) -> list[str]:
-    """Why a test cannot be decided by this record."""
+    """Why a contrast cannot be decided by this record."""
     reasons = []
     seeds = min(spread.n for spread in spreads)
     if seeds < SEEDS:
@@ -262,19 +278,21 @@ def _reasons(
         reasons.append("no spread is known")
     if failed := sum(arm.failed for arm in _distinct(arms)):
         reasons.append(f"{failed} failed")
-    if test.language and (tokens := min(map(_tokens, arms))) < TOKENS:
+    if contrast.language and (tokens := min(map(_tokens, arms))) < TOKENS:
         reasons.append(f"{tokens / 1e6:.1f} million tokens")
     return reasons
 
 
-def _word(test: Test, low: float, high: float, second: float) -> Word:
+def _word(contrast: Contrast, low: float, high: float, second: float) -> Word:
     """By where the interval of first less second lies."""
-    margin = test.margin * (abs(second) if test.says == "about" and not test.relative else 1)
-    if test.says == "about":
+    margin = contrast.margin * (
+        abs(second) if contrast.says == "about" and not contrast.relative else 1
+    )
+    if contrast.says == "about":
         held, lost = -margin < low and high < margin, high < -margin or low > margin
-    elif test.says == "reaches":
+    elif contrast.says == "reaches":
         held, lost = low > -margin, high < -margin
-    elif test.says == "more":
+    elif contrast.says == "more":
         held, lost = low > 0, high < 0
     else:
         held, lost = high < 0, low > 0
@@ -285,8 +303,8 @@ def _word(test: Test, low: float, high: float, second: float) -> Word:
 
 
 def describe(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as JSON has it; texts of `judged` tests where a page has one cell."""
-    claim, judged = verdict.claim, [o for o in verdict.outcomes if o.test.judged]
+    """A verdict as JSON has it; texts of `judged` contrasts where a page has one cell."""
+    claim, judged = verdict.claim, [o for o in verdict.outcomes if o.contrast.judged]
     shown = [outcome for outcome in judged if outcome.record is not None]
     return {
         "number": claim.number,
@@ -302,15 +320,15 @@ def describe(verdict: Verdict) -> dict[str, Any]:
         "why": "; ".join(dict.fromkeys(o.why for o in judged)),
         "records": list(verdict.records),
         "run": "loopbench " + " ".join(claim.run),
-        "tests": [_test(outcome) for outcome in verdict.outcomes],
+        "contrasts": [_contrast(outcome) for outcome in verdict.outcomes],
     }
 
 
-def _test(outcome: Outcome) -> dict[str, Any]:
+def _contrast(outcome: Outcome) -> dict[str, Any]:
     values = asdict(outcome)
-    test = values.pop("test")
+    contrast = values.pop("contrast")
     kept = ("name", "study", "says", "margin", "relative", "judged")
-    return {name: test[name] for name in kept} | values
+    return {name: contrast[name] for name in kept} | values
 
 
 # Of a column: what it is multiplied by, its format, the unit of a difference of it.
@@ -318,12 +336,12 @@ _UNITS = {"exact": (100, ".1f", " points"), "perplexity": (1, ".2f", "")}
 _OTHER = (1, ".1f", "")
 
 
-def _unit(test: Test, relative: bool) -> tuple[float, str, str]:
-    return (100, ".0f", " %") if relative else _UNITS.get(test.first.column, _OTHER)
+def _unit(contrast: Contrast, relative: bool) -> tuple[float, str, str]:
+    return (100, ".0f", " %") if relative else _UNITS.get(contrast.first.column, _OTHER)
 
 
 def _named(outcome: Outcome, text: str) -> str:
-    return f"{outcome.test.name}: {text}" if outcome.test.name else text
+    return f"{outcome.contrast.name}: {text}" if outcome.contrast.name else text
 
 
 def _scale(outcome: Outcome) -> str:
@@ -331,8 +349,8 @@ def _scale(outcome: Outcome) -> str:
 
 
 def _means(outcome: Outcome) -> str:
-    factor, form, _ = _unit(outcome.test, False)
-    if outcome.test.relative:
+    factor, form, _ = _unit(outcome.contrast, False)
+    if outcome.contrast.relative:
         return f"{outcome.first / outcome.second:.2f} times"
     return f"{factor * outcome.first:{form}} for {factor * outcome.second:{form}}"
 
@@ -346,7 +364,7 @@ def _seeds(outcome: Outcome) -> str:
 
 
 def _effect(outcome: Outcome) -> str:
-    factor, form, unit = _unit(outcome.test, outcome.test.relative)
+    factor, form, unit = _unit(outcome.contrast, outcome.contrast.relative)
     form = "+" + form
     if outcome.exact is not None:
         return f"{factor * outcome.exact:{form}}{unit}"

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from reasoning.training.runs import read_config, read_environment
-from scripts.origin import command_line
 from scripts.reports.records import SCALES, Arm, Estimate, Record, RecordError, SeedRun, Spread
+from scripts.studies.origin import command_line
 
 Json = Mapping[str, Any]
 _OWN_SCALE = {"compare": "", "reproduce": "cpu"}  # where the command's words name none
@@ -63,18 +64,20 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
             f"{path}: the {what} that made it is not known, as the runs' folders are not beside it;"
             " record it where they are"
         )
-    study = made.study or _study(origins)
+    study, data = made.study or _study(origins), made.data or _data(origins, made.arms)
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    dates = origins.unique(lambda e: e.get("date")) or (written,)
     return Record(
-        title=title or f"{study[0].upper()}{study[1:]}, {made.data or path.parent.name}",
+        title=title or f"{study[0].upper()}{study[1:]}, {data or path.parent.name}",
         study=study,
         source="run",
         scale=_scale(origins) if made.scale is None else made.scale,
         computed=made.computed,
-        data=made.data or _data(origins, made.arms),
+        data=data,
         commits=commits,
         uncommitted=any(origins.unique(lambda e: e.get("uncommitted_changes"))),
         commands=commands,
-        dates=_span(origins.unique(lambda e: e.get("date"))),
+        dates=tuple(dict.fromkeys((min(dates), max(dates)))),
         machines=origins.unique(_machine),
         versions={k: ", ".join(v) for k, v in _versions(origins).items()},
         arms=made.arms,
@@ -326,7 +329,3 @@ def _versions(origins: _Origins) -> dict[str, list[str]]:
             if version and version not in found.setdefault(name, []):
                 found[name].append(version)
     return found
-
-
-def _span(dates: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((min(dates), max(dates)))) if dates else ()

@@ -16,6 +16,7 @@ from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
+from scripts.models.variants import chosen
 from scripts.reports.report import COLLAPSED, amount, comparison, marks, percent
 from scripts.runs.session import read_puzzles
 from scripts.studies.compare import Comparison, run_folder, train_and_compare
@@ -103,12 +104,16 @@ def table2(
     world: World,
     console: Console,
     yes: bool = False,
+    only: Sequence[str] = (),
 ) -> str:
     """Train and score every system on both tasks under OUT; resumable. Returns the Markdown.
 
     data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
     of each task in OUT/<task>/. UsageError for more than an hour of training without `yes`.
+    only: systems that are trained, `trm-27m` say; none: all.
     """
+    wanted = chosen(only, map(_slug, SYSTEMS))
+    systems = [system for system in SYSTEMS if _slug(system) in wanted]
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     results: dict[str, dict[str, Any]] = {}
     folders = {task: data[task] or out / "data" / task for task in TASKS}
@@ -124,10 +129,10 @@ def table2(
         train = read_puzzles(folder, "train")
         configs = [
             _config(s, scale, task, folder, changes)
-            for s in SYSTEMS
+            for s in systems
             if s.published[task] is not None
         ]
-        places = [out / task / _slug(s) for s in SYSTEMS if s.published[task] is not None]
+        places = [out / task / _slug(s) for s in systems if s.published[task] is not None]
         runs += [
             (config, run_folder(place, config, seed), train)
             for config, place in zip(configs, places, strict=True)
@@ -136,7 +141,7 @@ def table2(
         origins.append(f"{task}: {folder}" + ("" if data[task] else _GENERATED[scale == "full"]))
     state_plan(runs, origins, yes, world, console)
     for task, folder in folders.items():
-        served = [s for s in SYSTEMS if s.published[task] is not None]
+        served = [s for s in systems if s.published[task] is not None]
         results[task], whole = {}, Comparison(folder, world)
         for system in served:
             config = _config(system, scale, task, folder, changes)
@@ -170,6 +175,8 @@ def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
         head += [f"{task}: paper %", "seeds", "ours exact %", valid, "TFLOP"]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head))]
     for system in SYSTEMS:
+        if all(_slug(system) not in results[task] for task in TASKS):
+            continue
         groups = [results[task].get(_slug(system)) for task in TASKS]
         parameters = next((g["parameters"] for g in groups if g and "parameters" in g), None)
         cells = [system.name, system.published_parameters]

@@ -69,6 +69,7 @@ class Study:
     corpus: folder of one; None: OUT/corpus. rows: held-out rows scored, all if there are fewer.
     steps: of every run; None: each preset's own. changes: nested fields laid over every preset.
     bundle: of CORE; None: not run. limit: items of each of its tasks, 0 for all.
+    only: variants of a table that are trained; none: all.
     """
 
     out: Path
@@ -84,6 +85,7 @@ class Study:
     bundle: Path | None = None
     limit: int = 0
     extended: bool = False
+    only: tuple[str, ...] = ()
 
     @cached_property
     def text(self) -> Corpus:
@@ -220,6 +222,7 @@ def training_numbers(run: Path) -> dict[str, float]:
         "steps": last["step"],
         "published_flops": last["flops_published_rule"],
         "matmul_flops": last["flops_matmul_rule"],
+        "training_tokens": last["tokens"],
         "parameters": json.loads((run / "config.json").read_text())["parameters"],
     }
     if last.get("evaluations") is not None:

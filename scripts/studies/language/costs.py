@@ -10,7 +10,7 @@ import torch
 from reasoning.pretraining.flops import matmul_rule, measured_passes, published_rule
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.training.checkpoints import list_checkpoints
-from reasoning.training.runs import write_json
+from reasoning.training.runs import environment, write_json
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import VOCABULARY, language_preset
 from scripts.reports.figures import finish
@@ -44,7 +44,8 @@ def figure4(out: Path, scale: LanguageScale, runs: Sequence[Path]) -> str:
     bars = [_bar(model, size, measured) for size in sizes for model in MODELS]
     ratios = {size: _ratios([bar for bar in bars if bar["size"] == size]) for size in sizes}
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "fig4.json", {"bars": bars, "ratios": ratios})
+    record = {"bars": bars, "ratios": ratios, "environment": environment()}
+    write_json(out / "fig4.json", record)
     text = _figure4_text(bars, ratios)
     (out / "fig4.md").write_text(text)
     _draw_figure4(bars, out / "fig4.png")
@@ -216,6 +217,7 @@ def figure5(study: Study, depths: Sequence[int]) -> str:
         "measure": measure,
         "published": "Attractor nearly constant, Parcae growing with the number of loops",
         "series": series,
+        "environment": environment(),
     }
     write_json(study.out / "fig5.json", record)
     figure = new_figure(6, 4)

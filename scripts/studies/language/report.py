@@ -9,6 +9,7 @@ import torch
 
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
+from scripts.models.variants import chosen
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (
@@ -79,7 +80,8 @@ def language_table(study: Study, name: str, table: LanguageTable) -> str:
 
 
 def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]:
-    entries = table.rows(size)
+    wanted = chosen(study.only, (entry.variant.name for entry in table.rows(size)))
+    entries = [entry for entry in table.rows(size) if entry.variant.name in wanted]
     failures = train_variants(study, (entry.variant for entry in entries), size)
     runs = {
         entry.name: [
@@ -89,7 +91,8 @@ def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]
         for entry in entries
     }
     for column, relative in table.relative.items():
-        _relate(runs, column, relative)
+        if relative.reference in runs:
+            _relate(runs, column, relative)
     return [_row(entry, size, runs[entry.name]) for entry in entries]
 
 

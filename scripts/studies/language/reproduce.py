@@ -57,6 +57,7 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
         limit: int = 0,
         extended: bool = False,
         set: tuple[str, ...] = (),
+        only: tuple[str, ...] = (),
         device: Device = "auto",
     ) -> None:
         """Train language models and measure what this table or figure shows. Resumable: the same
@@ -76,6 +77,7 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             limit: items of each task of the bundle; 0: all.
             extended: score every task of the bundle, for CORE-Extended.
             set: fields changed in every run, NAME=VALUE each, such as micro_batch=8.
+            only: rows of a table, by what is trained, such as transformer parcae; none: all.
             device: where to run; auto: the best present.
         """
         for flag, value, least in (
@@ -108,6 +110,7 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             bundle=bundle,
             limit=limit,
             extended=extended,
+            only=only,
         )
         study.text  # noqa: B018 - opened, so that a bad corpus is told before time is spent
         _show(make(study), f"{out}/{name}.{wrote}", quiet=not world.is_main)

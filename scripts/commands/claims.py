@@ -1,0 +1,126 @@
+"""`loopbench claims`: the paper's fourteen claims, each with what the recorded results say."""
+
+import json as json_text
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.reports.claims_table import HEADINGS
+from scripts.reports.records import FOLDER, read_records
+from scripts.studies.claim_list import CLAIMS
+from scripts.studies.claims import SEEDS, Claim, describe, judge
+from scripts.usage import UsageError, parse
+
+
+def claims(
+    json: bool = False,
+    run: int | None = None,
+    dry_run: bool = False,
+    seeds: int = SEEDS,
+    out: Path | None = None,
+    corpus: Path | None = None,
+    sudoku: Path | None = None,
+    maze: Path | None = None,
+    yes: bool = False,
+    results: Path = FOLDER,
+) -> int:
+    """The fourteen claims of the paper, each with its word: held, not held, undecided, not tested.
+    How a claim gets its word is written in scripts/studies/claims.py.
+
+    Args:
+        json: print a list of fourteen, with every test, interval and record.
+        run: number of a claim: print the command that stands behind it, and run it. Resumable.
+        dry_run: with --run, print the command alone.
+        seeds: with --run, seeds of each model.
+        out: with --run, folder for runs and tables; none: runs/claims/NAME, tables of language
+            models sharing runs/claims/text.
+        corpus: with --run of a claim about text, folder made by `loopbench corpus build`.
+        sudoku: with --run of a claim about the published sets, folder of Sudoku-Extreme.
+        maze: the same of Maze-Hard.
+        yes: with --run, begin though it takes more than an hour.
+        results: folder of recorded results.
+    """
+    if run is not None:
+        folders = {"corpus": corpus, "sudoku": sudoku, "maze": maze}
+        claim = _numbered(run)
+        return _run(claim, _words(claim, seeds, out, yes, folders, dry_run), dry_run)
+    if dry_run:
+        raise UsageError("--dry-run is of --run N")
+    records = read_records(results)
+    verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
+    if json:
+        print(json_text.dumps(verdicts, indent=1, allow_nan=False))
+    else:
+        _print(verdicts)
+    return 0
+
+
+def _print(verdicts: Sequence[Mapping[str, Any]]) -> None:
+    console = Console(width=max(180, Console().width), highlight=False)
+    table = Table()
+    for key, heading in HEADINGS.items():
+        table.add_column(heading, overflow="fold", ratio=3 if key in ("claim", "effect") else None)
+    for verdict in verdicts:
+        table.add_row(*(str(verdict[key]) for key in HEADINGS))
+    console.print(table)
+
+
+def _numbered(number: int) -> Claim:
+    if not 1 <= number <= len(CLAIMS):
+        raise UsageError(f"--run: must be from 1 to {len(CLAIMS)} (got {number})")
+    return CLAIMS[number - 1]
+
+
+def _words(
+    claim: Claim,
+    seeds: int,
+    out: Path | None,
+    yes: bool,
+    folders: Mapping[str, Path | None],
+    dry_run: bool,
+) -> list[str]:
+    """The command behind a claim. UsageError for a folder that it needs and was not given, but in
+    a dry run, where its name stands for it."""
+    if seeds < 1:
+        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    needed = [name for name in folders if f"{{{name}}}" in claim.run]
+    missing = [name for name in needed if folders[name] is None]
+    if missing and not dry_run:
+        raise UsageError(f"claim {claim.number} needs --{missing[0]} DIR")
+    places = {name: folders[name] or name.upper() for name in needed}
+    words = [word.format_map(places) for word in claim.run]
+    if claim.trains:
+        words += ["--seeds", str(seeds)]
+    if yes and "--corpus" not in words and claim.trains:
+        words.append("--yes")
+    place = out or Path("runs/claims") / ("text" if "corpus" in needed else claim.name)
+    return [*words, "--out", str(place)]
+
+
+def _run(claim: Claim, words: Sequence[str], dry_run: bool) -> int:
+    print(shlex.join(["loopbench", *words]), flush=True)
+    if dry_run:
+        return 0
+    code = subprocess.run([sys.executable, "-m", "scripts", *words], env=_environment()).returncode
+    if code == 0:
+        result = Path(words[-1]) / claim.result
+        print(f"to keep it: loopbench record {result} --name claims-{claim.run[1]}")
+    return code
+
+
+def _environment() -> dict[str, str]:
+    """With this package found from any folder, before one of the same name there."""
+    places = [str(FOLDER.parents[1]), os.environ.get("PYTHONPATH")]
+    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    return os.environ | safe
+
+
+def main(words: Sequence[str]) -> int:
+    return parse(claims, words, "loopbench claims")()

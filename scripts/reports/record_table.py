@@ -1,0 +1,141 @@
+"""A recorded result as a table: its columns, and how each is written.
+
+Of several seeds a number is their mean ± standard deviation, of one seed the number ± its standard
+error over puzzles, where that is known. COLUMN@OF is a column of the arms of that task or size,
+where a record has arms of one name for several.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scripts.reports.records import Arm, Record
+from scripts.reports.tables import Table
+
+DASH = "-"
+
+
+@dataclass(frozen=True)
+class Column:
+    """heading, and an arm's cell."""
+
+    heading: str
+    cell: Callable[[Arm], str]
+
+
+def _spread(column: str, factor: float, form: str) -> Callable[[Arm], str]:
+    """mean ± deviation of several seeds, or the one number ± its standard error."""
+
+    def cell(arm: Arm) -> str:
+        spread = arm.spread(column)
+        if spread is None:
+            return DASH
+        said, deviation = f"{factor * spread.mean:{form}}", spread.sd
+        if spread.n == 1:
+            values = [r.values[column].stderr for r in arm.runs if column in r.values]
+            deviation = values[0] if values else None
+        return said if deviation is None else f"{said} ± {factor * deviation:{form}}"
+
+    return cell
+
+
+def _mean(column: str, factor: float = 1.0) -> Callable[[Arm], str]:
+    """The mean to three digits, without zeros that say nothing."""
+
+    def cell(arm: Arm) -> str:
+        spread = arm.spread(column)
+        if spread is None:
+            return DASH
+        value = factor * spread.mean
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
+
+    return cell
+
+
+def _percent(column: str, heading: str) -> Column:
+    return Column(heading, _spread(column, 100, ".1f"))
+
+
+def _seeds(arm: Arm) -> str:
+    marks = [f"{getattr(arm, k)} {k}" for k in ("failed", "collapsed") if getattr(arm, k)]
+    return ", ".join([str(arm.seeds), *marks])
+
+
+def _each(arm: Arm) -> str:
+    return ", ".join(f"{100 * v:.1f}" for _, v in sorted(arm.by_seed("exact").items())) or DASH
+
+
+def _halting(arm: Arm) -> str:
+    exact, calls = (COLUMNS[k].cell(arm) for k in ("halted_exact", "halted_net_calls"))
+    return exact if DASH in (exact, calls) else f"{exact} ({calls})"
+
+
+def _count(arm: Arm) -> str:
+    counts = {v.n for run in arm.runs if (v := run.values.get("exact")) and v.n}
+    return " or ".join(f"{n:,}" for n in sorted(counts)) or DASH
+
+
+def _paper(arm: Arm) -> str:
+    exact = arm.published.get("exact")
+    return DASH if exact is None else f"{100 * exact:.1f}"
+
+
+def _reported(arm: Arm) -> str:
+    return "; ".join(f"{name}: {100 * exact:.4g}" for name, exact in arm.reported.items())
+
+
+COLUMNS: dict[str, Column] = {
+    "model": Column("model", lambda arm: arm.name),
+    "parameters": Column(
+        "parameters", lambda a: f"{a.parameters:,}" if a.parameters is not None else DASH
+    ),
+    "layers": Column("layers", lambda arm: str(arm.config.get("layers", DASH))),
+    "seeds": Column("seeds", _seeds),
+    "cell": _percent("cell", "cell %"),
+    "exact": _percent("exact", "exact %"),
+    "each": Column("exact %, each seed", _each),
+    "valid": _percent("valid", "valid %"),
+    "valid_shortest": _percent("valid_shortest", "valid shortest %"),
+    "exact_step_400": _percent("exact_step_400", "exact % at step 400"),
+    "halted_exact": _percent("halted_exact", "exact % halting itself"),
+    "halted_net_calls": Column("net calls halting itself", _mean("halted_net_calls")),
+    "halting": Column("exact % (net calls) halting itself", _halting),
+    "training_exact": _percent("training_exact", "training exact %"),
+    "n": Column("n", _count),
+    "training_net_calls": Column("training net calls, 1e6", _mean("training_net_calls", 1e-6)),
+    "training_tflop": Column("training TFLOP", _mean("training_flops", 1e-12)),
+    "training_pflop": Column("training PFLOP", _mean("training_flops", 1e-15)),
+    "minutes": Column("minutes", _mean("training_seconds", 1 / 60)),
+    "mib": Column("MiB kept for backward", _mean("training_bytes", 2**-20)),
+    "net_calls": Column("net calls a puzzle", _mean("net_calls")),
+    "paper": Column("paper: exact %", _paper),
+    "reported": Column("others report, exact %", _reported),
+    "perplexity": Column("perplexity", _spread("perplexity", 1, ".2f")),
+    **{
+        f"perplexity_at_{t}": Column(f"T = {t}", _spread(f"perplexity_at_{t}", 1, ".4g"))
+        for t in (0, 1, 2, 4, 8)
+    },
+    "evaluations": Column("evaluations", _mean("evaluations")),
+    "evaluations_training": Column("evaluations in training", _mean("evaluations_training")),
+    "evaluations_late": Column("in its last quarter", _mean("evaluations_late")),
+    "converged": Column("converged %", _mean("converged", 100)),
+    "matmul_tflop": Column("training TFLOP, matmuls", _mean("matmul_flops", 1e-12)),
+    "flops_ratio": Column("FLOPs of a step, relative", _mean("flops_ratio")),
+}
+
+
+def record_table(record: Record) -> Table:
+    """The table of a record: a row an arm, or a row a name with COLUMN@OF for each task or size."""
+    groups = list(dict.fromkeys(arm.of for arm in record.arms))
+    headings = {key: column.heading for key, column in COLUMNS.items()}
+    if len(groups) > 1:
+        headings |= {
+            f"{key}@{of}": f"{of}: {column.heading}"
+            for key, column in COLUMNS.items()
+            for of in groups
+        }
+    rows: dict[str, dict[str, str]] = {}
+    for arm in record.arms:
+        cells = {key: column.cell(arm) for key, column in COLUMNS.items()}
+        row = rows.setdefault(arm.name, dict.fromkeys(headings, DASH) | cells)
+        row |= {f"{key}@{arm.of}": text for key, text in cells.items() if len(groups) > 1}
+    return Table(headings, rows)

@@ -1,0 +1,94 @@
+"""Tables of pages, filled from recorded results.
+
+    <!-- table controls-cpu: model, seeds, exact; rows trm | trm-matched -->
+    (whatever stands here is replaced)
+    <!-- end -->
+
+A marker names a table, its columns, and perhaps which of its rows; a line each.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.usage import UsageError, unknown_name
+
+_OPENS = re.compile(r"<!-- table ([\w.-]+): (.+?)(?:; rows (.+?))? -->")
+_CLOSES = "<!-- end -->"
+_BEGINS = "<!-- table"
+
+
+@dataclass(frozen=True)
+class Table:
+    """headings: of every column by its key; rows: by name, each with a text for every column."""
+
+    headings: Mapping[str, str]
+    rows: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A page's text with every table as the records have it, and the names of those that differ
+    from what the page holds."""
+
+    text: str
+    names: tuple[str, ...]
+    differing: tuple[str, ...]
+
+
+def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
+    """A page with its tables filled; nothing is written. UsageError for a marker that is not
+    understood or has no end, and for an unknown table, column or row."""
+    lines, made = page.read_text().split("\n"), []
+    names, differing, i = [], [], 0
+    while i < len(lines):
+        made.append(lines[i])
+        i += 1
+        if not made[-1].lstrip().startswith(_BEGINS):
+            continue
+        where, marker = f"{page}:{i}", made[-1].strip()
+        end = next((k for k in range(i, len(lines)) if lines[k].strip() == _CLOSES), None)
+        begins = next((k for k in range(i, len(lines)) if lines[k].strip().startswith(_BEGINS)), i)
+        if end is None or i < begins < end:
+            raise UsageError(f"{where}: the table has no end; put {_CLOSES} on a line below it")
+        name, shown = _grid(marker, where, tables)
+        names.append(name)
+        if shown != lines[i:end]:
+            differing.append(name)
+        made += shown
+        i = end
+    return Filled("\n".join(made), tuple(names), tuple(dict.fromkeys(differing)))
+
+
+def _grid(marker: str, where: str, tables: Mapping[str, Table]) -> tuple[str, list[str]]:
+    """The name in a marker, and its table's lines."""
+    parts = _OPENS.fullmatch(marker)
+    if parts is None:
+        raise UsageError(
+            f"{where}: expected <!-- table NAME: column, column -->, perhaps with ; rows A | B"
+        )
+    name, columns, rows = parts.groups()
+    table = tables.get(name)
+    if table is None:
+        raise UsageError(f"{where}: {unknown_name('recorded result', name, tables)}")
+    keys = _known("column", columns.split(","), table.headings, f"{where}: {name}")
+    names = list(table.rows)
+    if rows is not None:
+        names = _known("row", rows.split("|"), table.rows, f"{where}: {name}")
+    cells = [[table.rows[row][key] for key in keys] for row in names]
+    return name, grid([table.headings[key] for key in keys], cells)
+
+
+def _known(what: str, asked: Sequence[str], known: Iterable[str], where: str) -> list[str]:
+    names = [name.strip() for name in asked]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{where}: {unknown_name(what, name, known)}")
+    return names
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; a bar within a cell is escaped."""
+    shown = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    return ["| " + " | ".join(row) + " |" for row in (shown[0], ["---"] * len(head), *shown[1:])]
