@@ -14,6 +14,7 @@ HEADINGS = {
     "scale": "scale",
     "seeds": "seeds",
     "effect": "effect, 95 % interval",
+    "beside": "beside",
     "word": "word",
     "why": "why",
 }

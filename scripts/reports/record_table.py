@@ -55,6 +55,19 @@ def _percent(column: str, heading: str) -> Column:
     return Column(heading, _spread(column, 100, ".1f"))
 
 
+def _perplexity(column: str) -> Callable[[Arm], str]:
+    """Three digits, a thousand and more whole; the deviation with as many places."""
+
+    def cell(arm: Arm) -> str:
+        spread = arm.spread(column)
+        if spread is None:
+            return DASH
+        form = ",.0f" if spread.mean >= 100 else ".1f" if spread.mean >= 10 else ".2f"
+        return _spread(column, 1, form)(arm)
+
+    return cell
+
+
 def _seeds(arm: Arm) -> str:
     marks = [f"{getattr(arm, k)} {k}" for k in ("failed", "collapsed") if getattr(arm, k)]
     return ", ".join([str(arm.seeds), *marks])
@@ -85,6 +98,7 @@ def _reported(arm: Arm) -> str:
 
 COLUMNS: dict[str, Column] = {
     "model": Column("model", lambda arm: arm.name),
+    "row": Column("", lambda arm: arm.name),
     "parameters": Column(
         "parameters", lambda a: f"{a.parameters:,}" if a.parameters is not None else DASH
     ),
@@ -107,11 +121,11 @@ COLUMNS: dict[str, Column] = {
     "minutes": Column("minutes", _mean("training_seconds", 1 / 60)),
     "mib": Column("MiB kept for backward", _mean("training_bytes", 2**-20)),
     "net_calls": Column("net calls a puzzle", _mean("net_calls")),
-    "paper": Column("paper: exact %", _paper),
+    "paper": Column("paper's exact %", _paper),
     "reported": Column("others report, exact %", _reported),
-    "perplexity": Column("perplexity", _spread("perplexity", 1, ".2f")),
+    "perplexity": Column("perplexity", _perplexity("perplexity")),
     **{
-        f"perplexity_at_{t}": Column(f"T = {t}", _spread(f"perplexity_at_{t}", 1, ".4g"))
+        f"perplexity_at_{t}": Column(f"perplexity at T = {t}", _perplexity(f"perplexity_at_{t}"))
         for t in (0, 1, 2, 4, 8)
     },
     "evaluations": Column("evaluations", _mean("evaluations")),

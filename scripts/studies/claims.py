@@ -144,7 +144,10 @@ def _nearest(claim: Claim, records: Mapping[str, Record]) -> str:
     name, arm_name, column = claim.nearest
     arm = records[name].arm(arm_name) if name in records else None
     spread = arm.spread(column) if arm else None
-    return f"{100 * spread.mean:.1f} % ({arm_name})" if spread else ""
+    if spread is None:
+        return ""
+    size = f", {arm.parameters / 1e6:.1f}M" if arm.parameters else ""
+    return f"{100 * spread.mean:.1f} % ({arm_name}{size})"
 
 
 # A contrast
@@ -306,6 +309,7 @@ def describe(verdict: Verdict) -> dict[str, Any]:
     """A verdict as JSON has it; texts of `judged` contrasts where a page has one cell."""
     claim, judged = verdict.claim, [o for o in verdict.outcomes if o.contrast.judged]
     shown = [outcome for outcome in judged if outcome.record is not None]
+    beside = [o for o in verdict.outcomes if o.record is not None and not o.contrast.judged]
     return {
         "number": claim.number,
         "name": claim.name,
@@ -317,6 +321,7 @@ def describe(verdict: Verdict) -> dict[str, Any]:
         "scale": ", ".join(dict.fromkeys(_scale(o) for o in shown)) or "-",
         "seeds": "; ".join(dict.fromkeys(_seeds(o) for o in shown)) or "-",
         "effect": "; ".join(_named(o, _effect(o)) for o in shown) or "-",
+        "beside": "; ".join(_named(o, _effect(o)) for o in beside) or "-",
         "why": "; ".join(dict.fromkeys(o.why for o in judged)),
         "records": list(verdict.records),
         "run": "loopbench " + " ".join(claim.run),

@@ -200,7 +200,8 @@ def _figure5(content: Json, path: Path, origins: _Origins) -> _Content:
         pairs = zip(content["depths"], series["bytes"], strict=True)
         arms.append(_counted(name, "", {f"bytes_at_{depth}": size for depth, size in pairs}))
     data = f"{content['size']}: bytes {content['measure']}"
-    return _Content(tuple(arms), "reproduce fig5", "", data, True)
+    scale = "mini" if content["size"] == "mini" else "full"
+    return _Content(tuple(arms), "reproduce fig5", scale, data, True)
 
 
 def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:

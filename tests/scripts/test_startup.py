@@ -41,8 +41,15 @@ def codes_without_torch(commands: list[list[str]]) -> list[int]:
 def test_help_and_version_do_without_torch():
     helped = ["evaluate", "solve", "package", "import-released", "bench", "evaluate-lm"]
     helped += ["generate", "presets", "data", "tokenizer", "corpus", "export", "push", "runs"]
-    helped += ["completion"]
-    asked = [["--help"], ["--version"], ["presets"], *([name, "--help"] for name in helped)]
+    helped += ["completion", "claims", "tables", "record"]
+    asked = [
+        ["--help"],
+        ["--version"],
+        ["presets"],
+        ["claims"],
+        ["tables", "--check"],
+        *([name, "--help"] for name in helped),
+    ]
     assert codes_without_torch(asked) == [0] * len(asked)
 
 
@@ -88,6 +95,10 @@ def test_refusals_do_without_torch(tmp_path):
         ["tokenizer", "info", none],
         ["corpus", "check", none],
         ["corpus", "build", none, "--out", out],
+        ["claims", "--run", "15"],
+        ["claims", "--results", none],
+        ["tables", none],
+        ["record", none, "--name", "a"],
     ]
     assert codes_without_torch(refusals) == [2] * len(refusals)
 

@@ -1,0 +1,193 @@
+"""Results as records: what commands write is taken whole, the committed ones are sound."""
+
+import json
+import shutil
+import statistics
+
+import pytest
+from pydantic import ValidationError
+
+from scripts.cli import main
+from scripts.reports.records import (
+    Arm,
+    Estimate,
+    Record,
+    SeedRun,
+    Spread,
+    read_record,
+    read_records,
+    record_text,
+)
+from scripts.studies.language.costs import FIGURE_4
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A folder of `compare` on the smallest puzzles: two models, two seeds."""
+    folder = tmp_path_factory.mktemp("record")
+    sizes = ["--size", "4", "--train", "24", "--test", "8", "--out", str(folder / "data")]
+    assert main(["data", "sudoku", *sizes]) == 0
+    asked = ["--presets", "trm-mini,transformer-mini", "--data", str(folder / "data")]
+    asked += ["--seeds", "2", "--steps", "2", "--device", "cpu", "--out", str(folder / "table")]
+    assert main(["compare", *asked]) == 0
+    return folder / "table"
+
+
+COMMAND = "loopbench compare --presets trm-mini,transformer-mini --data data --seeds 2"
+
+
+def record(path, tmp_path, *more: str) -> Record:
+    given = ["--name", "made", "--into", str(tmp_path), "--command", COMMAND]
+    assert main(["record", str(path), *given, *more]) == 0
+    return read_record(tmp_path / "made.json")
+
+
+def test_a_comparison_is_recorded_whole(compared, tmp_path):
+    made = record(compared / "comparison.json", tmp_path, "--title", "two models")
+    groups = json.loads((compared / "comparison.json").read_text())
+    assert (made.title, made.study, made.scale) == ("two models", "compare", "mini")
+    assert made.commands == (COMMAND,)
+    assert made.data == "4x4 sudoku, 8 held out"
+    environment = json.loads((compared / "trm-mini-seed0/environment.json").read_text())
+    assert made.commits == (environment["commit"],)
+    assert made.machines == (environment["cpu"],)
+    assert made.dates[0] == environment["date"]
+    for name, group in groups.items():
+        arm = made.arm(name)
+        assert arm.parameters == group["parameters"]
+        assert arm.config["steps"] == 2
+        assert "seed" not in arm.config
+        assert [run.seed for run in arm.runs] == [0, 1]
+        for column, said in (
+            ("exact", group["metrics"]["exact"]),
+            ("cell", group["metrics"]["cell"]),
+            ("halted_exact", group["halted_exact"]),
+            ("halted_net_calls", group["halted_net_calls_per_puzzle"]),
+            ("net_calls", group["net_calls_per_puzzle"]),
+            ("flops_per_puzzle", group["flops_per_puzzle"]),
+            ("training_seconds", group["training_seconds"]),
+            ("training_flops", group["training_flops"]),
+        ):
+            assert arm.by_seed(column).keys() == {0, 1}, column
+            spread = arm.spread(column)
+            assert (spread.mean, spread.sd) == pytest.approx((said["mean"], said["sd"]))
+        first = group["runs"][0]["exact"]
+        assert arm.runs[0].values["exact"] == Estimate(**first)
+
+
+def test_runs_are_found_where_the_folder_was_moved_to(compared, tmp_path):
+    shutil.copytree(compared, tmp_path / "moved")
+    groups = json.loads((compared / "comparison.json").read_text())
+    for group in groups.values():
+        for run in group["runs"]:
+            run["run"] = "/nowhere/table/" + run["run"].rsplit("/", 1)[1]
+    (tmp_path / "moved/comparison.json").write_text(json.dumps(groups))
+    made = record(tmp_path / "moved/comparison.json", tmp_path)
+    assert all(arm.config for arm in made.arms)
+
+
+def test_what_made_a_result_has_to_be_known(compared, tmp_path, capsys):
+    alone = tmp_path / "comparison.json"
+    text = (compared / "comparison.json").read_text()
+    alone.write_text(text.replace(str(compared), "/nowhere"))
+    given = ["--name", "made", "--into", str(tmp_path), "--command", COMMAND]
+    assert main(["record", str(alone), *given]) == 2
+    assert "the commit that made it is not known" in capsys.readouterr().err
+    assert not (tmp_path / "made.json").exists()
+
+
+def test_an_evaluation_is_recorded(compared, tmp_path):
+    run = compared / "trm-mini-seed0"
+    data = str(compared.parent / "data")
+    assert main(["evaluate", str(run), "--data", data, "--device", "cpu"]) == 0
+    said = json.loads((run / "evaluation-data.json").read_text())
+    made = record(run / "evaluation-data.json", tmp_path)
+    (arm,) = made.arms
+    assert (made.study, made.data, arm.name) == ("evaluate", "data, test", "trm-mini")
+    assert arm.runs[0].values["exact"] == Estimate(**said["metrics"]["exact"])
+    assert arm.spread("net_calls").mean == said["net_calls_per_puzzle"]
+
+
+def test_counted_costs_are_recorded(tmp_path):
+    assert main(["reproduce", "fig4", "--out", str(tmp_path)]) == 0
+    made = record(tmp_path / "fig4.json", tmp_path)
+    assert made.computed
+    assert made.study == "reproduce fig4"
+    for size, paper in FIGURE_4.items():
+        for model, total in paper.items():
+            ours = made.arm(model, size).spread("published_rule_exaflops").mean
+            assert ours == pytest.approx(total, rel=0.01)
+
+
+def test_a_bench_is_recorded_line_by_line(tmp_path):
+    line = {"preset": "trm-cpu", "precision": "fp32", "mode": "eager", "seconds_per_step": 1.2}
+    environment = {"commit": "0" * 40, "cpu": "2 x Made Up", "command": ["loopbench", "bench"]}
+    bench = {"environment": environment, "device": "cpu", "matmul_sizes": {"fp32": 1024}}
+    bench["published"] = [line, line | {"mode": "compiled", "rates": {"fp32": 2.0}}]
+    (tmp_path / "bench.json").write_text(json.dumps(bench))
+    made = record(tmp_path / "bench.json", tmp_path)
+    assert made.study == "bench"
+    eager = made.arm("trm-cpu fp32 eager", "published")
+    assert eager.spread("seconds_per_step").mean == 1.2
+    assert made.arm("trm-cpu fp32 compiled", "published").spread("rates fp32").mean == 2.0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--name", "a b"], "--name a b: letters"),
+        (["--name", "claims"], "(and not claims)"),
+        (["--name", "taken"], "is there; choose another --name or give --replace"),
+        (["--name", "new"], "is no result of compare, reproduce"),
+    ],
+)
+def test_a_mistake_is_told_and_nothing_is_lost(words, told, tmp_path, capsys):
+    (tmp_path / "taken.json").write_text("kept")
+    (tmp_path / "result.json").write_text('{"made": "up"}')
+    asked = ["record", str(tmp_path / "result.json"), "--into", str(tmp_path), *words]
+    assert main(asked) == 2
+    assert told in capsys.readouterr().err
+    assert (tmp_path / "taken.json").read_text() == "kept"
+
+
+# The form
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    for name, known in read_records().items():
+        (tmp_path / f"{name}.json").write_text(record_text(known))
+        assert read_record(tmp_path / f"{name}.json") == known
+
+
+def test_spreads_are_of_runs_where_they_have_the_column():
+    runs = [SeedRun(seed=s, values={"exact": Estimate(mean=v)}) for s, v in ((1, 0.4), (0, 0.6))]
+    runs.append(SeedRun(seed=2, failure="out of memory"))
+    summary = {"cell": Spread(mean=0.8, sd=0.1, n=3), "exact": Spread(mean=0.0, n=3)}
+    arm = Arm(name="a", runs=tuple(runs), summary=summary)
+    assert arm.spread("exact").mean == 0.5
+    assert arm.spread("exact").sd == pytest.approx(statistics.stdev([0.4, 0.6]))
+    assert arm.spread("exact").n == 2
+    assert arm.spread("cell").n == 3
+    assert arm.spread("nonesuch") is None
+    assert (arm.seeds, arm.failed, arm.collapsed) == (3, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seeds": 2},
+        {"page": "README.md"},
+        {"source": "page"},
+        {"commits": []},
+        {"arms": [{"name": "a"}]},
+        {"arms": [{"name": "a", "runs": [{"seed": 0}, {"seed": 0}]}]},
+        {"arms": [{"name": "a", "runs": [{"seed": 0}]}] * 2},
+        {"arms": [{"name": "a", "summary": {"exact": {"mean": float("nan"), "n": 1}}}]},
+    ],
+)
+def test_what_is_no_record_is_refused(wrong):
+    right = {"title": "a", "study": "compare", "source": "run", "commits": ["0"]}
+    right |= {"commands": ["x"], "arms": [{"name": "a", "runs": [{"seed": 0}]}]}
+    Record.model_validate(right)
+    with pytest.raises(ValidationError):
+        Record.model_validate(right | wrong)

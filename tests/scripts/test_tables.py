@@ -1,0 +1,132 @@
+"""Tables of pages: filled from records, checked against them, refused where a marker is wrong."""
+
+import pytest
+
+from scripts.cli import main
+from scripts.commands.tables import ROOT, pages
+from scripts.reports.record_table import COLUMNS, record_table
+from scripts.reports.records import Arm, Estimate, Record, SeedRun, Spread, record_text
+from scripts.reports.tables import fill
+
+
+def run(seed: int, exact: float, **values: float) -> SeedRun:
+    told = {"exact": Estimate(mean=exact, stderr=0.021, n=500)}
+    return SeedRun(seed=seed, values=told | {k: Estimate(mean=v) for k, v in values.items()})
+
+
+@pytest.fixture
+def made() -> Record:
+    several = (run(0, 0.664, net_calls=168.2), run(1, 0.74, net_calls=167.9), run(2, 0.646))
+    return Record(
+        title="made up",
+        study="compare",
+        source="run",
+        commits=("0" * 40,),
+        commands=("loopbench compare",),
+        arms=(
+            Arm(name="a, damped", parameters=110018, runs=several, summary={"cell": spread(0.91)}),
+            Arm(name="b", runs=(run(0, 0.005, training_flops=2.35e12),)),
+        ),
+    )
+
+
+def spread(mean: float) -> Spread:
+    return Spread(mean=mean, sd=0.012, n=3)
+
+
+@pytest.fixture
+def results(tmp_path, made):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "made-up.json").write_text(record_text(made))
+    return folder
+
+
+COLUMNS_ASKED = "model, parameters, seeds, cell, exact, each, n, training_tflop"
+EXPECTED = """\
+| model | parameters | seeds | cell % | exact % | exact %, each seed | n | training TFLOP |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| a, damped | 110,018 | 3 | 91.0 ± 1.2 | 68.3 ± 5.0 | 66.4, 74.0, 64.6 | 500 | - |
+| b | - | 1, 1 collapsed | - | 0.5 ± 2.1 | 0.5 | 500 | 2.35 |
+"""
+
+
+def page(tmp_path, marker: str, body: str = "", end: str = "<!-- end -->\n"):
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n\n{marker}\n{body}{end}\nafter\n")
+    return path
+
+
+def test_a_table_is_filled_and_the_rest_is_left(tmp_path, results, capsys):
+    marker = f"<!-- table made-up: {COLUMNS_ASKED} -->"
+    path = page(tmp_path, marker, "| typed | by hand |\n")
+    asked = ["tables", str(path), "--results", str(results)]
+    assert main([*asked, "--check"]) == 1
+    assert f"{path}: made-up: differs" in capsys.readouterr().out
+    assert "typed" in path.read_text(), "a check writes nothing"
+    assert main(asked) == 0
+    assert path.read_text() == f"before\n\n{marker}\n{EXPECTED}<!-- end -->\n\nafter\n"
+    assert main([*asked, "--check"]) == 0
+    assert main(asked) == 0
+    path.write_text(path.read_text().replace("68.3", "68.4"))
+    assert main([*asked, "--check"]) == 1, "one digit is a difference"
+
+
+def test_rows_are_chosen_and_ordered(tmp_path, made):
+    path = page(tmp_path, "<!-- table t: model; rows b | a, damped -->")
+    text = fill(path, {"t": record_table(made)}).text
+    assert text.index("| b |") < text.index("| a, damped |")
+    path = page(tmp_path, "<!-- table t: model; rows b -->")
+    assert "damped" not in fill(path, {"t": record_table(made)}).text
+
+
+def test_arms_of_several_tasks_are_columns(made):
+    arms = tuple(
+        a.model_copy(update={"name": "x", "of": t}) for a, t in zip(made.arms, "pq", strict=True)
+    )
+    table = record_table(made.model_copy(update={"arms": arms}))
+    assert list(table.rows) == ["x"]
+    assert table.rows["x"]["exact@p"] == "68.3 ± 5.0"
+    assert table.rows["x"]["exact@q"] == "0.5 ± 2.1"
+    assert table.headings["exact@q"] == "q: exact %"
+
+
+@pytest.mark.parametrize(
+    ("marker", "end", "told"),
+    [
+        ("<!-- table nonesuch: model -->", "<!-- end -->\n", "page.md:3: no recorded result"),
+        ("<!-- table made-up: model, exakt -->", "<!-- end -->\n", "did you mean exact?"),
+        ("<!-- table made-up: model; rows c -->", "<!-- end -->\n", "no row is called 'c'"),
+        ("<!-- table made-up -->", "<!-- end -->\n", "expected <!-- table NAME"),
+        ("<!-- table made-up: model -->", "", "page.md:3: the table has no end"),
+        (
+            "<!-- table made-up: model -->\n<!-- table made-up: model -->",
+            "<!-- end -->\n",
+            "page.md:3: the table has no end",
+        ),
+    ],
+)
+def test_a_marker_that_is_wrong_is_told_with_its_line(marker, end, told, tmp_path, results, capsys):
+    path = page(tmp_path, marker, end=end)
+    before = path.read_text()
+    assert main(["tables", str(path), "--results", str(results)]) == 2
+    assert told in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+def test_a_file_that_is_no_record_is_told_with_its_place(tmp_path, results, capsys):
+    (results / "wrong.json").write_text('{"format": 1, "title": "a"}')
+    assert main(["claims", "--results", str(results)]) == 2
+    assert "wrong.json: is no recorded result (study" in capsys.readouterr().err
+
+
+def test_every_column_is_some_text_for_every_recorded_arm(made):
+    for arm in made.arms:
+        assert all(isinstance(column.cell(arm), str) for column in COLUMNS.values())
+
+
+def test_the_pages_are_as_recorded(capsys):
+    """Whoever changes a number of a page by hand, or a record, hears of it here."""
+    assert main(["tables", "--check"]) == 0, capsys.readouterr().out
+    assert {ROOT / "README.md", ROOT / "RESULTS.md", ROOT / "baselines/README.md"} <= {*pages()}
+    assert "| claim of the paper |" in (ROOT / "README.md").read_text()
