@@ -49,7 +49,8 @@ def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
             continue
         where, marker = f"{page}:{i}", made[-1].strip()
         end = next((k for k in range(i, len(lines)) if lines[k].strip() == _CLOSES), None)
-        begins = next((k for k in range(i, len(lines)) if lines[k].strip().startswith(_BEGINS)), end)
+        below = (k for k in range(i, len(lines)) if lines[k].strip().startswith(_BEGINS))
+        begins = next(below, end)
         if end is None or begins < end:
             raise UsageError(f"{where}: the table has no end; put {_CLOSES} on a line below it")
         name, shown = _grid(marker, where, tables)

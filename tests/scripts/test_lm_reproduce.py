@@ -36,6 +36,7 @@ from scripts.studies.language.tables import (
     Entry,
     LanguageTable,
 )
+from scripts.studies.recording import make_record
 
 TINY = "model.width=8 model.head_width=4 model.context=16"
 # Rates at which 2 steps make every map a contraction.
@@ -120,6 +121,19 @@ def test_tables_and_figures_share_runs_and_show_the_papers_numbers(out, capsys):
     assert list(points) == [*map(str, range(9)), "own"]
     assert points["4"]["perplexity"] == swept["4"]["perplexity"]
     assert seventh["sizes"]["mini"]["published"]["Attractor, T = 0"] == 18.3
+
+    recorded = make_record(out / "table1.json", command="loopbench reproduce table1")
+    assert (recorded.study, recorded.scale) == ("reproduce table1", "mini")
+    arm, row = recorded.arm("Attractor, solved"), rows["Attractor, solved"]
+    for column in ("perplexity", "evaluations_late", "matmul_flops"):
+        known = arm.spread(column)
+        assert (known.mean, known.sd) == pytest.approx(
+            (row["ours"][column]["mean"], row["ours"][column]["sd"])
+        )
+    assert arm.spread("perplexity_at_0").mean == read_out["perplexity"]["mean"]
+    assert arm.spread("training_tokens").mean == 2 * 4 * 16
+    assert arm.published == {"perplexity": 18.54}
+    assert arm.config["model"]["width"] == 8
     for name in ("fig6", "fig7"):
         assert (out / f"{name}.png").stat().st_size > 5000
     capsys.readouterr()
@@ -141,6 +155,13 @@ def test_injection_backward_and_start(out, capsys):
     assert full["flops_ratio"]["mean"] > 1
     gap = one_step["perplexity"]["mean"] - full["perplexity"]["mean"]
     assert one_step["over_full"]["mean"] == pytest.approx(gap)
+
+    before = stamps(out)
+    some = reproduce("table5", out, "--only", "attractor", "attractor-phantom")
+    assert stamps(out) == before
+    assert [row["name"] for row in some["rows"]] == ["phantom, K 3", "one-step, u = v"]
+    assert some["rows"][1]["ours"]["memory_ratio"] == one_step["memory_ratio"]
+    assert "over_full" not in some["rows"][1]["ours"], "its reference is not there"
 
     before = stamps(out)
     sixth = reproduce("table6", out)
@@ -339,6 +360,7 @@ def test_two_commands_do_not_train_one_run_at_once(out, tmp_path):
         (["table3", "--limit", "5"], ["--bundle"]),
         (["table3", "--set", "width"], ["width", "NAME=VALUE"]),
         (["table3", "--set", "steps=3"], ["--steps"]),
+        (["fig6", "--only", "deq"], ["--only", "fig6"]),
         (["fig5", "--depths", "0"], ["--depths"]),
         (["fig5", "--set", "model.widht=16"], ["widht"]),
         (["fig4", "--runs", "nowhere"], ["nowhere"]),

@@ -12,6 +12,7 @@ from scripts.cli import main
 from scripts.models.presets import preset, preset_names
 from scripts.studies import plan, table2
 from scripts.studies.ablations import ABLATIONS, configuration
+from scripts.studies.recording import make_record
 from scripts.studies.table2 import SYSTEMS
 
 
@@ -40,6 +41,19 @@ def test_table2_runs_whole_resumes_and_shows_the_papers_numbers(tmp_path, capsys
     assert "| 85.3 |" in rows[0]
     assert (out / "maze" / "report.html").exists()
 
+    recorded = make_record(out / "table2.json", command="loopbench reproduce table2")
+    assert (recorded.study, recorded.scale) == ("reproduce table2", "mini")
+    arm = recorded.arm("trm-7m", "maze")
+    assert arm.published == {"exact": 0.853}
+    assert arm.spread("exact").mean == found["ours"]["maze"]["trm-7m"]["metrics"]["exact"]["mean"]
+    assert recorded.arm("trm-mlp-5m", "maze") is None
+
+    assert main([*words, "--only", "trm-27m"]) == 0
+    assert stamps == {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    some = json.loads((out / "table2.json").read_text())["ours"]
+    assert [list(groups) for groups in some.values()] == [["trm-27m"]] * 2
+    assert "TRM-mlp" not in (out / "table2.md").read_text()
+
 
 def test_full_scale_uses_the_published_sizes():
     names = [system.preset_name("full") for system in SYSTEMS]
@@ -53,7 +67,12 @@ def test_an_ablation_changes_one_thing_and_names_it(tmp_path, capsys):
     out = tmp_path / "gradients"
     words = ["reproduce", "gradients", "--scale", "mini", "--steps", "5", "--out", str(out)]
     assert main(words) == 0
-    groups = json.loads((out / "comparison.json").read_text())
+    whole = (out / "comparison.json").read_text()
+    assert main([*words, "--only", "one-step", "phantom K 3"]) == 0
+    assert list(json.loads((out / "comparison.json").read_text())) == ["phantom K 3", "one-step"]
+    assert main([*words, "--only", "one-stop"]) == 2
+    assert "did you mean one-step?" in capsys.readouterr().err
+    groups = json.loads(whole)
     names = ["phantom K 1", "phantom K 2", "phantom K 3"]
     assert list(groups) == [*names, "one-step", "neumann", "unrolled", "adjoint, clip 2"]
     # More phantom steps keep more for the backward pass; implicit gradients keep one application.

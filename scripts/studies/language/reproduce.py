@@ -92,6 +92,8 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             raise UsageError("give either --corpus DIR or --text FILES")
         if bundle is None and (limit or extended):
             raise UsageError("--limit and --extended are of a bundle: give --bundle DIR")
+        if only and name not in LANGUAGE_TABLES:
+            raise UsageError(f"--only is of a table's rows: {name} has none")
         world = join_world(device)
         if text and world.is_main:
             build_text(out, text, separator(split_on))
