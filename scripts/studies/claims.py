@@ -1,9 +1,10 @@
 """The paper's fourteen claims, each with a word that the recorded results give it.
 
 How a claim gets its word. A claim has one or more contrasts: a quantity of one arm against that of
-another, or against a number of the paper's. Of the records that hold both, the one of the largest
-scale decides; of those of one scale the one with most training tokens, then with most seeds. Its
-difference has a 95 % interval over seeds (`scripts.studies.paired`), and the contrast is
+another, or against a number of the paper's. Of the records that hold both, those with enough seeds
+and tokens (below) come first, of them the one of the largest scale, then of most training tokens,
+then of most seeds. Its difference has a 95 % interval over seeds (`scripts.studies.paired`), and
+the contrast is
 
 * not tested: no record holds both, or none at the scale that the claim is about;
 * undecided: an arm has fewer than 3 seeds, or a run that failed; a language model was trained on
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from scripts.reports.records import SCALES, Arm, Record
+from scripts.reports.records import SCALES, Arm, Record, Spread
 from scripts.studies.paired import Difference, difference, seeds_needed, summary_difference
 
 Word = Literal["held", "not held", "undecided", "not tested"]
@@ -183,10 +184,9 @@ def _outcome(contrast: Contrast, records: Mapping[str, Record]) -> Outcome:
     if reasons:
         return Outcome(contrast, "undecided", "; ".join(reasons), **known)
     word = _word(contrast, found.low, found.high, second)
-    if word == "undecided":
-        place = "zero" if contrast.says in ("less", "more") else "an end of the margin"
-        return Outcome(contrast, word, f"the interval holds {place}", **known)
-    return Outcome(contrast, word, "the whole interval", **known)
+    place = "zero" if contrast.says in ("less", "more") else "an end of the margin"
+    why = f"the interval {'holds' if word == 'undecided' else 'leaves out'} {place}"
+    return Outcome(contrast, word, why, **known)
 
 
 def _quantities(contrast: Contrast) -> tuple[Quantity, ...]:
@@ -204,10 +204,13 @@ def _distinct(arms: Sequence[Arm]) -> list[Arm]:
 def _deciding(contrast: Contrast, records: Mapping[str, Record]) -> str | None:
     """The name of the record that decides a contrast; None if none holds it."""
 
-    def rank(name: str) -> tuple[int, float, int]:
+    def rank(name: str) -> tuple[bool, int, float, int]:
         arms = [records[name].arm(q.arm, q.of) for q in _quantities(contrast)]
-        scale = SCALES.index(records[name].scale)
-        return scale, min(map(_tokens, arms)), min(arm.seeds for arm in arms)
+        pairs = zip(arms, _quantities(contrast), strict=True)
+        seeds = min(arm.spread(quantity.column).n for arm, quantity in pairs)
+        tokens, scale = min(map(_tokens, arms)), SCALES.index(records[name].scale)
+        decides = seeds >= SEEDS and (tokens >= TOKENS or not contrast.language)
+        return decides, scale, tokens, seeds
 
     least = SCALES.index(contrast.scale)
     holding = [
@@ -270,7 +273,7 @@ def _needs(contrast: Contrast, arms: Sequence[Arm], found: Difference) -> dict[s
 
 
 def _reasons(
-    contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[object], found: Difference | None
+    contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[Spread], found: Difference | None
 ) -> list[str]:
     """Why a contrast cannot be decided by this record."""
     reasons = []

@@ -94,12 +94,14 @@ def test_what_no_record_holds_is_not_tested():
     assert word(full, record(*map(arm, "ab", APART), scale="full"))[0] == "held"
 
 
-def test_the_largest_scale_decides_then_tokens_then_seeds():
+def test_of_records_with_seeds_enough_the_largest_scale_decides():
     lost = record(*map(arm, "ba", APART), scale="mini")
     assert word(MORE, lost, record(*map(arm, "ab", APART)))[0] == "held"
     few, many = ([arm(n, v[:k]) for n, v in zip("ab", APART, strict=True)] for k in (2, 4))
     assert word(MORE, record(*few), record(*many))[0] == "held"
     assert word(MORE, record(*many), record(*few))[0] == "held"
+    one = record(arm("a", [0.1]), arm("b", [0.9]), scale="full")
+    assert word(MORE, record(*many), one)[0] == "held", "one seed, however large, decides nothing"
 
 
 def test_a_language_model_needs_tokens():
