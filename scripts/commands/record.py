@@ -32,7 +32,7 @@ def record(
     """
     from scripts.models.variants import file_name
 
-    if not name or name == "claims" or file_name(name) != name:
+    if not name or name in ("claims", "claims-by-word") or file_name(name) != name:
         raise UsageError(
             f"--name {name}: letters, digits, '.', '_' and single hyphens (and not claims)"
         )

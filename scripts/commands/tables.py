@@ -6,12 +6,12 @@ from typing import Annotated
 
 import tyro
 
-from scripts.reports.claims_table import claims_table
+from scripts.reports.claims_table import claims_table, words_table
 from scripts.reports.record_table import record_table
 from scripts.reports.records import FOLDER, Record, read_records
 from scripts.reports.tables import Table, fill
 from scripts.studies.claim_list import CLAIMS
-from scripts.studies.claims import describe, judge
+from scripts.studies.claims import WORDS, describe, judge
 from scripts.usage import UsageError, parse
 
 ROOT = FOLDER.parents[1]
@@ -23,10 +23,11 @@ def pages() -> list[Path]:
 
 
 def tables_of(records: Mapping[str, Record]) -> dict[str, Table]:
-    """Every table that a page may name: a record's, and `claims`."""
+    """Every table that a page may name: a record's, `claims` and `claims-by-word`."""
     verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
     return {name: record_table(record) for name, record in records.items()} | {
-        "claims": claims_table(verdicts)
+        "claims": claims_table(verdicts),
+        "claims-by-word": words_table(verdicts, WORDS),
     }
 
 
@@ -36,7 +37,8 @@ def tables(
     results: Path = FOLDER,
 ) -> int:
     """Fill the tables of pages, which stand between <!-- table NAME: columns --> and <!-- end -->.
-    NAME is that of a recorded result, or claims. Exit code 1 with --check if a page differs.
+    NAME is that of a recorded result, or claims, or claims-by-word. Exit code 1 with --check if a
+    page differs.
 
     Args:
         files: pages; none: all of this checkout.

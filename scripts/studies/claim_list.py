@@ -71,7 +71,7 @@ _EVALUATIONS = "evaluations_training", "evaluations_late"
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         1,
-        "sudoku",
+        "Sudoku-Extreme",
         "An Attractor of 27M solves 91.4 % of Sudoku-Extreme",
         "Table 2",
         "91.4 %",
@@ -81,7 +81,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         2,
-        "maze",
+        "Maze-Hard",
         "An Attractor of 27M solves 93.1 % of Maze-Hard",
         "Table 2",
         "93.1 %",
@@ -91,7 +91,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         3,
-        "trm-collapses",
+        "TRM-collapses",
         "TRM collapses when scaled to 27M",
         "Table 2",
         "sudoku 74.7 to 0.0, maze 85.3 to 0.0 %",
@@ -100,7 +100,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         4,
-        "attractor-scales",
+        "Attractor-scales",
         "The Attractor gains from scale",
         "Table 2",
         "sudoku 54.3 to 91.4, maze 46.7 to 93.1 %",
@@ -109,7 +109,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         5,
-        "one-step-puzzles",
+        "one-step-on-puzzles",
         "The one-step gradient is too crude on puzzles",
         "4.2",
         "TRM 87.4 to 56.5 %",
@@ -128,7 +128,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         6,
-        "transformer",
+        "Transformer",
         "Better perplexity than a matched Transformer",
         "Table 1",
         "18.30 for 21.48",
@@ -143,7 +143,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         7,
-        "parcae",
+        "Parcae",
         "Better perplexity than Parcae",
         "Table 1",
         "18.30 for 19.06",
@@ -155,7 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         8,
-        "flops",
+        "FLOPs",
         "25 to 31 % fewer training FLOPs than Parcae",
         "Figure 4",
         "-26, -25, -31 %",
@@ -212,7 +212,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         12,
-        "deq",
+        "DEQ",
         "A DEQ is worse, and its iterations rise in training",
         "Table 3, figure 6",
         "42.18 for 34.05",
@@ -236,7 +236,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         14,
-        "one-step-text",
+        "one-step-in-text",
         "The one-step gradient is about as good as the full adjoint in text",
         "Table 5",
         "34.05 for 33.91",
