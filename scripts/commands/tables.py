@@ -18,7 +18,9 @@ ROOT = FOLDER.parents[1]
 
 
 def pages() -> list[Path]:
-    """The pages of the checkout: its own and those of its folders."""
+    """The pages of the checkout: its own and those of its folders. UsageError outside of one."""
+    if not (ROOT / "pyproject.toml").is_file():
+        raise UsageError(f"{ROOT}: is no checkout of loopbench; name the pages")
     return [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*.md"))]
 
 

@@ -116,6 +116,12 @@ def test_a_marker_that_is_wrong_is_told_with_its_line(marker, end, told, tmp_pat
     assert path.read_text() == before
 
 
+def test_an_installed_package_has_no_pages_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("scripts.commands.tables.ROOT", tmp_path)
+    assert main(["tables", "--check"]) == 2
+    assert "name the pages" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_record_is_told_with_its_place(tmp_path, results, capsys):
     (results / "wrong.json").write_text('{"format": 1, "title": "a"}')
     assert main(["claims", "--results", str(results)]) == 2
