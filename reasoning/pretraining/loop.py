@@ -211,7 +211,7 @@ class Pretrainer:
         restart_peak(self.world.device)
         if not pending:
             self._clock = time.perf_counter()
-        with interrupts(quiet=not self.world.is_main) as interrupted:
+        with interrupts(quiet=not self.world.tells_interrupts) as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
                 pending.append(self.step())

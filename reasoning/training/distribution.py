@@ -23,15 +23,25 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among the processes of a run."""
+    """This process's place among the processes of a run.
+
+    beside: runs that train on this machine at a time, each told to stop by the process that started
+    them, which then tells the user.
+    """
 
     rank: int
     size: int
     device: torch.device
+    beside: int = 1
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+    @property
+    def tells_interrupts(self) -> bool:
+        """Whether this process is the one that tells the user of an interrupt."""
+        return self.is_main and self.beside == 1
 
     def rows(self, total: int) -> slice:
         """This process's rows of a global batch. ValueError if it does not divide evenly."""

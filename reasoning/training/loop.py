@@ -274,7 +274,7 @@ class Trainer:
             restart_peak(self.world.device)
         else:
             self._start_clock()
-        with interrupts(quiet=not self.world.is_main) as interrupted:
+        with interrupts(quiet=not self.world.tells_interrupts) as interrupted:
             stopping = False
             while self.done < config.steps and not stopping:
                 # A run that was extended begins within a log interval, with nothing pending.

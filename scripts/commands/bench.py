@@ -64,6 +64,7 @@ def bench(
     from scripts.runs.session import load_config
     from scripts.timing.bench import FULL, MATMUL, QUICK, Bench
     from scripts.timing.clocks import Clock, Yardstick
+    from scripts.timing.growth import exponents
 
     for name in presets or ():
         preset(name)
@@ -96,6 +97,9 @@ def bench(
     for part in parts:  # each printed and written as soon as it is done
         record[part] = list(getattr(made, part)())
         console.print(table(part, record[part]))
+        if part == "scaling":
+            record["exponents"] = exponents(record[part])
+            console.print(table("exponents", record["exponents"]))
         if json is not None:
             write_json(json, record)
     if json is not None and "scaling" in record:

@@ -30,6 +30,7 @@ def reproduce_table2(
     compile: bool = False,
     yes: bool = False,
     only: tuple[str, ...] = (),
+    jobs: int | None = None,
 ) -> None:
     """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
 
@@ -45,13 +46,15 @@ def reproduce_table2(
         compile: compile the nets with torch.compile.
         yes: begin though it takes more than an hour; the plan is told either way.
         only: systems to train and tell of, such as trm-7m trm-27m; none: all.
+        jobs: runs that train at a time, by one thread each, with the same results however many;
+            none: as many as cores and memory allow where nets are small, else one, on every core.
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     data = {"sudoku": sudoku, "maze": maze}
-    text = table2(scale, out, data, seeds, steps, compile, world, console, yes, only)
+    text = table2(scale, out, data, seeds, steps, compile, world, console, yes, only, jobs)
     Console(width=max(120, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
@@ -67,6 +70,7 @@ def reproduce_real(
     compile: bool = True,
     precision: Precision = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    jobs: int | None = None,
 ) -> None:
     """Sudoku-Extreme or Maze-Hard from 1,000 puzzles, trained to a deadline, beside what others
     report. Resumable: the same command goes on.
@@ -84,6 +88,8 @@ def reproduce_real(
         compile: compile the nets with torch.compile.
         precision: activations; auto: bf16 where this machine multiplies faster in it, as timed.
         device: where to run; auto: the best present.
+        jobs: runs that train at a time, by one thread each; none: as many as cores and memory allow
+            where nets are small, else one, on every core.
     """
     for flag, value, least in (("seeds", seeds, 1), ("searched", searched, 0)):
         if value < least:
@@ -92,7 +98,7 @@ def reproduce_real(
     console = Console(quiet=not world.is_main)
     names = [name.strip() for name in presets.split(",")]
     seconds = seconds_of(for_)
-    told = searched, out, world, console, compile, precision
+    told = searched, out, world, console, compile, precision, jobs
     text = real(task, data, names, seconds, seeds, *told)
     Console(width=max(150, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/real.md, real.json and report.html")
@@ -110,6 +116,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         yes: bool = False,
         also: str = "",
         only: tuple[str, ...] = (),
+        jobs: int | None = None,
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.
 
@@ -125,13 +132,16 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
             also: models that are rows too, separated by commas: a preset without its scale, or the
                 import path of one of your own, mypackage.module:MyModel.
             only: rows to train and tell of, by their names; none: all.
+            jobs: runs that train at a time, by one thread each, with the same results however many;
+                none: as many as cores and memory allow where nets are small, else one, on every
+                core.
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         world = join_world(device)
         console = Console(quiet=not world.is_main)
         names = [row.strip() for row in also.split(",") if row.strip()]
-        given = scale, out, data, seeds, steps, compile, world, console, yes, names, only
+        given = scale, out, data, seeds, steps, compile, world, console, yes, names, only, jobs
         text = ablation(name, *given)
         Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
         console.print(f"wrote {out}/report.html, comparison.md and comparison.json")

@@ -50,6 +50,10 @@ class LanguageRunConfig(PretrainingConfig):
             )
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its fields: pickle does not find the class of settings that `Registry` derives."""
+        return type(self).model_validate, (self.model_dump(mode="json"),)
+
 
 # Steps of 524,288 tokens; AdamW's and Muon's rates; the attractor head's share of AdamW's rate.
 _SCHEDULES = {

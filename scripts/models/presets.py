@@ -43,6 +43,10 @@ class RunConfig(TrainingConfig):
                 raise ValueError(fault)
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its fields: pickle does not find the class of settings that `Registry` derives."""
+        return type(self).model_validate, (self.model_dump(mode="json"),)
+
 
 def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
     """The model of a configuration, its weights drawn from the run's seed (on the CPU)."""

@@ -22,7 +22,11 @@ def _percent(name: str) -> Callable[[Record], str]:
 
 
 def _milliseconds(name: str) -> Callable[[Record], str]:
-    return lambda r: f"{1e3 * r[name]:,.2f}"
+    return lambda r: f"{1e3 * r[name]:,.2f}" if name in r else ""
+
+
+def _number(name: str, spelled: str, unit: float = 1.0) -> Callable[[Record], str]:
+    return lambda r: format(r[name] / unit, spelled) if name in r else ""
 
 
 def _mebibytes(name: str) -> Callable[[Record], str]:
@@ -112,17 +116,34 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
         ],
     ),
     "scaling": (
-        "a training step, and a segment of evaluation, as one size departs from the preset",
+        "a training step, and an evaluation, as one size departs from the preset",
         [
             ("", _text("preset")),
             ("axis", _text("axis")),
             ("value", _text("value")),
             ("batch", _text("batch")),
             ("ms a step", _milliseconds("seconds_per_step")),
-            ("GFLOP a step", lambda r: f"{r['flops_per_step'] / 1e9:,.2f}"),
+            ("GFLOP a step", _number("flops_per_step", ",.2f", 1e9)),
             ("saved MiB", _mebibytes("saved_bytes")),
             ("peak MiB", _mebibytes("peak_bytes")),
-            ("evaluated segments/s", lambda r: f"{r['evaluated_per_second']:,.0f}"),
+            ("evaluated segments/s", _number("evaluated_per_second", ",.0f")),
+        ],
+    ),
+    "exponents": (
+        "exponents of growth, of time and of FLOPs as executed; at the end: of the two largest",
+        [
+            ("", _text("preset")),
+            ("axis", _text("axis")),
+            ("from", _text("from")),
+            ("to", _text("to")),
+            ("theory, at most", _text("theory")),
+            ("step", _number("step", ".2f")),
+            ("its FLOPs", _number("flops", ".2f")),
+            ("evaluation", _number("evaluation", ".2f")),
+            ("its FLOPs", _number("evaluation_flops", ".2f")),
+            ("at the end", _number("end", ".2f")),
+            ("FLOPs there", _number("end_flops", ".2f")),
+            ("above", lambda r: "yes" if r["above"] else ""),
         ],
     ),
 }
@@ -143,34 +164,46 @@ def table(part: str, records: Sequence[Record]) -> Table:
 
 
 def plot_scaling(records: Sequence[Record], path: Path) -> None:
-    """Seconds of a step along every axis, a line a preset, beside what its FLOPs alone would make
-    of the first (dashed)."""
+    """Seconds along every axis, a line a preset, beside what its FLOPs alone would make of the
+    first (dashed): of a training step, and along the axis of segments of an evaluation."""
     axes_of = list(dict.fromkeys(r["axis"] for r in records))
     presets = list(dict.fromkeys(r["preset"] for r in records))
-    figure = new_figure(3.4 * len(axes_of), 3.2)
-    for plot, axis in zip(figure.subplots(1, len(axes_of), squeeze=False)[0], axes_of, strict=True):
+    columns = min(4, len(axes_of))
+    lines = -(-len(axes_of) // columns)
+    figure = new_figure(3.4 * columns, 3.2 * lines)
+    plots = figure.subplots(lines, columns, squeeze=False).ravel()
+    for plot, axis in zip(plots, axes_of, strict=False):
         along = [r for r in records if r["axis"] == axis]
         for color, preset in enumerate(presets):
             rows = [r for r in along if r["preset"] == preset]
             if rows:  # a model without a solver has no axis of evaluations
                 _plot_growth(plot, rows, f"C{color}", preset)
-        ticks = sorted({r["value"] for r in along})
+        ticks = {_size(r): str(_size(r)) for r in along}
         plot.set_xscale("log", base=2)
         plot.set_yscale("log")
-        plot.set_xticks(ticks, [str(tick) for tick in ticks])
-        plot.set(xlabel=axis)
+        plot.set_xticks(list(ticks), list(ticks.values()))
+        what = "evaluation" if axis == "segments" else "step"
+        plot.set(xlabel="cells" if axis == "grid" else axis, ylabel=f"seconds, {what}")
         plot.grid(alpha=0.25)
         plot.spines[["top", "right"]].set_visible(False)
-    first = figure.axes[0]
-    first.set(ylabel="seconds a training step")
-    first.plot([], [], ls="--", color="0.5", label="as its FLOPs")
-    first.legend(frameon=False, fontsize=8)
+        plot.plot([], [], ls="--", color="0.5", label="as its FLOPs")
+        plot.legend(frameon=False, fontsize=7)
+    for plot in plots[len(axes_of) :]:
+        plot.set_axis_off()
     figure.savefig(path, dpi=DPI)
 
 
+def _size(record: Record) -> int:
+    return record["value"] ** 2 if record["axis"] == "grid" else record["value"]
+
+
 def _plot_growth(plot: Any, rows: Sequence[Record], color: str, name: str) -> None:
-    values = [r["value"] for r in rows]
-    seconds = [r["seconds_per_step"] for r in rows]
-    work = [seconds[0] * r["flops_per_step"] / rows[0]["flops_per_step"] for r in rows]
-    plot.plot(values, seconds, marker="o", ms=4, color=color, label=name)
-    plot.plot(values, work, ls="--", color=color, alpha=0.5)
+    sizes = [_size(r) for r in rows]
+    if "seconds_per_step" in rows[0]:
+        times = [r["seconds_per_step"] for r in rows]
+        flops = [r["flops_per_step"] for r in rows]
+    else:
+        times = [r["segments"] * r["seconds_per_evaluated_segment"] for r in rows]
+        flops = [r["segments"] * r["flops_per_evaluated_segment"] for r in rows]
+    plot.plot(sizes, times, marker="o", ms=4, color=color, label=name)
+    plot.plot(sizes, [times[0] * f / flops[0] for f in flops], ls="--", color=color, alpha=0.5)

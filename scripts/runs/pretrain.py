@@ -190,6 +190,7 @@ def _record(config: LanguageRunConfig, corpus: Corpus, trainer: Pretrainer) -> d
         "parameters": trainer.cost.total,
         "device": str(trainer.world.device),
         "processes": trainer.world.size,
+        "runs_beside": trainer.world.beside,
     }
 
 

@@ -217,6 +217,7 @@ def _record(config: RunConfig, train: PuzzleSet, trainer: Trainer) -> dict[str, 
         "optimizer_kernels": trainer.optimizers.kernels,
         "device": str(trainer.world.device),
         "processes": trainer.world.size,
+        "runs_beside": trainer.world.beside,
     }
 
 

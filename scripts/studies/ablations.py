@@ -14,8 +14,8 @@ from reasoning.training.distribution import World
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.session import read_puzzles
-from scripts.studies.compare import run_folder, train_and_compare
-from scripts.studies.plan import state_plan
+from scripts.studies.compare import planned_runs, train_and_compare
+from scripts.studies.plan import lanes_of, state_plan
 from scripts.usage import UsageError
 
 
@@ -128,11 +128,13 @@ def ablation(
     yes: bool = False,
     also: Sequence[str] = (),
     only: Sequence[str] = (),
+    jobs: int | None = None,
 ) -> str:
     """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
 
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
     also: models that are rows of it too; only: the rows that are trained; none: all.
+    jobs: see `choose_lanes`.
     """
     wanted = chosen(only, (variant.name for variant in ABLATIONS[name]))
     own = (variant for variant in ABLATIONS[name] if variant.name in wanted)
@@ -145,8 +147,9 @@ def ablation(
     train = read_puzzles(folder, "train")  # refused before anything is trained
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
     configs = [configuration(variant, scale, folder, changes) for variant in variants]
-    runs = [(c, run_folder(out, c, seed), train) for c in configs for seed in range(seeds)]
+    runs = planned_runs(configs, seeds, out, train)
+    lanes = lanes_of(jobs, runs, world)
     origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
-    state_plan(runs, [origin], yes, world, console)
-    made = train_and_compare(configs, folder, seeds, out, world, console)
+    state_plan(runs, lanes, [origin], yes, world, console)
+    made = train_and_compare(runs, lanes, folder, world, console)
     return made.write(out, f"{name.capitalize()}, scale {scale}")

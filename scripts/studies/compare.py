@@ -4,9 +4,9 @@ OUT/comparison.md, comparison.json, report.html (everything in one file), and th
 solving.png (one puzzle segment by segment), curves, difficulty, residuals, examples/.
 """
 
-import gc
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,11 +15,10 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
+from puzzles.parallel import StageProgress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World, join_world
-from reasoning.training.loop import TrainingError
-from reasoning.training.memory import out_of_memory
 from reasoning.training.runs import make_folder, write_json
 from scripts.models.presets import RunConfig, differences, label, preset
 from scripts.models.variants import file_name
@@ -28,7 +27,6 @@ from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.reports.html_report import Section, write_html
 from scripts.reports.report import Row, comparison, group_names, markdown, training_cost
 from scripts.runs.evaluate import evaluate_run
-from scripts.runs.live import LiveProgress
 from scripts.runs.session import (
     NotFiniteError,
     check_fits,
@@ -46,7 +44,10 @@ from scripts.studies.examples import (
     pictured,
     recorded_solve,
 )
+from scripts.studies.jobs import Job, Seat, run_jobs
+from scripts.studies.lanes import Lanes
 from scripts.studies.origin import origin, recipes, settings_apart
+from scripts.studies.plan import Run, lanes_of
 from scripts.terminal.folders import keep_apart
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
@@ -64,26 +65,87 @@ def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begu
     return "finished" if done == steps else "begun"
 
 
-def finish_run(config: RunConfig, out: Path, world: World, console: Console) -> None:
+def check_same(config: RunConfig, out: Path) -> None:
+    """UsageError if the folder holds a run of another configuration."""
+    exists = (out / "config.json").exists()
+    if exists and (other := differences(load_config(out)[0], config)):
+        said = ", ".join(other)
+        raise UsageError(f"{out}: holds another run ({said}); choose another --out")
+
+
+def finish_run(config: RunConfig, out: Path, seat: Seat) -> None:
     """Train a run, go on with an interrupted one, or leave a finished one as it is.
 
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
     another configuration. TrainingError if it cannot go on.
     """
-    exists = (out / "config.json").exists()
-    if exists and (other := differences(load_config(out)[0], config)):
-        said = ", ".join(other)
-        raise UsageError(f"{out}: holds another run ({said}); choose another --out")
-    standing = where_it_stands(out, config.steps, world)
+    check_same(config, out)
+    standing = where_it_stands(out, config.steps, seat.world)
     if standing == "finished":
         return
-    with LiveProgress(out.name, console, newest) as live:
-        outcome = train_run(
-            config, out, world, resume=standing == "begun", listen=live, say=console.print
-        )
+    resume = standing == "begun"
+    outcome = train_run(config, out, seat.world, resume, listen=seat.listen, say=seat.say)
     if outcome.interrupted:
-        console.print(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
+        seat.say(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
         raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run as a comparison takes it: its row, what pictures need of it, and what its data folder
+    holds; the row alone of a run that failed."""
+
+    row: Row
+    pictured: Pictured | None = None
+    puzzles: str = ""
+
+
+def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress) -> Scored:
+    """Score a run on all held-out puzzles of the data, or of its own training folder. One that has
+    no checkpoint, or whose weights give NaN, is a failure.
+
+    tell: told of a stage's name, what is done and what there is in all.
+    """
+    if not list_checkpoints(folder):
+        config, grid = load_config(folder)
+        shape = grid["kind"], grid["cells"]
+        return failed_run(config, folder, *shape, "it has no checkpoint; train it first")
+    run = open_run(folder, world)
+    cost = training_cost(folder, run.step)
+    if data is None and not run.config.data:
+        raise UsageError(f"{folder}: imported weights have no puzzles of their own: give --data")
+    place = data or Path(run.config.data)
+    held_out = read_puzzles(place, "test")
+    check_fits(run, held_out, place)
+    segments = run.config.supervision.segments
+    name = label(run.config, held_out.kind, held_out.seq_len)
+    if not run.step:  # imported: what it is called says too little of what it is
+        name = f"{name} {folder.name}"
+    train = read_puzzles(place, "train")
+    training = subset(train, TRAINING_PUZZLES)
+    tell_held_out, tell_known = (
+        partial(tell, f"segments of {split} puzzles") for split in ("held-out", "training")
+    )
+    try:
+        scored = evaluate_run(run, held_out, segments, world, tell=tell_held_out)
+        known = evaluate_run(run, training, segments, world, metered=False, tell=tell_known).record
+    except NotFiniteError as error:
+        return failed_run(run.config, folder, held_out.kind, held_out.seq_len, str(error))
+    row = Row(
+        *(name, folder, run.config.seed, scored.record, known, cost),
+        data=str(place.resolve()),
+        planned=run.config.steps if run.step else None,  # 0: imported, not trained here
+    )
+    holds = (
+        f"{held_out.size}x{held_out.size} {held_out.kind}, {len(train):,} training and "
+        f"{len(held_out):,} held-out puzzles"
+    )
+    return Scored(row, pictured(run, held_out, scored, world), holds)
+
+
+def failed_run(config: RunConfig, folder: Path, kind: str, cells: int, reason: str) -> Scored:
+    """A run that failed."""
+    return Scored(Row(label(config, kind, cells), folder, config.seed, failure=reason))
 
 
 class Comparison:
@@ -97,66 +159,22 @@ class Comparison:
         self._puzzles: dict[str, str] = {}  # what a data folder holds
 
     def add(self, folder: Path) -> None:
-        """Score a run on all held-out puzzles of the data, or of its own training folder. One that
-        has no checkpoint, or whose weights give NaN, is listed as a failure."""
-        if not list_checkpoints(folder):
-            config, grid = load_config(folder)
-            shape = grid["kind"], grid["cells"]
-            self.add_failure(config, folder, *shape, "it has no checkpoint; train it first")
-            return
-        run = open_run(folder, self.world)
-        cost = training_cost(folder, run.step)
-        if self.data is None and not run.config.data:
-            raise UsageError(
-                f"{folder}: imported weights have no puzzles of their own: give --data"
-            )
-        place = self.data or Path(run.config.data)
-        held_out = read_puzzles(place, "test")
-        check_fits(run, held_out, place)
-        segments = run.config.supervision.segments
-        name = label(run.config, held_out.kind, held_out.seq_len)
-        if not run.step:  # imported: what it is called says too little of what it is
-            name = f"{name} {folder.name}"
-        train = read_puzzles(place, "train")
-        training = subset(train, TRAINING_PUZZLES)
-        try:
-            with stage_progress(quiet=not self.world.is_main) as progress:
-                tell, tell_known = (
-                    partial(progress, f"{folder.name}: segments of {split} puzzles")
-                    for split in ("held-out", "training")
-                )
-                scored = evaluate_run(run, held_out, segments, self.world, tell=tell)
-                known = evaluate_run(
-                    run, training, segments, self.world, metered=False, tell=tell_known
-                ).record
-        except NotFiniteError as error:
-            shape = held_out.kind, held_out.seq_len
-            self.add_failure(run.config, folder, *shape, str(error))
-            return
-        row = Row(
-            *(name, folder, run.config.seed, scored.record, known, cost),
-            data=str(place.resolve()),
-            planned=run.config.steps if run.step else None,  # 0: imported, not trained here
-        )
-        if row.group not in [other.group for other in self.rows if other.evaluation]:
-            self._pictured[len(self.rows)] = pictured(run, held_out, scored, self.world)
+        """Score a run, see `score_run`, and take it."""
+        with stage_progress(quiet=not self.world.is_main) as show:
+
+            def tell(stage: str, done: int, total: int) -> None:
+                show(f"{folder.name}: {stage}", done, total)
+
+            self.take(score_run(folder, self.data, self.world, tell))
+
+    def take(self, scored: Scored) -> None:
+        """Take a run that was scored, or failed."""
+        row = scored.row
+        if row.evaluation is not None:
+            if row.group not in [other.group for other in self.rows if other.evaluation]:
+                self._pictured[len(self.rows)] = scored.pictured
+            self._puzzles[row.data] = scored.puzzles
         self.rows.append(row)
-        self._puzzles[row.data] = (
-            f"{held_out.size}x{held_out.size} {held_out.kind}, {len(train):,} training and "
-            f"{len(held_out):,} held-out puzzles"
-        )
-
-    def add_failure(
-        self, config: RunConfig, folder: Path, kind: str, cells: int, reason: str
-    ) -> None:
-        """List a run that failed."""
-        self.rows.append(Row(label(config, kind, cells), folder, config.seed, failure=reason))
-
-    def extend(self, other: "Comparison") -> None:
-        """Take over the runs of another comparison."""
-        self._pictured |= {len(self.rows) + i: found for i, found in other._pictured.items()}
-        self._puzzles |= other._puzzles
-        self.rows += other.rows
 
     def write(self, out: Path, title: str) -> str:
         """Write everything to OUT, from the first process; returns the Markdown, on every one."""
@@ -262,47 +280,55 @@ def within_budget(
     return changed
 
 
+def planned_runs(
+    configs: Sequence[RunConfig], seeds: int, out: Path, train: PuzzleSet
+) -> list[Run]:
+    """A run of every configuration with every seed under OUT, with its training puzzles."""
+    return [
+        (
+            RunConfig.model_validate(config.model_dump() | {"seed": seed}),
+            run_folder(out, config, seed),
+            train,
+        )
+        for seed in range(seeds)  # outermost: an unfinished comparison has as many of each
+        for config in configs
+    ]
+
+
+def train_and_score(
+    runs: Sequence[Run], lanes: Lanes, world: World, console: Console
+) -> list[Scored]:
+    """Train every run and score it on the held-out puzzles of its data; failures are listed.
+
+    Finished runs are kept, interrupted ones go on. UsageError, before the first step, if a folder
+    holds a run of another configuration.
+    """
+    for config, folder, _ in runs:
+        check_same(config, folder)
+    jobs = [Job(folder, partial(_train_and_score, config, folder)) for config, folder, _ in runs]
+    found: dict[int, Scored] = {}
+    for ended in run_jobs(jobs, lanes, world, console, newest):
+        config, folder, train = runs[ended.place]
+        found[ended.place] = ended.value
+        if ended.failure is not None:
+            failed = failed_run(config, folder, train.kind, train.seq_len, ended.failure)
+            found[ended.place] = failed
+    return [found[place] for place in range(len(runs))]
+
+
+def _train_and_score(config: RunConfig, folder: Path, seat: Seat) -> Scored:
+    finish_run(config, folder, seat)
+    return score_run(folder, Path(config.data), seat.world, seat.tell)
+
+
 def train_and_compare(
-    configs: Sequence[RunConfig], data: Path, seeds: int, out: Path, world: World, console: Console
+    runs: Sequence[Run], lanes: Lanes, data: Path, world: World, console: Console
 ) -> Comparison:
-    """Train every configuration with every seed under OUT and score them; failures are listed.
-
-    Finished runs are kept, interrupted ones go on.
-    """
-    train = read_puzzles(data, "train")
+    """Train and score runs on the same data, see `train_and_score`."""
     made = Comparison(data, world)
-    for seed in range(seeds):  # outermost: an unfinished comparison has as many of each
-        for config in configs:
-            seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
-            folder = run_folder(out, config, seed)
-            reason = _failure(seeded, folder, made, world, console)
-            if reason is not None:
-                console.print(f"{folder}: failed: {reason}")
-                made.add_failure(seeded, folder, train.kind, train.seq_len, reason)
-                gc.collect()  # what the failed run held, before the next allocates
+    for scored in train_and_score(runs, lanes, world, console):
+        made.take(scored)
     return made
-
-
-def _failure(
-    config: RunConfig, folder: Path, made: Comparison, world: World, console: Console
-) -> str | None:
-    """Train and score a run; the reason if it could not be, None if it was.
-
-    TrainingError if one of several processes is out of memory: the others wait for it.
-    """
-    try:
-        finish_run(config, folder, world, console)
-        made.add(folder)
-    except TrainingError as error:
-        return str(error)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        reason = f"out of memory: {str(error).splitlines()[0]}"
-        if world.size > 1:
-            raise TrainingError(f"{folder}: {reason}; leave this model out") from error
-        return reason
-    return None
 
 
 def compare(
@@ -316,6 +342,7 @@ def compare(
     out: Path = Path("runs/comparison"),
     device: Literal["auto", "cpu", "cuda"] = "auto",
     compile: bool = False,
+    jobs: int | None = None,
 ) -> None:
     """Compare finished runs, or train presets x seeds on the same data order and compare those.
 
@@ -332,6 +359,8 @@ def compare(
         out: folder for the report and, with --presets, the runs.
         device: where to run; auto: the best present.
         compile: compile the nets with torch.compile.
+        jobs: runs that train at a time, by one thread each, with the same results however many;
+            none: as many as cores and memory allow where nets are small, else one, on every core.
     """
     if bool(runs) == bool(presets):
         raise UsageError("give either runs or --presets with --data")
@@ -344,6 +373,8 @@ def compare(
         raise UsageError("--steps is for training: give --presets, not runs")
     if runs and (budget != "steps" or amount is not None):
         raise UsageError("--budget and --amount are for training: give --presets, not runs")
+    if runs and jobs is not None:
+        raise UsageError("--jobs is for training: give --presets, not runs")
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     if amount is not None and steps is not None:
@@ -373,9 +404,12 @@ def compare(
             RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
             for name in names
         ]
+        lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
         _make(out, world)
-        configs = within_budget(configs, train, world, budget, amount, out, console)
-        made = train_and_compare(configs, data, seeds, out, world, console)
+        with lanes.threads():
+            configs = within_budget(configs, train, world, budget, amount, out, console)
+        planned = planned_runs(configs, seeds, out, train)
+        made = train_and_compare(planned, lanes, data, world, console)
     text = made.write(out, f"Comparison on {data or 'the data of each run'}")
     Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")

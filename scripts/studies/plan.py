@@ -15,6 +15,7 @@ from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.studies.lanes import SMALL, Lanes, choose_lanes
 from scripts.usage import UsageError
 
 ASKED_FROM = 3600.0  # seconds of training from which on --yes is asked for
@@ -26,6 +27,24 @@ def remaining(config: RunConfig, out: Path) -> int:
     """Steps that a run has still to make."""
     found = list_checkpoints(out)
     return max(0, config.steps - (read_manifest(found[-1])["step"] if found else 0))
+
+
+def lanes_of(asked: int | None, runs: Sequence[Run], world: World) -> Lanes:
+    """The lanes of a study, see `choose_lanes`."""
+
+    def small() -> bool:
+        known: dict[tuple[str, int, int], float] = {}
+        for config, _, train in runs:
+            slots = config.micro_batch or config.batch
+            key = (str(config.model), slots, train.seq_len)
+            if key not in known:
+                parameters = parameter_count(build_model(config, grid_shape(train)))
+                known[key] = slots * train.seq_len * parameters
+                if known[key] > SMALL:
+                    return False
+        return True
+
+    return choose_lanes(asked, len(runs), small, world)
 
 
 def step_seconds(config: RunConfig, train: PuzzleSet, world: World) -> float:
@@ -50,7 +69,12 @@ def step_seconds(config: RunConfig, train: PuzzleSet, world: World) -> float:
 
 
 def state_plan(
-    runs: Sequence[Run], data: Sequence[str], yes: bool, world: World, console: Console
+    runs: Sequence[Run],
+    lanes: Lanes,
+    data: Sequence[str],
+    yes: bool,
+    world: World,
+    console: Console,
 ) -> None:
     """Tell the plan. UsageError if it takes more than an hour and `yes` was not given.
 
@@ -62,13 +86,15 @@ def state_plan(
         console.print(line, soft_wrap=True)
     if not waiting:
         return
+    at_once = min(lanes.at_once, len(waiting))
     known: dict[tuple[str, int], float] = {}  # by preset and cells: seeds take the same
     seconds, measured = 0.0, 0
     for config, _, train, steps in waiting:
         key = (config.preset + str(config.model), train.seq_len)
         if key not in known:
-            known[key] = step_seconds(config, train, world)
-        seconds += known[key] * steps
+            with lanes.threads():
+                known[key] = step_seconds(config, train, world)
+        seconds += known[key] * steps / at_once
         measured += 1
         if seconds > ASKED_FROM:
             break
@@ -76,8 +102,11 @@ def state_plan(
     shown = f"{hours:,.1f} hours" if hours > 1 else f"{seconds / 60:.1f} minutes"
     about = "about" if measured == len(waiting) else f"the first {measured} alone take about"
     total = sum(steps for *_, steps in waiting)
+    where = f"on {world.device}"
+    if at_once > 1:
+        where += f", {at_once} at a time"
     console.print(
-        f"{len(waiting)} runs, {total:,} steps on {world.device}: {about} {shown} of training, "
+        f"{len(waiting)} runs, {total:,} steps {where}: {about} {shown} of training, "
         "by one step of each that was measured",
         soft_wrap=True,
     )

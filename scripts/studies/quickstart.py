@@ -16,7 +16,9 @@ from rich.markdown import Markdown
 from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import join_world
 from scripts.models.presets import RunConfig, preset
-from scripts.studies.compare import Comparison, finish_run
+from scripts.runs.session import read_puzzles
+from scripts.studies.compare import planned_runs, train_and_compare
+from scripts.studies.plan import lanes_of
 from scripts.terminal.guard import run_guarded
 from scripts.usage import UsageError, parse
 
@@ -29,6 +31,7 @@ def quickstart(
     seeds: int = 1,
     steps: int | None = None,
     test: int = 500,
+    jobs: int | None = None,
 ) -> None:
     """Generate puzzles, train the Attractor, TRM and the one-pass Transformer, compare them.
 
@@ -38,6 +41,8 @@ def quickstart(
         seeds: seeds per model, 0 upwards.
         steps: optimiser steps per run; none: the presets' own.
         test: held-out puzzles.
+        jobs: runs that train at a time, by one thread each, with the same results however many;
+            none: as many as cores and memory allow.
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
@@ -46,17 +51,11 @@ def quickstart(
     if not data.exists():
         console.print(f"generating 1000 + {test} sudokus of size {size}")
     generate_into(data, sudoku, size=size, train=1000, test=test, seed=0)
-    folders = []
-    for name in PRESETS:
-        for seed in range(seeds):
-            changes = {"data": str(data), "seed": seed, "device": "cpu"}
-            changes |= {} if steps is None else {"steps": steps}
-            config = RunConfig.model_validate(preset(name).model_dump() | changes)
-            folders.append(out / f"{name}-seed{seed}")
-            finish_run(config, folders[-1], world, console)
-    made = Comparison(data, world)
-    for folder in folders:
-        made.add(folder)
+    train = read_puzzles(data, "train")
+    changes = {"data": str(data), "device": "cpu"} | ({} if steps is None else {"steps": steps})
+    configs = [RunConfig.model_validate(preset(name).model_dump() | changes) for name in PRESETS]
+    runs = planned_runs(configs, seeds, out, train)
+    made = train_and_compare(runs, lanes_of(jobs, runs, world), data, world, console)
     text = made.write(out, f"Quickstart: {size}x{size} sudoku")
     Console(width=max(190, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60

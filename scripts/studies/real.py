@@ -7,7 +7,7 @@ images of a puzzle of which the largest halting score is taken ("chosen", on few
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,11 @@ from scripts.models.presets import RunConfig, differences, preset
 from scripts.reports.report import training_cost
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan
-from scripts.runs.live import LiveProgress
 from scripts.runs.session import TrainedRun, load_config, open_run, read_puzzles, subset
 from scripts.runs.train import newest, train_run
-from scripts.studies.compare import Comparison, run_folder
-from scripts.terminal.progress import stage_progress
+from scripts.studies.compare import Comparison, Scored, failed_run, planned_runs, score_run
+from scripts.studies.jobs import Job, Seat, run_jobs
+from scripts.studies.plan import lanes_of
 from scripts.usage import UsageError
 
 Task = Literal["sudoku", "maze"]
@@ -84,12 +84,13 @@ def real(
     console: Console,
     compile: bool = True,
     precision: Precision = "auto",
+    jobs: int | None = None,
 ) -> str:
     """Train, answer and tell; resumable. Returns the Markdown.
 
     seconds: training of each run. searched: held-out puzzles of which several images are asked; 0
-    leaves that out. precision: of activations; auto: see `faster_precision`. UsageError for a
-    folder that holds other puzzles.
+    leaves that out. precision: of activations; auto: see `faster_precision`. jobs: see
+    `choose_lanes`. UsageError for a folder that holds other puzzles.
     """
     train = read_puzzles(data, "train")
     if train.kind != task:
@@ -103,19 +104,31 @@ def real(
         RunConfig.model_validate(preset(name, task, train.seq_len).model_dump() | changes)
         for name in presets
     ]
-    made, rows = Comparison(data, world), []
-    for seed in range(seeds):
-        for config in configs:
-            seeded = RunConfig.model_validate(config.model_dump() | {"seed": seed})
-            folder = run_folder(out, config, seed)
-            train_to_deadline(seeded, folder, seconds, world, console, any_precision=choose)
-            made.add(folder)
-            rows.append(_row(folder, made, data, task, searched, world))
-            text = _markdown(task, rows)
-            if world.is_main:  # as it comes: the next run may take as long again
-                write_json(out / "real.json", {"task": task, "data": str(data), "runs": rows})
-                (out / "real.md").write_text(text)
-            world.barrier()
+    runs = planned_runs(configs, seeds, out, train)
+    lanes = lanes_of(jobs, runs, world)
+    for config, folder, _ in runs:
+        as_begun(config, folder, choose)
+    jobs_of = [
+        Job(folder, partial(_train_and_tell, config, folder, seconds, task, searched, choose))
+        for config, folder, _ in runs
+    ]
+    told: dict[int, tuple[Scored, dict[str, Any] | None]] = {}
+    text = _markdown(task, [])
+    for ended in run_jobs(jobs_of, lanes, world, console, newest):
+        config, folder, _ = runs[ended.place]
+        told[ended.place] = ended.value
+        if ended.failure is not None:
+            failed = failed_run(config, folder, train.kind, train.seq_len, ended.failure)
+            told[ended.place] = failed, None
+        rows = [row for _, (_, row) in sorted(told.items()) if row is not None]
+        text = _markdown(task, rows)
+        if world.is_main:  # as it comes: the next run may take as long again
+            write_json(out / "real.json", {"task": task, "data": str(data), "runs": rows})
+            (out / "real.md").write_text(text)
+        world.barrier()
+    made = Comparison(data, world)
+    for place in range(len(runs)):
+        made.take(told[place][0])
     made.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
     return text
 
@@ -138,13 +151,24 @@ def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:
     return "bf16" if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else "fp32"
 
 
+def as_begun(config: RunConfig, folder: Path, any_precision: bool = False) -> RunConfig:
+    """The configuration as a run that was begun in the folder has it, with its own steps.
+
+    any_precision: and its own precision. UsageError for a folder with another run.
+    """
+    if not (folder / "config.json").exists():
+        return config
+    known = load_config(folder)[0]
+    asked = replanned(config, known.steps)
+    if any_precision:
+        asked = asked.model_copy(update={"precision": known.precision})
+    if other := differences(known, asked):
+        raise UsageError(f"{folder}: holds another run ({', '.join(other)}); choose another --out")
+    return known
+
+
 def train_to_deadline(
-    config: RunConfig,
-    folder: Path,
-    seconds: float,
-    world: World,
-    console: Console,
-    any_precision: bool = False,
+    config: RunConfig, folder: Path, seconds: float, seat: Seat, any_precision: bool = False
 ) -> None:
     """Train a run for so long, go on with it, or leave it if it is finished.
 
@@ -152,35 +176,41 @@ def train_to_deadline(
     KeyboardInterrupt when interrupted, the run saved. UsageError for a folder with another run.
     """
     begun = (folder / "config.json").exists()
-    if begun:
-        known = load_config(folder)[0]
-        asked = replanned(config, known.steps)
-        if any_precision:
-            asked = asked.model_copy(update={"precision": known.precision})
-        if other := differences(known, asked):
-            raise UsageError(
-                f"{folder}: holds another run ({', '.join(other)}); choose another --out"
-            )
-        config = known
-    world.barrier()  # every process has read what is there before it changes
-    with LiveProgress(folder.name, console, newest) as live:
-        outcome = train_run(
-            *(config, folder, world, begun),
-            listen=live,
-            say=partial(console.print, soft_wrap=True),
-            seconds=None if begun else seconds,
-        )
+    config = as_begun(config, folder, any_precision)
+    seat.world.barrier()  # every process has read what is there before it changes
+    outcome = train_run(
+        *(config, folder, seat.world, begun),
+        listen=seat.listen,
+        say=seat.say,
+        seconds=None if begun else seconds,
+    )
     if outcome.interrupted:
-        console.print(f"{folder}: stopped at step {outcome.step}; the same command goes on")
+        seat.say(f"{folder}: stopped at step {outcome.step}; the same command goes on")
         raise KeyboardInterrupt
 
 
+def _train_and_tell(
+    config: RunConfig,
+    folder: Path,
+    seconds: float,
+    task: Task,
+    searched: int,
+    any_precision: bool,
+    seat: Seat,
+) -> tuple[Scored, dict[str, Any] | None]:
+    """A run as the comparison takes it, and its line of the table; no line if it failed."""
+    train_to_deadline(config, folder, seconds, seat, any_precision)
+    scored = score_run(folder, Path(config.data), seat.world, seat.tell)
+    if scored.row.evaluation is None:
+        return scored, None
+    return scored, _row(folder, scored.row.evaluation, Path(config.data), task, searched, seat)
+
+
 def _row(
-    folder: Path, made: Comparison, data: Path, task: Task, searched: int, world: World
+    folder: Path, scored: Mapping[str, Any], data: Path, task: Task, searched: int, seat: Seat
 ) -> dict[str, Any]:
     """A run's line of the table: what it is, what it took, what it answers."""
-    run, held_out = open_run(folder, world), read_puzzles(data, "test")
-    scored = made.rows[-1].evaluation
+    run, held_out = open_run(folder, seat.world), read_puzzles(data, "test")
     cost, record = training_cost(folder, run.step), read_environment(folder)
     row: dict[str, Any] = {
         "preset": run.config.preset,
@@ -194,15 +224,12 @@ def _row(
         "commit": record.get("commit"),
         "cpu": record.get("cpu"),
     }
-    with stage_progress(quiet=not world.is_main) as progress:
-        row["deep"] = _asked(
-            run, held_out, Plan(), partial(progress, f"{folder.name}: deep"), world
-        )
-        if searched:
-            plan = Plan(symmetries=IMAGES[task], select="q")
-            tell = partial(progress, f"{folder.name}: {plan.candidates} images")
-            row["chosen"] = {"images": plan.candidates}
-            row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, world)
+    row["deep"] = _asked(run, held_out, Plan(), partial(seat.tell, "deep"), seat.world)
+    if searched:
+        plan = Plan(symmetries=IMAGES[task], select="q")
+        tell = partial(seat.tell, f"{plan.candidates} images")
+        row["chosen"] = {"images": plan.candidates}
+        row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, seat.world)
     return row
 
 

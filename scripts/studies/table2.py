@@ -19,8 +19,8 @@ from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen
 from scripts.reports.report import COLLAPSED, amount, comparison, marks, percent
 from scripts.runs.session import read_puzzles
-from scripts.studies.compare import Comparison, run_folder, train_and_compare
-from scripts.studies.plan import state_plan
+from scripts.studies.compare import Comparison, planned_runs, train_and_score
+from scripts.studies.plan import Run, lanes_of, state_plan
 
 Scale = Literal["mini", "cpu", "full"]
 TASKS = ("sudoku", "maze")
@@ -105,17 +105,18 @@ def table2(
     console: Console,
     yes: bool = False,
     only: Sequence[str] = (),
+    jobs: int | None = None,
 ) -> str:
     """Train and score every system on both tasks under OUT; resumable. Returns the Markdown.
 
     data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
     of each task in OUT/<task>/. UsageError for more than an hour of training without `yes`.
-    only: systems that are trained, `trm-27m` say; none: all.
+    only: systems that are trained, `trm-27m` say; none: all. jobs: see `choose_lanes`.
     """
     wanted = chosen(only, map(_slug, SYSTEMS))
     systems = [system for system in SYSTEMS if _slug(system) in wanted]
     changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
     folders = {task: data[task] or out / "data" / task for task in TASKS}
     for task, folder in folders.items():  # all of it, before anything is trained
         if data[task] is None and world.is_main:
@@ -124,32 +125,28 @@ def table2(
         kind = read_puzzles(folder, "train").kind
         if kind != task:
             raise ValueError(f"{folder}: holds {kind} puzzles, not {task}")
-    runs, origins = [], []
+    runs: list[Run] = []
+    rows: list[tuple[str, str]] = []  # task and system of a run
+    origins = []
     for task, folder in folders.items():
         train = read_puzzles(folder, "train")
-        configs = [
-            _config(s, scale, task, folder, changes)
-            for s in systems
-            if s.published[task] is not None
-        ]
-        places = [out / task / _slug(s) for s in systems if s.published[task] is not None]
-        runs += [
-            (config, run_folder(place, config, seed), train)
-            for config, place in zip(configs, places, strict=True)
-            for seed in range(seeds)
-        ]
+        for system in systems:
+            if system.published[task] is not None:
+                config = _config(system, scale, task, folder, changes)
+                of_system = planned_runs([config], seeds, out / task / _slug(system), train)
+                runs += of_system
+                rows += [(task, _slug(system))] * len(of_system)
         origins.append(f"{task}: {folder}" + ("" if data[task] else _GENERATED[scale == "full"]))
-    state_plan(runs, origins, yes, world, console)
+    lanes = lanes_of(jobs, runs, world)
+    state_plan(runs, lanes, origins, yes, world, console)
+    scored = train_and_score(runs, lanes, world, console)
     for task, folder in folders.items():
-        served = [s for s in systems if s.published[task] is not None]
-        results[task], whole = {}, Comparison(folder, world)
-        for system in served:
-            config = _config(system, scale, task, folder, changes)
-            place = out / task / _slug(system)
-            made = train_and_compare([config], folder, seeds, place, world, console)
-            (group,) = comparison(made.rows).values()
-            results[task][_slug(system)] = group
-            whole.extend(made)
+        whole, served = Comparison(folder, world), dict.fromkeys(s for t, s in rows if t == task)
+        for slug in served:
+            made = [s for s, row in zip(scored, rows, strict=True) if row == (task, slug)]
+            (results[task][slug],) = comparison([s.row for s in made]).values()
+            for one in made:
+                whole.take(one)
         whole.write(out / task, f"Table 2, {task}, scale {scale}")
     text = _markdown(results, scale)
     if world.is_main:

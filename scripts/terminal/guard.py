@@ -35,7 +35,7 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
     except ValidationError as error:
         return refuse(describe(error), 2)
     except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not _is_ours(error):
+        if isinstance(error, ValueError) and not is_ours(error):
             traceback.print_exception(error)  # perhaps a defect, not the user's mistake
         return refuse(str(error), 2)
     except TrainingError as error:
@@ -44,7 +44,7 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
         return refuse("interrupted", 130)
 
 
-def _is_ours(error: Exception) -> bool:
+def is_ours(error: Exception) -> bool:
     """Whether a `raise` of this project made it, which says what to do; what comes of a library,
     or of its compiled code, does not."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]

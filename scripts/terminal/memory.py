@@ -1,8 +1,9 @@
-"""How this process holds memory, for as long as it lives."""
+"""How this process holds memory, for as long as it lives, and how much there is."""
 
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 # Of glibc's malloc.h. The largest values an int takes.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -21,3 +22,18 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return all(mallopt(what, _LARGEST) == 1 for what in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+
+
+def available_memory(
+    machine: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Bytes that new processes may take without swapping, here and within the container's limit;
+    None where that is not told, as on other systems than Linux."""
+    found = []
+    if machine.is_file():
+        lines = (line.split() for line in machine.read_text().splitlines())
+        found += [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
+        found.append(max(0, int(most) - int(used.read_text())))
+    return min(found, default=None)

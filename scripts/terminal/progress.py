@@ -58,14 +58,17 @@ def plain_lines(console: Console) -> PlainLines:
 
 
 @contextmanager
-def stage_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def stage_progress(
+    quiet: bool = False, console: Console | None = None
+) -> Iterator[Callable[..., None]]:
     """Progress bars, one a stage, gone when the work is done; plain lines where there is no
     terminal.
 
-    Gives a function of the stage's name, what is done and what there is in all. quiet: tells
-    nothing, for all but one of several processes.
+    Gives a function of the stage's name, what is done, what there is in all, and, if anything, what
+    more there is to say, which stays as a line when the stage is done. quiet: tells nothing, for
+    all but one of several processes. console: where it is told; None: the error stream.
     """
-    console = Console(stderr=True, quiet=quiet)
+    console = console or Console(stderr=True, quiet=quiet)
     if not console.is_terminal:
         yield plain_lines(console)
         return
@@ -74,14 +77,19 @@ def stage_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], No
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bars:
+    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bars:
         tasks: dict[str, Any] = {}
 
-        def show(stage: str, done: int, rows: int) -> None:
+        def show(stage: str, done: int, rows: int, said: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=rows)
-            bars.update(tasks[stage], completed=done)
+                tasks[stage] = bars.add_task(stage, total=rows, said=said)
+            bars.update(tasks[stage], completed=done, said=said)
+            if said and done == rows:
+                bars.remove_task(tasks.pop(stage))
+                line = f"{stage}: {done:,} of {rows:,}  {said}"
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
 
         yield show

@@ -16,7 +16,7 @@ from scripts.runs.session import open_run, subset
 from scripts.terminal.choices import Mode, Precision
 from scripts.timing import measures
 from scripts.timing.clocks import Clock, Yardstick
-from scripts.timing.lm_measures import language_training
+from scripts.timing.lm_measures import language_scaling, language_training
 from scripts.timing.measures import Record, against_published, full_depth, trm_d128
 
 
@@ -56,7 +56,7 @@ QUICK = Sizes(
     micro_batch=None,
     rows=2,
     training_batch=8,
-    scaled_batch=8,
+    scaled_batch=4,
     d128_batch=32,
     solves=(8,),
     evaluated=32,
@@ -64,11 +64,13 @@ QUICK = Sizes(
     evaluations=(1, 2, 4, 8),
     layers=(1, 2, 4),
     axes={
-        "batch": (4, 8, 16, 32),
-        "grid": (4, 6, 9),
-        "width": (32, 64, 128),
+        "batch": (8, 32, 128, 512),
+        "grid": (4, 9, 16, 30),
+        "width": (32, 128, 512),
         "layers": (1, 2, 4),
-        "evaluations": (1, 2, 4, 8),
+        "segments": (1, 4, 16, 64),
+        "evaluations": (1, 4, 16, 64),
+        "tokens": (64, 256, 1024, 2048),
     },
 )
 FULL = Sizes(
@@ -87,11 +89,13 @@ FULL = Sizes(
     evaluations=(1, 2, 4, 8, 16, 32, 64),
     layers=(1, 2, 4, 8),
     axes={
-        "batch": (96, 192, 384, 768),
-        "grid": (9, 16, 30),
-        "width": (128, 256, 512),
+        "batch": (8, 32, 128, 512),
+        "grid": (4, 9, 16, 30),
+        "width": (32, 128, 512),
         "layers": (1, 2, 4, 8),
+        "segments": (1, 4, 16, 64),
         "evaluations": (1, 4, 16, 64),
+        "tokens": (64, 256, 1024, 2048),
     },
 )
 # Residual at which a start leaves: above what bf16 states can reach (0.005 to 0.008).
@@ -179,4 +183,7 @@ class Bench:
         for name in sizes.few:
             config = full_depth(preset(name), batch=sizes.scaled_batch)
             for row in measures.scaling(config, self.clock, sizes.axes):
+                yield {"preset": name} | row
+        for name in sizes.lm_presets if "tokens" in sizes.axes else ():
+            for row in language_scaling(name, self.clock, sizes.axes["tokens"]):
                 yield {"preset": name} | row

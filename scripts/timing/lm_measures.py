@@ -70,16 +70,41 @@ def language_training(
             }
 
 
+def language_scaling(name: str, clock: Clock, contexts: Iterable[int]) -> Iterator[Record]:
+    """A pretraining step on one row as its tokens grow: its seconds and its FLOPs."""
+    for context in contexts:
+        trainer = pretrainer_of(name, clock.device, "fp32", "eager", 1, context)[1]
+        with peak_memory(clock.device) as memory:
+            timing = clock.time(trainer.step)
+        yield {
+            "axis": "tokens",
+            "value": context,
+            "batch": 1,
+            "seconds_per_step": timing.median,
+            "flops_per_step": _flops(trainer, trainer.model.vocabulary),
+            **memory,
+        }
+
+
 def pretrainer_of(
-    name: str, device: torch.device, precision: str, mode: str, rows: int | None
+    name: str,
+    device: torch.device,
+    precision: str,
+    mode: str,
+    rows: int | None,
+    context: int | None = None,
 ) -> tuple[LanguageRunConfig, Pretrainer]:
     """A preset's configuration as it is measured, and a trainer of fresh weights on random tokens;
-    arguments as in `language_training`."""
+    arguments as in `language_training`. context: tokens of a row; None: the preset's."""
     preset = language_preset(name)
     vocabulary = 257 if name.endswith("-mini") else VOCABULARY
     size = {} if rows is None else {"batch": rows, "lanes": 1, "micro_batch": None}
     changes = {"precision": precision, "compile": mode == "compiled", "jacobian_every": 0}
-    config = LanguageRunConfig.model_validate(preset.model_dump() | changes | size)
+    settings = preset.model_dump() | changes | size
+    if context is not None:
+        longest = max(context, preset.model.context)
+        settings |= {"context": context, "model": settings["model"] | {"context": longest}}
+    config = LanguageRunConfig.model_validate(settings)
     model = build_language_model(config.model, vocabulary, config.seed).to(device)
     source = RandomTokens(config.batch, config.context, vocabulary)
     passes = config.model.published_passes(), config.model.gradient_passes()

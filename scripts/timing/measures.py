@@ -327,13 +327,17 @@ def _kept(
 
 
 def scaling(config: RunConfig, clock: Clock, axes: dict[str, tuple[int, ...]]) -> Iterator[Record]:
-    """A training step and a segment of evaluation as one size at a time departs from a
-    configuration: their seconds, the step's FLOPs and what it keeps for its backward pass.
+    """A training step and an evaluation as one size at a time departs from a configuration: their
+    seconds and FLOPs, and what the step keeps for its backward pass. Evaluation is of one segment,
+    every puzzle at once; along the axis of segments of as many, and nothing is trained.
 
-    The axis of solver evaluations is left out for models without a solver.
+    The axis of solver evaluations is left out for models without a solver, that of segments for
+    those which make one pass, and that of tokens, which is of language models.
     """
+    kind, recurrent = config.model.solver_settings(), config.supervision.segments > 1
+    apart = {"tokens": False, "evaluations": kind is not None, "segments": recurrent}
     for axis, values in axes.items():
-        if axis == "evaluations" and config.model.solver_settings() is None:
+        if not apart.get(axis, True):
             continue
         for value in values:
             batch = value if axis == "batch" else config.batch
@@ -342,7 +346,9 @@ def scaling(config: RunConfig, clock: Clock, axes: dict[str, tuple[int, ...]]) -
             if axis in ("width", "layers", "evaluations"):
                 changes["model"] = _resized(config, axis, value)
             trainer = trainer_of(full_depth(config, **changes), puzzles, clock.device)
-            yield {"axis": axis, "value": value, "batch": batch} | _grown(trainer, puzzles, clock)
+            segments = value if axis == "segments" else None
+            grown = _grown(trainer, puzzles, clock, segments)
+            yield {"axis": axis, "value": value, "batch": batch} | grown
 
 
 def _resized(config: RunConfig, axis: str, value: int) -> Record:
@@ -354,23 +360,33 @@ def _resized(config: RunConfig, axis: str, value: int) -> Record:
     return model | {"solver": model["solver"] | budget}
 
 
-def _grown(trainer: Trainer, puzzles: PuzzleSet, clock: Clock) -> Record:
-    """The numbers of one size; evaluation is of one segment, every puzzle at once."""
+def _grown(trainer: Trainer, puzzles: PuzzleSet, clock: Clock, segments: int | None) -> Record:
+    """The numbers of one size. segments: evaluated, without a training step; None: one, with it."""
     world, count = World(0, 1, clock.device), len(puzzles)
+    run = segments or 1
 
     def evaluate() -> None:
         questions = puzzles.inputs, puzzles.puzzle_ids
-        predict(trainer.model, *questions, 1, count, world, trainer.config.precision)
+        predict(trainer.model, *questions, run, count, world, trainer.config.precision)
 
+    rivals = {"evaluation": evaluate} | ({} if segments else {"step": trainer.advance})
     with peak_memory(clock.device) as memory:
-        timings = clock.compare({"step": trainer.advance, "evaluation": evaluate})
+        timings = clock.compare(rivals)
+    evaluated = timings["evaluation"].median
+    with Meter() as meter:
+        evaluate()
+    record = {
+        "segments": run,
+        "seconds_per_evaluated_segment": evaluated / run,
+        "flops_per_evaluated_segment": meter.flops / run,
+        "evaluated_per_second": count * run / evaluated,
+    }
+    if segments:
+        return record | memory
     with Meter() as meter:
         trainer.advance()
-    evaluated = timings["evaluation"].median
-    return {
+    return record | {
         "seconds_per_step": timings["step"].median,
-        "seconds_per_evaluated_segment": evaluated,
-        "evaluated_per_second": count / evaluated,
         "flops_per_step": meter.flops,
         "saved_bytes": meter.saved_bytes,
         **memory,

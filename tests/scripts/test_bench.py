@@ -15,6 +15,7 @@ from scripts.cli import main
 from scripts.models.presets import preset, preset_names
 from scripts.timing import bench, measures
 from scripts.timing.clocks import Clock, Yardstick
+from scripts.timing.growth import exponents
 from scripts.timing.measures import against_published, full_depth, sudokus, trainer_of, trm_d128
 
 CPU = torch.device("cpu")
@@ -118,6 +119,7 @@ def test_starts_that_leave_save_calls():
 
 def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
     axes = {"batch": (1, 4), "grid": (4, 9), "layers": (1, 4), "evaluations": (1, 8)}
+    axes |= {"segments": (1, 3), "tokens": (16, 64)}
     small = replace(bench.QUICK, axes=axes, scaled_batch=1)
     monkeypatch.setattr(bench, "QUICK", small)
     file = tmp_path / "speed.json"
@@ -135,13 +137,16 @@ def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, monke
     assert {row["batch"] for row in record["training"]} == {2}
     grown = {(row["preset"], row["axis"], row["value"]): row for row in record["scaling"]}
     for preset_name in ("trm-mini", "attractor-mini"):
-        flops = {k[1:]: row["flops_per_step"] for k, row in grown.items() if k[0] == preset_name}
-        kept = {k[1:]: row["saved_bytes"] for k, row in grown.items() if k[0] == preset_name}
+        rows = {k[1:]: r for k, r in grown.items() if k[0] == preset_name and "saved_bytes" in r}
+        flops = {k: row["flops_per_step"] for k, row in rows.items()}
+        kept = {k: row["saved_bytes"] for k, row in rows.items()}
         assert flops["batch", 4] == 4 * flops["batch", 1]
         assert flops["layers", 4] > 3 * flops["layers", 1]
         assert kept["batch", 4] > 3 * kept["batch", 1]
         assert kept["grid", 9] > 3 * kept["grid", 4]
     for row in grown.values():
+        if row["axis"] == "tokens":
+            continue
         evaluated = row["batch"] / row["seconds_per_evaluated_segment"]
         assert row["evaluated_per_second"] == pytest.approx(evaluated)
     # A solver's evaluations cost time, and memory none; TRM has no solver.
@@ -149,7 +154,46 @@ def test_the_command_prints_tables_and_writes_json_and_a_picture(tmp_path, monke
     assert eight["flops_per_step"] > 1.3 * one["flops_per_step"]
     assert eight["saved_bytes"] < 1.05 * one["saved_bytes"]
     assert ("trm-mini", "evaluations", 8) not in grown
+    # Of language models, attention makes tokens cost more than each its own.
+    one, four = (grown["transformer-mini", "tokens", n] for n in (16, 64))
+    assert 4 < four["flops_per_step"] / one["flops_per_step"] < 16
+    found = {(row["preset"], row["axis"]): row for row in record["exponents"]}
+    assert found["trm-mini", "batch"]["flops"] == pytest.approx(1)
+    assert found["trm-mini", "cells"]["from"] == 16
+    for name in ("trm-mini", "attractor-mini"):
+        assert found[name, "segments"]["evaluation_flops"] == pytest.approx(1, abs=0.01)
+        assert "step" not in found[name, "segments"]
     assert (tmp_path / "speed-scaling.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_exponents_are_those_of_the_sizes_and_what_grows_faster_than_its_flops_is_marked():
+    def record(axis, value, seconds, flops):
+        row = {"preset": "x", "axis": axis, "value": value, "segments": 1}
+        row |= {"seconds_per_step": seconds, "flops_per_step": flops}
+        return row | {"seconds_per_evaluated_segment": 2.0, "flops_per_evaluated_segment": 3.0}
+
+    rows = [record("batch", n, 5 * n**1.1, 7 * n) for n in (8, 2, 32)]
+    rows += [record("grid", n, n**4.0, n**2.0) for n in (4, 9, 30)]
+    rows += [record("width", n, s, n) for n, s in ((1, 4.0), (4, 4.0), (8, 8.8))]
+    rows += [record("layers", 2, 1.0, 1.0)]
+    segments = {"preset": "y", "axis": "segments", "flops_per_evaluated_segment": 1.0}
+    rows += [
+        segments | {"value": n, "segments": n, "seconds_per_evaluated_segment": 1 / n}
+        for n in (1, 4)
+    ]
+    batch, cells, width, many = exponents(rows)
+    assert (batch["from"], batch["to"], batch["theory"]) == (2, 32, 1)
+    assert (batch["step"], batch["flops"]) == (pytest.approx(1.1), pytest.approx(1))
+    assert (batch["evaluation"], batch["above"]) == (pytest.approx(0), False)
+    assert (cells["axis"], cells["from"], cells["to"]) == ("cells", 16, 900)
+    assert (cells["step"], cells["flops"]) == (pytest.approx(2), pytest.approx(1))
+    assert cells["above"]
+    # Over all sizes slower than its FLOPs, at the end faster by 0.14: log2(2.2) = 1.14.
+    assert width["step"] < 0.5
+    assert (width["end"], width["above"]) == (pytest.approx(np.log2(2.2)), False)
+    assert (many["evaluation"], many["evaluation_flops"]) == (pytest.approx(0), pytest.approx(1))
+    straight = np.polyfit(np.log([1, 4, 8]), np.log([4.0, 4.0, 8.8]), 1)[0]
+    assert width["step"] == pytest.approx(straight)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from reasoning.training.distribution import World
 from reasoning.training.loop import TrainingError
 from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
+from scripts.studies import jobs
 from scripts.studies.language import comparison as lm_comparison
 from scripts.studies.language.probes import (
     distances_to_last,
@@ -318,14 +319,14 @@ def test_a_run_that_fails_is_listed_and_the_others_are_kept(out, tmp_path, monke
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(out, tmp_path, monkeypatch):
     whole, broken = (study(out, tmp_path / name, seeds=1, steps=4) for name in ("whole", "broken"))
     lm_comparison.train_variants(whole, [PLAIN], "mini")
-    real = lm_comparison.LiveProgress.__call__
+    real = jobs._Lines.progress
 
-    def interrupts(self, progress):
-        real(self, progress)
+    def interrupts(self, name, progress):
+        real(self, name, progress)
         if progress.step == 1:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(lm_comparison.LiveProgress, "__call__", interrupts)
+    monkeypatch.setattr(jobs._Lines, "progress", interrupts)
     with pytest.raises(KeyboardInterrupt):
         lm_comparison.train_variants(broken, [PLAIN], "mini")
     monkeypatch.undo()

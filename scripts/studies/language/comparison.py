@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from reasoning.nn.language import LanguageFacts
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.corpus import source_files
-from reasoning.pretraining.evaluation.likelihood import DivergedError, Scorer
+from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.flops import NO_CORE
 from reasoning.pretraining.packing import validation_rows
 from reasoning.pretraining.protocol import SolveBudget
@@ -30,15 +30,15 @@ from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.pretraining.validation import validate
 from reasoning.training.distribution import World
-from reasoning.training.loop import TrainingError
 from reasoning.training.runs import read_jsonl, write_json
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
 from scripts.models.variants import Variant, merged
 from scripts.runs.evaluate_lm import Ask, evaluate_language_run, settings_hash
-from scripts.runs.live import LiveProgress
 from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.runs.pretrain import newest, pretrain_run
 from scripts.studies.compare import where_it_stands
+from scripts.studies.jobs import Job, Seat, run_jobs
+from scripts.studies.lanes import choose_lanes
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
 
@@ -70,6 +70,7 @@ class Study:
     steps: of every run; None: each preset's own. changes: nested fields laid over every preset.
     bundle: of CORE; None: not run. limit: items of each of its tasks, 0 for all.
     only: variants of a table that are trained; none: all.
+    jobs: see `choose_lanes`.
     """
 
     out: Path
@@ -86,6 +87,7 @@ class Study:
     limit: int = 0
     extended: bool = False
     only: tuple[str, ...] = ()
+    jobs: int | None = None
 
     @cached_property
     def text(self) -> Corpus:
@@ -142,26 +144,24 @@ def iterates(model: LanguageFacts) -> bool:
 # Training
 
 
-def finish_language_run(
-    config: LanguageRunConfig, out: Path, world: World, console: Console
-) -> None:
+def finish_language_run(config: LanguageRunConfig, out: Path, seat: Seat) -> None:
     """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
     command is at it, wait until that one is done.
 
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
     another configuration or corpus. TrainingError or DivergedError if it cannot go on.
     """
+    world = seat.world
     with _alone(out, world):
         _check_same(config, out)
         standing = where_it_stands(out, config.steps, world)
         if standing == "finished":
             return
-        with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-            interrupted = pretrain_run(
-                config, out, world, standing == "begun", listen=live, say=console.print
-            )
+        interrupted = pretrain_run(
+            config, out, world, standing == "begun", listen=seat.listen, say=seat.say
+        )
     if interrupted:
-        console.print(f"{out}: stopped; the same command goes on from there")
+        seat.say(f"{out}: stopped; the same command goes on from there")
         raise KeyboardInterrupt
 
 
@@ -197,14 +197,17 @@ def train_variants(
     seed. All configurations are checked before the first step."""
     unique = {variant.name: variant for variant in variants}.values()
     wanted = [(v, s, study.configuration(v, size, s)) for v in unique for s in range(study.seeds)]
-    failures: dict[tuple[str, int], str] = {}
+    jobs = []
     for variant, seed, config in wanted:
         folder = study.folder(variant, size, seed)
-        try:
-            finish_language_run(config, folder, study.world, study.console)
-        except (TrainingError, DivergedError) as error:
-            study.console.print(f"{folder}: failed: {error}")
-            failures[variant.name, seed] = str(error)
+        _check_same(config, folder)
+        jobs.append(Job(folder, partial(finish_language_run, config, folder)))
+    lanes = choose_lanes(study.jobs, len(jobs), lambda: study.scale == "mini", study.world)
+    failures: dict[tuple[str, int], str] = {}
+    for ended in run_jobs(jobs, lanes, study.world, study.console, newest):
+        if ended.failure is not None:
+            variant, seed, _ = wanted[ended.place]
+            failures[variant.name, seed] = ended.failure
     return failures
 
 

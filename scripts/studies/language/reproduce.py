@@ -59,6 +59,7 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
         set: tuple[str, ...] = (),
         only: tuple[str, ...] = (),
         device: Device = "auto",
+        jobs: int | None = None,
     ) -> None:
         """Train language models and measure what this table or figure shows. Resumable: the same
         command goes on, and several tables given one --out share their runs.
@@ -79,6 +80,8 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             set: fields changed in every run, NAME=VALUE each, such as micro_batch=8.
             only: rows of a table, by what is trained, such as transformer parcae; none: all.
             device: where to run; auto: the best present.
+            jobs: runs that train at a time, by one thread each, with the same results however many;
+                none: as many as cores and memory allow at mini, else one, on every core.
         """
         for flag, value, least in (
             ("seeds", seeds, 1),
@@ -113,6 +116,7 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             limit=limit,
             extended=extended,
             only=only,
+            jobs=jobs,
         )
         study.text  # noqa: B018 - opened, so that a bad corpus is told before time is spent
         _show(make(study), f"{out}/{name}.{wrote}", quiet=not world.is_main)
