@@ -30,6 +30,10 @@ def evaluate(
     split: Literal["test", "train"] = "test",
     puzzles: int = 0,
     seed: int = 0,
+    search: Literal["judge"] | None = None,
+    search_calls: int | None = None,
+    search_segments: int | None = None,
+    search_control: bool = False,
     device: Device = "auto",
 ) -> None:
     """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
@@ -54,7 +58,13 @@ def evaluate(
         precision: activations; none: as the run was configured. In bf16 a residual ends at 0.005.
         split: which split to score.
         puzzles: score a fixed random choice of this many puzzles; 0: every one.
-        seed: seed of the starts, the noise and the symmetries.
+        seed: seed of the starts, the noise, the symmetries and the search.
+        search: judge: beside all this, search every puzzle with the net as judge: guess a cell,
+            ask the net, go on where it sees least trouble, until an answer keeps the rules; a
+            column of its own.
+        search_calls: most questions to the judge a puzzle; none: 64.
+        search_segments: segments of each of them; none: 4.
+        search_control: search with an untrained net too.
         device: where to run; auto: the best present.
     """
     if segments is not None and segments < 1:
@@ -64,17 +74,27 @@ def evaluate(
             raise UsageError(f"--{flag}: must be 0 or more (got {value})")
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
+    settings = {"calls": search_calls, "segments": search_segments}
+    for name, value in settings.items():
+        if value is not None and value < 1:
+            raise UsageError(f"--search-{name}: must be at least 1 (got {value})")
+    given = [f"--search-{name}" for name, value in settings.items() if value is not None]
+    given += ["--search-control"] if search_control else []
+    if given and search is None:
+        raise UsageError(f"{given[0]}: says how to search; add --search judge, or leave it out")
     expect(run, "puzzle run")
     expect(data, "data")
 
     from rich.console import Console
 
+    from reasoning.judged import JudgeConfig
     from reasoning.supervision import Depth
     from reasoning.training.distribution import join_world
     from reasoning.training.runs import environment, write_json
     from scripts.reports.evaluation_report import print_record, write_pictures
     from scripts.runs.evaluate import check_serves, evaluate_run, notes
     from scripts.runs.exploration import Plan
+    from scripts.runs.judged import search_judged, unit_rules
     from scripts.runs.session import fitted, open_run, read_puzzles, subset
     from scripts.terminal.progress import stage_progress
 
@@ -99,6 +119,9 @@ def evaluate(
     size = trained.size
     trained = fitted(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
+    judge = JudgeConfig(**{name: value for name, value in settings.items() if value is not None})
+    if search is not None:
+        unit_rules(chosen, world.device)  # said before time is spent
     count = segments or trained.config.supervision.segments
     record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
@@ -107,6 +130,11 @@ def evaluate(
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{run.name}: segments")
         record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
+        if search is not None:
+            tell = partial(progress, f"{run.name}: calls of the judge")
+            record["judged"] = search_judged(
+                trained, chosen, judge, world, depth, seed, search_control, tell
+            )
     name = data.resolve().name + (f"-{split}" if split != "test" else "")
     name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
     path = run / f"evaluation-{name}.json"

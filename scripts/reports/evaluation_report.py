@@ -50,6 +50,8 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
                 f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
                 f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
             )
+    if "judged" in record:
+        _print_judged(record["judged"], console)
 
 
 def _print_rest(rest: dict[str, Any], console: Console) -> None:
@@ -63,6 +65,26 @@ def _print_rest(rest: dict[str, Any], console: Console) -> None:
                 f"{100 * share:.1f} % of puzzles, {100 * wrong:.1f} ± {100 * deviation:.1f} % of "
                 f"those wrong (n {n})"
             )
+
+
+def _print_judged(judged: dict[str, Any], console: Console) -> None:
+    """The search with the net as judge, by calls, beside the same with an untrained net."""
+    table = Table(
+        title="searched with the net as judge, which checks the rules: apart from the headline",
+        caption=f"{judged['n']} puzzles, {judged['segments']} segments a call",
+    )
+    table.add_column("calls", justify="right")
+    names = [name for name in ("trained", "untrained") if name in judged]
+    for name in names:
+        table.add_column(f"{name} net: exact %", justify="right")
+        table.add_column("net calls", justify="right")
+    for place, calls in enumerate(judged["budgets"]):
+        cells = []
+        for name in names:
+            exact = {key: values[place] for key, values in judged[name]["exact"].items()}
+            cells += [percent(exact), f"{judged[name]['net_calls']['mean'][place]:.1f}"]
+        table.add_row(str(calls), *cells)
+    console.print(table)
 
 
 def _plain(value: dict[str, float]) -> str:
