@@ -55,16 +55,30 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
 
 
 def _print_rest(rest: dict[str, Any], console: Console) -> None:
-    """How often a state at rest is a wrong answer, by how many candidates it was the calmest of."""
-    for breadth, share, n, wrong, deviation in zip(
-        *(rest[name] for name in ("breadths", "share", "n", "spurious", "stderr")), strict=True
-    ):
-        if n and breadth in (1, rest["breadths"][-1]):
-            console.print(
-                f"at rest (residual <= {rest['residual']:g}), the calmest of {breadth}: "
-                f"{100 * share:.1f} % of puzzles, {100 * wrong:.1f} ± {100 * deviation:.1f} % of "
-                f"those wrong (n {n})"
-            )
+    """How often a state at rest, or a claim to be right, is a wrong answer, by how many candidates
+    it was chosen from and by what."""
+    table = Table(
+        title="are states at rest right?",
+        caption=f"{rest['puzzles']} puzzles; at rest: residual <= {rest['residual']:g}; claimed: "
+        "halting score > 0; area: under risk-coverage",
+    )
+    headings = ("candidates", "chosen by", "at rest %", "of those wrong %", "claimed %")
+    for heading in (*headings, "of those wrong %", "area"):
+        table.add_column(heading, justify="left" if heading == "chosen by" else "right")
+    for place, breadth in enumerate(rest["breadths"]):
+        for rule, found in rest["by"].items():
+            cells = []
+            for certificate in ("at_rest", "claimed"):
+                at = {name: values[place] for name, values in found[certificate].items()}
+                cells.append(f"{100 * at['share']:.1f}")
+                cells.append(
+                    f"{100 * at['wrong']:.1f} ± {100 * at['stderr']:.1f} (n {at['n']})"
+                    if at["n"]
+                    else "-"
+                )
+            area = {name: values[place] for name, values in found["area"].items()}
+            table.add_row(str(breadth), rule, *cells, _plain(area))
+    console.print(table)
 
 
 def _print_judged(judged: dict[str, Any], console: Console) -> None:

@@ -23,7 +23,7 @@ from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.meter import Meter
 from scripts.runs.abstention import auroc, risk_coverage
-from scripts.runs.exploration import REST, Outcome, Plan, explore
+from scripts.runs.exploration import CERTIFYING, REST, Outcome, Plan, explore
 from scripts.runs.selection import RULES, WINDOW
 from scripts.runs.session import TrainedRun, metrics
 from scripts.usage import UsageError
@@ -155,19 +155,38 @@ def _grid(found: Outcome) -> dict[str, Any]:
 
 
 def _at_rest(found: Outcome) -> dict[str, Any]:
-    """By breadth, of the candidate of the smallest residual: the share of puzzles on which it is at
-    rest, and of those the share on which it is wrong (a spurious fixed point), with n."""
-    rested, wrong = found.rested.sum(0), found.spurious.sum(0)
-    rates = [wrong[w] / count if count else math.nan for w, count in enumerate(rested)]
+    """By rule of CERTIFYING and breadth, of the answer chosen: `at_rest`, the share of puzzles on
+    which its state is at rest, and of those the share on which it is wrong (a spurious fixed
+    point); `claimed`, the same of a positive halting score; `area` under risk-coverage, with what
+    the rule goes by as confidence."""
+    rules = {}
+    for r, rule in enumerate(CERTIFYING):
+        right = found.right[:, RULES.index(rule), -1]  # (N, W)
+        areas = [
+            risk_coverage(found.confidence[:, r, w], right[:, w])["area"]
+            for w in range(len(found.breadths))
+        ]
+        rules[rule] = {
+            "at_rest": _wrong_among(found.rested[:, r], right),
+            "claimed": _wrong_among(found.claimed[:, r], right),
+            "area": {name: [area[name] for area in areas] for name in ("mean", "stderr")},
+        }
+    breadths = list(found.breadths)
+    return {"residual": REST, "breadths": breadths, "puzzles": len(found.rested), "by": rules}
+
+
+def _wrong_among(certified: np.ndarray, right: np.ndarray) -> dict[str, list]:
+    """Lists by breadth, of bool (N, W): the share certified, how many they are (n), and of those
+    the share that is wrong with its standard error; None of none."""
+    counts, wrong = certified.sum(0), (certified & ~right).sum(0)
+    rates = [w / n if n else math.nan for w, n in zip(wrong, counts, strict=True)]
     return {
-        "residual": REST,
-        "breadths": list(found.breadths),
-        "share": (rested / len(found.rested)).tolist(),
-        "n": rested.tolist(),
-        "spurious": [finite(rate) for rate in rates],
+        "share": (counts / len(certified)).tolist(),
+        "n": counts.tolist(),
+        "wrong": [finite(rate) for rate in rates],
         "stderr": [
-            finite(math.sqrt(rate * (1 - rate) / count)) if count else None
-            for rate, count in zip(rates, rested, strict=True)
+            finite(math.sqrt(rate * (1 - rate) / n)) if n else None
+            for rate, n in zip(rates, counts, strict=True)
         ],
     }
 

@@ -22,10 +22,11 @@ from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
 from scripts.terminal.choices import Headline
-from scripts.runs.selection import RULES, Candidates, choose, keeps_rules, trailing_mean
+from scripts.runs.selection import RULES, Candidates, Rule, choose, keeps_rules, trailing_mean
 from scripts.runs.session import TrainedRun, evaluation_batch, not_finite
 
 REST = 1e-3  # relative residual, as averaged in `selection`, from which on a state is at rest
+CERTIFYING: tuple[Rule, ...] = ("residual", "q")  # rules that go by what might be a certificate
 _CHUNK_BYTES = 2**26  # tokens of one chunk
 _IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
 
@@ -62,8 +63,9 @@ class Outcome:
     right: bool (N, R, D, W); net_calls, evaluations: int64 (N, R, D, W), what all candidates took;
     residual, halt: (N,) of the headline's answer, the residual averaged as in `selection`;
     last_residual: (N,) the same, after its segment alone;
-    rested, spurious: bool (N, W), at full depth, of the first candidates the one of the smallest
-        residual: whether it is at rest (at most REST), and whether it is at rest and wrong;
+    rested, claimed, confidence: (N, Q, W), at full depth, of the answer that each rule of
+        CERTIFYING gives among the first candidates: whether its residual is at most REST, whether
+        its halting score is positive, and what the rule goes by, the larger the surer;
     diagnostics: name to (N, S), the mean over candidates;
     solved: whether the residual is a solver's (else: the change of y).
     """
@@ -80,7 +82,8 @@ class Outcome:
     last_residual: np.ndarray
     halt: np.ndarray
     rested: np.ndarray
-    spurious: np.ndarray
+    claimed: np.ndarray
+    confidence: np.ndarray
     diagnostics: dict[str, np.ndarray]
 
     @property
@@ -122,12 +125,8 @@ def explore(
             parts.append(_score(puzzles, part, said, plan))
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
-    for name in (
-        "right",
-        "segment_right",
-        "rested",
-        "spurious",
-    ):  # bool does not travel between processes
+    # bool does not travel between processes
+    for name in ("right", "segment_right", "rested", "claimed"):
         whole[name] = whole[name].astype(bool)
     if any(np.isnan(whole[name]).any() for name in ("halt", "residual")):
         raise not_finite(run)
@@ -212,7 +211,7 @@ def _score(
     result["residual"] = headline.of(whole.residual).astype(np.float32)
     result["last_residual"] = headline.of(said.residual)
     result["halt"] = headline.of(said.halt)
-    result |= _rest(whole, right)
+    result |= _certificates(whole)
     steps = [choose(plan.rule, whole.first(width, s + 1)) for s in range(segments)]
     result["segment_right"] = np.stack([choice.of(right) for choice in steps], axis=1)
     result["segment_cell"] = np.stack([choice.of(cell) for choice in steps], axis=1)
@@ -224,18 +223,20 @@ def _score(
     }
 
 
-def _rest(whole: Candidates, right: np.ndarray) -> dict[str, np.ndarray]:
-    """rested and spurious (N, W): is a small residual a certificate, and is it still one when the
-    smallest of many is taken?"""
-    residual, good = whole.residual[..., -1], right[..., -1]
-    rows = np.arange(len(residual))
-    rested, wrong = [], []
-    for breadth in doublings(residual.shape[1]):
-        best = residual[:, :breadth].argmin(axis=1)
-        rested.append(residual[rows, best] <= REST)
-        wrong.append(~good[rows, best])
-    at_rest = np.stack(rested, axis=1)
-    return {"rested": at_rest, "spurious": at_rest & np.stack(wrong, axis=1)}
+def _certificates(whole: Candidates) -> dict[str, np.ndarray]:
+    """rested, claimed and confidence (N, Q, W): is a small residual, or a positive halting score, a
+    certificate, and is it still one when the best of many is taken?"""
+    width, segments = whole.residual.shape[1:]
+    found: dict[str, list[np.ndarray]] = {"rested": [], "claimed": [], "confidence": []}
+    for rule in CERTIFYING:
+        for breadth in doublings(width):
+            choice = choose(rule, whole.first(breadth, segments))
+            residual, halt = choice.of(whole.residual), choice.of(whole.halt)
+            found["rested"].append(residual <= REST)
+            found["claimed"].append(halt > 0)
+            found["confidence"].append(-residual if rule == "residual" else halt)
+    shape = (len(whole.residual), len(CERTIFYING), -1)
+    return {name: np.stack(values, axis=1).reshape(shape) for name, values in found.items()}
 
 
 def _grid(whole: Candidates, right: np.ndarray) -> dict[str, np.ndarray]:

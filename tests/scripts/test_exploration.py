@@ -20,9 +20,10 @@ from reasoning.supervision import SegmentOutput
 from reasoning.training.distribution import World
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model, preset
+from scripts.runs import evaluate
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan, doublings, explore
-from scripts.runs.selection import RULES
+from scripts.runs.selection import RULES, Candidates
 from scripts.runs.session import TrainedRun, evaluation_batch
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -170,14 +171,39 @@ def test_large_puzzles_are_answered_few_at_a_time(cells, most):
     assert few * cells <= 1300 < (few + 1) * cells  # what a cache holds
 
 
-def test_a_state_at_rest_that_is_wrong_is_spurious():
-    """Three puzzles of two starts: the calmest of one and of two, by hand."""
+def test_a_certificate_is_that_of_the_answer_chosen():
+    """Three puzzles of two starts: the calmest and the highest score of one and of two, by hand."""
     residual = np.array([[1e-4, 1e-6], [1e-2, 1e-4], [1e-2, 1.0]])
-    right = np.array([[True, False], [False, True], [True, True]])
-    whole = SimpleNamespace(residual=residual[:, :, None])
-    found = module._rest(whole, right[:, :, None])
-    assert found["rested"].tolist() == [[True, True], [False, True], [False, False]]
-    assert found["spurious"].tolist() == [[False, True], [False, False], [False, False]]
+    halt = np.array([[2.0, -1.0], [-3.0, -2.0], [-1.0, 4.0]])
+    nothing = np.zeros((3, 2, 1))
+    whole = Candidates(
+        np.zeros((3, 2, 1, 4), np.uint8),
+        residual[..., None],
+        halt[..., None],
+        nothing.astype(bool),
+        nothing,
+        nothing,
+    )
+    found = module._certificates(whole)
+    assert module.CERTIFYING == ("residual", "q")
+    yes, no = True, False
+    rested = [[[yes, yes], [yes, yes]], [[no, yes], [no, yes]], [[no, no], [no, no]]]
+    claimed = [[[yes, no], [yes, yes]], [[no, no], [no, no]], [[no, no], [no, yes]]]
+    assert found["rested"].tolist() == rested
+    assert found["claimed"].tolist() == claimed
+    calm, sure = found["confidence"].swapaxes(0, 1)
+    assert calm.tolist() == [[-1e-4, -1e-6], [-1e-2, -1e-4], [-1e-2, -1e-2]]
+    assert sure.tolist() == [[2, 2], [-3, -2], [-1, 4]]
+
+
+def test_a_state_at_rest_that_is_wrong_is_spurious():
+    certified = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]], bool)
+    right = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 0], [1, 1, 0]], bool)
+    found = evaluate._wrong_among(certified, right)
+    assert found["n"] == [4, 2, 0]
+    assert found["share"] == [1, 0.5, 0]
+    assert found["wrong"] == [0.25, 0.5, None]
+    assert found["stderr"] == [pytest.approx(np.sqrt(0.25 * 0.75 / 4)), np.sqrt(0.125), None]
 
 
 def test_who_is_always_right_has_no_spurious_fixed_points(sudokus):
@@ -185,5 +211,28 @@ def test_who_is_always_right_has_no_spurious_fixed_points(sudokus):
     model = Lookup("sudoku", puzzles.vocab_size)
     record = evaluate_run(run_of(model, puzzles), puzzles, 2, ALONE, plan=Plan(breadth=2))
     rest = record.record["at_rest"]
-    assert (rest["breadths"], rest["n"]) == ([1, 2], [20, 20])
-    assert (rest["share"], rest["spurious"], rest["stderr"]) == ([1, 1], [0, 0], [0, 0])
+    assert (rest["breadths"], rest["puzzles"]) == ([1, 2], 20)
+    for found in rest["by"].values():
+        none = {"share": [1, 1], "n": [20, 20], "wrong": [0, 0], "stderr": [0, 0]}
+        assert found["at_rest"] == none
+        assert found["claimed"]["n"] == [0, 0]  # its halting score is nothing
+        assert found["area"] == {"mean": [0, 0], "stderr": [0, 0]}
+
+
+def test_the_area_is_that_of_the_rules_own_answers(sudokus):
+    """Of a search whose answers are right by chance, as the areas of each rule alone say."""
+    puzzles = read_split(sudokus, "test")
+    run, plan = tiny(puzzles), Plan(breadth=4, seed=2)
+    with torch.no_grad():
+        run.model.heads.q_head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    said = explore(run, puzzles, 2, plan, ALONE).answers
+    rows = np.arange(len(puzzles))
+    puzzles = replace(puzzles, labels=said[rows, rows % len(RULES)])
+    rest = evaluate_run(run, puzzles, 2, ALONE, plan=plan, metered=False).record["at_rest"]
+    for rule, name in (("residual", "residual"), ("q", "halting score")):
+        for w, breadth in enumerate(rest["breadths"]):
+            narrow = plan.model_copy(update={"breadth": breadth, "select": rule})
+            record = evaluate_run(run, puzzles, 2, ALONE, plan=narrow, metered=False).record
+            area = record["abstention"][name]["risk_coverage"]["area"]
+            assert rest["by"][rule]["area"]["mean"][w] == pytest.approx(area["mean"])
+    assert len(set(rest["by"]["q"]["area"]["mean"])) > 1
