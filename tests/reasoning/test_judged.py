@@ -57,7 +57,7 @@ def small_sudokus(count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_the_rules_are_those_of_sudoku_cell_by_cell(size):
     rng, count = np.random.default_rng(size), 10
     grids = rng.integers(0, size + 1, (count, size * size)).astype(np.uint8)
-    fullness = np.linspace(0, 0.3, count)
+    fullness = np.linspace(0, 0.8, count)
     grids[rng.random(grids.shape) > fullness[:, None]] = 0
     rules, units = rules_of(size), geometry(size).units
     peers = [
