@@ -9,6 +9,9 @@ from puzzles.kinds import puzzle_of
 from puzzles.parallel import StageProgress
 from puzzles.puzzle_set import PuzzleSet
 
+LEVELS = {"easy": 0.0, "medium": 0.5, "hard": 1.0}  # the place among puzzles sorted by difficulty
+_DRAWN = 64  # puzzles that one of a level is chosen from
+
 
 def with_difficulty(
     train: PuzzleSet, test: PuzzleSet, seed: int, progress: StageProgress | None = None
@@ -29,3 +32,19 @@ def with_difficulty(
         values, unit = measured
         rated.append(replace(part, difficulty=values.astype(np.float32), difficulty_name=unit))
     return rated[0], rated[1]
+
+
+def at_level(kind: str, size: int, level: str, seed: int) -> PuzzleSet:
+    """One puzzle of a level of LEVELS, with its difficulty where there is a measure of it."""
+    puzzle, place = puzzle_of(kind), LEVELS[level]
+    made = puzzle.at_level(size, place, seed)
+    count = _DRAWN if made is None else 1
+    part = PuzzleSet.ungrouped(kind, size, *(made or puzzle.generate(size, count, seed)))
+    rated = puzzle.difficulty(part, seed, 0, None)
+    if rated is not None:
+        values = rated[0].astype(np.float32)
+        part = replace(part, difficulty=values, difficulty_name=rated[1])
+        order = np.argsort(values, kind="stable")
+    else:
+        order = np.arange(count)
+    return part.take_groups(order[[round(place * (count - 1))]])

@@ -8,9 +8,9 @@ is padding, 1 a blank cell of a question; the others are the puzzle's own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from puzzles.puzzle_set import PuzzleSet
+
+_SHOWN = 4  # places named in a sentence
+
+
+class Broken(NamedTuple):
+    """A rule that an answer breaks: a clause that says which and where, and the cells it is in."""
+
+    rule: str
+    cells: tuple[int, ...]
+
+
+def places(cells: Sequence[int], size: int) -> str:
+    """Cells by row and column, the first few of them."""
+    said = [f"row {cell // size + 1} column {cell % size + 1}" for cell in cells[:_SHOWN]]
+    more = f" and {len(cells) - _SHOWN} more cells" if len(cells) > _SHOWN else ""
+    return ", ".join(said) + more
 
 
 class Puzzle(ABC):
@@ -72,6 +88,16 @@ class Puzzle(ABC):
     def is_valid(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """bool (N,): whether answers (any integers) keep the rules and their questions' givens."""
 
+    def broken(self, question: np.ndarray, answer: np.ndarray) -> list[Broken]:
+        """The rules that an answer (L,) to a question (L,) breaks; none exactly if it is valid."""
+        if self.is_valid(question[None], answer[None])[0]:
+            return []
+        changed = np.flatnonzero(self.contradicts(answer, question)).tolist()
+        if changed:
+            where = places(changed, isqrt(len(question)))
+            return [Broken(f"what the question fixes is changed at {where}", tuple(changed))]
+        return [Broken("the answer breaks a rule", ())]
+
     def more_scores(
         self, inputs: np.ndarray, answers: np.ndarray, valid: np.ndarray
     ) -> dict[str, np.ndarray]:
@@ -99,6 +125,11 @@ class Puzzle(ABC):
 
     def difficulty(self, part: "PuzzleSet", seed: int, index: int, progress):
         """A number (N,) a puzzle and what it counts; None: not known."""
+        return None
+
+    def at_level(self, size: int, place: float, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """A question and its answer, both (1, L), from the easiest (place 0) to the hardest (1);
+        None: the one at that place among some of `generate`, sorted by their `difficulty`."""
         return None
 
     # -------------------------------------------------------------------------------- symmetries

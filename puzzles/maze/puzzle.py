@@ -10,7 +10,7 @@ from puzzles.maze import generator, rules, search, symmetry
 from puzzles.maze.rules import FREE, GOAL, PATH, START, WALL
 from puzzles.painting import INK, PAPER, RIGHT, UNKNOWN, WRONG, WRONG_FIELD
 from puzzles.parallel import Progress, map_rows
-from puzzles.puzzle import Puzzle
+from puzzles.puzzle import Broken, Puzzle, places
 from puzzles.puzzle_set import MAZE_VOCAB_SIZE, PuzzleSet
 from puzzles.rows import first_code, row_keys
 
@@ -50,6 +50,30 @@ class Maze(Puzzle):
     def is_valid(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         return _is_valid(inputs, answers)
 
+    def broken(self, question: np.ndarray, answer: np.ndarray) -> list[Broken]:
+        """Changed cells; where the path ends early, branches, or lies apart from S."""
+        rules.check_inputs(question[None])
+        size = rules.size_of(question)
+        marked = (question == FREE) & (answer == PATH)
+        ends = (question == START) | (question == GOAL)
+        path = np.pad((marked | ends).reshape(size, size), 1)
+        beside = [np.roll(path, step, axis)[1:-1, 1:-1] for step in (1, -1) for axis in (0, 1)]
+        touching = np.sum(beside, axis=0).ravel()
+        joined = _joined(marked | ends, int(np.flatnonzero(question == START)[0]), size)
+        found = []
+        for clause, cells in (
+            ("what the question fixes is changed at", self.contradicts(answer, question)),
+            ("no path leaves S at", (question == START) & (touching == 0)),
+            ("no path reaches G at", (question == GOAL) & (touching == 0)),
+            ("the path ends short at", marked & (touching < 2)),
+            ("the path branches at", (marked & (touching > 2)) | (ends & (touching > 1))),
+            ("the path is not joined to S at", marked & ~joined),
+        ):
+            where = np.flatnonzero(cells).tolist()
+            if where:
+                found.append(Broken(f"{clause} {places(where, size)}", tuple(where)))
+        return found
+
     def more_scores(
         self, inputs: np.ndarray, answers: np.ndarray, valid: np.ndarray
     ) -> dict[str, np.ndarray]:
@@ -84,6 +108,11 @@ class Maze(Puzzle):
     def generate(self, size: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Mazes with one shortest path."""
         return generator.generate_unique(count, size=size, seed=seed)
+
+    def at_level(self, size: int, place: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """As Maze-Hard's, with a shortest path at least half as long to as long."""
+        least = round((1 + place) / 2 * generator.default_min_path(size))
+        return generator.generate_hard(1, size, seed, max(2, least))
 
     def difficulty(
         self, part: PuzzleSet, seed: int, index: int, progress: Progress | None
@@ -160,6 +189,21 @@ class Maze(Puzzle):
         for edge in (0, size):
             axis.axhline(edge, color=INK, linewidth=1.2, clip_on=False)
             axis.axvline(edge, color=INK, linewidth=1.2, clip_on=False)
+
+
+def _joined(path: np.ndarray, start: int, size: int) -> np.ndarray:
+    """bool (L,): the cells of `path` (L,) that are joined to one of them."""
+    joined, waiting = np.zeros(len(path), bool), [start]
+    while waiting:
+        cell = waiting.pop()
+        if joined[cell]:
+            continue
+        joined[cell] = True
+        row, column = divmod(cell, size)
+        for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            if 0 <= r < size and 0 <= c < size and path[r * size + c]:
+                waiting.append(r * size + c)
+    return joined
 
 
 def _is_valid(inputs: np.ndarray, predictions: np.ndarray) -> np.ndarray:

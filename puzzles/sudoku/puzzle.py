@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from puzzles.parallel import Progress, map_rows
-from puzzles.puzzle import Puzzle
+from puzzles.puzzle import Broken, Puzzle, places
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.rows import first_code, row_keys
 from puzzles.sudoku import generator, rules, solver, symmetry
@@ -51,6 +51,28 @@ class Sudoku(Puzzle):
         digits = np.where(filled, answers - 1, 0).astype(np.uint8)  # 0, a blank, is never right
         kept = rules.keeps_givens(rules.from_tokens(inputs), digits)
         return kept & rules.is_solution(digits)
+
+    def broken(self, question: np.ndarray, answer: np.ndarray) -> list[Broken]:
+        """Changed givens, cells without a digit, and every digit that a unit holds twice."""
+        geometry = rules.geometry_of(question)
+        size, found = geometry.size, []
+        digit = (answer >= 2) & (answer <= size + 1)
+        for clause, cells in (
+            ("a given is changed at", self.contradicts(answer, question)),
+            ("no digit stands at", ~digit),
+        ):
+            where = np.flatnonzero(cells).tolist()
+            if where:
+                found.append(Broken(f"{clause} {places(where, size)}", tuple(where)))
+        names = [f"{line} {i + 1}" for line in ("row", "column", "box") for i in range(size)]
+        for name, unit in zip(names, geometry.units, strict=True):
+            held = answer[unit]
+            for token in range(2, size + 2):
+                again = unit[held == token]
+                if len(again) > 1:
+                    times = "twice" if len(again) == 2 else f"{len(again)} times"
+                    found.append(Broken(f"{name} holds {token - 1} {times}", tuple(again.tolist())))
+        return found
 
     def form_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         size = rules.geometry_of(inputs).size

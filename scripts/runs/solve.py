@@ -66,7 +66,11 @@ def answer(text: str, run: Path | str, segments: int | None, device: Device) -> 
     answered = said.tokens[-1]
     valid = bool(is_valid(trained.kind, inputs, answered)[0])
     console.print(to_text(trained.kind, answered[0], inputs[0]))
-    verdict = "valid: every rule holds" if valid else "NOT valid: a rule is broken"
+    verdict = "valid: every rule holds"
+    if not valid:
+        broken = puzzle_of(trained.kind).broken(inputs[0], answered[0])
+        more = f" (and {len(broken) - 1} more broken rules)" if len(broken) > 1 else ""
+        verdict = f"NOT valid: {broken[0].rule}{more}"
     residual = said.diagnostics.get("residual")
     if residual is not None:
         verdict += f"; residual {residual[-1, 0]:.2g} after segment {count}"
