@@ -50,13 +50,19 @@ def log_stablemax(logits: Tensor, dim: int) -> Tensor:
     return log_s - torch.logsumexp(log_s, dim=dim, keepdim=True)
 
 
+def log_probabilities(logits: Tensor, config: LossConfig) -> Tensor:
+    """What the model that is trained with this loss takes for its log-probabilities (B, cells, V)
+    of logits (B, cells, V), in fp32 or wider."""
+    softmax = config.cells == "softmax"
+    return (F.log_softmax if softmax else log_stablemax)(wide(logits), dim=-1)
+
+
 def cell_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
     """Mean cross-entropy over the scored cells of each sample.
 
     logits (B, cells, V), labels (B, cells) with PAD ignored -> (B,). NaN where a row is all PAD.
     """
-    softmax = config.cells == "softmax"
-    log_p = (F.log_softmax if softmax else log_stablemax)(wide(logits), dim=-1)
+    log_p = log_probabilities(logits, config)
     nll = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     if config.label_smoothing:
         nll = torch.lerp(nll, -log_p.mean(-1), config.label_smoothing)

@@ -63,7 +63,8 @@ class Trajectories:
     residual: fp32 (N, B, S): the solver's relative residual, or, where a segment makes no solver
         evaluation, |y - y'| / |y| between the answer states after this segment and the one before;
     net_calls: int64 (N, B, S), calls in that segment; 0 once a start has left;
-    diagnostics: name to fp32 (N, B, S), what the model reported.
+    diagnostics: name to fp32 (N, B, S), what the model reported;
+    confidence: fp32 (N, B, S, C), where it was asked for.
     """
 
     tokens: np.ndarray
@@ -71,6 +72,7 @@ class Trajectories:
     residual: np.ndarray
     net_calls: np.ndarray
     diagnostics: dict[str, np.ndarray]
+    confidence: np.ndarray | None = None
 
 
 def random_state(model: SegmentModel, seeds: Tensor) -> State:
@@ -93,6 +95,7 @@ def search(
     depth: Depth | None = None,
     q_learning: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
+    confidence: Callable[[Tensor], Tensor] | None = None,
 ) -> Trajectories:
     """Run every start of every puzzle, `batch` of them at a time.
 
@@ -107,6 +110,8 @@ def search(
         q_learning: the halting score is halt - continue (HRM), not halt.
         tell: called after every segment of a block of starts with the starts' segments done, and
             all of them.
+        confidence: of logits (B, C, V), in how far each cell's most likely token is believed (B, C),
+            if that is to be kept as well.
 
     ValueError unless segments and batch are positive.
     """
@@ -114,7 +119,7 @@ def search(
         raise ValueError(f"segments and batch must be at least 1, got {segments} and {batch}")
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
     drawn = torch.stack(starts, dim=1).flatten()  # a puzzle's starts follow one another
-    run = _Run(model, config, depth or Depth(), q_learning)
+    run = _Run(model, config, depth or Depth(), q_learning, confidence)
     blocks, total = [], len(drawn) * segments
     for block in torch.arange(len(drawn), device=drawn.device).split(batch):
         puzzle = block // config.breadth
@@ -152,6 +157,7 @@ class _Run:
     config: SearchConfig
     depth: Depth
     q_learning: bool
+    confidence: Callable[[Tensor], Tensor] | None
 
     def __call__(
         self,
@@ -208,9 +214,11 @@ class _Run:
         if solved is not None:
             residual = torch.where(output.diagnostics["evaluations"] > 0, solved.float(), residual)
         q = output.q
+        believed = {} if self.confidence is None else {"confidence": self.confidence(output.logits)}
         return {
             "tokens": output.logits.argmax(-1).to(torch.uint8),
             "halt": (q[:, 0] - q[:, 1] if self.q_learning else q[:, 0]).float(),
             "residual": residual,
             "net_calls": output.net_calls,
+            **believed,
         } | {_REPORTED + name: value.float() for name, value in output.diagnostics.items()}

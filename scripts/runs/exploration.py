@@ -6,6 +6,7 @@ let go. Candidates are the starts of a puzzle's first image, then those of the n
 the grid is that many first candidates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,7 +122,7 @@ def explore(
             def told(done: int, total: int, before: int = first) -> None:
                 tell(before * plan.candidates * segments + done, whole_work)
 
-            said = _search_images(run, puzzles, part, segments, plan, world, depth or Depth(), told)
+            said = search_images(run, puzzles, part, segments, plan, world, depth or Depth(), told)
             parts.append(_score(puzzles, part, said, plan))
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
@@ -137,7 +138,7 @@ def explore(
     )
 
 
-def _search_images(
+def search_images(
     run: TrainedRun,
     puzzles: PuzzleSet,
     rows: np.ndarray,
@@ -145,14 +146,15 @@ def _search_images(
     plan: Plan,
     world: World,
     depth: Depth,
-    tell: Progress,
+    tell: Progress = lambda done, total: None,
+    confidence: Callable[[Tensor], Tensor] | None = None,
 ) -> Trajectories:
     """What every start of every image of these puzzles said, in the puzzles' own cells and tokens;
-    images by starts are one axis (K)."""
+    images by starts are one axis (K). confidence: as in `search`."""
     inputs = puzzles.inputs[rows]
     ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
     seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
-    tokens, parts = [], []
+    tokens, parts, believed = [], [], []
     for image in range(plan.symmetries):
         own = fold(seeds, _IMAGE + image) if image else seeds
 
@@ -171,8 +173,12 @@ def _search_images(
             depth,
             q_learning=run.config.supervision.halting == "q-learning",
             tell=told,
+            confidence=confidence,
         )
-        tokens.append(there.inverse()(said.tokens))
+        back = there.inverse()
+        tokens.append(back(said.tokens))
+        if said.confidence is not None:
+            believed.append(np.take_along_axis(said.confidence, back.cells[:, None, None], axis=3))
         parts.append(said)
     return Trajectories(
         tokens=np.concatenate(tokens, axis=1),
@@ -183,6 +189,7 @@ def _search_images(
             name: np.concatenate([said.diagnostics[name] for said in parts], axis=1)
             for name in parts[0].diagnostics
         },
+        confidence=np.concatenate(believed, axis=1) if believed else None,
     )
 
 
