@@ -110,8 +110,8 @@ def search(
         q_learning: the halting score is halt - continue (HRM), not halt.
         tell: called after every segment of a block of starts with the starts' segments done, and
             all of them.
-        confidence: of logits (B, C, V), in how far each cell's most likely token is believed (B, C),
-            if that is to be kept as well.
+        confidence: of logits (B, C, V), how far each cell's most likely token is believed
+            (B, C), if that is to be kept as well.
 
     ValueError unless segments and batch are positive.
     """

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "scripts.commands.solve",
         "answer one puzzle with a trained run or --pretrained weights",
     ),
+    "demo": (
+        "scripts.commands.demo",
+        "a page on which puzzles are solved, segment by segment (extra demo)",
+    ),
     "export": (
         "scripts.commands.export",
         "a run as ONNX or torch.export files: map, heads, the whole solve",

@@ -60,7 +60,7 @@ def solve(
         expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
         raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
     if pretrained:
-        _expect_weights(pretrained)
+        expect_weights(pretrained)
     known = _LETTERS
     if not pretrained:
         expect(arguments[0], "puzzle run")
@@ -77,7 +77,7 @@ def solve(
     return answer(text, pretrained or Path(arguments[0]), segments, device)
 
 
-def _expect_weights(name: str) -> None:
+def expect_weights(name: str) -> None:
     """UsageError for what names neither weights that ship nor a repository of the hub."""
     if name.startswith(PREFIX):
         need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")

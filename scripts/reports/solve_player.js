@@ -120,14 +120,15 @@ function cellAt(svg, event, size) {  // null outside the cells
 }
 
 class Solve extends HTMLElement {
+  static observedAttributes = ["data-recordings"];
+  attributeChangedCallback() { if (this.shadowRoot) { this.stop(); this.connectedCallback(); } }
   connectedCallback() {
-    if (this.shadowRoot) return;
     this.solves = JSON.parse(this.dataset.recordings);
     this.shown = this.solves.map((r) => r.chosen);
     this.cursor = this.solves.map(() => null);
     this.count = Math.max(...this.solves.map((r) => r.candidates[0].segments.length));
     this.now = this.count - 1;
-    const root = this.attachShadow({ mode: "open" });
+    const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
     root.innerHTML = `<style>${STYLE}</style><div class="controls">
       <button class="play" type="button">Play</button><button class="back" type="button" aria-label="one segment back">‹</button>
       <button class="on" type="button" aria-label="one segment on">›</button>

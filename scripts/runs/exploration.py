@@ -22,9 +22,9 @@ from reasoning.search import SearchConfig, Trajectories, search
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
-from scripts.terminal.choices import Headline
 from scripts.runs.selection import RULES, Candidates, Rule, choose, keeps_rules, trailing_mean
 from scripts.runs.session import TrainedRun, evaluation_batch, not_finite
+from scripts.terminal.choices import Headline
 
 REST = 1e-3  # relative residual, as averaged in `selection`, from which on a state is at rest
 CERTIFYING: tuple[Rule, ...] = ("residual", "q")  # rules that go by what might be a certificate

@@ -1,4 +1,4 @@
-"""Which rules an answer breaks: none exactly where the checker calls it valid, and the right ones."""
+"""Which rules an answer breaks: none exactly where it is valid, and the right ones."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,100 @@
+"""`loopbench demo`: a page on which a puzzle is solved, segment by segment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, get_args
+
+import tyro
+
+from scripts.commands.solve import expect_weights, read_puzzle
+from scripts.terminal.choices import Device, Shipped
+from scripts.terminal.extras import need
+from scripts.terminal.folders import expect
+from scripts.usage import UsageError, parse
+
+_LOOPBACK = "127.0.0.1"
+
+
+def demo(
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    pretrained: tuple[str, ...] = (),
+    data: Path | None = None,
+    puzzle: str | None = None,
+    segments: int | None = None,
+    breadth: int = 1,
+    symmetries: int = 1,
+    export: Path | None = None,
+    host: str = _LOOPBACK,
+    port: int | None = None,
+    device: Device = "auto",
+) -> int:
+    """A page on which trained models solve puzzles, segment by segment (extra demo).
+
+    Args:
+        runs: folders of trained runs; with none, nor --pretrained, the weights that ship.
+        pretrained: weights that ship for a task (sudoku, maze), or those of hub:USER/NAME.
+        data: a folder of puzzles whose held-out ones can be loaded by number.
+        puzzle: for --export, what is solved: a puzzle's characters, a file, or - for standard
+            input; none: one that is known or made.
+        segments: segments to begin with; none: as each model was configured.
+        breadth: starts to begin with; 1: the model's own.
+        symmetries: images of the puzzle to begin with; 1: itself.
+        export: write one page of a recorded solve to this file instead, which needs no network and
+            no extra.
+        host: address to serve on; none but this machine reaches the one by default.
+        port: port to serve on; none: the first free one from 7860 on.
+        device: where to run; auto: the best present.
+    """
+    for flag, value in (
+        ("--segments", segments), ("--breadth", breadth), ("--symmetries", symmetries)
+    ):  # fmt: skip
+        if value is not None and value < 1:
+            raise UsageError(f"{flag}: must be at least 1 (got {value})")
+    if port is not None and not 0 < port < 2**16:
+        raise UsageError(f"--port: must be from 1 to {2**16 - 1} (got {port})")
+    if puzzle is not None and export is None:
+        raise UsageError("--puzzle: goes with --export; on the page a puzzle is typed or pasted")
+    for run in runs:
+        expect(run, "puzzle run")
+    for name in pretrained:
+        expect_weights(name)
+    if data is not None:
+        expect(data, "data")
+    if not runs and not pretrained:
+        pretrained = get_args(Shipped)
+    text = None if puzzle is None else read_puzzle(puzzle)
+    if export is None:
+        need("loopbench demo", "demo", "gradio")
+    elif export.exists():
+        raise UsageError(f"--export: {export} is there already; remove it or give another name")
+    elif not export.parent.is_dir():
+        raise UsageError(f"--export: {export.parent} is no folder; make it first")
+
+    from reasoning.training.distribution import join_world
+    from scripts.runs.opened import open_models
+
+    world = join_world(device)
+    models = open_models(runs, pretrained, world)
+    if export is not None:
+        from scripts.exchange.solve_export import write_page
+
+        write_page(models, text, segments, breadth, symmetries, world, export)
+        return 0
+
+    from scripts.exchange.solve_page import MOST_CANDIDATES, MOST_SEGMENTS, Options, build, launch
+    from scripts.runs.session import read_puzzles
+
+    if (segments or 1) > MOST_SEGMENTS or breadth * symmetries > MOST_CANDIDATES:
+        raise UsageError(
+            f"the page runs at most {MOST_SEGMENTS} segments, and {MOST_CANDIDATES} starts times "
+            "images: give fewer --segments, --breadth or --symmetries"
+        )
+    published = None if data is None else read_puzzles(data, "test")
+    page = build(models, world, Options(segments, breadth, symmetries), published)
+    print(f"open {launch(page, host, port)} in a browser; Ctrl-C ends it", flush=True)
+    page.block_thread()
+    return 0
+
+
+def main(words: Sequence[str]) -> int:
+    return parse(demo, words, "loopbench demo")()

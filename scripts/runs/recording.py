@@ -1,0 +1,156 @@
+"""One solve as a plain record: what a model said of a puzzle after every segment.
+
+The record holds text and numbers alone, so that a page can show it without the model
+(`scripts.reports.solve_player`), and JSON can keep it. Grids are the puzzle's characters, one a
+cell. Candidates are as in `scripts.runs.selection`: the starts of the question, then those of its
+images, told in the question's own cells.
+"""
+
+from functools import partial
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from puzzles.errors import DataError
+from puzzles.kinds import puzzle_of
+from puzzles.painting import character_of
+from puzzles.puzzle_set import PuzzleSet
+from reasoning.frozen import Frozen
+from reasoning.losses import LossConfig, log_probabilities
+from reasoning.nn.reasoner import parameter_count
+from reasoning.supervision import Depth
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import autocast
+from scripts.models.presets import label
+from scripts.runs.exploration import Plan, search_images
+from scripts.runs.selection import Candidates, choose, keeps_rules, trailing_mean
+from scripts.runs.session import TrainedRun, not_finite
+
+
+class BrokenRule(Frozen):
+    """A rule that an answer breaks: a clause, and the cells it is in."""
+
+    rule: str
+    cells: tuple[int, ...]
+
+
+class Said(Frozen):
+    """What one candidate said after one segment."""
+
+    answer: str = Field(description="the most likely token of each cell")
+    confidence: tuple[int, ...] = Field(description="its probability, in percent")
+    residual: float | None = Field(description="relative; none: the solve overflowed")
+    halt: float = Field(description="the halting score: positive where the model would halt")
+    evaluations: int = Field(description="of the map, by the solver in this segment")
+    net_calls: int = Field(description="in this segment; 0: the candidate was at rest before")
+    broken: tuple[BrokenRule, ...] = Field(description="none: the answer is right")
+
+
+class Candidate(Frozen):
+    """One start of one image of the question."""
+
+    image: int = Field(description="0: the question itself")
+    start: int = Field(description="0: the model's own initial state")
+    segments: tuple[Said, ...]
+
+
+class Recording(Frozen):
+    """One solve of one puzzle by one model."""
+
+    kind: str
+    size: int = Field(description="cells along a side")
+    box: tuple[int, int] = Field(description="rows and columns between strong lines")
+    question: str
+    free: tuple[int, ...] = Field(description="cells that the question leaves open")
+    model: str = Field(description="the run's folder, or the weights' name")
+    recipe: str
+    parameters: int
+    solved: bool = Field(description="whether the residual is a solver's; else the change of y")
+    rule: str = Field(description="which candidate answers (`scripts.runs.selection`)")
+    chosen: int = Field(description="its place in `candidates`")
+    candidates: tuple[Candidate, ...]
+
+
+def record(
+    run: TrainedRun, name: str, question: np.ndarray, segments: int, plan: Plan, world: World
+) -> Recording:
+    """Run every candidate of a plan on a question (L,) for so many segments, and keep what each
+    said. The first is what `loopbench solve` answers.
+
+    DataError for more images than the puzzle has; NotFiniteError if a score is NaN.
+    """
+    puzzle = puzzle_of(run.kind)
+    if puzzle.images is not None and plan.symmetries > puzzle.images:
+        raise DataError(
+            f"a {run.kind} has {puzzle.images} images under its symmetries, not {plan.symmetries}"
+        )
+    one = PuzzleSet.ungrouped(run.kind, run.size, question[None], question[None])
+    believed = partial(_confidence, config=run.config.loss)
+    with autocast(world.device, run.config.precision):
+        said = search_images(
+            run, one, np.zeros(1, int), segments, plan, world, Depth(), confidence=believed
+        )
+    if any(np.isnan(values).any() for values in (said.halt, said.residual, said.confidence)):
+        raise not_finite(run)
+    evaluations = said.diagnostics.get("evaluations", np.zeros_like(said.residual)).astype(np.int64)
+    valid = keeps_rules(run.kind, one.inputs, said.tokens)
+    averaged = trailing_mean(said.residual)
+    every = Candidates(said.tokens, averaged, said.halt, valid, said.net_calls, evaluations)
+
+    def segment(k: int, s: int) -> Said:
+        tokens = said.tokens[0, k, s]
+        residual = float(said.residual[0, k, s])
+        broken = () if valid[0, k, s] else puzzle.broken(question, tokens)
+        return Said(
+            answer=_characters(run, tokens),
+            confidence=tuple(np.rint(100 * said.confidence[0, k, s]).astype(int).tolist()),
+            residual=residual if np.isfinite(residual) else None,
+            halt=float(said.halt[0, k, s]),
+            evaluations=int(evaluations[0, k, s]),
+            net_calls=int(said.net_calls[0, k, s]),
+            broken=tuple(BrokenRule(rule=each.rule, cells=each.cells) for each in broken),
+        )
+
+    return Recording(
+        kind=run.kind,
+        size=run.size,
+        box=puzzle.box(run.size),
+        question=_characters(run, question),
+        free=tuple(np.flatnonzero(_is_free(run.kind, question)).tolist()),
+        model=name,
+        recipe=label(run.config, run.kind, run.shape.cells),
+        parameters=parameter_count(run.model),
+        solved=bool(evaluations.any()),
+        rule=plan.rule,
+        chosen=int(choose(plan.rule, every).candidate[0]),
+        candidates=tuple(
+            Candidate(
+                image=k // plan.breadth,
+                start=k % plan.breadth,
+                segments=tuple(segment(k, s) for s in range(segments)),
+            )
+            for k in range(plan.candidates)
+        ),
+    )
+
+
+def _confidence(logits: Tensor, config: LossConfig) -> Tensor:
+    """(B, C): the probability of each cell's most likely token."""
+    return log_probabilities(logits, config).amax(-1).exp().float()
+
+
+def _characters(run: TrainedRun, tokens: np.ndarray) -> str:
+    known = puzzle_of(run.kind).characters(run.size)
+    return "".join(character_of(int(token), known) for token in tokens)
+
+
+def _is_free(kind: str, question: np.ndarray) -> np.ndarray:
+    """bool (L,): cells that some token may stand in without contradicting the question."""
+    puzzle = puzzle_of(kind)
+    size = int(np.sqrt(len(question)))
+    free = np.zeros(len(question), bool)
+    for token in range(1, puzzle.vocabulary(size)):
+        other = np.full_like(question, token)
+        free |= (other != question) & ~puzzle.contradicts(other, question)
+    return free
