@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -48,7 +49,8 @@ _DRAWN_TO_TEXT = """(grid) => {
 }"""
 _TEXT_TO_DRAWN = """(text, grid) => {
   const known = JSON.parse(grid), maze = known.kind === "maze";
-  const cells = maze ? text.replace(/\\r?\\n/g, "") : text.replace(/\\s/g, "").replace(/[0_]/g, ".");
+  const digits = text.replace(/\\s/g, "").replace(/[0_]/g, ".");
+  const cells = maze ? text.replace(/\\r?\\n/g, "") : digits;
   const allowed = new Set(known.palette.map(([character]) => character));
   const fits = cells.length === known.size ** 2 && [...cells].every((c) => allowed.has(c));
   return JSON.stringify(fits ? { ...known, cells } : known);
@@ -149,8 +151,7 @@ def build(
             with gr.Column(scale=2, min_width=300):
                 model = gr.Dropdown(names, value=first, label="Model", filterable=False)
                 with gr.Row():
-                    level = gr.Radio(list(LEVELS), value="medium", label="Generate one that is")
-                    make = gr.Button("Generate", min_width=100)
+                    made = {level: gr.Button(f"Make: {level}", min_width=80) for level in LEVELS}
                 known = gr.Dropdown(
                     _well_known(run),
                     value=None,
@@ -200,19 +201,27 @@ def build(
                         label="Images under the puzzle's symmetries (1: itself)",
                     )
                 go = gr.Button("Solve", variant="primary")
-            with gr.Column(scale=3, min_width=300):
                 said = gr.HTML(elem_id="said")
+            with gr.Column(scale=3, min_width=300):
                 solved = gr.HTML(elem_id="solved")
         puzzle = [typed, grid]
         chosen = [*puzzle, known, number, beside, segments, said, solved]
         model.input(choose, model, chosen, api_name=False)
-        make.click(generate, [model, level], [*puzzle, said], api_name=False)
+        for level, button in made.items():
+            button.click(partial(generate, level=level), model, [*puzzle, said], api_name=False)
         known.input(load, [model, known], puzzle, api_name=False)
         number.submit(load_row, [model, number], [*puzzle, said], api_name=False)
         grid.input(None, grid, typed, js=_DRAWN_TO_TEXT)
         typed.change(None, puzzle, grid, js=_TEXT_TO_DRAWN)
         asked = [typed, model, beside, segments, breadth, images]
-        gr.on([go.click, typed.submit], solve, asked, [said, solved], api_name="solve")
+        gr.on(
+            [go.click, typed.submit],
+            solve,
+            asked,
+            [said, solved],
+            api_name="solve",
+            scroll_to_output=True,
+        )
     return page
 
 

@@ -7,6 +7,7 @@
 const MAZE = { wall: "#", path: "o", ends: "SG" };
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const place = (cell, size) => `row ${Math.floor(cell / size) + 1} column ${(cell % size) + 1}`;
+const number = (v) => (v !== 0 && (v < 1e-3 || v >= 1e4) ? v.toExponential(1) : v.toPrecision(3));
 const shade = (share) => {  // white to blue, dark enough to tell and light enough to read on
   const at = Math.max(0, Math.min(1, share));
   const [r, g, b] = [[255, 116], [255, 176], [255, 226]].map(([from, to]) => Math.round(from + at * (to - from)));
@@ -39,7 +40,7 @@ const STYLE = `
   @media print { .controls { display: none; } }`;
 
 const HATCH = (id) => `<pattern id="${id}" width="0.25" height="0.25" patternUnits="userSpaceOnUse"
-  patternTransform="rotate(45)"><rect width="0.25" height="0.25" fill="#fbdcd6"/><rect width="0.09" height="0.25" fill="#c8321f"/></pattern>`;
+  patternTransform="rotate(45)"><rect width="0.08" height="0.25" fill="#c8321f"/></pattern>`;
 
 // One grid as SVG. marks: {shade(cell), changed: Set, broken: Set, fixed(cell)}.
 function draw(look, text, marks, cursor) {
@@ -50,10 +51,10 @@ function draw(look, text, marks, cursor) {
     const sure = marks.sure(cell), fixed = marks.fixed(cell);
     let field = "#fff";
     if (maze && c === MAZE.wall) field = "#4b5661";
-    else if (marks.broken.has(cell)) field = "url(#hatch)";
     else if (maze) field = c === MAZE.path ? shade(0.25 + 0.75 * sure) : shade(fixed ? 0 : 0.9 * (1 - sure));
     else field = fixed ? "#e6e9ec" : c === "." ? "#fff" : shade(sure);
     parts.push(`<rect x="${x}" y="${y}" width="1.01" height="1.01" fill="${field}"/>`);
+    if (marks.broken.has(cell)) parts.push(`<rect x="${x}" y="${y}" width="1" height="1" fill="url(#hatch)"/>`);
     if (maze && c === MAZE.path)
       parts.push(`<circle cx="${x + .5}" cy="${y + .5}" r="${0.12 + 0.2 * sure}" fill="#123c63"/>`);
     else if (maze ? MAZE.ends.includes(c) : c !== ".") {
@@ -91,7 +92,7 @@ function chart(title, values, shown, now, rule) {
   for (let e = low; e <= high; e += step)
     parts.push(`<path d="M${L} ${Y(10 ** e)}H${W - R}" stroke="#dfe4e8"/><text x="${L - 5}" y="${Y(10 ** e) + 4}" text-anchor="end">${
       e >= -2 && e <= 3 ? 10 ** e : `1e${e}`}</text>`);
-  if (rule) parts.push(`<path d="M${L} ${Y(1)}H${W - R}" stroke="#22303c" stroke-dasharray="5 4"/><text x="${W - R}" y="${Y(1) - 3}" text-anchor="end">${rule}</text>`);
+  if (rule) parts.push(`<path d="M${L} ${Y(1)}H${W - R}" stroke="#22303c" stroke-dasharray="5 4"/><text x="${W - R}" y="${Y(1) + (Y(1) < 20 ? 12 : -3)}" text-anchor="end">${rule}</text>`);
   parts.push(`<path d="M${X(now)} ${T}V${H - B}" stroke="#22303c" stroke-width="1.5"/>`);
   const order = values.map((_, k) => k).filter((k) => k !== shown).concat(shown);
   for (const k of order) {
@@ -100,11 +101,11 @@ function chart(title, values, shown, now, rule) {
     values[k].forEach((v, s) => { if (v > 0) { d += `${pen}${X(s).toFixed(1)} ${Y(v).toFixed(1)}`; pen = "L"; } else pen = "M"; });
     parts.push(`<path d="${d}" fill="none" stroke="${own ? "#1f5f99" : "#b9c3cb"}" stroke-width="${own ? 2 : 1}"/>`);
     if (own) values[k].forEach((v, s) => { if (v > 0) parts.push(
-      `<circle cx="${X(s)}" cy="${Y(v)}" r="${s === now ? 5 : 3}" fill="#1f5f99"><title>segment ${s + 1}: ${v.toPrecision(3)}</title></circle>`); });
+      `<circle cx="${X(s)}" cy="${Y(v)}" r="${s === now ? 5 : 3}" fill="#1f5f99"><title>segment ${s + 1}: ${number(v)}</title></circle>`); });
   }
   for (const s of [0, n - 1]) parts.push(`<text x="${X(s)}" y="${H - 5}" text-anchor="middle">${s + 1}</text>`);
   const here = values[shown][now];
-  return `<figure><figcaption>${title}: ${here === null ? "overflow" : here.toPrecision(3)}</figcaption>
+  return `<figure><figcaption>${title}: ${here === null ? "overflow" : number(here)}</figcaption>
     <svg viewBox="0 0 ${W} ${H}" font-size="11" fill="#4a5864" role="img" aria-label="${title} by segment, log axis">${parts.join("")}</svg></figure>`;
 }
 
@@ -235,15 +236,16 @@ class Grid extends HTMLElement {
     Object.assign(this, { look: { kind, size, box: box || [1, 1] }, cells: [...cells], palette });
     this.cursor ??= null;
     if (this.cursor >= size * size) this.cursor = null;
-    if (!palette.some(([c]) => c === this.pen)) this.pen = palette[0]?.[0];
+    if (!palette.some(([c]) => c === this.pen)) this.pen = null;  // a touch selects, and draws nothing
     if (!this.shadowRoot) {
       const root = this.attachShadow({ mode: "open" });
-      root.innerHTML = `<style>${STYLE} .grid { max-width: 440px; touch-action: none; cursor: crosshair; }</style><div class="controls" role="group" aria-label="draws"></div><div class="drawn"></div>`;
+      root.innerHTML = `<style>${STYLE} .grid { max-width: 440px; touch-action: none; cursor: crosshair; }</style><div class="controls" role="group" aria-label="draws"></div><div class="drawn"></div>
+        <p class="small">Choose what a touch draws; or select a cell, move by arrow keys and type.</p>`;
       const drawn = root.querySelector(".drawn");
-      const paint = (e) => { const svg = drawn.querySelector("svg"), cell = cellAt(svg, e, this.look.size); if (cell !== null) this.put(cell, this.pen); };
+      const paint = (e) => { const svg = drawn.querySelector("svg"), cell = cellAt(svg, e, this.look.size); if (cell === null) return; if (this.pen !== null) this.put(cell, this.pen); else { this.cursor = cell; this.show(); } };
       drawn.addEventListener("pointerdown", (e) => { this.painting = true; drawn.setPointerCapture(e.pointerId); paint(e); drawn.querySelector("svg").focus(); e.preventDefault(); });
       drawn.addEventListener("pointermove", (e) => { if (this.painting) paint(e); });
-      for (const name of ["pointerup", "pointercancel"]) drawn.addEventListener(name, () => { if (this.painting) { this.painting = false; this.tell(); } });
+      for (const name of ["pointerup", "pointercancel"]) drawn.addEventListener(name, () => { if (this.painting) { this.painting = false; if (this.pen !== null) this.tell(); } });
       drawn.addEventListener("keydown", (e) => {
         const key = { Backspace: 1, Delete: 1, 0: 1 }[e.key] ? this.palette[0][0] : this.palette.map(([c]) => c).find((c) => c.toLowerCase() === e.key.toLowerCase());
         if (e.key in moves) { this.cursor = this.cursor === null ? 0 : moved(this.cursor, e.key, this.look.size); this.show(); }
@@ -266,7 +268,7 @@ class Grid extends HTMLElement {
     const root = this.shadowRoot, drawn = root.querySelector(".drawn"), focused = drawn.contains(root.activeElement);
     root.querySelector(".controls").replaceChildren(...this.palette.map(([character, name]) => {
       const button = document.createElement("button");
-      Object.assign(button, { type: "button", textContent: name, onclick: () => { this.pen = character; this.show(); } });
+      Object.assign(button, { type: "button", textContent: name, onclick: () => { this.pen = character === this.pen ? null : character; this.show(); } });
       button.setAttribute("aria-pressed", String(character === this.pen));
       return button;
     }));

@@ -41,7 +41,7 @@ def codes_without_torch(commands: list[list[str]]) -> list[int]:
 def test_help_and_version_do_without_torch():
     helped = ["evaluate", "solve", "package", "import-released", "bench", "evaluate-lm"]
     helped += ["generate", "presets", "data", "tokenizer", "corpus", "export", "push", "runs"]
-    helped += ["completion", "claims", "tables", "record"]
+    helped += ["completion", "claims", "tables", "record", "demo"]
     asked = [
         ["--help"],
         ["--version"],
@@ -71,6 +71,12 @@ def test_refusals_do_without_torch(tmp_path):
         ["runs", none],
         ["runs", none, "--jason"],
         ["completion", "fish"],
+        ["demo", none],
+        ["demo", "--pretrained", "nonesuch"],
+        ["demo", "--expot", out],
+        ["demo", "--puzzle", "1..."],
+        ["demo", "--export", str(tmp_path)],
+        ["demo", "--breadth", "0"],
         ["presets", "trm-mini", "--tsk", "maze"],
         ["package", none, "--data", none],
         ["package", none, "--data", none, "--sgments", "3"],

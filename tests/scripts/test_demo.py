@@ -1,0 +1,261 @@
+"""The page of `loopbench demo`: what it answers over HTTP, and what a person sees in Chromium."""
+
+import shutil
+import socket
+from html import unescape
+
+import numpy as np
+import pytest
+
+from puzzles.dataset import read_split
+from puzzles.kinds import puzzle_of
+from puzzles.sudoku.rules import from_tokens, parse
+from puzzles.sudoku.solver import solve_unique
+from puzzles.sudoku.well_known import WELL_KNOWN
+from reasoning.training.distribution import join_world
+from scripts.cli import main
+from scripts.runs.opened import open_models, text_of
+from scripts.runs.pretrained import load_pretrained
+
+pytest.importorskip("gradio", reason="needs the extra `demo`")
+solve_page = pytest.importorskip("scripts.exchange.solve_page")
+httpx = pytest.importorskip("httpx")
+
+PUZZLE = "4....22.1.....5..4........4.53..2.6."
+WAIT = 60_000  # milliseconds: a busy machine is slow, not wrong
+
+
+@pytest.fixture(scope="module")
+def address(trained):
+    world = join_world("cpu")
+    models = {"six": load_pretrained("sudoku", 6, world)}
+    models |= {"six again": models["six"]} | open_models([str(trained)], (), world)
+    page = solve_page.build(models, world, solve_page.Options(segments=4))
+    yield solve_page.launch(page, "127.0.0.1", None)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    from gradio_client import Client
+
+    return Client(address, verbose=False)
+
+
+def right_answer(text: str) -> str:
+    return "".join(map(str, solve_unique(parse(text)[None])[0]))
+
+
+def ask(client, text, model="six", beside="none", segments=4, starts=1, images=1):
+    return client.predict(text, model, beside, segments, starts, images, api_name="/solve")
+
+
+def test_a_puzzle_is_answered_with_the_right_digits(client):
+    said, shown = ask(client, PUZZLE)
+    assert said == ""
+    assert right_answer(PUZZLE) in unescape(shown)
+    assert shown.count("data-recordings") == 1
+    _, shown = ask(client, PUZZLE, beside="six again")
+    assert unescape(shown).count('"chosen"') == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (PUZZLE[1:], "35 characters, expected 36"),
+        ("x" + PUZZLE[1:], "not allowed"),
+        ("44" + PUZZLE[2:], "no right answer"),
+        ("", "0 characters"),
+        ("." * (solve_page.LONGEST + 1), "at most"),
+    ],
+)
+def test_a_malformed_puzzle_is_told_in_one_sentence(client, text, says):
+    said, shown = ask(client, text)
+    assert shown == ""
+    assert says in unescape(said)
+    assert said.count("<p") == 1
+    assert "Traceback" not in said
+
+
+def test_an_ambiguous_puzzle_is_answered_with_a_warning(client):
+    said, shown = ask(client, "." * 36)
+    assert "more than one solution" in said
+    assert "data-recordings" in shown
+
+
+def test_what_is_asked_is_bounded(client):
+    assert "at most 16" in ask(client, PUZZLE, starts=16, images=2)[0]
+    for bad in ({"segments": 65}, {"starts": 0}, {"images": 9}, {"model": "/etc/passwd"}):
+        with pytest.raises(Exception, match=r"(?i)value|choices"):
+            ask(client, PUZZLE, **bad)
+
+
+def test_the_server_reads_no_file_takes_none_and_stays_on_loopback(address):
+    for path in ("/etc/passwd", "pyproject.toml", __file__):
+        assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
+    sent = httpx.post(f"{address}gradio_api/upload", files={"files": ("a.txt", b"hello")})
+    assert sent.status_code == 413
+    port = httpx.URL(address).port
+    others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), port, socket.AF_INET)}
+    for other in others - {"127.0.0.1"}:
+        if not other.startswith("127."):
+            with pytest.raises(OSError), socket.create_connection((other, port), timeout=2):
+                pass
+
+
+def test_the_well_known_puzzles_have_one_solution():
+    questions = np.stack([parse(text) for text in WELL_KNOWN.values()])
+    assert solve_unique(questions).shape == (len(WELL_KNOWN), 81)
+
+
+# -------------------------------------------------------------------------------------- in Chromium
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=[1400, 390])
+def tab(browser, address, request):
+    page = browser.new_page(viewport={"width": request.param, "height": 900})
+    page.set_default_timeout(WAIT)
+    page.asked, page.faults = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.goto(address)
+    page.locator("loopbench-grid svg.grid").wait_for()
+    yield page
+    assert page.faults == []
+    page.close()
+
+
+def shown_digits(tab) -> str:
+    return "".join(tab.locator("loopbench-solve svg.grid text").all_text_contents())
+
+
+def type_puzzle(tab, text: str) -> None:
+    box = tab.get_by_label("The puzzle as text")
+    box.fill("")
+    box.press_sequentially(text)
+
+
+def solve(tab) -> None:
+    tab.get_by_role("button", name="Solve", exact=True).click()
+
+
+def test_type_solve_step_and_see_the_right_digits(tab):
+    type_puzzle(tab, PUZZLE)
+    tab.wait_for_function(
+        "cells => document.querySelector('loopbench-grid').cells.join('') === cells", arg=PUZZLE
+    )
+    solve(tab)
+    slider = tab.locator("loopbench-solve input[type=range]")
+    slider.wait_for()
+    assert shown_digits(tab) == right_answer(PUZZLE)
+    assert tab.get_by_text("every rule holds").count() == 1
+    assert tab.get_by_text("segment 4 of 4").count() == 1
+    slider.press("Home")
+    assert tab.get_by_text("segment 1 of 4").count() == 1
+    tab.get_by_role("button", name="one segment on").click()
+    assert tab.get_by_text("segment 2 of 4").count() == 1
+    tab.get_by_role("button", name="Play").click()
+    tab.get_by_text("segment 4 of 4").wait_for()
+    board = tab.locator("loopbench-solve svg.grid")
+    board.focus()
+    board.press("ArrowRight")
+    board.press("ArrowRight")
+    expected = f"row 1 column 2: {right_answer(PUZZLE)[1]}"
+    tab.locator("loopbench-solve .where", has_text=expected).wait_for()
+    width = tab.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width[0] <= width[1]
+    outside = [
+        url for url in tab.asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+    ]
+    assert outside == []
+
+
+def test_a_malformed_one_shows_one_sentence_and_a_right_one_after_it_none(tab):
+    type_puzzle(tab, PUZZLE + "5")
+    solve(tab)
+    said = tab.locator("#said [role=alert]")
+    said.wait_for()
+    assert said.count() == 1
+    assert "37 characters" in said.inner_text()
+    assert tab.locator("loopbench-solve").count() == 0
+    type_puzzle(tab, PUZZLE)
+    solve(tab)
+    tab.locator("loopbench-solve svg.grid").wait_for()
+    assert said.count() == 0
+
+
+def test_a_puzzle_is_drawn_by_keys_and_by_touch_and_pasted(tab):
+    box = tab.get_by_label("The puzzle as text")
+    type_puzzle(tab, PUZZLE)
+    grid = tab.locator("loopbench-grid svg.grid")
+    tab.wait_for_function("() => document.querySelector('loopbench-grid').cells[0] === '4'")
+    grid.focus()
+    for key in ("ArrowRight", "ArrowRight", "6"):
+        grid.press(key)
+    drawn = PUZZLE[0] + "6" + PUZZLE[2:]
+    tab.wait_for_function(
+        "text => document.querySelector('#puzzle-text textarea').value === text", arg=drawn
+    )
+    area = grid.bounding_box()
+    side = area["width"] / 6
+    tab.locator("loopbench-grid button", has_text="3").click()
+    grid.click(position={"x": 2.5 * side, "y": 0.5 * side})
+    drawn = drawn[:2] + "3" + drawn[3:]
+    tab.wait_for_function(
+        "text => document.querySelector('#puzzle-text textarea').value === text", arg=drawn
+    )
+    box.fill("")
+    box.focus()
+    tab.keyboard.insert_text(PUZZLE)  # what a paste does: one input event, no keys
+    tab.wait_for_function(
+        "cells => document.querySelector('loopbench-grid').cells.join('') === cells", arg=PUZZLE
+    )
+
+
+def test_a_wrong_answer_says_which_rule_breaks(tab, trained, sudokus):
+    tab.get_by_role("combobox", name="Model").click()
+    tab.get_by_role("option", name=str(trained)).click()
+    tab.wait_for_function("() => document.querySelector('loopbench-grid').cells.length === 16")
+    question = read_split(sudokus, "test").inputs[0]
+    type_puzzle(tab, text_of("sudoku", question))
+    solve(tab)
+    tab.locator("loopbench-solve svg.grid").wait_for()
+    marks = {".": 1} | {str(n): n + 1 for n in range(1, 5)}
+    texts = tab.locator("loopbench-solve svg.grid text").all_text_contents()
+    answer = np.array([marks[c] for c in texts], np.uint8)
+    assert len(answer) == 16
+    expected = [each.rule for each in puzzle_of("sudoku").broken(question, answer)]
+    assert expected, "a net of 20 steps solves nothing"
+    assert from_tokens(answer).shape == (16,)
+    listed = tab.locator("loopbench-solve .numbers li").all_inner_texts()
+    assert listed[: len(expected)][:4] == expected[:4]
+
+
+def test_an_exported_page_plays_without_a_network(browser, tmp_path):
+    out = tmp_path / "solve.html"
+    words = ["demo", "--pretrained", "sudoku", "--puzzle", PUZZLE, "--export", str(out)]
+    assert main([*words, "--segments", "3", "--breadth", "2", "--device", "cpu"]) == 0
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(out.as_uri())
+    assert shown_digits(page) == right_answer(PUZZLE)
+    page.locator("loopbench-solve input[type=range]").press("Home")
+    assert page.get_by_text("segment 1 of 3").count() == 1
+    page.get_by_label("Candidate").select_option("1")
+    assert page.get_by_text("solver evaluations so far").count() == 1
+    assert asked == [out.as_uri()]
+    context.close()
