@@ -1,11 +1,10 @@
 """`loopbench evaluate`: score a run on held-out puzzles, with as much test-time compute as asked.
 
-The headline is what one rule of selection answers (see `scripts.runs.selection`); every other rule is
-reported in a row of its own, the one that checks the puzzle's rules apart from the rest.
+The headline is what one rule of selection answers (see `scripts.runs.selection`); every other rule
+is reported in a row of its own, the one that checks the puzzle's rules apart from the rest.
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -9,7 +9,6 @@ RUN/evaluation-lm/<hash>/   one folder per checkpoint, settings, and bundle or c
 
 import hashlib
 import json
-import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path

@@ -21,9 +21,9 @@ from safetensors.torch import load, save
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
-from scripts.runs.hub_names import PREFIX, check_repository, told
-from scripts.models.presets import RunConfig, build_model, label
 from scripts.models.grids import recorded_shape
+from scripts.models.presets import RunConfig, build_model, label
+from scripts.runs.hub_names import PREFIX, check_repository, told
 from scripts.runs.session import TrainedRun, open_run
 from scripts.usage import describe
 

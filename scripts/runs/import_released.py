@@ -16,8 +16,8 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.records import sha256_of
 from reasoning.training.checkpoints import save_checkpoint
 from reasoning.training.runs import create_run
-from scripts.terminal.choices import ReleasedKind
 from scripts.models.presets import RunConfig, preset
+from scripts.terminal.choices import ReleasedKind
 from scripts.usage import UsageError
 
 

@@ -11,9 +11,9 @@ from reasoning.pretraining.protocol import LanguageModel
 from reasoning.pretraining.tokenizer import Tokenizer, load_tokenizer
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError, read_config
-from scripts.terminal.folders import expect
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import LanguageRunConfig
+from scripts.terminal.folders import expect
 from scripts.usage import describe
 
 

@@ -1,6 +1,5 @@
-"""`loopbench pretrain`: one run. Also `torchrun --nproc-per-node N -m scripts.runs.pretrain ...`."""
+"""`loopbench pretrain`: one run; with `torchrun`, of `-m scripts pretrain`, on many processes."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,16 +26,16 @@ from reasoning.training.runs import (
     refuse_begun,
     restart_run,
 )
-from scripts.terminal.config_files import configured
-from scripts.terminal.extras import need
-from scripts.terminal.folders import expect, keep_apart
-from scripts.runs.live import LiveProgress, Reporter, WandbMode
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.models.lm_presets import (
     LanguageRunConfig,
     language_preset,
 )
+from scripts.runs.live import LiveProgress, Reporter, WandbMode
 from scripts.runs.lm_session import load_language_config, run_tokenizer
+from scripts.terminal.config_files import configured
+from scripts.terminal.extras import need
+from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, option_value, parse, resumes
 
 

@@ -23,11 +23,11 @@ from reasoning.frozen import Frozen
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, make_folder, write_json
-from scripts.terminal.choices import WEIGHTS, Device
-from scripts.models.presets import RunConfig, build_model
-from scripts.terminal.progress import stage_progress
 from scripts.models.grids import recorded_shape
+from scripts.models.presets import RunConfig, build_model
 from scripts.runs.session import TrainedRun, fitted, load_config, open_run, read_puzzles
+from scripts.terminal.choices import WEIGHTS, Device
+from scripts.terminal.progress import stage_progress
 from scripts.usage import describe
 
 LARGEST = 15 * 2**20  # bytes of a file of weights
@@ -104,10 +104,10 @@ def package(
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
     (None: as the run was configured), and write both files to `out`."""
+    from scripts.reports.evaluation_report import percent
     from scripts.runs.evaluate import (
         evaluate_run,
     )  # here: who loads weights to answer needs neither
-    from scripts.reports.evaluation_report import percent
 
     world = join_world(device)
     puzzles = read_puzzles(data, "test")

@@ -4,27 +4,25 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 from torch import nn
 
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
-from puzzles.puzzle_set import PuzzleSet, vocab_size_of
-from puzzles.units import interchangeable_tokens, unit_families
-from reasoning.frozen import Frozen
+from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import Predictions, predict
 from reasoning.training.runs import RunError, read_config
-from scripts.terminal.folders import expect
 from scripts.models.grids import GridRecord, grid_shape, recorded_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.terminal.folders import expect
 from scripts.usage import describe
 
 _EVALUATED_TOKENS = 2**17

@@ -1,6 +1,5 @@
 """`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts.runs.train ...`."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,12 +30,9 @@ from reasoning.training.runs import (
     refuse_begun,
     restart_run,
 )
-from scripts.terminal.config_files import configured, read_config_file
-from scripts.terminal.extras import need
-from scripts.terminal.folders import keep_apart
-from scripts.runs.live import LiveProgress, Reporter, WandbMode
-from scripts.models.presets import RunConfig, build_model, preset, preset_names
 from scripts.models.grids import grid_shape
+from scripts.models.presets import RunConfig, build_model, preset, preset_names
+from scripts.runs.live import LiveProgress, Reporter, WandbMode
 from scripts.runs.session import (
     check_ids,
     identity,
@@ -46,6 +42,9 @@ from scripts.runs.session import (
     run_predictions,
     subset,
 )
+from scripts.terminal.config_files import configured, read_config_file
+from scripts.terminal.extras import need
+from scripts.terminal.folders import keep_apart
 from scripts.usage import UsageError, option_value, parse, resumes
 
 
