@@ -8,6 +8,8 @@ import traceback
 
 from puzzles.errors import DataError
 
+_OURS = ("baselines", "puzzles", "reasoning", "scripts")
+
 
 def import_object(path: str) -> object:
     """What an import path stands for; the working folder is looked at too, last.
@@ -18,17 +20,18 @@ def import_object(path: str) -> object:
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         raise DataError(f"{path}: is no import path; one is written package.module:Name")
     if os.getcwd() not in sys.path:
-        for ours in ("baselines", "puzzles", "reasoning", "scripts"):
+        for ours in _OURS:
             importlib.import_module(ours)  # a working folder may have its own of these names
         sys.path.append(os.getcwd())
     try:
         loaded = importlib.import_module(module)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            raise DataError(
-                f"{path}: there is no module {error.name}; install it, run where it lies, or name "
-                "its folder in PYTHONPATH"
-            ) from error
+            remedy = "install it, run where it lies, or name its folder in PYTHONPATH"
+            package = module.partition(".")[0]
+            if package in _OURS:
+                remedy = f"{package} is loopbench's own: call your folder otherwise"
+            raise DataError(f"{path}: there is no module {error.name}; {remedy}") from error
         frame = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error}"
         raise DataError(

@@ -1,4 +1,4 @@
-"""Compilation of nets: blocks and nets alone, while loops, solvers and heads stay eager."""
+"""The nets of a model, and their compilation: loops, solvers and heads stay eager."""
 
 import os
 import shutil
@@ -13,17 +13,18 @@ from torch import nn
 
 @runtime_checkable
 class HasNets(Protocol):
-    """A model that names what of it can be compiled."""
+    """A model that names its nets: what can be compiled, and whose matrices Muon takes."""
 
     def nets(self) -> list[nn.Module]: ...
 
 
-def nets_of(model: nn.Module) -> list[nn.Module]:
-    """The modules of a model to compile. ValueError if it names none."""
+def nets_of(model: nn.Module, asked: str, otherwise: str) -> list[nn.Module]:
+    """The nets of a model. ValueError if it names none: what asked for them, and how to do
+    without."""
     if not isinstance(model, HasNets):
         raise ValueError(
-            f"compile: {type(model).__name__} has no method nets() that lists the modules to "
-            "compile: give it one, or train without --compile"
+            f"{asked}: {type(model).__name__} has no method nets() that lists its nets: give it "
+            f"one, or train {otherwise}"
         )
     return model.nets()
 

@@ -156,6 +156,10 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def embedding_count(model: nn.Module) -> int:
-    """Of `parameter_count`, those that embed tokens and positions."""
-    counted = (n for n, _ in model.named_parameters() if not n.startswith(_APART))
-    return sum(model.get_parameter(n).numel() for n in counted if n.startswith("embedding."))
+    """Of `parameter_count`, those that embed tokens and positions: every `nn.Embedding`, wherever
+    a model keeps it, and all of a `GridEmbedding`."""
+    embeds = nn.Embedding | GridEmbedding
+    parts = [m for m in model.modules() if isinstance(m, embeds)]
+    within = {id(p) for part in parts for p in part.parameters()}
+    counted = (p for name, p in model.named_parameters() if not name.startswith(_APART))
+    return sum(p.numel() for p in counted if id(p) in within)

@@ -108,7 +108,8 @@ class Trainer:
         self._pending: list[dict[str, Tensor]] = []  # sums of the steps since the last log line
         self._clock = time.perf_counter()  # when the first of them began
         if config.compile:
-            compile_nets((*nets_of(model), *nets_of(self.ema.model)))
+            copies = (model, self.ema.model)
+            compile_nets(n for m in copies for n in nets_of(m, "compile", "without --compile"))
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint."""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reasoning.nn.compilation import nets_of
 from reasoning.training.config import OptimizerConfig
 
 PUZZLE_EMBEDDING = "embedding.puzzles."  # names of its parameters start so
@@ -122,8 +123,9 @@ def schedule_factor(step: int, total: int, config: OptimizerConfig) -> float:
 class Optimizers:
     """Every optimiser of a run, stepped together under one schedule.
 
-    Parameters are split by name: the puzzle embedding goes to sign-SGD; with Muon, the matrices of
-    the net go to Muon and the rest to AdamW. `kernels` names what runs, for the run's record.
+    The puzzle embedding goes to sign-SGD; with Muon, the matrices of the model's nets go to Muon
+    and the rest to AdamW. `kernels` names what runs, for the run's record. ValueError with Muon for
+    a model that does not name its nets.
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig):
@@ -133,8 +135,13 @@ class Optimizers:
         weights = [(name, p) for name, p in named if not name.startswith(PUZZLE_EMBEDDING)]
         self._all, self.kernels = [], []
         if config.name == "muon":
-            inner = [(n, p) for n, p in weights if not n.startswith(("embedding.", "heads."))]
-            matrices = [p for n, p in inner if p.ndim == 2 and not n.endswith("bias")]
+            nets = nets_of(model, "muon", "with another --optimizer.name")
+            inner = {id(p) for net in nets for p in net.parameters()}
+            matrices = [
+                p
+                for name, p in weights
+                if id(p) in inner and p.ndim == 2 and not name.endswith("bias")
+            ]
             taken = {id(p) for p in matrices}
             weights = [(n, p) for n, p in weights if id(p) not in taken]
             muon = torch.optim.Muon(

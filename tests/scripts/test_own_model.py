@@ -16,11 +16,14 @@ import torch
 
 from reasoning.model_config import ModelConfig
 from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import embedding_count
 from reasoning.supervision import Depth
+from reasoning.training.config import OptimizerConfig
 from reasoning.training.loop import Trainer
+from reasoning.training.optimizers import Optimizers
 from scripts.cli import main
 from scripts.models.grids import puzzle_structure
-from scripts.models.presets import RunConfig, named_preset, preset, preset_names
+from scripts.models.presets import RunConfig, build_model, named_preset, preset, preset_names
 from scripts.models.registry import PUZZLE_MODELS, Registry
 from scripts.runs.session import load_config
 from scripts.studies.ablations import ABLATIONS
@@ -156,6 +159,23 @@ def test_the_console_script_and_processes_find_it_in_the_working_folder(place, s
             shutil.rmtree(place / name)
 
 
+def test_what_is_embedded_and_what_muon_takes_is_not_told_by_a_parameters_name(place):
+    (place / "named.py").write_text(
+        "from mine import GRU as Plain\n\n"
+        "class GRU(Plain):\n    def nets(self):\n        return [self.mix, self.cell]\n"
+    )
+    model = build_model(preset("named:GRU-mini"), GridShape(16, 6))
+    assert embedding_count(model) == 6 * 64  # its `tokens`
+    optimizers = Optimizers(model, OptimizerConfig(name="muon"))
+    muon, adamw = (
+        {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for optimizer in optimizers._all
+    )
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[p] for p in muon} == {"mix.weight", "cell.weight_ih", "cell.weight_hh"}
+    assert muon | adamw == names.keys()
+
+
 def test_what_is_no_model_is_refused_in_one_line(place, sudokus, capsys):
     train = ["train", "--data", sudokus, "--out", "no", "--preset"]
     (place / "broken.py").write_text("import torch\n\n1 / 0\n")
@@ -172,7 +192,10 @@ def test_what_is_no_model_is_refused_in_one_line(place, sudokus, capsys):
     refused(capsys, [*train, "mine:GRU-huge"], "no scale is called 'huge'")
     refused(capsys, [*train, "a b:GRU-cpu"], "package.module:Name")
     refused(capsys, [*train, "mine:GRU-mini", "--model.breadth", "3"], "--model.breadth")
-    refused(capsys, [*train, "mine:GRU-mini", "--compile"], "nets()")
+    refused(capsys, [*train, "mine:GRU-mini", "--compile"], "nets()", "without --compile")
+    asked = [*train, "mine:GRU-mini", "--optimizer.name", "muon"]
+    refused(capsys, asked, "nets()", "another --optimizer.name")
+    refused(capsys, [*train, "scripts.ours:Model-cpu"], "scripts is loopbench's own")
     table = ["reproduce", "controls", "--scale", "mini", "--out", "no", "--also"]
     refused(capsys, [*table, "mine:GRU-cpu"], "another scale than the table's, mini")
     refused(capsys, [*table, "mind"], "mind")
