@@ -50,6 +50,9 @@ class ParcaeConfig(LanguageConfig):
     gradient_steps: int = Field(4, gt=0, description="last steps that carry the gradient")
     start_seed: int = Field(0, ge=0, description="seed of h0 in evaluation")
 
+    def mean_evaluations(self) -> float:
+        return float(self.steps)
+
     def published_passes(self) -> Passes:
         return Passes(8, 4)
 

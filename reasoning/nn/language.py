@@ -52,6 +52,11 @@ class LanguageFacts(Frozen):
         """Whether a budget of no evaluations reads out a proposal of its own."""
         return False
 
+    def mean_evaluations(self) -> float | None:
+        """Evaluations of its core that a token takes in training on average, where the settings say
+        so; None: it has none, or its solver decides."""
+        return None
+
     def published_passes(self) -> Passes:
         """Core passes that the published FLOP rule charges."""
         return NO_CORE

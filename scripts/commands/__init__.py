@@ -3,6 +3,10 @@
 # The module whose `main` is the command, loaded when it is called, and a line of help. None of them
 # loads torch before the command's words are read, but for those whose options a model brings.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": (
+        "scripts.commands.quickstart",
+        "generate puzzles, train three models, compare them: some minutes",
+    ),
     "data": (
         "scripts.commands.data",
         "sudoku | maze | make | import | check: puzzles generated, imported, checked",

@@ -128,14 +128,18 @@ def _residual(diagnostics: dict[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 @torch.no_grad()
-def programs(model: Reasoner, decompositions: Decompositions | None = None) -> dict[str, Program]:
+def programs(model: nn.Module, decompositions: Decompositions | None = None) -> dict[str, Program]:
     """map, heads and solve of a model in eval mode on the CPU; the model is left as it was.
 
     decompositions: what to write operators as, beyond torch's own. UsageError for a model that
-    draws random numbers.
+    draws random numbers, and for one that is no `Reasoner`.
     """
-    config = model.config
-    if config.initial == "random" or config.update_noise:
+    if not isinstance(model, Reasoner):
+        raise UsageError(
+            f"{type(model).__name__} cannot be exported: its cycle and heads are not known apart; "
+            "derive it from reasoning.Reasoner"
+        )
+    if model.config.draws():
         raise UsageError(
             "a model that draws random numbers (model.initial random, or model.update_noise above "
             "0) cannot be exported: its programs would have to draw the same ones"

@@ -1,6 +1,7 @@
 """`loopbench solve`: answer one puzzle with a trained run, or with the weights that ship."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,38 +42,76 @@ def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
     return tokens[None]
 
 
-def answer(text: str, run: Path | str, segments: int | None, device: Device) -> int:
-    """Print the answer of a run, of the weights that ship for a task, or of hub:USER/NAME, to a
-    puzzle's characters; 0 if it keeps the rules, 1 if it breaks one."""
+@dataclass(frozen=True)
+class Solved:
+    """A puzzle and what a model says of it; printed, the last answer and whether it is right.
+
+    question: uint8 (L,); answers: uint8 (segments, L), after each segment; valid: whether the last
+    keeps every rule; residual: (segments,), None of a model that solves nothing; net_calls: made in
+    all; warning: why the puzzle has more than one answer, if it has.
+    """
+
+    kind: str
+    question: np.ndarray
+    answers: np.ndarray
+    valid: bool
+    residual: np.ndarray | None
+    net_calls: int
+    warning: str | None
+
+    def __str__(self) -> str:
+        verdict = "valid: every rule holds"
+        if not self.valid:
+            broken = puzzle_of(self.kind).broken(self.question, self.answers[-1])
+            more = f" (and {len(broken) - 1} more broken rules)" if len(broken) > 1 else ""
+            verdict = f"NOT valid: {broken[0].rule}{more}"
+        if self.residual is not None:
+            verdict += f"; residual {self.residual[-1]:.2g} after segment {len(self.residual)}"
+        grid = to_text(self.kind, self.answers[-1], self.question)
+        return f"{grid}\n{verdict}; {self.net_calls} net calls"
+
+
+def solve(
+    puzzle: str, run: Path | str, segments: int | None = None, device: Device = "auto"
+) -> Solved:
+    """What a trained run says of a puzzle's characters.
+
+    run: its folder as a Path; or, as a string, a task that weights ship for, or hub:USER/NAME.
+    segments: None: as the run was configured. DataError for what is no puzzle of the run's kind and
+    size, and RunError for weights that give no number.
+    """
     world = join_world(device)
-    if isinstance(run, str) and run.startswith(PREFIX):
+    if isinstance(run, Path):
+        trained = open_run(run, world)
+    elif run.startswith(PREFIX):
         from scripts.runs.hub import load_hub
 
         trained = load_hub(run.removeprefix(PREFIX), world)
-    elif isinstance(run, str):
-        trained = load_pretrained(run, size_of(text, run), world)
     else:
-        trained = open_run(run, world)
-    inputs = tokens_of(text, trained)
+        trained = load_pretrained(run, size_of(puzzle, run), world)
+    inputs = tokens_of(puzzle, trained)
     count = segments or trained.config.supervision.segments
-    console = Console(highlight=False)
-    warning = puzzle_of(trained.kind).ambiguity(inputs[0])
-    if warning is not None:
-        console.print(f"warning: {warning}", soft_wrap=True)
     ids = np.zeros(1, dtype=np.int32)
     said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
     if not said.finite.all():
         raise not_finite(trained)
-    answered = said.tokens[-1]
-    valid = bool(is_valid(trained.kind, inputs, answered)[0])
-    console.print(to_text(trained.kind, answered[0], inputs[0]))
-    verdict = "valid: every rule holds"
-    if not valid:
-        broken = puzzle_of(trained.kind).broken(inputs[0], answered[0])
-        more = f" (and {len(broken) - 1} more broken rules)" if len(broken) > 1 else ""
-        verdict = f"NOT valid: {broken[0].rule}{more}"
     residual = said.diagnostics.get("residual")
-    if residual is not None:
-        verdict += f"; residual {residual[-1, 0]:.2g} after segment {count}"
-    console.print(f"{verdict}; {int(said.net_calls[0])} net calls")
-    return 0 if valid else 1
+    return Solved(
+        kind=trained.kind,
+        question=inputs[0],
+        answers=said.tokens[:, 0],
+        valid=bool(is_valid(trained.kind, inputs, said.tokens[-1])[0]),
+        residual=None if residual is None else residual[:, 0],
+        net_calls=int(said.net_calls[0]),
+        warning=puzzle_of(trained.kind).ambiguity(inputs[0]),
+    )
+
+
+def answer(text: str, run: Path | str, segments: int | None, device: Device) -> int:
+    """Print what `solve` says; 0 if it keeps the rules, 1 if it breaks one."""
+    solved = solve(text, run, segments, device)
+    console = Console(highlight=False)
+    if solved.warning is not None:
+        console.print(f"warning: {solved.warning}", soft_wrap=True)
+    console.print(str(solved))
+    return 0 if solved.valid else 1

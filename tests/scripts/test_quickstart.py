@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts.studies.quickstart import PRESETS, main
+from scripts.cli import main
+from scripts.studies.quickstart import PRESETS
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_quickstart_leaves_a_table_curves_and_a_picture_and_reuses_them(tmp_path, capsys):
-    words = ["--out", str(tmp_path / "q"), "--size", "4", "--steps", "20", "--test", "40"]
+    words = ["quickstart", "--out", str(tmp_path / "q"), "--size", "4"]
+    words += ["--steps", "20", "--test", "40"]
     assert main(words) == 0
     out = tmp_path / "q"
     groups = json.loads((out / "comparison.json").read_text())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reasoning.pretraining.flops import matmul_rule, measured_passes, published_rule
+from reasoning.pretraining.flops import NO_CORE, matmul_rule, measured_passes, published_rule
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.runs import environment, write_json
@@ -79,13 +79,14 @@ def _bar(model: str, size: str, measured: Mapping[str, Sequence[float]]) -> dict
     with torch.device("meta"):
         built = build_language_model(config.model, BYTES if size == "mini" else VOCABULARY, 0)
     cost, tokens = built.cost(), config.steps * config.tokens_per_step
-    if model == "transformer":
-        evaluations, source = None, "every block once"
+    evaluations = config.model.mean_evaluations()
+    if config.model.gradient_passes() == NO_CORE:
+        source = "every block once"
     elif name in measured:
         evaluations = float(np.mean(measured[name]))
         source = f"measured over the training of {len(measured[name])} run(s)"
-    elif model == "parcae":
-        evaluations, source = float(config.model.steps), "mean of its random depth"
+    elif evaluations is not None:
+        source = "mean of its random depth"
     else:
         evaluations, source = ASSUMED, f"assumed T = {ASSUMED:g}"
     passes = measured_passes({"evaluations": evaluations}, config.model.gradient_passes())
