@@ -311,6 +311,12 @@ def named_preset(name: str) -> tuple[str, str, Preset]:
     others = PUZZLE_MODELS.installed()
     if scale in SCALES and model in others:
         return model, scale, Preset(model)
+    module, _, last = name.rpartition(".")
+    if module:
+        raise UsageError(
+            f"no preset is called {name!r}; an import path has a colon before its class: "
+            f"{module}:{last}"
+        )
     known = [*preset_names(), *(f"{other}-{scale}" for other in others for scale in SCALES)]
     raise UsageError(unknown_name("preset", name, known, "`loopbench presets`"))
 

@@ -122,6 +122,8 @@ def test_it_solves_and_is_packaged(run, sudokus, capsys):
     assert main(["package", str(run), "--data", str(sudokus), "--out", "weights"]) == 0
     card = json.loads(Path("weights/sudoku-4.json").read_text())
     assert card["config"]["model"]["kind"] == "mine:GRU"
+    exported = ["export", run, "--to", "torch"]
+    refused(capsys, exported, "GRU cannot be exported", "derive it from reasoning.Reasoner")
 
 
 def test_the_console_script_and_processes_find_it_in_the_working_folder(place, sudokus):
@@ -185,6 +187,7 @@ def test_what_is_no_model_is_refused_in_one_line(place, sudokus, capsys):
     )
     refused(capsys, [*train, "absent.part:Model-cpu"], "no module absent", "PYTHONPATH")
     refused(capsys, [*train, "mine:GRV-cpu"], "did you mean GRU?")
+    refused(capsys, [*train, "lab.mine.GRU-cpu"], "a colon before its class: lab.mine:GRU-cpu")
     refused(capsys, [*train, "broken:Model-cpu"], "ZeroDivisionError", "broken.py:3")
     refused(capsys, [*train, "poor:Bare-cpu"], "no initial_state and no segment and no decode")
     refused(capsys, [*train, "poor:Unset-cpu"], "pydantic class `Config`")

@@ -16,6 +16,7 @@ import pytest
 import baselines
 import puzzles
 import reasoning
+import scripts
 from puzzles.check import check_dataset
 from puzzles.dataset import read_split
 from puzzles.errors import DataError
@@ -30,8 +31,9 @@ PAGE = (ROOT / "baselines" / "README.md").read_text()
 
 def section(title: str, language: str) -> str:
     text = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
-    (found,) = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
-    return found
+    found = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    assert found
+    return "\n".join(found)
 
 
 @pytest.fixture(scope="module")
@@ -209,17 +211,24 @@ def test_units_must_hold_every_cell_once(place):
         puzzles.units.unit_families("torn:Torn", 4)
 
 
-def test_the_notebooks_lines_run_as_they_stand(place, capsys):
-    code = section("In a notebook", "python")
-    exec(compile(code, "notebook", "exec"), {})
-    assert 0 <= float(capsys.readouterr().out) <= 1
-    folder = Path("notebook")
-    assert (folder / "metrics.jsonl").is_file()
+def test_the_notebooks_lines_run_as_they_stand(place, sudokus, capsys):
+    shutil.copytree(sudokus, "data")
+    code, names = section("In a notebook", "python"), {}
+    exec(compile(code, "notebook", "exec"), names)
+    said = capsys.readouterr().out.splitlines()
+    assert 0 <= float(said[0]) <= 1
+    assert said[-1].endswith("128 net calls (16, 16)")  # segments, cells
+    assert (Path("notebook") / "metrics.jsonl").is_file()
+    assert (Path("pair") / "comparison.json").is_file()
+    solved = names["solved"]
+    assert solved.valid == bool(
+        puzzle_of("sudoku").is_valid(solved.question[None], solved.answers[-1:])[0]
+    )
     with pytest.raises(RunError, match="resume"):  # what is there is not written over
         exec(compile(code, "notebook", "exec"), {})
 
 
-@pytest.mark.parametrize("package", [baselines, puzzles, reasoning])
+@pytest.mark.parametrize("package", [baselines, puzzles, reasoning, scripts])
 def test_every_name_of_a_package_is_there(package):
     for name in package.__all__:
         assert getattr(package, name).__name__ == name
@@ -230,7 +239,7 @@ def test_every_name_of_a_package_is_there(package):
 
 def test_importing_the_packages_loads_no_torch():
     code = (
-        "import sys, baselines, puzzles, reasoning\n"
+        "import sys, baselines, puzzles, reasoning, scripts\n"
         "from puzzles import Puzzle, PuzzleSet, make\n"
         "assert 'torch' not in sys.modules"
     )
