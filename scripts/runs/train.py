@@ -1,4 +1,4 @@
-"""`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts.runs.train ...`."""
+"""`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts train ...`."""
 
 import time
 from collections.abc import Callable, Sequence
