@@ -49,7 +49,7 @@ def test_help_and_version_do_without_torch():
         ["claims"],
         ["tables", "--check"],
         *([name, "--help"] for name in helped),
-    ]
+    , "quickstart"]
     assert codes_without_torch(asked) == [0] * len(asked)
 
 
@@ -57,6 +57,8 @@ def test_refusals_do_without_torch(tmp_path):
     none, out = str(tmp_path / "none"), str(tmp_path / "out")
     refusals = [
         ["trian"],
+        ["quickstart", "--stps", "3"],
+        ["quickstart", "--seeds", "0"],
         ["--helo"],
         ["evaluate", none, "--data", none],
         ["evaluate", none, "--data", none, "--segmints", "3"],
