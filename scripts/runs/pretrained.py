@@ -104,10 +104,9 @@ def package(
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
     (None: as the run was configured), and write both files to `out`."""
+    # Here: who loads weights to answer needs neither.
     from scripts.reports.evaluation_report import percent
-    from scripts.runs.evaluate import (
-        evaluate_run,
-    )  # here: who loads weights to answer needs neither
+    from scripts.runs.evaluate import evaluate_run
 
     world = join_world(device)
     puzzles = read_puzzles(data, "test")

@@ -63,9 +63,9 @@ def test_it_holds_the_packages_with_their_data_and_no_tests(wheel):
     }
     assert {name for name in packed if name.endswith(".py")} == modules
     data = {name for name in packed if not name.endswith(".py")}
-    wanted = {str(p.relative_to(ROOT)) for p in (ROOT / "reasoning" / "weights").iterdir()}
-    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "scripts").rglob("*.j2")}
-    assert data == wanted | {"scripts/models/presets.json"}
+    beside = [*(ROOT / "reasoning" / "weights").iterdir(), *(ROOT / "scripts").glob("*/**/*.*")]
+    wanted = {str(path.relative_to(ROOT)) for path in beside if path.suffix not in (".py", ".pyc")}
+    assert data == wanted
 
 
 def test_it_runs_the_quickstart_beside_folders_that_are_named_as_ours_are(installed, tmp_path):
