@@ -41,7 +41,7 @@ def codes_without_torch(commands: list[list[str]]) -> list[int]:
 def test_help_and_version_do_without_torch():
     helped = ["evaluate", "solve", "package", "import-released", "bench", "evaluate-lm"]
     helped += ["generate", "presets", "data", "tokenizer", "corpus", "export", "push", "runs"]
-    helped += ["completion", "claims", "tables", "record", "demo"]
+    helped += ["completion", "claims", "tables", "record", "demo", "quickstart"]
     asked = [
         ["--help"],
         ["--version"],
@@ -49,7 +49,7 @@ def test_help_and_version_do_without_torch():
         ["claims"],
         ["tables", "--check"],
         *([name, "--help"] for name in helped),
-    , "quickstart"]
+    ]
     assert codes_without_torch(asked) == [0] * len(asked)
 
 
