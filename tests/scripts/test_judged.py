@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scripts.runs.judged import search_judged
 
 from puzzles.dataset import read_split
 from puzzles.sudoku import solver
@@ -20,6 +19,7 @@ from reasoning.training.distribution import World
 from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model, preset
+from scripts.runs.judged import search_judged
 from scripts.runs.session import TrainedRun
 
 ALONE = World(0, 1, torch.device("cpu"))
