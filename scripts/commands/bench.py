@@ -1,6 +1,7 @@
 """`loopbench bench`: how fast things are on this machine; see `scripts.timing.bench`."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def bench(
     precisions: tuple[Precision, ...] = ("fp32", "bf16"),
     modes: tuple[Mode, ...] = ("eager", "compiled"),
     runs: tuple[Path, ...] = (),
+    peers: Path | None = None,
     batch: int | None = None,
     micro_batch: int | None = None,
     rows: int | None = None,
@@ -33,13 +35,16 @@ def bench(
         quick: presets of the small scales, small batches and few repetitions, for a CPU.
         json: file for the figures; STEM-scaling.png is drawn beside it.
         device: where to run; auto: the best present.
-        parts: what to measure.
+        parts: what to measure; all but peers (fixed-point solvers of torchdeq and optimistix beside
+            ours), for which pip must be able to install these.
         presets: puzzle presets; none: every one of 7m and 27m, or of cpu with --quick, and for all
             but training the Attractor and TRM of the smallest.
         lm_presets: language presets; none: by --quick.
         precisions: activations.
         modes: how the nets run; compiled needs a C++ compiler on a CPU.
         runs: folders of trained runs to evaluate too, on their own held-out puzzles.
+        peers: a folder that pip installed torchdeq and optimistix into with --target; a new one is
+            filled; none: a temporary one. Only with --parts peers.
         batch: slots of a puzzle step (scaling has its own); none: the preset's, or 8 for training
             with --quick.
         micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 for 27m.
@@ -53,6 +58,8 @@ def bench(
         raise UsageError(f"--json: there is no folder {json.parent}; make it first")
     for folder in runs:
         expect(folder, "puzzle run")
+    if peers is not None and "peers" not in parts:
+        raise UsageError("--peers: is for --parts peers; add peers to --parts or drop it")
 
     from rich.console import Console
 
@@ -62,6 +69,7 @@ def bench(
     from scripts.models.presets import preset
     from scripts.reports.bench_report import plot_scaling, table
     from scripts.runs.session import load_config
+    from scripts.timing import peer_folder
     from scripts.timing.bench import FULL, MATMUL, QUICK, Bench
     from scripts.timing.clocks import Clock, Yardstick
     from scripts.timing.growth import exponents
@@ -93,15 +101,22 @@ def bench(
         "device": str(clock.device),
         "matmul_sizes": yardstick.sizes,
     }
-    made = Bench(sizes, clock, yardstick, precisions, modes, runs)
-    for part in parts:  # each printed and written as soon as it is done
-        record[part] = list(getattr(made, part)())
-        console.print(table(part, record[part]))
-        if part == "scaling":
-            record["exponents"] = exponents(record[part])
-            console.print(table("exponents", record["exponents"]))
-        if json is not None:
-            write_json(json, record)
+    with ExitStack() as stack:
+        there = None
+        if "peers" in parts:
+            there = stack.enter_context(peer_folder.peers(peers))
+            record["peer_versions"], record["peers_missing"] = there.versions, there.missing
+            for name, why in there.missing.items():
+                console.print(f"peers: without {name}: {why}")
+        made = Bench(sizes, clock, yardstick, precisions, modes, runs, there)
+        for part in parts:  # each printed and written as soon as it is done
+            record[part] = list(getattr(made, part)())
+            console.print(table(part, record[part]))
+            if part == "scaling":
+                record["exponents"] = exponents(record[part])
+                console.print(table("exponents", record["exponents"]))
+            if json is not None:
+                write_json(json, record)
     if json is not None and "scaling" in record:
         plot_scaling(record["scaling"], json.with_name(f"{json.stem}-scaling.png"))
 

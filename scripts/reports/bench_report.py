@@ -26,7 +26,7 @@ def _milliseconds(name: str) -> Callable[[Record], str]:
 
 
 def _number(name: str, spelled: str, unit: float = 1.0) -> Callable[[Record], str]:
-    return lambda r: format(r[name] / unit, spelled) if name in r else ""
+    return lambda r: "" if r.get(name) is None else format(r[name] / unit, spelled)
 
 
 def _mebibytes(name: str) -> Callable[[Record], str]:
@@ -115,6 +115,21 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             ("peak MiB", _mebibytes("peak_bytes")),
         ],
     ),
+    "peers": (
+        "fixed-point solvers to a relative residual, each sample's recomputed in float64",
+        [
+            ("", _text("map")),
+            ("tolerance", lambda r: f"{r['tolerance']:.0e}"),
+            ("solver", _text("solver")),
+            ("% reach it", lambda r: f"{100 * r['reached']:.0f}"),
+            ("evaluations", lambda r: f"{r['evaluations']:.1f}"),
+            ("ms", _milliseconds("seconds")),
+            ("x ours", _number("times_ours", ".2f")),
+            ("change alone", _number("batch_change", ".0e")),
+            ("gradient error", _number("gradient_error", ".0e")),
+            ("ms with it", _milliseconds("gradient_seconds")),
+        ],
+    ),
     "scaling": (
         "a training step, and an evaluation, as one size departs from the preset",
         [
@@ -155,7 +170,7 @@ def table(part: str, records: Sequence[Record]) -> Table:
     shown = Table(title=title)
     rows = [[show(record) for _, show in columns] for record in records]
     for i, (heading, _) in enumerate(columns):
-        text = heading in ("", "precision", "mode", "part", "gradient", "axis")
+        text = heading in ("", "precision", "mode", "part", "gradient", "axis", "solver")
         least = max((len(row[0]) for row in rows), default=0) if i == 0 else None  # its name, whole
         shown.add_column(heading, justify="left" if text else "right", min_width=least)
     for row in rows:

@@ -10,9 +10,17 @@ Device = Literal["auto", "cpu", "cuda"]
 Headline = Literal["single", "residual", "halt-first", "q", "majority"]
 Budget = Literal["steps", "flops", "time"]
 Part = Literal[
-    "training", "published", "solver", "shares", "evaluation", "language", "memory", "scaling"
+    "training",
+    "published",
+    "solver",
+    "shares",
+    "evaluation",
+    "language",
+    "memory",
+    "scaling",
+    "peers",
 ]
-PARTS: tuple[Part, ...] = Part.__args__
+PARTS: tuple[Part, ...] = tuple(part for part in Part.__args__ if part != "peers")  # it installs
 Mode = Literal["eager", "compiled"]
 Precision = Literal["fp32", "bf16"]
 ReleasedKind = Literal["sudoku", "maze"]  # puzzles that authors released weights for

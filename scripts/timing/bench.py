@@ -14,10 +14,11 @@ from reasoning.training.distribution import World
 from scripts.models.presets import MODELS, preset
 from scripts.runs.session import open_run, subset
 from scripts.terminal.choices import Mode, Precision
-from scripts.timing import measures
+from scripts.timing import measures, peers
 from scripts.timing.clocks import Clock, Yardstick
 from scripts.timing.lm_measures import language_scaling, language_training
 from scripts.timing.measures import Record, against_published, full_depth, trm_d128
+from scripts.timing.peer_folder import Peers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Sizes:
     batch, micro_batch: of the puzzle presets; rows: of a language step; None: the preset's own.
     training_batch: of training where no batch is given; None: the preset's own.
     axes: sizes that steps of scaled_batch are scaled in.
+    peer_batch: puzzles that solvers of others are compared on.
     """
 
     presets: tuple[str, ...]
@@ -46,6 +48,7 @@ class Sizes:
     evaluations: tuple[int, ...]
     layers: tuple[int, ...]
     axes: dict[str, tuple[int, ...]]
+    peer_batch: int
 
 
 QUICK = Sizes(
@@ -72,6 +75,7 @@ QUICK = Sizes(
         "evaluations": (1, 4, 16, 64),
         "tokens": (64, 256, 1024, 2048),
     },
+    peer_batch=8,
 )
 FULL = Sizes(
     presets=tuple(f"{model}-{scale}" for scale in ("7m", "27m") for model in MODELS),
@@ -97,6 +101,7 @@ FULL = Sizes(
         "evaluations": (1, 4, 16, 64),
         "tokens": (64, 256, 1024, 2048),
     },
+    peer_batch=64,
 )
 # Residual at which a start leaves: above what bf16 states can reach (0.005 to 0.008).
 _LEAVE = 0.01
@@ -116,6 +121,7 @@ class Bench:
     precisions: tuple[Precision, ...]
     modes: tuple[Mode, ...]
     runs: tuple[Path, ...]
+    there: Peers | None = None
 
     def configs(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         given = {"batch": self.sizes.batch, "micro_batch": self.sizes.micro_batch}
@@ -187,3 +193,8 @@ class Bench:
         for name in sizes.lm_presets if "tokens" in sizes.axes else ():
             for row in language_scaling(name, self.clock, sizes.axes["tokens"]):
                 yield {"preset": name} | row
+
+    def peers(self) -> Iterator[Record]:
+        if self.there is None:
+            raise ValueError("solvers of others are compared where they are: give `there`")
+        yield from peers.compare(self.there, self.clock, self.sizes.peer_batch)
