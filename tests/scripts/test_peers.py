@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from scripts.timing import peer_folder, peer_jax, peers
 from scripts.timing.clocks import Clock
 from scripts.timing.measures import sudokus
 from scripts.timing.peer_maps import attractor, linear
+from scripts.timing.peer_process import Failed, started
 from scripts.timing.peers import Found, Ours
 
 CPU = torch.device("cpu")
@@ -86,7 +88,7 @@ class Liar:
         self.solve(problem, tolerance)
 
     def gradient(self, problem, tolerance):
-        raise peers.Failed("it has none")
+        raise Failed("it has none")
 
 
 def test_what_is_within_a_tolerance_is_computed_and_not_believed():
@@ -190,3 +192,98 @@ def test_without_peers_nothing_is_measured(tmp_path, monkeypatch, capsys):
 def test_pip_says_why_it_cannot_install(tmp_path):
     said = peer_folder._install(tmp_path, ("--no-index", "torchdeq==0.1.0"))
     assert "torchdeq" in said
+
+
+# Of jax, optimistix and lineax what the process calls, in numpy; no gradients.
+JAX = """
+import contextlib
+import numpy as np
+import jax.numpy
+
+block_until_ready = jit = lambda given: given
+enable_x64 = lambda enabled: contextlib.nullcontext()
+
+
+def vmap(f, axes):
+    assert axes == (None, 0, 0)
+
+    def mapped(weights, x, start):
+        made = [f(weights, x[i], tuple(part[i] for part in start)) for i in range(len(x))]
+        values, steps = zip(*made)
+        return tuple(np.stack(parts) for parts in zip(*values)), np.array(steps)
+
+    return mapped
+
+
+def grad(f, at):
+    def refused(*given):
+        raise RuntimeError("Traceback\\nSolverError: a stagnation\\nfor more, ask again")
+
+    return refused
+"""
+OPTIMISTIX = """
+from types import SimpleNamespace
+
+
+class FixedPointIteration(SimpleNamespace):
+    pass
+
+
+class ImplicitAdjoint(SimpleNamespace):
+    pass
+
+
+def rms_norm(state):
+    return (sum((part**2).sum() for part in state) / sum(part.size for part in state)) ** 0.5
+
+
+def fixed_point(f, solver, y, args, max_steps, adjoint, throw):
+    for step in range(1, max_steps + 1):
+        image = f(y, args)
+        new = tuple((1 - solver.damp) * a + solver.damp * b for a, b in zip(image, y))
+        size = solver.norm(tuple(a - b for a, b in zip(new, y)))
+        y = new
+        if size < solver.atol:
+            break
+    return SimpleNamespace(value=y, stats={"num_steps": step})
+"""
+
+
+@pytest.fixture
+def numpys_jax(tmp_path):
+    for name, text in {
+        "jax/__init__.py": JAX,
+        "jax/numpy.py": "from numpy import *",
+        "optimistix.py": OPTIMISTIX,
+        "lineax.py": "from types import SimpleNamespace as GMRES",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_another_process_solves_the_same_problem(numpys_jax):
+    problem = linear(3, CPU, radius=0.5)
+    problem.start[0][1] = 0.99 * exact(problem)[1]
+    with started(numpys_jax, 64, 1e-6) as jax:
+        found = jax.solve(problem, 1e-4)
+        assert (problem.residuals(found.value) < 1e-4).all()
+        assert found.value[0].dtype == torch.float32
+        (alone,) = jax.solve(problem.rows(slice(1, 2)), 1e-4).value
+        assert torch.equal(alone[0], found.value[0][1])
+        wide = jax.solve(problem.double(), 1e-9)
+        assert wide.value[0].dtype == torch.float64
+        assert found.calls < wide.calls < 64
+        assert wide.rows == 3 * wide.calls
+        assert jax.solve(problem, 1e-30).calls == 64
+        with pytest.raises(Failed, match=r"^a stagnation$"):
+            jax.gradient(problem, 1e-4)
+        jax.run(problem, 1e-4)  # it goes on
+
+
+def test_a_process_that_ends_says_why_and_is_left_out(numpys_jax):
+    (numpys_jax / "jax" / "__init__.py").write_text("raise ImportError('built for another CPU')")
+    there = peer_folder.Peers(numpys_jax, {}, {})
+    with ExitStack() as stack, pytest.warns(UserWarning, match="built for another CPU"):
+        assert peers._optimistix(there, stack) is None
+    assert "built for another CPU" in there.missing["optimistix"]
