@@ -1,6 +1,7 @@
 """The process of `peer_jax`, as a solver beside the others."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -93,11 +94,15 @@ def started(peers: Path, most: int, adjoint: float) -> Iterator[Jax]:
     """The process, for as long as it is needed; most: evaluations; adjoint: tolerance of backward
     solves. Its files, and what it says on standard error, are temporary."""
     words = [sys.executable, "-m", "scripts.timing.peer_jax", str(peers)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    flags = [os.environ.get("XLA_FLAGS", "")]
+    if torch.get_num_threads() == 1:  # as many for all
+        flags.append("--xla_cpu_multi_thread_eigen=false")
+    options["env"] = os.environ | {"XLA_FLAGS": " ".join(flags).strip()}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))
         said = stack.enter_context((folder / SAID).open("w"))
-        process = stack.enter_context(subprocess.Popen(words, **pipes, stderr=said))
+        process = stack.enter_context(subprocess.Popen(words, **options, stderr=said))
         yield Jax(process, folder, most, adjoint)
 
 
