@@ -21,13 +21,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 
 System = Literal["hrm", "trm", "eqr"]
 _SHOWN = 4  # keys that a message names
 
 
-class ReleasedError(ValueError):
+class ReleasedError(InputError):
     """A released file cannot be used; one line with the file, the keys and the remedy."""
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.kinds import puzzle_of
 from puzzles.puzzle_set import PuzzleSet, check_offsets, infer_kind, vocab_size_of
 
@@ -125,7 +125,7 @@ def read_split(folder: str | Path, split: str, *, may_be_empty: bool = False) ->
     Raises DataError naming the file when the folder, an array or a number does not fit.
     """
     if split not in SPLITS:
-        raise ValueError(f'split is "{split}", expected "train" or "test"')
+        raise InputError(f'split is "{split}", expected "train" or "test"')
     folder = Path(folder)
     part = folder / split
     if not part.is_dir():

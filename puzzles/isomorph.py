@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from puzzles.errors import InputError
 from puzzles.kinds import puzzle_of
 
 
@@ -26,7 +27,7 @@ class Isomorphism:
     def __call__(self, grids: np.ndarray) -> np.ndarray:
         """Images of grids (N, ..., L), row n's all under map n. ValueError if they do not fit."""
         if grids.ndim < 2 or (len(grids), grids.shape[-1]) != self.cells.shape:
-            raise ValueError(f"grids {grids.shape} do not fit maps of {self.cells.shape}")
+            raise InputError(f"grids {grids.shape} do not fit maps of {self.cells.shape}")
         flat = grids.reshape(len(grids), -1, grids.shape[-1])
         moved = np.take_along_axis(flat, self.cells[:, None], axis=2)
         rows = np.arange(len(grids))[:, None, None]

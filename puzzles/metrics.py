@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.kinds import puzzle_of
 
 
@@ -84,10 +84,10 @@ def summarise(scores: Scores) -> dict[str, Metric]:
     shapes = {name: np.shape(values) for name, values in arrays.items()}
     n = len(scores.cell)
     if n == 0 or set(shapes.values()) != {(n,)}:
-        raise ValueError(f"scores must be arrays (N,) of one length N >= 1, got {shapes}")
+        raise InputError(f"scores must be arrays (N,) of one length N >= 1, got {shapes}")
     for name, values in arrays.items():
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} scores hold NaN or infinity")
+            raise InputError(f"{name} scores hold NaN or infinity")
     return {
         name: Metric(float(np.mean(values)), float(np.std(values)) / sqrt(n), n)
         for name, values in arrays.items()
@@ -99,7 +99,7 @@ def _check(kind: str, **arrays: np.ndarray) -> None:
     shapes = {name: array.shape for name, array in arrays.items()}
     first = arrays["inputs"].shape
     if len(first) != 2 or 0 in first or set(shapes.values()) != {first}:
-        raise ValueError(f"arrays must have one shape (N, L) and not be empty, got {shapes}")
+        raise InputError(f"arrays must have one shape (N, L) and not be empty, got {shapes}")
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{name} must hold integer tokens, got {array.dtype}")
+            raise InputError(f"{name} must hold integer tokens, got {array.dtype}")

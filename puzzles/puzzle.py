@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from puzzles import painting
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.painting import BLANK
 from puzzles.rows import row_keys
 
@@ -80,7 +80,7 @@ class Puzzle(ABC):
     def check_size(self, cells: int) -> None:
         """ValueError unless there are grids of so many cells."""
         if isqrt(cells) ** 2 != cells:
-            raise ValueError(f"a grid has a square number of cells, got {cells}")
+            raise InputError(f"a grid has a square number of cells, got {cells}")
 
     # ------------------------------------------------------------------------------------- rules
 
@@ -143,7 +143,7 @@ class Puzzle(ABC):
     def image(self, size: int, index: int, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Image number `index` of N questions, from 1 on, drawn from seeds uint64 (N,): the cell
         that each cell is taken from (N, L), and each token's image uint8 (N, V)."""
-        raise ValueError(f"this puzzle has no image number {index}")
+        raise InputError(f"this puzzle has no image number {index}")
 
     def class_keys(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """One key (N,) a puzzle, alike for those that must not be on both sides of a split."""
@@ -160,7 +160,7 @@ class Puzzle(ABC):
         """The character of every token."""
         known = "?.123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
         if self.vocabulary(size) > len(known):
-            raise ValueError(f"{self.vocabulary(size)} tokens have no characters: override this")
+            raise InputError(f"{self.vocabulary(size)} tokens have no characters: override this")
         return known[: self.vocabulary(size)]
 
     def cells_in(self, text: str) -> int:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from puzzles.errors import InputError
 from puzzles.kinds import puzzle_of
 from puzzles.painting import BLANK, INK, PAPER
 
@@ -49,7 +50,7 @@ def to_png(
     from matplotlib.figure import Figure
 
     if not panels:
-        raise ValueError("no panels to draw; give at least one (title, tokens)")
+        raise InputError("no panels to draw; give at least one (title, tokens)")
     for _, tokens in panels:
         _check(kind, tokens, given, label)
     columns = min(len(panels), _COLUMNS)
@@ -98,7 +99,7 @@ def _check(
         if array is None:
             continue
         if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{name} must be integers (L,), got {array.dtype} {array.shape}")
+            raise InputError(f"{name} must be integers (L,), got {array.dtype} {array.shape}")
         if array.shape != tokens.shape:
-            raise ValueError(f"{name} {array.shape} and tokens {tokens.shape} differ in length")
+            raise InputError(f"{name} {array.shape} and tokens {tokens.shape} differ in length")
     puzzle_of(kind).check_size(len(tokens))

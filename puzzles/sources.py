@@ -15,7 +15,7 @@ import numpy as np
 
 from puzzles.dataset import Record, read_record, sha256_of, write_dataset
 from puzzles.difficulty import with_difficulty
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.kinds import puzzle_of
 from puzzles.maze import generator as maze_generator
 from puzzles.overlap import class_keys, overlap_of, split_classes, split_groups
@@ -73,11 +73,11 @@ def sudoku(
     rules.geometry(size)
     _check_arguments(train, test, seed)
     if size != 9 and (hard or seventeen is not None or search_rounds):
-        raise ValueError(f"lists of puzzles and pool search need size 9, not {size}")
+        raise InputError(f"lists of puzzles and pool search need size 9, not {size}")
     if hard and search_rounds:
-        raise ValueError("give lists of hard puzzles or rounds of pool search, not both")
+        raise InputError("give lists of hard puzzles or rounds of pool search, not both")
     if seventeen is not None and not hard:
-        raise ValueError("a list of 17-clue puzzles goes with lists of hard puzzles; give both")
+        raise InputError("a list of 17-clue puzzles goes with lists of hard puzzles; give both")
     there = generator.MINIMAL_PUZZLES.get(size)
     if there is not None and train + test > there:
         raise DataError(
@@ -145,17 +145,17 @@ def maze(
     make: Callable[[int], tuple[np.ndarray, np.ndarray]]
     if kind == "hard":
         if openings:
-            raise ValueError("openings belong to kind unique; leave them out for hard")
+            raise InputError("openings belong to kind unique; leave them out for hard")
         least = maze_generator.default_min_path(size) if min_path is None else min_path
         options["min_path"] = least
         make = partial(maze_generator.generate_hard, size=size, seed=seed, min_path=least)
     elif kind == "unique":
         if min_path is not None:
-            raise ValueError("min_path belongs to kind hard; leave it out for unique")
+            raise InputError("min_path belongs to kind hard; leave it out for unique")
         options["openings"] = openings
         make = partial(maze_generator.generate_unique, size=size, seed=seed, openings=openings)
     else:
-        raise ValueError(f'maze kind is "{kind}", expected "hard" or "unique"')
+        raise InputError(f'maze kind is "{kind}", expected "hard" or "unique"')
     _tell(progress, "mazes", 0, train + test)
     sets = _disjoint(lambda n: PuzzleSet.ungrouped("maze", size, *make(n)), train, test, seed)
     _tell(progress, "mazes", train + test, train + test)
@@ -180,7 +180,7 @@ def make(
     """
     _check_arguments(train, test, seed)
     if size < 1:
-        raise ValueError(f"size is {size}, expected at least 1")
+        raise InputError(f"size is {size}, expected at least 1")
     puzzle = puzzle_of(kind)
 
     def generate(n: int) -> PuzzleSet:
@@ -293,27 +293,27 @@ def import_path(
     ValueError for arguments that do not fit.
     """
     if seed < 0:
-        raise ValueError(f"seed is {seed}, expected 0 or more")
+        raise InputError(f"seed is {seed}, expected 0 or more")
     path = Path(path)
     whole, held_out = open_source(path)
     rng = np.random.default_rng(_child(seed, 0))
     composition: dict[str, dict[str, int]] = {}
     lists = [*test_hard, *([] if test_seventeen is None else [test_seventeen])]
     if lists and held_out is not None:
-        raise ValueError(f"{path} has a test split of its own; leave the lists of test puzzles out")
+        raise InputError(f"{path} has a test split of its own; leave the lists of test puzzles out")
     train_groups, test_groups = np.arange(whole.puzzles.groups), None
     if test == "all" and lists:
-        raise ValueError("--test all takes no lists of test puzzles; give their number, --test N")
+        raise InputError("--test all takes no lists of test puzzles; give their number, --test N")
     if held_out is not None:
         wanted = None if test == "all" else test
         test_groups = _draw(np.arange(held_out.puzzles.groups), wanted, rng, "test", path)
     elif test is None or (test != "all" and test < 1):
-        raise ValueError(
+        raise InputError(
             f"{path} has no test split; give the number of test puzzles, --test N, or --test all"
         )
     elif test == "all":
         if subsample is not None:
-            raise ValueError("--test all leaves no training puzzles to draw; give --test N")
+            raise InputError("--test all leaves no training puzzles to draw; give --test N")
         train_groups, test_groups = train_groups[:0], train_groups
     elif not lists:
         train_groups, test_groups = split_groups(whole.puzzles, test, _child(seed, 1))
@@ -352,7 +352,7 @@ def import_hub(
     """
     repository = HUB_SETS.get(name, name)
     if repository not in HUB_SETS.values():
-        raise ValueError(f'no hub set "{name}"; there are {", ".join(HUB_SETS)}')
+        raise InputError(f'no hub set "{name}"; there are {", ".join(HUB_SETS)}')
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError
@@ -382,9 +382,9 @@ def _test_mix(
     train: PuzzleSet, test: int, hard: Sequence[Path], seventeen: Path | None, seed: int
 ) -> Mix:
     if train.kind != "sudoku" or train.size != 9:
-        raise ValueError(f"lists of test puzzles need 9x9 sudokus, not a {train.kind} {train.size}")
+        raise InputError(f"lists of test puzzles need 9x9 sudokus, not a {train.kind} {train.size}")
     if not hard:
-        raise ValueError("a list of 17-clue test puzzles goes with lists of hard ones; give both")
+        raise InputError("a list of 17-clue test puzzles goes with lists of hard ones; give both")
     solutions = rules.from_tokens(train.labels)
     return build_mix(list(hard), seventeen, test, seed, _fractions(seventeen), solutions)
 
@@ -420,9 +420,9 @@ def _finish(sets: list[PuzzleSet], record: Record, progress: StageProgress | Non
 
 def _check_arguments(train: int, test: int, seed: int) -> None:
     if train < 1 or test < 1:
-        raise ValueError(f"train is {train} and test {test}, expected at least 1 each")
+        raise InputError(f"train is {train} and test {test}, expected at least 1 each")
     if seed < 0:
-        raise ValueError(f"seed is {seed}, expected 0 or more")
+        raise InputError(f"seed is {seed}, expected 0 or more")
 
 
 def _child(seed: int, index: int) -> int:

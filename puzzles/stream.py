@@ -7,7 +7,7 @@ resumed run needs only its step, and every rank can slice the same global batch.
 
 import numpy as np
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.kinds import puzzle_of
 from puzzles.puzzle_set import PuzzleSet
 
@@ -30,9 +30,9 @@ class BatchStream:
 
     def __init__(self, puzzle_set: PuzzleSet, batch: int, seed: int, augment: bool) -> None:
         if batch < 1:
-            raise ValueError(f"batch is {batch}, expected at least 1")
+            raise InputError(f"batch is {batch}, expected at least 1")
         if seed < 0:
-            raise ValueError(f"seed is {seed}, expected 0 or more")
+            raise InputError(f"seed is {seed}, expected 0 or more")
         if batch > puzzle_set.groups:
             raise DataError(
                 f"a batch of {batch} does not fit a set of {puzzle_set.groups} groups (each group "
@@ -52,7 +52,7 @@ class BatchStream:
         Returns inputs uint8 (B, L), labels uint8 (B, L) and puzzle ids int32 (B,), fresh arrays.
         """
         if step < 0:
-            raise ValueError(f"step is {step}, expected 0 or more")
+            raise InputError(f"step is {step}, expected 0 or more")
         epoch, place = divmod(int(step), self.steps_per_epoch)
         rows = self._rows_of_epoch(epoch)[place * self.batch : (place + 1) * self.batch]
         source = self.puzzle_set

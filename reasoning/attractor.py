@@ -29,6 +29,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point import Anderson, Picard, Solution, solve
 from reasoning.model_config import SMALL_SCALES
 from reasoning.nn.compilation import is_compiled
@@ -59,7 +60,7 @@ class AttractorConfig(LoopConfig):
     @model_validator(mode="after")
     def _z_is_there_to_solve_for(self):
         if self.solve_for == "z" and self.states == 1:
-            raise ValueError("solve_for z needs two states: set states to 2")
+            raise InputError("solve_for z needs two states: set states to 2")
         return self
 
     @classmethod

@@ -21,6 +21,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.names import CacheKind
 from reasoning.nn.cache import KV, LoopCache, ModelCache
 from reasoning.nn.causal import CausalBlock, Pass
@@ -74,7 +75,7 @@ class AttractorLMConfig(EquilibriumConfig):
     @model_validator(mode="after")
     def _the_proposal_enters_somewhere(self):
         if self.injection == "initial" and self.start != "proposal":
-            raise ValueError(
+            raise InputError(
                 f"injection initial with start {self.start} leaves the map without the text: "
                 "set start to proposal"
             )
@@ -147,7 +148,7 @@ class AttractorLM(CausalLM):
         """The map f on (B, S, D) at these tokens, its proposal c and solution, for probes of
         contraction and of the way to the solution. ValueError without a head."""
         if self.head is None:
-            raise ValueError("a model without a head has no map: choose head trained or frozen")
+            raise InputError("a model without a head has no map: choose head trained or frozen")
         c, found, given = self._solve(tokens, budget, None, None)
         return lambda y: self.head.image(y, c, given), c, found.value
 

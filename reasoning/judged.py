@@ -29,6 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.randomness import fold
 from reasoning.supervision import Depth, SegmentModel, infer
@@ -64,7 +65,7 @@ class UnitRules:
         number of cells than there are symbols."""
         lengths = {family.shape[1] for family in families}
         if lengths != {len(symbols)}:
-            raise ValueError(
+            raise InputError(
                 f"the units hold {sorted(lengths)} cells and there are {len(symbols)} symbols: "
                 "the rules are not that every unit holds every symbol once"
             )

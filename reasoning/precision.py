@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
+
 
 def wide(tensor: Tensor) -> Tensor:
     """fp32, or float64 if it already is: what norms, losses and inner products are taken in.
@@ -10,5 +12,5 @@ def wide(tensor: Tensor) -> Tensor:
     ValueError for complex numbers, which would lose their imaginary part.
     """
     if tensor.is_complex():
-        raise ValueError(f"reductions are of real numbers, not {tensor.dtype}")
+        raise InputError(f"reductions are of real numbers, not {tensor.dtype}")
     return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -25,6 +25,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.solution import row_sum
 from reasoning.frozen import Frozen
 from reasoning.precision import wide
@@ -116,7 +117,7 @@ def search(
     ValueError unless segments and batch are positive.
     """
     if segments < 1 or batch < 1:
-        raise ValueError(f"segments and batch must be at least 1, got {segments} and {batch}")
+        raise InputError(f"segments and batch must be at least 1, got {segments} and {batch}")
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
     drawn = torch.stack(starts, dim=1).flatten()  # a puzzle's starts follow one another
     run = _Run(model, config, depth or Depth(), q_learning, confidence)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from reasoning.errors import InputError
 from reasoning.fixed_point import Adjoint, Anderson, Neumann, OneStep, Phantom, Picard, Unrolled
 from reasoning.frozen import Frozen
 
@@ -23,7 +24,7 @@ class SolverConfig(Frozen):
     @model_validator(mode="after")
     def _least_is_within_most(self):
         if self.min_evaluations > self.max_evaluations:
-            raise ValueError(
+            raise InputError(
                 f"solver.min_evaluations {self.min_evaluations} is more than "
                 f"solver.max_evaluations {self.max_evaluations}"
             )
@@ -67,7 +68,7 @@ class GradientConfig(Frozen):
     @model_validator(mode="after")
     def _clip_has_something_to_clip(self):
         if self.clip is not None and self.kind in ("phantom", "unrolled"):
-            raise ValueError(
+            raise InputError(
                 f"gradient.clip bounds the adjoint u, which {self.kind} never forms: "
                 "drop it, or choose one-step, neumann or adjoint"
             )

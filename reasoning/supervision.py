@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig, Losses, supervision_loss
 from reasoning.randomness import fold
@@ -111,7 +112,7 @@ class SupervisionConfig(Frozen):
     def _stages_grow(self):
         ends = [stage.until for stage in self.curriculum]
         if ends and (sorted(set(ends)) != ends or ends[-1] != 1.0):
-            raise ValueError(f"curriculum ends must grow and finish at 1.0, got {ends}")
+            raise InputError(f"curriculum ends must grow and finish at 1.0, got {ends}")
         return self
 
     def stage_at(self, step: int, total: int) -> Stage:

@@ -11,8 +11,10 @@ from typing import Any
 import tyro
 from pydantic import ValidationError
 
+from reasoning.errors import InputError
 
-class UsageError(ValueError):
+
+class UsageError(InputError):
     """The command's words cannot be used; one line with the remedy."""
 
 

@@ -16,13 +16,19 @@ ALLOWED = {
 }
 # Inside reasoning: the bottom knows nothing above it.
 BOTTOM = {
-    "reasoning/fixed_point": ("reasoning.fixed_point", "reasoning.precision"),
+    "reasoning/errors.py": (),
+    "reasoning/fixed_point": ("reasoning.errors", "reasoning.fixed_point", "reasoning.precision"),
     "reasoning/frozen.py": (),
-    "reasoning/precision.py": (),
-    "reasoning/nn/layers.py": ("reasoning.precision", "reasoning.randomness"),
-    "reasoning/losses.py": ("reasoning.frozen", "reasoning.precision"),
-    "reasoning/randomness.py": (),
-    "reasoning/supervision.py": ("reasoning.frozen", "reasoning.losses", "reasoning.randomness"),
+    "reasoning/precision.py": ("reasoning.errors",),
+    "reasoning/nn/layers.py": ("reasoning.errors", "reasoning.precision", "reasoning.randomness"),
+    "reasoning/losses.py": ("reasoning.errors", "reasoning.frozen", "reasoning.precision"),
+    "reasoning/randomness.py": ("reasoning.errors",),
+    "reasoning/supervision.py": (
+        "reasoning.errors",
+        "reasoning.frozen",
+        "reasoning.losses",
+        "reasoning.randomness",
+    ),
 }
 
 

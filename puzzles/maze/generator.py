@@ -14,6 +14,7 @@ from math import ceil
 import numpy as np
 from numba import njit
 
+from puzzles.errors import InputError
 from puzzles.maze.rules import FREE, GOAL, START, WALL
 from puzzles.maze.search import explore, find, label, offsets, set_frame, take_frame
 from puzzles.parallel import map_rows
@@ -67,17 +68,17 @@ def generate_hard(
     min_path = default_min_path(size) if min_path is None else min_path
     low, high = density
     if n < 0 or size < 2 or min_path < 2 or not 0 <= low <= high <= 1:
-        raise ValueError(
+        raise InputError(
             "expected n >= 0, size >= 2, min_path >= 2 and 0 <= density[0] <= density[1] <= 1, "
             f"got n={n}, size={size}, min_path={min_path}, density={density}"
         )
     rounding = 1e-9  # 0.07 * 900 is a little above 63
     walls = ceil(low * size**2 - rounding), int(high * size**2 + rounding)
     if walls[0] > walls[1]:
-        raise ValueError(f"no whole number of walls has a density in {density} at size {size}")
+        raise InputError(f"no whole number of walls has a density in {density} at size {size}")
     wanted = f"{walls[0]} to {walls[1]} walls and a shortest path of at least {min_path} cells"
     if size**2 - walls[0] < min_path:
-        raise ValueError(f"no {size}x{size} maze has {wanted}; lower min_path")
+        raise InputError(f"no {size}x{size} maze has {wanted}; lower min_path")
     steps, key = offsets(size), splitmix.as_seed(seed)
 
     def draw(first: int, mazes: np.ndarray, gave_up: np.ndarray) -> None:
@@ -104,14 +105,14 @@ def generate_unique(
     """
     low, high = default_path_range(size) if path_range is None else path_range
     if n < 0 or size < 3 or not 2 <= low <= high or not 0 <= openings <= 1:
-        raise ValueError(
+        raise InputError(
             "expected n >= 0, size >= 3, 2 <= path_range[0] <= path_range[1] and openings in "
             f"[0, 1], got n={n}, size={size}, path_range={(low, high)}, openings={openings}"
         )
     rooms = (size + 1) // 2
     wanted = f"a shortest path of each length in {low} to {high} cells"
     if high > 2 * rooms**2 - 1:  # more than the free cells of a perfect maze
-        raise ValueError(f"no {size}x{size} maze of corridors has {wanted}; lower path_range")
+        raise InputError(f"no {size}x{size} maze of corridors has {wanted}; lower path_range")
     steps, key = offsets(size), splitmix.as_seed(seed)
 
     def draw(first: int, mazes: np.ndarray, gave_up: np.ndarray) -> None:
@@ -141,11 +142,11 @@ def _distinct(
 
         mazes = np.concatenate([mazes, map_rows(fill, count, chunk=CHUNK)])
         if gave_up[0]:
-            raise ValueError(f"found no {size}x{size} maze with {wanted}; {remedy}")
+            raise InputError(f"found no {size}x{size} maze with {wanted}; {remedy}")
         drawn += count
         _, firsts = np.unique(row_keys(mazes), return_index=True)
         mazes = mazes[np.sort(firsts)]
-    raise ValueError(
+    raise InputError(
         f"only {len(mazes)} different mazes in {drawn:,} drawn of size {size}, {n} asked for; "
         "ask for fewer or a larger size"
     )

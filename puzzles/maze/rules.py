@@ -10,7 +10,7 @@ from math import isqrt
 
 import numpy as np
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 
 ALPHABET = "# SGo"
 WALL, FREE, START, GOAL, PATH = range(1, 6)
@@ -21,7 +21,7 @@ def size_of(grids: np.ndarray) -> int:
     length = grids.shape[-1]
     size = isqrt(length)
     if length == 0 or size * size != length:
-        raise ValueError(f"a maze is square, so its rows hold 1, 4, 9, ... cells, got {length}")
+        raise InputError(f"a maze is square, so its rows hold 1, 4, 9, ... cells, got {length}")
     return size
 
 
@@ -70,7 +70,7 @@ def check_inputs(inputs: np.ndarray) -> None:
     Raises DataError naming the first bad row (from 0), ValueError for an array of another form.
     """
     if inputs.ndim != 2 or not np.issubdtype(inputs.dtype, np.integer):
-        raise ValueError(f"mazes must be integers (N, L), got {inputs.dtype} {inputs.shape}")
+        raise InputError(f"mazes must be integers (N, L), got {inputs.dtype} {inputs.shape}")
     size_of(inputs)
     alien = ((inputs < WALL) | (inputs > GOAL)).any(axis=1)
     starts, goals = (np.count_nonzero(inputs == end, axis=1) for end in (START, GOAL))

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from puzzles.errors import InputError
 from puzzles.maze.rules import size_of
 from puzzles.maze.search import label
 
@@ -32,11 +33,11 @@ def apply(inputs: np.ndarray, elements: np.ndarray) -> np.ndarray:
     """Images (N, L) of grids (N, L) under one element (N,) of 0..7 each; ValueError for others."""
     elements = np.asarray(elements)
     if inputs.ndim != 2 or elements.shape != (len(inputs),):
-        raise ValueError(
+        raise InputError(
             f"need grids (N, L) and elements (N,), got {inputs.shape} {elements.shape}"
         )
     if len(elements) and not 0 <= elements.min() <= elements.max() < ORDER:
-        raise ValueError(f"elements must be 0 to 7, got {elements.min()} to {elements.max()}")
+        raise InputError(f"elements must be 0 to 7, got {elements.min()} to {elements.max()}")
     return np.take_along_axis(inputs, _sources(size_of(inputs))[elements], axis=1)
 
 
@@ -54,7 +55,7 @@ def augment(
     The labels given only have to match the inputs in shape: new ones are searched.
     """
     if inputs.shape != labels.shape or inputs.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f"inputs {inputs.shape} and labels {labels.shape} must both have shape (N, L)"
         )
     images = apply(inputs, rng.integers(0, ORDER, size=len(inputs)))

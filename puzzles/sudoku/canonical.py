@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.sudoku.rules import Geometry, as_grids, geometry, geometry_of, is_solution
 from puzzles.sudoku.solver import solve_unique
 
@@ -195,7 +195,7 @@ def canonicalise(solutions: np.ndarray, puzzles: np.ndarray | None = None) -> Ca
         )
     puzzles = solutions if puzzles is None else as_grids(puzzles, "puzzles")
     if puzzles.shape != solutions.shape:
-        raise ValueError(f"puzzles {puzzles.shape} and solutions {solutions.shape} differ")
+        raise InputError(f"puzzles {puzzles.shape} and solutions {solutions.shape} differ")
     out, out_puzzles = np.empty_like(solutions), np.empty_like(solutions)
     automorphisms = np.empty(len(solutions), dtype=np.int64)
     size = geometry_of(solutions).size

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from puzzles.errors import InputError
 from puzzles.rows import row_keys
 from puzzles.sudoku import splitmix
 from puzzles.sudoku.canonical import canonicalise
@@ -77,7 +78,7 @@ def generate(n: int, size: int, seed: int, first: int = 0) -> tuple[np.ndarray, 
     solution grids.
     """
     if n < 0 or first < 0:
-        raise ValueError(f"n and first must not be negative, got n={n}, first={first}")
+        raise InputError(f"n and first must not be negative, got n={n}, first={first}")
     cells = geometry(size).cells
     puzzles = np.zeros((n, cells), dtype=np.uint8)
     solutions = np.zeros((n, cells), dtype=np.uint8)
@@ -148,7 +149,7 @@ def search_hard(pool: np.ndarray, rounds: int, seed: int, isomorphs: int = 10) -
     members and children remain; equivalent puzzles count once.
     """
     if rounds < 0:
-        raise ValueError(f"rounds must not be negative, got {rounds}")
+        raise InputError(f"rounds must not be negative, got {rounds}")
     pool = as_grids(pool, "pool")
     rng = np.random.default_rng(seed)
     t = tables(geometry_of(pool).size)

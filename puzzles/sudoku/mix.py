@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from puzzles.csv_text import csv_text
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.rows import row_keys
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.generator import generate
@@ -59,11 +59,11 @@ def build_mix(
     """
     counts = _counts(n, fractions)
     if counts[2] and seventeen is None:
-        raise ValueError(
+        raise InputError(
             "17-clue puzzles asked for without a list; give one or make fractions[2] 0"
         )
     if counts[0] and not hard:
-        raise ValueError("hard puzzles asked for without a list; give one or make fractions[0] 0")
+        raise InputError("hard puzzles asked for without a list; give one or make fractions[0] 0")
     rng = np.random.default_rng(seed)
     banned = np.zeros(0, dtype=f"S{SIZE * SIZE}")
     if exclude_solutions is not None:
@@ -91,7 +91,7 @@ def _counts(n: int, fractions: tuple[float, float, float]) -> np.ndarray:
     """Whole numbers that sum to n, nearest to the fractions (largest remainders)."""
     share = np.asarray(fractions, dtype=np.float64)
     if n < 0 or share.shape != (3,) or (share < 0).any() or abs(share.sum() - 1) > 1e-9:
-        raise ValueError(f"fractions must be three numbers >= 0 with sum 1, got {fractions}, n={n}")
+        raise InputError(f"fractions must be three numbers >= 0 with sum 1, got {fractions}, n={n}")
     counts = np.floor(n * share).astype(np.int64)
     remainder = n * share - counts
     counts[np.argsort(-remainder, kind="stable")[: n - counts.sum()]] += 1

@@ -11,7 +11,7 @@ from math import isqrt
 
 import numpy as np
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # size -> (rows, columns) of a box
 BLANKS = ".0_"
@@ -67,7 +67,7 @@ class Geometry:
 def geometry(size: int) -> Geometry:
     """The geometry of a size (4, 6 or 9); ValueError for any other."""
     if size not in BOXES:
-        raise ValueError(f"sudoku size {size} is not supported; use one of {sorted(BOXES)}")
+        raise InputError(f"sudoku size {size} is not supported; use one of {sorted(BOXES)}")
     return Geometry(size, *BOXES[size])
 
 
@@ -77,7 +77,7 @@ def geometry_of(grids: np.ndarray) -> Geometry:
     if isqrt(length) ** 2 == length and isqrt(length) in BOXES:
         return geometry(isqrt(length))
     expected = ", ".join(str(size * size) for size in BOXES)
-    raise ValueError(f"a sudoku grid has {expected} cells, got rows of {length}")
+    raise InputError(f"a sudoku grid has {expected} cells, got rows of {length}")
 
 
 def as_grids(grids: np.ndarray, name: str = "grids") -> np.ndarray:
@@ -87,9 +87,9 @@ def as_grids(grids: np.ndarray, name: str = "grids") -> np.ndarray:
     """
     array = np.atleast_2d(np.asarray(grids))
     if array.ndim != 2:
-        raise ValueError(f"{name} must have shape (N, L) or (L,), got {array.shape}")
+        raise InputError(f"{name} must have shape (N, L) or (L,), got {array.shape}")
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integers, got {array.dtype}")
+        raise InputError(f"{name} must hold integers, got {array.dtype}")
     size = geometry_of(array).size
     wrong = (array < 0) | (array > size)
     if wrong.any():
@@ -157,7 +157,7 @@ def keeps_givens(puzzles: np.ndarray, grids: np.ndarray) -> np.ndarray:
     """Whether each grid holds the digit of every given of its puzzle; bool (N,)."""
     puzzles, grids = as_grids(puzzles, "puzzles"), as_grids(grids)
     if puzzles.shape != grids.shape:
-        raise ValueError(f"puzzles {puzzles.shape} and grids {grids.shape} differ in shape")
+        raise InputError(f"puzzles {puzzles.shape} and grids {grids.shape} differ in shape")
     return ((puzzles == 0) | (puzzles == grids)).all(axis=1)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.sudoku.rules import as_grids, geometry_of
 from puzzles.sudoku.search import open_boards, place_givens, search, tables, write_digits
 from puzzles.sudoku.symmetry import apply, random_symmetry
@@ -42,7 +42,7 @@ def solve(puzzles: np.ndarray, limit: int = 2) -> SolveResult:
     Contradictory givens simply have count 0; see `solve_unique` for an answer or an error.
     """
     if limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
+        raise InputError(f"limit must be at least 1, got {limit}")
     puzzles = as_grids(puzzles, "puzzles")
     counts = np.zeros(len(puzzles), dtype=np.int32)
     guesses = np.zeros(len(puzzles), dtype=np.int64)
@@ -110,7 +110,7 @@ def rate(puzzles: np.ndarray, seed: int, isomorphs: int = 10) -> np.ndarray:
     seed, i and the number of puzzles.
     """
     if isomorphs < 1:
-        raise ValueError(f"isomorphs must be at least 1, got {isomorphs}")
+        raise InputError(f"isomorphs must be at least 1, got {isomorphs}")
     puzzles = as_grids(puzzles, "puzzles")
     rng = np.random.default_rng(seed)
     total = np.zeros(len(puzzles))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 from puzzles.rows import row_keys
 from puzzles.sudoku.canonical import canonicalise
 from puzzles.sudoku.rules import as_grids
@@ -43,12 +43,12 @@ def split_by_grid(
     rows = len(solutions)
     if isinstance(test, float):
         if not 0 <= test <= 1:
-            raise ValueError(f"test fraction must lie in 0 to 1, got {test}")
+            raise InputError(f"test fraction must lie in 0 to 1, got {test}")
         wanted = round(test * rows)
     else:
         wanted = int(test)
     if not 0 <= wanted <= rows:
-        raise ValueError(f"test must be 0 to {rows} rows, got {wanted}")
+        raise InputError(f"test must be 0 to {rows} rows, got {wanted}")
     keys = row_keys(canonicalise(solutions).solutions)
     _, family, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     is_test = np.zeros(len(sizes), dtype=bool)
@@ -76,7 +76,7 @@ def overlap(
 ) -> OverlapReport:
     """Count what two parts share, up to symmetry: solution grids, and puzzles where given."""
     if (train_puzzles is None) != (test_puzzles is None):
-        raise ValueError("give the puzzles of both parts or of neither")
+        raise InputError("give the puzzles of both parts or of neither")
     train = canonicalise(train_solutions, train_puzzles)
     test = canonicalise(test_solutions, test_puzzles)
     train_grids, test_grids = row_keys(train.solutions), row_keys(test.solutions)

@@ -10,6 +10,7 @@ from math import factorial
 import numpy as np
 from numba import njit
 
+from puzzles.errors import InputError
 from puzzles.sudoku import splitmix
 from puzzles.sudoku.rules import as_grids, geometry, geometry_of
 
@@ -114,7 +115,7 @@ def apply(symmetry: Symmetry, grids: np.ndarray) -> np.ndarray:
     """The images (N, L) of grids (N, L) in digit form, one symmetry each."""
     grids = as_grids(grids)
     if grids.shape != symmetry.cells.shape:
-        raise ValueError(f"grids {grids.shape} do not fit symmetries {symmetry.cells.shape}")
+        raise InputError(f"grids {grids.shape} do not fit symmetries {symmetry.cells.shape}")
     moved = np.take_along_axis(grids, symmetry.cells, axis=1)
     return np.take_along_axis(symmetry.digits, moved.astype(np.int64), axis=1)
 
@@ -143,7 +144,7 @@ def augment(
     Padding and blanks stay what they are. New uint8 arrays of the same shape.
     """
     if inputs.shape != labels.shape or inputs.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f"inputs {inputs.shape} and labels {labels.shape} must both have shape (N, L)"
         )
     geo = geometry_of(inputs)

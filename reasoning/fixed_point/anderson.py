@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.iteration import Budget, Found, Map, Restrict, Tensors, iterate
 from reasoning.fixed_point.solution import inner, per_sample, row_sum
 
@@ -44,11 +45,11 @@ class Anderson(Budget):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.window < 1:
-            raise ValueError(f"window must be at least 1, got {self.window}")
+            raise InputError(f"window must be at least 1, got {self.window}")
         if not 0 < self.mixing <= 1:
-            raise ValueError(f"mixing must lie in (0, 1], got {self.mixing}")
+            raise InputError(f"mixing must lie in (0, 1], got {self.mixing}")
         if not self.growth >= 1:
-            raise ValueError(f"growth must be at least 1, got {self.growth}")
+            raise InputError(f"growth must be at least 1, got {self.growth}")
 
     def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
         """Iterate from `start`; see `iterate`."""

@@ -26,6 +26,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.iteration import Found, Map, Tensors
 from reasoning.fixed_point.picard import Picard
@@ -133,7 +134,7 @@ class Implicit:
 
 def _check_clip(clip: float | None) -> None:
     if clip is not None and not (math.isfinite(clip) and clip > 0):
-        raise ValueError(f"clip must be a finite number above 0, or None, got {clip}")
+        raise InputError(f"clip must be a finite number above 0, or None, got {clip}")
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Neumann(Implicit):
 
     def __post_init__(self) -> None:
         if self.terms < 1:
-            raise ValueError(f"terms must be at least 1 (none at all is OneStep), got {self.terms}")
+            raise InputError(f"terms must be at least 1 (none at all is OneStep), got {self.terms}")
         _check_clip(self.clip)
 
     def transform(self, v: Tensors, vjp: Map) -> Tensors:
@@ -203,9 +204,9 @@ class Phantom:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
+            raise InputError(f"steps must be at least 1, got {self.steps}")
         if not 0 < self.damping <= 1:
-            raise ValueError(f"damping must lie in (0, 1], got {self.damping}")
+            raise InputError(f"damping must lie in (0, 1], got {self.damping}")
 
     def attach(self, f: Map, found: Found) -> Tensors:
         w = tuple(part.detach() for part in found.value)

@@ -25,6 +25,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.solution import per_sample, row_sum
 from reasoning.precision import wide
 
@@ -71,12 +72,12 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.tolerance) and self.tolerance > 0):
-            raise ValueError(
+            raise InputError(
                 f"tolerance must be a finite number above 0, got {self.tolerance}; "
                 "to spend a fixed budget set min_evaluations to max_evaluations"
             )
         if not 0 <= self.min_evaluations <= self.max_evaluations:
-            raise ValueError(
+            raise InputError(
                 "evaluations must satisfy 0 <= min <= max, got "
                 f"min {self.min_evaluations}, max {self.max_evaluations}"
             )

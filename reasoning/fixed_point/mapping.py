@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.solution import State, parts
 
 
@@ -24,12 +25,12 @@ class Mapping:
         version = _versions(given)
         image = _tracked(parts(self.f(given[0] if self.single else given)))
         if _signature(image) != _signature(tensors):
-            raise ValueError(
+            raise InputError(
                 "f must return a state of the shapes and dtypes it takes: "
                 f"took {_signature(tensors)}, returned {_signature(image)}"
             )
         if version != _versions(given) or self.version != _versions(self.image):
-            raise ValueError(
+            raise InputError(
                 "f works in place: it changed its argument or what it returned the time before; "
                 "let it return a new tensor each time"
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.iteration import Budget, Found, Map, Restrict, Tensors, iterate
 from reasoning.fixed_point.solution import per_sample
 
@@ -33,11 +34,11 @@ class Picard(Budget):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.damping <= 1 or not 0 < self.decay <= 1:
-            raise ValueError(
+            raise InputError(
                 f"damping and decay must lie in (0, 1], got {self.damping} and {self.decay}"
             )
         if self.patience < 0:
-            raise ValueError(f"patience must be 0 (off) or more, got {self.patience}")
+            raise InputError(f"patience must be 0 (off) or more, got {self.patience}")
 
     def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
         """Iterate from `start`; see `iterate`."""

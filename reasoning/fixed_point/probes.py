@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.gradients import _vjp
 from reasoning.fixed_point.iteration import Tensors
 from reasoning.fixed_point.mapping import Mapping
@@ -22,7 +23,7 @@ def _linearised(
 ) -> tuple[Callable[[Tensors], Tensors], Tensors, Tensors]:
     """f on tuples, the point z as leaves, and the graph of f there."""
     if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
+        raise InputError(f"iterations must be at least 1, got {iterations}")
     mapped = Mapping(f, isinstance(z, Tensor))
     leaf = tuple(p.detach().requires_grad_() for p in parts(z))
     with torch.enable_grad():

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reasoning.errors import InputError
+
 State = Tensor | tuple[Tensor, ...]
 
 # Rows are summed in pieces of this many entries. A sum over one long row may be split over threads,
@@ -38,10 +40,10 @@ def parts(state: State) -> tuple[Tensor, ...]:
     """The state's tensors. ValueError unless they share a batch axis and are of real numbers."""
     tensors = (state,) if isinstance(state, Tensor) else tuple(state)
     if not tensors or any(t.dim() == 0 or t.shape[0] != tensors[0].shape[0] for t in tensors):
-        raise ValueError("a state is a tensor or a tuple of tensors with one batch axis first")
+        raise InputError("a state is a tensor or a tuple of tensors with one batch axis first")
     for other in (t.dtype for t in tensors if not t.is_floating_point()):
         hint = ": give complex numbers as pairs (torch.view_as_real)" if other.is_complex else ""
-        raise ValueError(f"a state is of real floating-point numbers, not {other}{hint}")
+        raise InputError(f"a state is of real floating-point numbers, not {other}{hint}")
     return tensors
 
 

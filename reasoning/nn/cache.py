@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.names import CacheKind
 
 
@@ -48,7 +49,7 @@ class LoopCache:
 
     def __init__(self, layers: int, kind: CacheKind):
         if kind not in ("trajectory", "solution"):
-            raise ValueError(f"a cache keeps a 'trajectory' or a 'solution', not {kind!r}")
+            raise InputError(f"a cache keeps a 'trajectory' or a 'solution', not {kind!r}")
         self.kind = kind
         self.levels: list[list[KV]] = [[KV() for _ in range(layers)]]
 
@@ -91,7 +92,7 @@ class ModelCache:
     def agree(self, budget: object) -> None:
         """ValueError if earlier positions were computed under another budget."""
         if self.length and budget != self.budget:
-            raise ValueError(
+            raise InputError(
                 f"the cache holds positions computed with {self.budget}, not {budget}: "
                 "start a new cache to change the budget"
             )

@@ -27,6 +27,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.nn.cache import KV
 from reasoning.nn.layers import apply_rotary, truncated_normal_
@@ -49,7 +50,7 @@ class GateConfig(Frozen):
     @model_validator(mode="after")
     def _within_the_bound(self):
         if self.initial > self.maximum:
-            raise ValueError(f"initial {self.initial} exceeds the gate's maximum {self.maximum}")
+            raise InputError(f"initial {self.initial} exceeds the gate's maximum {self.maximum}")
         return self
 
     @property

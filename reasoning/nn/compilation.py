@@ -10,6 +10,8 @@ import torch
 import torch._functorch.config
 from torch import nn
 
+from reasoning.errors import InputError
+
 
 @runtime_checkable
 class HasNets(Protocol):
@@ -22,7 +24,7 @@ def nets_of(model: nn.Module, asked: str, otherwise: str) -> list[nn.Module]:
     """The nets of a model. ValueError if it names none: what asked for them, and how to do
     without."""
     if not isinstance(model, HasNets):
-        raise ValueError(
+        raise InputError(
             f"{asked}: {type(model).__name__} has no method nets() that lists its nets: give it "
             f"one, or train {otherwise}"
         )
@@ -33,7 +35,7 @@ def check_compiler(device: torch.device) -> None:
     """ValueError, naming the remedy, where nets cannot be compiled for the device."""
     name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if device.type == "cpu" and shutil.which(name) is None:
-        raise ValueError(
+        raise InputError(
             f"compile: needs a C++ compiler for a CPU, and {name} is not there: install it, name "
             "another in CXX, or train without --compile"
         )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.model_config import SMALL_SCALES, ModelConfig
 from reasoning.nn.layers import (
     Attention,
@@ -114,25 +115,25 @@ class NetConfig(ModelConfig):
     @model_validator(mode="after")
     def _grid_mixers_see_cells_alone(self):
         if self.mixer in ("axial", "relations", "local") and self.puzzle_tokens:
-            raise ValueError(f"mixer {self.mixer} mixes cells alone: set puzzle_tokens to 0")
+            raise InputError(f"mixer {self.mixer} mixes cells alone: set puzzle_tokens to 0")
         return self
 
     @model_validator(mode="after")
     def _fields_share_everything(self):
         if self.fields == "digits":
             if self.puzzle_tokens or self.positions == "learned" or self.mixer == "mlp":
-                raise ValueError(
+                raise InputError(
                     "fields digits share their cells' mixing: set puzzle_tokens to 0, positions to "
                     "none or rope, and mixer to attention, axial, relations or local"
                 )
             if self.halting_from != "mean":
-                raise ValueError("fields digits have no first position: set halting_from to mean")
+                raise InputError("fields digits have no first position: set halting_from to mean")
         return self
 
     @model_validator(mode="after")
     def _heads_divide_width(self):
         if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be an even multiple of heads {self.heads}")
+            raise InputError(f"width {self.width} must be an even multiple of heads {self.heads}")
         return self
 
 
@@ -219,7 +220,7 @@ def _mixer(
 def _exchanged(symbols: Sequence[int]) -> Sequence[int]:
     """ValueError if there are none."""
     if not symbols:
-        raise ValueError("fields digits need symbols that can be exchanged: this puzzle has none")
+        raise InputError("fields digits need symbols that can be exchanged: this puzzle has none")
     return symbols
 
 

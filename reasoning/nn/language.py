@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.nn.cache import ModelCache
 from reasoning.nn.causal import EPS, ROTARY_BASE, BlockShape, CausalBlock, Pass, init_deviation
@@ -84,7 +85,7 @@ class LanguageConfig(LanguageFacts):
     @model_validator(mode="after")
     def _heads_divide_width(self):
         if self.width % self.head_width or self.head_width % 2:
-            raise ValueError(
+            raise InputError(
                 f"head_width {self.head_width} must be even and divide width {self.width}"
             )
         return self
@@ -123,7 +124,7 @@ class CausalLM(nn.Module):
         start = 0 if cache is None else cache.length
         stop = start + tokens.shape[1]
         if stop > self.context:
-            raise ValueError(
+            raise InputError(
                 f"{stop} positions exceed the model's context of {self.context}: shorten the text"
             )
         if cache is not None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.precision import wide
 from reasoning.randomness import TRUNCATED_STD
 
@@ -102,7 +103,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         if width % (2 * heads):
-            raise ValueError(f"width {width} must be an even multiple of heads {heads}")
+            raise InputError(f"width {width} must be an even multiple of heads {heads}")
         self.heads = heads
         self.qkv_proj = linear(width, 3 * width)
         self.o_proj = linear(width, width)
@@ -130,7 +131,7 @@ class AxialAttention(Attention):
     def __init__(self, width: int, heads: int, families: Sequence[np.ndarray]):
         super().__init__(width, heads)
         if not families or heads % len(families):
-            raise ValueError(
+            raise InputError(
                 f"axial mixing splits the heads among {len(families)} families of units: give a "
                 f"multiple of it, not {heads}"
             )
@@ -185,7 +186,7 @@ def _relations(families: Sequence[np.ndarray]) -> np.ndarray:
     """(cells, cells) int64: a number for each set of families in which two cells share a unit,
     and another for a cell and itself. ValueError without families."""
     if not families:
-        raise ValueError("relations of cells come from the units of a puzzle: this grid has none")
+        raise InputError("relations of cells come from the units of a puzzle: this grid has none")
     cells = families[0].size
     shared = np.zeros((cells, cells), dtype=np.int64)
     for bit, family in enumerate(families):
@@ -206,7 +207,7 @@ class Convolution(nn.Module):
         super().__init__()
         self.side = math.isqrt(cells)
         if self.side**2 != cells:
-            raise ValueError(f"local mixing needs a square grid, not {cells} cells")
+            raise InputError(f"local mixing needs a square grid, not {cells} cells")
         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
         truncated_normal_(self.conv.weight, 1 / math.sqrt(9 * width))
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reasoning import randomness
+from reasoning.errors import InputError
 from reasoning.nn.grid import GridEmbedding, GridHeads, GridShape, Net, NetConfig, activation_dtype
 from reasoning.nn.layers import truncated_normal_
 from reasoning.supervision import SegmentOutput, State
@@ -143,7 +144,7 @@ class Reasoner(nn.Module):
 
 def _present(seeds: Tensor | None) -> Tensor:
     if seeds is None:
-        raise ValueError("this model draws random numbers: give seeds, one per sample")
+        raise InputError("this model draws random numbers: give seeds, one per sample")
     return seeds
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from reasoning.errors import InputError
 from reasoning.names import MANIFEST_FILE, PLAN_FILE, TOKENIZER_FILE
 from reasoning.pretraining.corpus import CorpusError, read_documents
 from reasoning.pretraining.layout import SHARD_BYTES, Layout, lay_out
@@ -59,11 +60,11 @@ class TextFiles:
 
     def __post_init__(self) -> None:
         if (self.held_out is None) == (not self.validation):
-            raise ValueError("give either files or a share of documents to hold out for validation")
+            raise InputError("give either files or a share of documents to hold out for validation")
         if self.held_out is not None and not 0 < self.held_out < 0.5:
-            raise ValueError(f"--held-out is {self.held_out}, expected more than 0, less than 0.5")
+            raise InputError(f"--held-out is {self.held_out}, expected more than 0, less than 0.5")
         if self.shards is not None and self.shards < 1:
-            raise ValueError(f"--shards is {self.shards}, expected at least 1")
+            raise InputError(f"--shards is {self.shards}, expected at least 1")
         both = {f.resolve() for f in self.train} & {f.resolve() for f in self.validation}
         if both:
             raise CorpusError(f"{min(both)}: is both training and validation text. Choose one")

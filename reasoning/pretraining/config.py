@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.randomness import LARGEST_SEED
 from reasoning.training.config import Decay
@@ -103,15 +104,15 @@ class PretrainingConfig(Frozen):
     @model_validator(mode="after")
     def _batch_divides(self):
         if self.micro_batch is not None and self.micro_batch > self.batch:
-            raise ValueError(f"micro_batch {self.micro_batch} is larger than batch {self.batch}")
+            raise InputError(f"micro_batch {self.micro_batch} is larger than batch {self.batch}")
         if self.batch % self.lanes:
-            raise ValueError(f"lanes {self.lanes} does not divide batch {self.batch}")
+            raise InputError(f"lanes {self.lanes} does not divide batch {self.batch}")
         return self
 
     @model_validator(mode="after")
     def _jacobian_needs_whole_weights(self):
         if self.jacobian_every and self.parallel == "sharded":
-            raise ValueError("jacobian_every needs parallel replicated: |J| probes a whole model")
+            raise InputError("jacobian_every needs parallel replicated: |J| probes a whole model")
         return self
 
     @model_validator(mode="after")
@@ -119,7 +120,7 @@ class PretrainingConfig(Frozen):
         # A checkpoint between two lines would lose the metrics gathered since the first.
         for name in ("checkpoint_every", "jacobian_every"):
             if getattr(self, name) % self.log_every:
-                raise ValueError(
+                raise InputError(
                     f"{name} {getattr(self, name)} must be a multiple of log_every {self.log_every}"
                 )
         return self

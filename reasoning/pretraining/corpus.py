@@ -26,6 +26,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reasoning.errors import InputError
+
 TEXT = "text"  # the parquet column, the JSON field
 HUB_DATASET = "HuggingFaceFW/fineweb-edu"
 HUB_SAMPLE = "sample/10BT"
@@ -34,7 +36,7 @@ _JSON = ".json"  # of lines, if text
 _BLOCK = 1 << 24  # bytes of plain text read at once
 
 
-class CorpusError(ValueError):
+class CorpusError(InputError):
     """Text or a corpus cannot be used; one line: the file, the place, the reason, the remedy."""
 
 

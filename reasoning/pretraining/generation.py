@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.names import CacheKind
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
 from reasoning.randomness import LARGEST_SEED
@@ -30,17 +31,17 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be finite and at least 0, got {self.temperature}")
+            raise InputError(f"temperature must be finite and at least 0, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1 (or None: all), got {self.top_k}")
+            raise InputError(f"top_k must be at least 1 (or None: all), got {self.top_k}")
         if not 0 <= self.seed <= LARGEST_SEED:
-            raise ValueError(f"seed must be 0 to {LARGEST_SEED}, got {self.seed}")
+            raise InputError(f"seed must be 0 to {LARGEST_SEED}, got {self.seed}")
 
     def choose(self, logits: Tensor, generators: list[torch.Generator]) -> Tensor:
         """Tokens (B,) on the CPU for logits (B, V)."""
         logits = logits.detach().to("cpu", torch.float64)
         if not logits.isfinite().all():
-            raise ValueError("the model's logits are not finite: its training diverged")
+            raise InputError("the model's logits are not finite: its training diverged")
         if self.temperature == 0:
             return logits.argmax(-1)
         if self.top_k is not None and self.top_k < logits.shape[-1]:
@@ -85,9 +86,9 @@ def generate(
     """
     batch, length = prompt.shape
     if not length:
-        raise ValueError("the prompt is empty: begin with the BOS token")
+        raise InputError("the prompt is empty: begin with the BOS token")
     if length + tokens - 1 > model.context:  # the last token is not read
-        raise ValueError(
+        raise InputError(
             f"a prompt of {length} tokens and {tokens} more exceed the model's context of "
             f"{model.context}: ask for at most {max(0, model.context - length + 1)}"
         )

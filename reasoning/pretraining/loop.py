@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.pretraining.checkpoints import (
     load_pretraining,
     model_tensors,
@@ -89,7 +90,7 @@ class Pretrainer:
         self.rows, self.lanes = world.rows(config.batch), world.rows(config.lanes)
         self.cost, self.published, self.gradient = model.cost(), published, gradient
         if config.jacobian_every and not isinstance(model, HasMap):
-            raise ValueError(
+            raise InputError(
                 "jacobian_every: this model has no map to estimate |J| of; set it to 0"
             )
         roles = model.parameter_roles()

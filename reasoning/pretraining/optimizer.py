@@ -19,6 +19,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.precision import wide
 from reasoning.pretraining.config import MuonAdamWConfig
 from reasoning.pretraining.protocol import Role
@@ -98,7 +99,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.ndim != 2:
-                    raise ValueError(f"Muon takes matrices, not a parameter of shape {p.shape}")
+                    raise InputError(f"Muon takes matrices, not a parameter of shape {p.shape}")
                 # From the start, so that a checkpoint has the same entries at every step.
                 self.state[p]["momentum"] = torch.zeros_like(p)
                 shape = second_moment_shape(*p.shape)
@@ -144,7 +145,7 @@ class MuonAdamW:
         self.config = config
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if missing := trained.keys() - roles.keys():
-            raise ValueError(f"parameter {min(missing)} has no role: the optimiser cannot place it")
+            raise InputError(f"parameter {min(missing)} has no role: the optimiser cannot place it")
         held: dict[Role, list[nn.Parameter]] = {}
         for name, p in trained.items():
             held.setdefault(roles[name], []).append(p)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from reasoning.errors import InputError
 from reasoning.pretraining.corpus import CorpusError
 from reasoning.pretraining.shards import REBUILD, Corpus, Split
 
@@ -200,11 +201,11 @@ class TokenStream:
         self, corpus: Corpus, context: int, batch: int, lanes: int, rank: int = 0, world: int = 1
     ) -> None:
         if context < 1:
-            raise ValueError(f"context is {context}, expected at least 1")
+            raise InputError(f"context is {context}, expected at least 1")
         if lanes < 1 or batch < 1 or batch % lanes:
-            raise ValueError(f"a batch of {batch} rows does not divide among {lanes} lanes")
+            raise InputError(f"a batch of {batch} rows does not divide among {lanes} lanes")
         if world < 1 or lanes % world or not 0 <= rank < world:
-            raise ValueError(f"{lanes} lanes do not divide among {world} processes (rank {rank})")
+            raise InputError(f"{lanes} lanes do not divide among {world} processes (rank {rank})")
         shards = len(corpus.shards("train"))
         if lanes > shards:
             raise CorpusError(

@@ -19,6 +19,7 @@ import numpy as np
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from reasoning.errors import InputError
 from reasoning.names import TOKENIZER_FILE
 
 MIN_VOCABULARY, MAX_VOCABULARY = 256, 65536
@@ -35,7 +36,7 @@ SPLIT_PATTERN = (
 MAX_LEARNT = 256
 
 
-class TokenizerError(ValueError):
+class TokenizerError(InputError):
     """A tokenizer cannot be made or read; one line with the file and the remedy."""
 
 
@@ -141,7 +142,7 @@ def train_bpe(documents: Iterable[str], vocabulary: int) -> BPETokenizer:
     Raises ValueError for a vocabulary outside 256..65536, TokenizerError for too little text.
     """
     if not MIN_VOCABULARY <= vocabulary <= MAX_VOCABULARY:
-        raise ValueError(
+        raise InputError(
             f"--vocabulary is {vocabulary}, expected {MIN_VOCABULARY} to {MAX_VOCABULARY}"
         )
     library = LibraryTokenizer(models.BPE())

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from reasoning.errors import InputError
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import evaluate_rows
@@ -27,7 +28,7 @@ def validate(
     sharded weights need.
     """
     if len(rows) % world.size:
-        raise ValueError(
+        raise InputError(
             f"{len(rows)} validation rows do not divide over {world.size} processes: "
             "set --validation.rows to a multiple"
         )

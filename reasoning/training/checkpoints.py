@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.records import sha256_of
 from reasoning.training.distribution import is_placed
 from reasoning.training.runs import list_checkpoints
@@ -30,7 +31,7 @@ KEPT = 2
 _FILES = ("weights.safetensors", "ema.safetensors", "state.pt")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint is missing, damaged or of another model; one line with the file and remedy."""
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
+from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig
 from reasoning.randomness import LARGEST_SEED
@@ -75,20 +76,20 @@ class TrainingConfig(Frozen):
     @model_validator(mode="after")
     def _micro_batch_fits(self):
         if self.micro_batch is not None and self.micro_batch > self.batch:
-            raise ValueError(f"micro_batch {self.micro_batch} is larger than batch {self.batch}")
+            raise InputError(f"micro_batch {self.micro_batch} is larger than batch {self.batch}")
         return self
 
     @model_validator(mode="after")
     def _checkpoints_and_evaluations_fall_on_log_lines(self):
         # A checkpoint between two lines would lose the metrics gathered since the first.
         if self.checkpoint_every % self.log_every:
-            raise ValueError(
+            raise InputError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of "
                 f"log_every {self.log_every}"
             )
         # An evaluation between two lines would be timed with steps, and have no place on a curve.
         if self.evaluate_every % self.log_every:
-            raise ValueError(
+            raise InputError(
                 f"evaluate_every {self.evaluate_every} must be a multiple of "
                 f"log_every {self.log_every}"
             )

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from reasoning.errors import InputError
 from reasoning.training.config import TrainingConfig, replanned
 from reasoning.training.loop import Trainer
 
@@ -29,7 +30,7 @@ def seconds_of(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or not seconds:
-        raise ValueError(f"no length of time is written {text!r}; write 2h, 1h30m, 8.5m or 420s")
+        raise InputError(f"no length of time is written {text!r}; write 2h, 1h30m, 8.5m or 420s")
     return seconds
 
 
@@ -61,7 +62,7 @@ def plan(trainer: Trainer, seconds: float, began: float) -> dict[str, Any]:
     left = world.first(seconds - (time.perf_counter() - began))
     steps = costs.steps_in(left, trainer.config)
     if steps < 1:
-        raise ValueError(
+        raise InputError(
             f"no step fits into {seconds:g} s: getting ready took {seconds - left:.0f} s, a step "
             f"{costs.step:.2g} s and the evaluation {costs.evaluation:.2g} s; give more time"
         )

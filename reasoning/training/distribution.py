@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from reasoning.errors import InputError
+
 # Its functions' defaults keep the group that is the world when it is first imported (the first
 # optimiser step does, through torch.compile). Imported after joining it kept the world alive past
 # destroy_process_group, and a gloo thread still letting go of a tensor when Python ended aborted
@@ -46,7 +48,7 @@ class World:
     def rows(self, total: int) -> slice:
         """This process's rows of a global batch. ValueError if it does not divide evenly."""
         if total % self.size:
-            raise ValueError(
+            raise InputError(
                 f"batch {total} does not divide over {self.size} processes: choose a multiple"
             )
         share = total // self.size
@@ -126,7 +128,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if cuda else "cpu"
     if name == "cuda" and not cuda:
-        raise ValueError(f"device {name} is not available here: use --device cpu or auto")
+        raise InputError(f"device {name} is not available here: use --device cpu or auto")
     return torch.device(name)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.nn.compilation import nets_of
 from reasoning.training.config import OptimizerConfig
 
@@ -78,7 +79,7 @@ class AdamATan2(torch.optim.Optimizer):
                 continue
             steps = int(entry.pop("steps"))
             if not self.bias_inside and beta1**steps > _FP32_SEES:
-                raise ValueError(
+                raise InputError(
                     f"after {steps} steps of adam-atan2-pytorch's update the published one would "
                     "go on otherwise: set optimizer.name to adam-atan2-pytorch in the run's "
                     "config.json, or start the run anew"

@@ -20,11 +20,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from reasoning.errors import InputError
+
 _OPENMP = ("OMP_", "GOMP_", "KMP_")  # variables that its libraries read
 _PACKAGES = ("torch", "numpy", "numba", "pydantic", "safetensors")
 
 
-class RunError(ValueError):
+class RunError(InputError):
     """A run's folder cannot be used; one line with the path and the remedy."""
 
 

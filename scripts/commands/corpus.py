@@ -14,7 +14,7 @@ from reasoning.pretraining.shards import Manifest, check_corpus
 from reasoning.pretraining.tokenizer import load_tokenizer
 from scripts.terminal.progress import stage_progress
 from scripts.terminal.texts import separator
-from scripts.usage import run_one_of
+from scripts.usage import UsageError, run_one_of
 
 HELD_OUT = 0.01
 
@@ -51,9 +51,9 @@ def build(
         hub: download FineWeb-Edu's sample of 10 billion tokens instead of reading paths.
     """
     if bool(paths) == hub:
-        raise ValueError("name either paths to read or --hub")
+        raise UsageError("name either paths to read or --hub")
     if held_out is not None and validation:
-        raise ValueError("give either --validation files or --held-out, not both")
+        raise UsageError("give either --validation files or --held-out, not both")
     made_by = load_tokenizer(tokenizer or "bytes")
     files = TextFiles(
         train=source_files([download_hub_sample()] if hub else paths),

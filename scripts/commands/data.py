@@ -18,7 +18,7 @@ from scripts.runs.hub_names import PREFIX, check_repository
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
-from scripts.usage import run_one_of
+from scripts.usage import UsageError, run_one_of
 
 if TYPE_CHECKING:
     from puzzles.sources import Built
@@ -163,13 +163,13 @@ def import_(
     """
     check_output(out)
     if (path is None) == (hub is None):
-        raise ValueError("name either a path to import or a set of the hub, --hub")
+        raise UsageError("name either a path to import or a set of the hub, --hub")
     from puzzles import sources
 
     with stage_progress() as progress:
         if hub is not None:
             if test_hard or test_seventeen is not None:
-                raise ValueError("the hub's sets have a test split; leave the test lists out")
+                raise UsageError("the hub's sets have a test split; leave the test lists out")
             built = sources.import_hub(
                 hub, seed=seed, subsample=subsample, test=test, progress=progress
             )

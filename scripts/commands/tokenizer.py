@@ -21,7 +21,7 @@ from reasoning.pretraining.tokenizer import (
 from reasoning.training.runs import make_folder
 from scripts.terminal.progress import stage_progress
 from scripts.terminal.texts import separator
-from scripts.usage import run_one_of
+from scripts.usage import UsageError, run_one_of
 
 
 def train(
@@ -44,9 +44,9 @@ def train(
     if (out / TOKENIZER_FILE).exists():
         raise TokenizerError(f"{out / TOKENIZER_FILE}: exists. Choose another --out or delete it")
     if not files:
-        raise ValueError("name files or folders of text to learn from")
+        raise UsageError("name files or folders of text to learn from")
     if not limit_mb > 0:
-        raise ValueError(f"--limit-mb is {limit_mb}, expected more than 0")
+        raise UsageError(f"--limit-mb is {limit_mb}, expected more than 0")
     found = source_files(files)
     make_folder(out)
     with stage_progress() as tell:

@@ -31,6 +31,7 @@ from scripts.runs.pretrained import shipped
 from scripts.runs.recording import record
 from scripts.runs.session import TrainedRun
 from scripts.runs.solve import tokens_of
+from scripts.usage import UsageError
 
 MOST_SEGMENTS = 64
 MOST_CANDIDATES = 16  # starts times images
@@ -95,7 +96,7 @@ def build(
     ValueError for no models.
     """
     if not models:
-        raise ValueError("no model to solve with; give at least one")
+        raise UsageError("no model to solve with; give at least one")
     names, first = list(models), next(iter(models))
 
     def fits(name: str) -> bool:

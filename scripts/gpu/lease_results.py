@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.training.runs import read_jsonl, write_json
+from scripts.usage import UsageError
 
 FORMAT = 1
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
@@ -285,7 +286,7 @@ def outgoing(folder: Path) -> list[Path]:
     too_large = [path for path in files if path.stat().st_size >= MOST_BYTES]
     nested = [path for path in files if path.parent != folder]
     if len(files) > MOST_FILES or too_large or nested:
-        raise ValueError(
+        raise UsageError(
             f"{folder}: {len(files)} files, {len(too_large)} of 16 MiB or more, {len(nested)} in "
             f"folders; {MOST_FILES} flat ones under 16 MiB may come back"
         )

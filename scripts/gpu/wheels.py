@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from scripts.usage import UsageError
+
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "build" / "site"
 WITHOUT = ("wandb",)  # loopbench can do without
@@ -72,7 +74,7 @@ def lacking(there: Machine) -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError as error:
-            raise ValueError(
+            raise UsageError(
                 f"{line}: not installed here; run scripts/setup, and prepare from its .venv"
             ) from error
         open_ += _applying(metadata.requires(name) or (), there)
@@ -140,10 +142,10 @@ def gather(folder: Path, packages: dict[str, str], there: Machine) -> None:
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise ValueError(f"pip could not download the wheels ({last[0]}); is a registry reachable?")
+        raise UsageError(f"pip could not download the wheels ({last[0]}); is a registry reachable?")
     missed = unmet(sorted(folder.glob("*.whl")), there)
     if missed:
-        raise ValueError(f"the GPU machine would lack something: {'; '.join(missed)}")
+        raise UsageError(f"the GPU machine would lack something: {'; '.join(missed)}")
 
 
 def missing(wheels: list[Path]) -> list[Path]:

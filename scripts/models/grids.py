@@ -9,6 +9,7 @@ from puzzles.puzzle_set import PuzzleSet, vocab_size_of
 from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.frozen import Frozen
 from reasoning.nn.grid import GridShape
+from scripts.usage import UsageError
 
 
 def grid_shape(puzzles: PuzzleSet) -> GridShape:
@@ -42,7 +43,7 @@ class GridRecord(Frozen):
         puzzle_structure(self.kind, self.size)
         expected = self.size**2, vocab_size_of(self.kind, self.size)
         if (self.cells, self.vocabulary) != expected:
-            raise ValueError(
+            raise UsageError(
                 f"{self.kind} of size {self.size} has {expected[0]} cells and a vocabulary "
                 f"of {expected[1]}, not {self.cells} and {self.vocabulary}"
             )

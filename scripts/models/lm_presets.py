@@ -21,6 +21,7 @@ from scripts.models.lm_models import (
 )
 from scripts.models.registry import LANGUAGE_MODELS
 from scripts.models.variants import merged
+from scripts.usage import UsageError
 
 VOCABULARY = 32_768  # what published parameter counts are of
 
@@ -37,7 +38,7 @@ class LanguageRunConfig(PretrainingConfig):
     @model_validator(mode="after")
     def _rows_fit_the_model(self):
         if self.context > self.model.context:
-            raise ValueError(
+            raise UsageError(
                 f"context {self.context} is longer than model.context {self.model.context}"
             )
         return self
@@ -45,7 +46,7 @@ class LanguageRunConfig(PretrainingConfig):
     @model_validator(mode="after")
     def _a_map_to_probe(self):
         if self.jacobian_every and not self.model.has_map():
-            raise ValueError(
+            raise UsageError(
                 "jacobian_every estimates |J| of a map, which this model does not have: set it to 0"
             )
         return self

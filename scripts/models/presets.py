@@ -40,7 +40,7 @@ class RunConfig(TrainingConfig):
         for depth in (Depth(), *(stage.depth for stage in self.supervision.curriculum)):
             fault = self.model.idles_at(depth)
             if fault is not None:
-                raise ValueError(fault)
+                raise UsageError(fault)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -329,7 +329,7 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
     model, scale, found = named_preset(name)
     cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
     if found.beyond and cells > MOST_MIXED:
-        raise ValueError(
+        raise UsageError(
             f"{model} mixes the cells of grids of at most {MOST_MIXED}, these have {cells}: "
             f"use {found.beyond}-{scale}"
         )

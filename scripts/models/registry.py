@@ -109,7 +109,7 @@ class Registry:
         if not isinstance(value, Mapping):
             return value
         if not isinstance(value.get("kind"), str):
-            raise ValueError(f"needs a `kind`, the name of a {self.what}")
+            raise UsageError(f"needs a `kind`, the name of a {self.what}")
         return self.config_class(value["kind"]).model_validate(value)
 
 

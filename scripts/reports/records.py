@@ -14,6 +14,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from scripts.usage import UsageError
+
 FOLDER = Path(__file__).resolve().parents[2] / "baselines" / "results"
 COLLAPSED = 0.01  # a run below this exact accuracy, on held-out puzzles, counts as collapsed
 SCALES = ("", "mini", "cpu", "1m", "full")  # of models, ascending; "": has none
@@ -72,9 +74,9 @@ class Arm(_Part):
     def _is_whole(self) -> Self:
         seeds = [run.seed for run in self.runs]
         if len(set(seeds)) < len(seeds):
-            raise ValueError(f"arm {self.name!r}: a seed stands there twice ({seeds})")
+            raise UsageError(f"arm {self.name!r}: a seed stands there twice ({seeds})")
         if not self.runs and not self.summary:
-            raise ValueError(f"arm {self.name!r}: has neither runs nor a summary")
+            raise UsageError(f"arm {self.name!r}: has neither runs nor a summary")
         return self
 
     def by_seed(self, column: str) -> dict[int, float]:
@@ -135,10 +137,10 @@ class Record(_Part):
     @model_validator(mode="after")
     def _is_clear(self) -> Self:
         if (self.source == "page") != (self.page is not None):
-            raise ValueError("page: is of a record whose source is page, and of no other")
+            raise UsageError("page: is of a record whose source is page, and of no other")
         names = [(arm.name, arm.of) for arm in self.arms]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"arms: {twice[0]} stands there twice")
+            raise UsageError(f"arms: {twice[0]} stands there twice")
         return self
 
     def arm(self, name: str, of: str = "") -> Arm | None:

@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from scripts.usage import UsageError
+
 _SCRIPT = Path(__file__).with_name("solve_player.js")
 
 
@@ -24,7 +26,7 @@ def element(recordings: Sequence[Mapping[str, Any]]) -> str:
     ValueError for no records.
     """
     if not recordings:
-        raise ValueError("no recorded solve to show; give at least one")
+        raise UsageError("no recorded solve to show; give at least one")
     data = escape(json.dumps(recordings, separators=(",", ":")))
     plain = "".join(f"<pre>{escape(_answer(each))}</pre>" for each in recordings)
     return f'<loopbench-solve data-recordings="{data}">{plain}</loopbench-solve>'

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from scripts.usage import UsageError
+
 RESAMPLES = 200  # bootstrap samples for the standard error of the area
 POINTS = 200  # most points of a risk-coverage curve that are recorded
 
@@ -83,7 +85,7 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
 def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     confidence, right = np.asarray(confidence, np.float64), np.asarray(right, bool)
     if confidence.ndim != 1 or confidence.shape != right.shape or not len(right):
-        raise ValueError(f"need two arrays (N,), got {confidence.shape} and {right.shape}")
+        raise UsageError(f"need two arrays (N,), got {confidence.shape} and {right.shape}")
     if np.isnan(confidence).any():
-        raise ValueError("a confidence is NaN")
+        raise UsageError("a confidence is NaN")
     return confidence, right

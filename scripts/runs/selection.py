@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from puzzles.metrics import is_valid
+from scripts.usage import UsageError
 
 Rule = Literal["single", "residual", "halt-first", "q", "majority", "verified"]
 RULES: tuple[Rule, ...] = ("single", "residual", "halt-first", "q", "majority", "verified")
@@ -126,7 +127,7 @@ def choose(rule: Rule, candidates: Candidates) -> Choice:
             return _earliest(candidates, candidates.halt > 0)
         case "verified":
             return _earliest(candidates, candidates.valid)
-    raise ValueError(f"no rule is called {rule!r}; there are {', '.join(RULES)}")
+    raise UsageError(f"no rule is called {rule!r}; there are {', '.join(RULES)}")
 
 
 def _least(residual: np.ndarray, eligible: np.ndarray) -> np.ndarray:

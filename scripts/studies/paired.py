@@ -14,6 +14,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from scripts.reports.records import Spread
+from scripts.usage import UsageError
 
 OUTSIDE = 0.05  # of the 95 % intervals, half on either side
 EXACT = 10  # values up to which every resample is counted; from more on some are drawn
@@ -58,7 +59,7 @@ def summary_difference(first: Spread, second: Spread) -> Difference:
     """Of means and deviations over seeds: Welch's interval. ValueError where a deviation is not
     known, or is of fewer than two seeds."""
     if min(first.n, second.n) < 2 or first.sd is None or second.sd is None:
-        raise ValueError("a spread needs two seeds or more")
+        raise UsageError("a spread needs two seeds or more")
     mean, n = first.mean - second.mean, min(first.n, second.n)
     parts = first.sd**2 / first.n, second.sd**2 / second.n
     half = 0.0
@@ -73,7 +74,7 @@ def summary_difference(first: Spread, second: Spread) -> Difference:
 
 def _spread(values: Sequence[float]) -> Spread:
     if len(values) < 2:
-        raise ValueError("a difference needs two seeds or more of each arm")
+        raise UsageError("a difference needs two seeds or more of each arm")
     return Spread(mean=float(np.mean(values)), sd=float(np.std(values, ddof=1)), n=len(values))
 
 
@@ -96,7 +97,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     """The percentile bootstrap's 95 % interval of the mean of values (N,): over all N^N resamples
     up to N = 10, over 20,000 drawn ones (the same every time) from there on."""
     if len(values) < 2:
-        raise ValueError("a bootstrap needs two values or more")
+        raise UsageError("a bootstrap needs two values or more")
     if len(values) > EXACT:
         means = _means(values, 0)
         return _percentiles(means, np.ones(len(means), int))

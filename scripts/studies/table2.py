@@ -21,6 +21,7 @@ from scripts.reports.report import COLLAPSED, amount, comparison, marks, percent
 from scripts.runs.session import read_puzzles
 from scripts.studies.compare import Comparison, planned_runs, train_and_score
 from scripts.studies.plan import Run, lanes_of, state_plan
+from scripts.usage import UsageError
 
 Scale = Literal["mini", "cpu", "full"]
 TASKS = ("sudoku", "maze")
@@ -124,7 +125,7 @@ def table2(
         world.barrier()
         kind = read_puzzles(folder, "train").kind
         if kind != task:
-            raise ValueError(f"{folder}: holds {kind} puzzles, not {task}")
+            raise UsageError(f"{folder}: holds {kind} puzzles, not {task}")
     runs: list[Run] = []
     rows: list[tuple[str, str]] = []  # task and system of a run
     origins = []

@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 the answer is wrong or the run failed, 2 bad input, told in one line.
 """
 
-import linecache
 import os
 import sys
 import traceback
@@ -11,13 +10,13 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
+import puzzles.errors as puzzles
+import reasoning.errors as reasoning
 from reasoning.training.runs import TrainingError
 from scripts.terminal.memory import keep_freed_memory
 from scripts.usage import describe
 
 Command = Callable[[Sequence[str]], int]  # takes its words, returns an exit code
-
-_PACKAGES = ("baselines", "puzzles", "reasoning", "scripts")
 
 
 def run_guarded(command: Command, words: Sequence[str]) -> int:
@@ -35,8 +34,8 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
     except ValidationError as error:
         return refuse(describe(error), 2)
     except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not is_ours(error):
-            traceback.print_exception(error)  # perhaps a defect, not the user's mistake
+        if not is_ours(error):
+            traceback.print_exception(error)
         return refuse(str(error), 2)
     except TrainingError as error:
         return refuse(str(error), 1)
@@ -45,12 +44,8 @@ def run_guarded(command: Command, words: Sequence[str]) -> int:
 
 
 def is_ours(error: Exception) -> bool:
-    """Whether a `raise` of this project made it, which says what to do; what comes of a library,
-    or of its compiled code, does not."""
-    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
-    package = frame.f_globals["__name__"].partition(".")[0]
-    said = linecache.getline(frame.f_code.co_filename, line).lstrip()
-    return package in _PACKAGES and said.startswith("raise ")
+    """Whether it is the user's to mend and says how; what a library raises may be a defect."""
+    return isinstance(error, puzzles.InputError | reasoning.InputError | OSError)
 
 
 def refuse(message: str, code: int) -> int:

@@ -23,7 +23,7 @@ def separator(split_on: str | None) -> str | None:
     r"""The separator that the words `\n` and `\t` of a shell stand for; ValueError if empty or no
     text."""
     if split_on == "":
-        raise ValueError(r"--split-on is empty, expected a text such as '\n\n' or '</page>'")
+        raise UsageError(r"--split-on is empty, expected a text such as '\n\n' or '</page>'")
     return split_on and argument_text(split_on, "--split-on").replace("\\n", "\n").replace(
         "\\t", "\t"
     )

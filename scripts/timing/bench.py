@@ -19,6 +19,7 @@ from scripts.timing.clocks import Clock, Yardstick
 from scripts.timing.lm_measures import language_scaling, language_training
 from scripts.timing.measures import Record, against_published, full_depth, trm_d128
 from scripts.timing.peer_folder import Peers
+from scripts.usage import UsageError
 
 
 @dataclass(frozen=True)
@@ -196,5 +197,5 @@ class Bench:
 
     def peers(self) -> Iterator[Record]:
         if self.there is None:
-            raise ValueError("solvers of others are compared where they are: give `there`")
+            raise UsageError("solvers of others are compared where they are: give `there`")
         yield from peers.compare(self.there, self.clock, self.sizes.peer_batch)

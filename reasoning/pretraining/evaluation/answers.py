@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from reasoning.errors import InputError
 from reasoning.pretraining.evaluation.core_tasks import (
     Item,
     Kind,
@@ -107,10 +108,10 @@ def _read_progress(path: Path, key: dict[str, Any]) -> np.ndarray:
         record = json.loads(path.read_text())
         values = np.array(record["values"], dtype=np.float64).reshape(-1, len(COLUMNS))
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not readable ({error}); delete it to start again") from error
+        raise InputError(f"{path}: not readable ({error}); delete it to start again") from error
     for name, value in key.items():
         if record.get(name) != value:
-            raise ValueError(
+            raise InputError(
                 f"{path}: holds answers for {name} {record.get(name)!r}, the bundle now has "
                 f"{value!r}; delete it to start again"
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reasoning.errors import InputError
 from reasoning.names import FEW_SHOT_SEED
 from reasoning.pretraining.evaluation import lambada
 from reasoning.pretraining.evaluation.answers import Answers, Encoder, answer_task
@@ -98,7 +99,7 @@ def evaluate_bundle(
     Every task's items are read before the first is scored. BundleError for bad data.
     """
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"few-shot seeds must be one or more, all different (got {list(seeds)})")
+        raise InputError(f"few-shot seeds must be one or more, all different (got {list(seeds)})")
     read = [read_items(task) for task in bundle.tasks]  # mistakes are told before time is spent
     scores = []
     words = None

@@ -24,6 +24,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from reasoning.errors import InputError
 from reasoning.records import sha256_of
 
 Kind = Literal["multiple_choice", "schema", "language_modeling"]
@@ -32,7 +33,7 @@ _ORDER_SEED = 1337  # the published order of a task's items
 _NOT_SCORED = "generates its answer: not scored by likelihood"
 
 
-class BundleError(ValueError):
+class BundleError(InputError):
     """A bundle cannot be used; one line with the file, the place and the remedy."""
 
 
@@ -72,13 +73,13 @@ def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:  # JSON and YAML can escape half of a surrogate pair
-        raise ValueError(f"character {error.start} is a lone surrogate") from error
+        raise InputError(f"character {error.start} is a lone surrogate") from error
     return text
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("holds nothing to score")
+        raise InputError("holds nothing to score")
     return text
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reasoning.errors import InputError
 from reasoning.names import BATCH_TOKENS
 from reasoning.precision import wide
 from reasoning.pretraining.protocol import LanguageModel, LMOutput, SolveBudget
@@ -27,7 +28,7 @@ _BATCH_LOGITS = 2**28  # most logits of one forward pass: 1 GiB in fp32
 _READ_LOGITS = 2**24  # most logits read at a time: 64 MiB in fp32
 
 
-class DivergedError(ValueError):
+class DivergedError(InputError):
     """A model whose answers are not finite numbers."""
 
 
@@ -124,7 +125,7 @@ def _share_inputs(spans: Sequence[Span]) -> tuple[list[np.ndarray], list[list[in
     members: list[list[int]] = []
     for i, span in enumerate(spans):
         if not 1 <= span.start < len(span.tokens):
-            raise ValueError(f"span {i}: start {span.start} of {len(span.tokens)} scores no token")
+            raise InputError(f"span {i}: start {span.start} of {len(span.tokens)} scores no token")
         row = span.tokens[:-1].astype(np.int64)
         place = places.setdefault(row.tobytes(), len(inputs))
         if place == len(inputs):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from reasoning.errors import InputError
 from reasoning.pretraining.evaluation.likelihood import Scorer, sum_over_processes, token_scores
 
 
@@ -50,9 +51,9 @@ def evaluate_rows(
     """
     world = scorer.world
     if len(rows) < world.size:
-        raise ValueError(f"{len(rows)} rows do not divide over {world.size} processes")
+        raise InputError(f"{len(rows)} rows do not divide over {world.size} processes")
     if not 0 <= rows.min() <= rows.max() < len(token_bytes):
-        raise ValueError(
+        raise InputError(
             f"a row holds token {rows.max()} but the tokenizer has {len(token_bytes)}: the corpus "
             "was written with another tokenizer"
         )
@@ -70,7 +71,7 @@ def evaluate_rows(
     sums = sum_over_processes(world, sums)
     nll, tokens, size, all_nll = sums[:, :4].T
     if not tokens.sum():
-        raise ValueError("the rows hold no token that stands for text")
+        raise InputError("the rows hold no token that stands for text")
     loss = float(nll.sum() / tokens.sum())
     whole = float(all_nll.sum() / rows[:, 1:].size)
     # Of a ratio of sums over rows, by linearisation.

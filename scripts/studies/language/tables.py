@@ -9,6 +9,7 @@ from typing import Literal
 
 from scripts.models.variants import Variant
 from scripts.studies.language.comparison import OWN, PROPOSAL, Reading
+from scripts.usage import UsageError
 
 # A published number, one with its deviation, or a word such as T_max.
 Published = float | tuple[float, float] | str
@@ -69,7 +70,7 @@ class LanguageTable:
         published = tuple(size for size in self.entries if size != "mini")
         unknown = set(chosen) - set(published)
         if unknown or (chosen and scale == "mini"):
-            raise ValueError(
+            raise UsageError(
                 f"--sizes {' '.join(chosen)}: this table has {', '.join(published)} at full scale "
                 "and the one size mini at mini"
             )
