@@ -124,7 +124,7 @@ def test_chunks_and_subsets_change_no_puzzle(sudokus, monkeypatch):
     np.testing.assert_array_equal(few.answers, whole.answers[[11, 4]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paired(World):
     """One of two processes, played by two threads."""
 

@@ -95,6 +95,7 @@ def test_a_killed_and_resumed_run_logs_its_metrics_once_each(sudokus, tmp_path, 
 
 
 def test_the_residuals_of_held_out_puzzles_are_a_histogram_in_both(sudokus, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = tmp_path / "run"
     words = ["train", "--preset", "attractor-mini", "--data", str(sudokus), "--out", str(run)]
@@ -114,6 +115,7 @@ def test_the_residuals_of_held_out_puzzles_are_a_histogram_in_both(sudokus, tmp_
 
 
 def test_a_language_runs_solver_is_told_in_both(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
     monkeypatch.setenv("WANDB_SILENT", "true")
     text, corpus, run = tmp_path / "text.txt", tmp_path / "corpus", tmp_path / "run"
     text.write_text("\n\n".join(f"{i} is the point that is fixed, again" for i in range(200)))

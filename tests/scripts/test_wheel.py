@@ -64,6 +64,7 @@ def test_it_holds_the_packages_with_their_data_and_no_tests(wheel):
     assert {name for name in packed if name.endswith(".py")} == modules
     data = {name for name in packed if not name.endswith(".py")}
     beside = [*(ROOT / "reasoning" / "weights").iterdir(), *(ROOT / "scripts").glob("*/**/*.*")]
+    beside += (ROOT / "baselines" / "results").iterdir()
     wanted = {str(path.relative_to(ROOT)) for path in beside if path.suffix not in (".py", ".pyc")}
     assert data == wanted
 
