@@ -6,7 +6,6 @@ solving.png (one puzzle segment by segment), curves, difficulty, residuals, exam
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,137 +14,41 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-from puzzles.parallel import StageProgress
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import make_folder, write_json
-from scripts.models.presets import RunConfig, differences, label, preset
+from scripts.models.presets import RunConfig, preset
 from scripts.models.variants import file_name
 from scripts.reports.curves import for_page, read_curve
 from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.reports.html_report import Section, write_html
-from scripts.reports.report import Row, comparison, group_names, markdown, training_cost
-from scripts.runs.evaluate import evaluate_run
+from scripts.reports.report import Row, comparison, group_names, markdown
 from scripts.runs.session import (
-    NotFiniteError,
-    check_fits,
     load_config,
-    open_run,
     read_puzzles,
-    subset,
 )
-from scripts.runs.train import newest, train_run, with_steps
+from scripts.runs.train import newest, with_steps
 from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
 from scripts.studies.examples import (
     Pictured,
     draw_extremes,
     draw_solving,
-    pictured,
     recorded_solve,
 )
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import Lanes
+from scripts.studies.one_run import (
+    Scored,
+    check_same,
+    failed_run,
+    finish_run,
+    score_run,
+)
 from scripts.studies.origin import origin, recipes, settings_apart
 from scripts.studies.plan import Run, lanes_of
 from scripts.terminal.folders import keep_apart
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
-
-TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
-
-
-def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begun", "finished"]:
-    """What a run's folder holds of so many steps, alike on every process."""
-    begun, checkpoints = (out / "config.json").exists(), list_checkpoints(out)
-    done = read_manifest(checkpoints[-1])["step"] if checkpoints else 0
-    world.barrier()  # every process has read what is there before it changes
-    if not begun:
-        return "new"
-    return "finished" if done == steps else "begun"
-
-
-def check_same(config: RunConfig, out: Path) -> None:
-    """UsageError if the folder holds a run of another configuration."""
-    exists = (out / "config.json").exists()
-    if exists and (other := differences(load_config(out)[0], config)):
-        said = ", ".join(other)
-        raise UsageError(f"{out}: holds another run ({said}); choose another --out")
-
-
-def finish_run(config: RunConfig, out: Path, seat: Seat) -> None:
-    """Train a run, go on with an interrupted one, or leave a finished one as it is.
-
-    KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
-    another configuration. TrainingError if it cannot go on.
-    """
-    check_same(config, out)
-    standing = where_it_stands(out, config.steps, seat.world)
-    if standing == "finished":
-        return
-    resume = standing == "begun"
-    outcome = train_run(config, out, seat.world, resume, listen=seat.listen, say=seat.say)
-    if outcome.interrupted:
-        seat.say(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
-        raise KeyboardInterrupt
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A run as a comparison takes it: its row, what pictures need of it, and what its data folder
-    holds; the row alone of a run that failed."""
-
-    row: Row
-    pictured: Pictured | None = None
-    puzzles: str = ""
-
-
-def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress) -> Scored:
-    """Score a run on all held-out puzzles of the data, or of its own training folder. One that has
-    no checkpoint, or whose weights give NaN, is a failure.
-
-    tell: told of a stage's name, what is done and what there is in all.
-    """
-    if not list_checkpoints(folder):
-        config, grid = load_config(folder)
-        shape = grid["kind"], grid["cells"]
-        return failed_run(config, folder, *shape, "it has no checkpoint; train it first")
-    run = open_run(folder, world)
-    cost = training_cost(folder, run.step)
-    if data is None and not run.config.data:
-        raise UsageError(f"{folder}: imported weights have no puzzles of their own: give --data")
-    place = data or Path(run.config.data)
-    held_out = read_puzzles(place, "test")
-    check_fits(run, held_out, place)
-    segments = run.config.supervision.segments
-    name = label(run.config, held_out.kind, held_out.seq_len)
-    if not run.step:  # imported: what it is called says too little of what it is
-        name = f"{name} {folder.name}"
-    train = read_puzzles(place, "train")
-    training = subset(train, TRAINING_PUZZLES)
-    tell_held_out, tell_known = (
-        partial(tell, f"segments of {split} puzzles") for split in ("held-out", "training")
-    )
-    try:
-        scored = evaluate_run(run, held_out, segments, world, tell=tell_held_out)
-        known = evaluate_run(run, training, segments, world, metered=False, tell=tell_known).record
-    except NotFiniteError as error:
-        return failed_run(run.config, folder, held_out.kind, held_out.seq_len, str(error))
-    row = Row(
-        *(name, folder, run.config.seed, scored.record, known, cost),
-        data=str(place.resolve()),
-        planned=run.config.steps if run.step else None,  # 0: imported, not trained here
-    )
-    holds = (
-        f"{held_out.size}x{held_out.size} {held_out.kind}, {len(train):,} training and "
-        f"{len(held_out):,} held-out puzzles"
-    )
-    return Scored(row, pictured(run, held_out, scored, world), holds)
-
-
-def failed_run(config: RunConfig, folder: Path, kind: str, cells: int, reason: str) -> Scored:
-    """A run that failed."""
-    return Scored(Row(label(config, kind, cells), folder, config.seed, failure=reason))
 
 
 class Comparison:

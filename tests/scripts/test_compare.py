@@ -281,7 +281,7 @@ def test_a_report_that_cannot_be_written_is_known_before_the_work(
     trained, sudokus, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr("scripts.studies.compare.cost_of", None)  # neither measured
-    monkeypatch.setattr("scripts.studies.compare.evaluate_run", None)  # nor scored
+    monkeypatch.setattr("scripts.studies.one_run.evaluate_run", None)  # nor scored
     out = tmp_path / "file"
     out.touch()
     presets = ["--presets", "trm-mini", "--data", str(sudokus), "--budget", "flops"]

@@ -36,9 +36,9 @@ from scripts.models.variants import Variant, merged
 from scripts.runs.evaluate_lm import Ask, evaluate_language_run, settings_hash
 from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.runs.pretrain import newest, pretrain_run
-from scripts.studies.compare import where_it_stands
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
+from scripts.studies.one_run import where_it_stands
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
 
