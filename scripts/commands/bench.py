@@ -61,14 +61,13 @@ def bench(
     if peers is not None and "peers" not in parts:
         raise UsageError("--peers: is for --parts peers; add peers to --parts or drop it")
 
-    from rich.console import Console
-
     from reasoning.training.distribution import choose_device
     from reasoning.training.runs import environment, write_json
     from scripts.models.lm_presets import language_preset
     from scripts.models.presets import preset
     from scripts.reports.bench_report import plot_scaling, table
     from scripts.runs.session import load_config
+    from scripts.terminal.console import Console
     from scripts.timing import peer_folder
     from scripts.timing.bench import FULL, MATMUL, QUICK, Bench
     from scripts.timing.clocks import Clock, Yardstick

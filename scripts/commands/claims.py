@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from scripts.reports.claims_table import HEADINGS
 from scripts.reports.records import FOLDER, read_records
 from scripts.studies.claim_list import CLAIMS
 from scripts.studies.claims import SEEDS, Claim, describe, judge
+from scripts.terminal.console import Console
 from scripts.usage import UsageError, parse
 
 

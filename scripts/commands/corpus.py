@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.corpus import download_hub_sample, source_files
 from reasoning.pretraining.shards import Manifest, check_corpus
 from reasoning.pretraining.tokenizer import load_tokenizer
+from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.terminal.texts import separator
 from scripts.usage import UsageError, run_one_of

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
 from puzzles.dataset import check_output, difficulty_summary, write_dataset
 from puzzles.kinds import puzzle_of
 from scripts.runs.hub_names import PREFIX, check_repository
+from scripts.terminal.console import Console
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress

@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 import tyro
 
 from scripts.commands.solve import expect_weights, read_puzzle
+from scripts.reports.solve_player import expect_bounded
 from scripts.terminal.choices import Device, Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
@@ -50,6 +51,7 @@ def demo(
     ):  # fmt: skip
         if value is not None and value < 1:
             raise UsageError(f"{flag}: must be at least 1 (got {value})")
+    expect_bounded(segments or 1, breadth * symmetries)
     if port is not None and not 0 < port < 2**16:
         raise UsageError(f"--port: must be from 1 to {2**16 - 1} (got {port})")
     if puzzle is not None and export is None:
@@ -81,14 +83,9 @@ def demo(
         write_page(models, text, segments, breadth, symmetries, world, export)
         return 0
 
-    from scripts.exchange.solve_page import MOST_CANDIDATES, MOST_SEGMENTS, Options, build, launch
+    from scripts.exchange.solve_page import Options, build, launch
     from scripts.runs.session import read_puzzles
 
-    if (segments or 1) > MOST_SEGMENTS or breadth * symmetries > MOST_CANDIDATES:
-        raise UsageError(
-            f"the page runs at most {MOST_SEGMENTS} segments, and {MOST_CANDIDATES} starts times "
-            "images: give fewer --segments, --breadth or --symmetries"
-        )
     published = None if data is None else read_puzzles(data, "test")
     page = build(models, world, Options(segments, breadth, symmetries), published)
     print(f"open {launch(page, host, port)} in a browser; Ctrl-C ends it", flush=True)

@@ -85,8 +85,6 @@ def evaluate(
     expect(run, "puzzle run")
     expect(data, "data")
 
-    from rich.console import Console
-
     from reasoning.judged import JudgeConfig
     from reasoning.supervision import Depth
     from reasoning.training.distribution import join_world
@@ -96,6 +94,7 @@ def evaluate(
     from scripts.runs.exploration import Plan
     from scripts.runs.judged import search_judged, unit_rules
     from scripts.runs.session import fitted, open_run, read_puzzles, subset
+    from scripts.terminal.console import Console
     from scripts.terminal.progress import stage_progress
 
     plan = Plan(

@@ -66,13 +66,12 @@ def evaluate_lm(
     if corpus is not None:
         expect(corpus, "corpus")
 
-    from rich.console import Console
-
     from reasoning.pretraining.evaluation.likelihood import Scorer
     from reasoning.pretraining.protocol import SolveBudget
     from reasoning.training.distribution import join_world
     from scripts.runs.evaluate_lm import Ask, evaluate_language_run
     from scripts.runs.lm_session import open_language_run
+    from scripts.terminal.console import Console
 
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
     ask = Ask(bundle, names, extended, limit, few_shot_seeds, corpus, rows)

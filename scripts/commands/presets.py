@@ -11,10 +11,10 @@ from importlib import metadata
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from scripts.terminal.choices import MODEL_GROUPS, PRESETS_FILE
+from scripts.terminal.console import Console
 from scripts.usage import parse
 
 

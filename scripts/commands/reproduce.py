@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.markdown import Markdown
 
 from reasoning.training.deadline import seconds_of
@@ -16,6 +15,7 @@ from scripts.studies.ablations import ABLATIONS, ablation
 from scripts.studies.language.reproduce import LANGUAGE
 from scripts.studies.real import Precision, Task, real
 from scripts.studies.table2 import Scale, table2
+from scripts.terminal.console import Console
 from scripts.usage import UsageError, parse, unknown_name
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from reasoning.training.runs import RunError, list_checkpoints, read_config, read_jsonl
+from scripts.terminal.console import Console
 from scripts.terminal.folders import kind_of
 from scripts.usage import UsageError, parse
 
@@ -103,7 +103,7 @@ def show_runs(folder: Annotated[Path, tyro.conf.Positional], json: bool = False)
         json: print JSON, every field in full.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder")
+        raise UsageError(f"{folder}: {'not a' if folder.exists() else 'no such'} folder")
     rows = [describe_run(run) for run in find_runs(folder)]
     if not rows:
         raise UsageError(f"{folder}: holds no runs; `loopbench train --out RUN` makes one")

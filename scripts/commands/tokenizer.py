@@ -6,7 +6,6 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from reasoning.names import TOKENIZER_FILE
@@ -19,6 +18,7 @@ from reasoning.pretraining.tokenizer import (
     train_bpe,
 )
 from reasoning.training.runs import make_folder
+from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.terminal.texts import separator
 from scripts.usage import UsageError, run_one_of

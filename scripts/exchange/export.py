@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from puzzles.kinds import puzzle_of
@@ -31,6 +30,7 @@ from reasoning.training.runs import environment, make_folder
 from scripts.exchange.exported import Cycle, Program, programs
 from scripts.runs.session import TrainedRun, open_run
 from scripts.terminal.choices import Target
+from scripts.terminal.console import Console
 
 TOLERANCE = 1e-5  # of |theirs - ours| / max(1, |ours|)
 BATCHES = (1, 2, 7)

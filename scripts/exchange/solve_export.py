@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from reasoning.training.distribution import World
 from scripts.reports.solve_player import page
 from scripts.runs.exploration import Plan
@@ -12,6 +10,7 @@ from scripts.runs.opened import example, models_for
 from scripts.runs.recording import record
 from scripts.runs.session import TrainedRun
 from scripts.runs.solve import tokens_of
+from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 _MOST = 2  # models on a page

@@ -24,7 +24,7 @@ from puzzles.puzzle_set import PuzzleSet
 from puzzles.sudoku.well_known import WELL_KNOWN
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError
-from scripts.reports.solve_player import element, script
+from scripts.reports.solve_player import MOST_CANDIDATES, MOST_SEGMENTS, element, script
 from scripts.runs.exploration import Plan
 from scripts.runs.opened import example, open_models, text_of
 from scripts.runs.pretrained import shipped
@@ -33,8 +33,6 @@ from scripts.runs.session import TrainedRun
 from scripts.runs.solve import tokens_of
 from scripts.usage import UsageError
 
-MOST_SEGMENTS = 64
-MOST_CANDIDATES = 16  # starts times images
 LONGEST = 5000  # characters of a puzzle
 _WAITING = 16  # requests
 _NONE = "none"

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -48,6 +47,7 @@ from scripts.models.grids import grid_shape
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.models.lm_presets import language_preset
 from scripts.models.presets import MODELS, build_model, preset
+from scripts.terminal.console import Console
 from scripts.terminal.guard import run_guarded
 from scripts.timing.measures import sudokus
 from scripts.usage import parse

@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from rich.console import Console
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -29,6 +28,7 @@ from reasoning.training.runs import environment, write_json
 from scripts.gpu.device_checks import described
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset
+from scripts.terminal.console import Console
 from scripts.terminal.guard import run_guarded
 from scripts.timing import measures
 from scripts.timing.clocks import Clock, Yardstick

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
+from scripts.terminal.console import Console
 
 
 def percent(value: dict[str, float]) -> str:

@@ -12,7 +12,18 @@ from typing import Any
 
 from scripts.usage import UsageError
 
+MOST_SEGMENTS = 64
+MOST_CANDIDATES = 16  # starts times images
 _SCRIPT = Path(__file__).with_name("solve_player.js")
+
+
+def expect_bounded(segments: int, candidates: int) -> None:
+    """UsageError for a solve that is more than a page shows."""
+    if segments > MOST_SEGMENTS or candidates > MOST_CANDIDATES:
+        raise UsageError(
+            f"a page shows at most {MOST_SEGMENTS} segments, and {MOST_CANDIDATES} starts times "
+            "images: give fewer --segments, --breadth or --symmetries"
+        )
 
 
 def script() -> str:

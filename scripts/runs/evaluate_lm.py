@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from reasoning.pretraining.evaluation.core import (
@@ -29,6 +28,7 @@ from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.records import finite, sha256_of
 from reasoning.training.runs import write_json
+from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import jinja2
 from pydantic import ValidationError
-from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -25,6 +24,7 @@ from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model, label
 from scripts.runs.hub_names import PREFIX, check_repository, told
 from scripts.runs.session import TrainedRun, open_run
+from scripts.terminal.console import Console
 from scripts.usage import describe
 
 FILES = ("config.json", "model.safetensors", "loopbench.json")

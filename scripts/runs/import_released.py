@@ -5,8 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from baselines.released import Released, System, Unstated, load_released
 from baselines.released_files import CONFIG_FILE
 from puzzles.kinds import puzzle_of
@@ -18,6 +16,7 @@ from reasoning.training.checkpoints import save_checkpoint
 from reasoning.training.runs import create_run
 from scripts.models.presets import RunConfig, preset
 from scripts.terminal.choices import ReleasedKind
+from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reasoning.training import loop
+from scripts.terminal.console import Console
 from scripts.terminal.progress import plain_lines
 from scripts.usage import UsageError
 
@@ -27,10 +27,10 @@ class LiveProgress:
         self, label: str, console: Console, newest: Callable[[loop.Progress], dict[str, str]]
     ):
         self._progress = Progress(
-            TextColumn(f"[bold]{label}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[said]}", markup=False),
             TimeRemainingColumn(),
             console=console,
         )
@@ -53,7 +53,7 @@ class LiveProgress:
             return
         if self._task is None:
             self._progress.start()  # with the first step: a refusal before it prints one line
-            self._task = self._progress.add_task("", total=progress.total, said="")
+            self._task = self._progress.add_task(self._label, total=progress.total, said="")
         self._progress.update(self._task, completed=progress.step, said=said)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from reasoning.nn.compilation import check_compiler
 from reasoning.pretraining.loop import Pretrainer
@@ -34,6 +33,7 @@ from scripts.models.lm_presets import (
 from scripts.runs.live import LiveProgress, Reporter, WandbMode
 from scripts.runs.lm_session import load_language_config, run_tokenizer
 from scripts.terminal.config_files import configured
+from scripts.terminal.console import Console
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, option_value, parse, resumes

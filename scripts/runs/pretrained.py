@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
-from rich.console import Console
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -27,6 +26,7 @@ from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.session import TrainedRun, fitted, load_config, open_run, read_puzzles
 from scripts.terminal.choices import WEIGHTS, Device
+from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.usage import describe
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
@@ -17,6 +16,7 @@ from scripts.runs.hub_names import PREFIX
 from scripts.runs.pretrained import load_pretrained
 from scripts.runs.session import TrainedRun, not_finite, open_run
 from scripts.terminal.choices import Device
+from scripts.terminal.console import Console
 
 
 def size_of(text: str, kind: str) -> int:

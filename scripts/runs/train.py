@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
@@ -43,6 +42,7 @@ from scripts.runs.session import (
     subset,
 )
 from scripts.terminal.config_files import configured, read_config_file
+from scripts.terminal.console import Console
 from scripts.terminal.extras import need
 from scripts.terminal.folders import keep_apart
 from scripts.usage import UsageError, option_value, parse, resumes

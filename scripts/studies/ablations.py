@@ -6,8 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rich.console import Console
-
 from puzzles.sources import generate_into, sudoku
 from reasoning.model_config import SCALES
 from reasoning.training.distribution import World
@@ -16,6 +14,7 @@ from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.session import read_puzzles
 from scripts.studies.compare import planned_runs, train_and_compare
 from scripts.studies.plan import lanes_of, state_plan
+from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.markdown import Markdown
 
 from puzzles.puzzle_set import PuzzleSet
@@ -46,6 +45,7 @@ from scripts.studies.one_run import (
 )
 from scripts.studies.origin import origin, recipes, settings_apart
 from scripts.studies.plan import Run, lanes_of
+from scripts.terminal.console import Console
 from scripts.terminal.folders import keep_apart
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from reasoning.pretraining.evaluation.likelihood import DivergedError
 from reasoning.training.checkpoints import last_words
@@ -33,6 +32,7 @@ from reasoning.training.loop import Progress
 from reasoning.training.memory import out_of_memory
 from reasoning.training.runs import TrainingError
 from scripts.studies.lanes import Lanes
+from scripts.terminal.console import Console
 from scripts.terminal.guard import is_ours
 from scripts.terminal.memory import keep_freed_memory
 from scripts.terminal.progress import stage_progress

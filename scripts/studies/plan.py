@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
 from reasoning.nn.reasoner import parameter_count
@@ -16,6 +14,7 @@ from reasoning.training.loop import Trainer
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.studies.lanes import SMALL, Lanes, choose_lanes
+from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 ASKED_FROM = 3600.0  # seconds of training from which on --yes is asked for

@@ -8,7 +8,6 @@ and an interrupted training goes on from its last checkpoint.
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.markdown import Markdown
 
 from puzzles.sources import generate_into, sudoku
@@ -17,6 +16,7 @@ from scripts.models.presets import RunConfig, preset
 from scripts.runs.session import read_puzzles
 from scripts.studies.compare import planned_runs, train_and_compare
 from scripts.studies.plan import lanes_of
+from scripts.terminal.console import Console
 
 PRESETS = ("attractor-cpu", "trm-cpu", "transformer-cpu")
 

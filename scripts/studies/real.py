@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.config import replanned
@@ -30,6 +29,7 @@ from scripts.studies.compare import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.one_run import Scored, failed_run, score_run
 from scripts.studies.plan import lanes_of
+from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 Task = Literal["sudoku", "maze"]

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
@@ -21,6 +19,7 @@ from scripts.reports.report import COLLAPSED, amount, comparison, marks, percent
 from scripts.runs.session import read_puzzles
 from scripts.studies.compare import Comparison, planned_runs, train_and_score
 from scripts.studies.plan import Run, lanes_of, state_plan
+from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 Scale = Literal["mini", "cpu", "full"]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +13,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from scripts.terminal.console import Console
 
 FIRST, EVERY = 10.0, 30.0  # seconds to the first plain line of a stage, and between two
 
@@ -74,10 +75,10 @@ def stage_progress(
         return
     columns = (
         SpinnerColumn(),  # turns where a stage tells only its beginning and its end
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[said]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=console.quiet) as bars:
@@ -90,6 +91,6 @@ def stage_progress(
             if said and done == rows:
                 bars.remove_task(tasks.pop(stage))
                 line = f"{stage}: {done:,} of {rows:,}  {said}"
-                console.print(line, soft_wrap=True, highlight=False, markup=False)
+                console.print(line, soft_wrap=True, highlight=False)
 
         yield show

@@ -210,3 +210,11 @@ def test_puzzles_exchanged_under_a_run_are_noticed(refused, tmp_path):
     shutil.rmtree(data)
     write_dataset(data, *sources.sudoku(4, train=20, test=4, seed=0))
     assert main(["train", "--resume", str(run), "--steps", "8"]) == 0
+
+
+def test_a_page_of_more_than_it_shows_is_refused_before_it_is_solved(refused, tmp_path):
+    out = tmp_path / "solve.html"
+    words = ["demo", "--pretrained", "sudoku", "--export", out]
+    for more in (["--segments", "65"], ["--breadth", "4", "--symmetries", "5"]):
+        refused([*words, *more], "at most 64 segments, and 16 starts times images")
+    assert not out.exists()

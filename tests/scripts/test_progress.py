@@ -3,12 +3,12 @@
 import io
 
 import pytest
-from rich.console import Console
 
 import scripts.terminal.progress as progress_module
 from reasoning.training.loop import Progress
 from scripts.cli import main
 from scripts.runs.live import LiveProgress
+from scripts.terminal.console import Console
 from scripts.terminal.progress import PlainLines
 
 
@@ -49,6 +49,16 @@ def test_a_training_tells_its_newest_numbers(at_once):
         live(Progress(1, 2, {"loss": 0.5}))
         live(Progress(2, 2))
     assert file.getvalue() == "run: 1 of 2  loss 0.50\nrun: 2 of 2  loss 0.50\n"
+
+
+def test_a_bar_says_a_name_as_it_is():
+    file = io.StringIO()
+    name = "[red]a[/b] {c} :boom:"
+    with LiveProgress(
+        name, Console(file=file, force_terminal=True, width=120), lambda _: {}
+    ) as live:
+        live(Progress(1, 1))
+    assert name in file.getvalue()
 
 
 def test_puzzle_commands_tell_how_far_they_are(at_once, trained, sudokus, tmp_path, capsys):

@@ -107,6 +107,16 @@ def test_a_folder_without_runs_is_refused(tmp_path, capsys):
     assert "holds no runs" in capsys.readouterr().err
     assert main(["runs", str(tmp_path / "gone")]) == 2
     assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["runs", str(tmp_path / "file")]) == 2
+    assert "not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["[red]a", "[", "a[/b]", ":boom:"])
+def test_a_run_is_called_as_its_folder_is(trained, tmp_path, capsys, name):
+    shutil.copytree(trained, tmp_path / "of" / name)
+    assert main(["runs", str(tmp_path)]) == 0
+    assert f"of/{name}" in capsys.readouterr().out
 
 
 def test_a_config_that_is_none_is_told(tmp_path):

@@ -15,8 +15,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
 from reasoning.nn.language import LanguageFacts
 from reasoning.pretraining.build import TextFiles, build_corpus
@@ -39,6 +37,7 @@ from scripts.runs.pretrain import newest, pretrain_run
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
 from scripts.studies.one_run import where_it_stands
+from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
 

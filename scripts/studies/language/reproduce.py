@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.markdown import Markdown
 
 from reasoning.training.distribution import join_world
@@ -14,6 +13,7 @@ from scripts.studies.language.costs import figure4, figure5
 from scripts.studies.language.figures import figure6, figure7
 from scripts.studies.language.report import language_table
 from scripts.studies.language.tables import LANGUAGE_TABLES
+from scripts.terminal.console import Console
 from scripts.terminal.texts import separator
 from scripts.usage import UsageError
 

@@ -1,0 +1,13 @@
+"""Where a command prints: text stands as it is."""
+
+from typing import Any
+
+import rich.console
+
+
+class Console(rich.console.Console):
+    """Rich's console, to which brackets and colons are characters: a folder may be called
+    `a[/b]` or `:b:`, which rich takes for markup and a pictograph."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False} | options)
