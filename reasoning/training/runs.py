@@ -78,10 +78,14 @@ def _cpu_name() -> str:
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write JSON whole or not at all, whoever else writes it. OSError, with the path, if the disk
+    """Write JSON, see `write_whole`."""
+    write_whole(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text whole or not at all, whoever else writes it. OSError, with the path, if the disk
     refuses."""
     partial = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.partial")
-    text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
     try:
         partial.write_text(text)
         os.replace(partial, path)

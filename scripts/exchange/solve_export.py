@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reasoning.training.distribution import World
+from reasoning.training.runs import write_whole
 from scripts.reports.solve_player import page
 from scripts.runs.exploration import Plan
 from scripts.runs.opened import example, models_for
@@ -46,7 +47,7 @@ def write_page(
         "Recorded by loopbench. Play it, or step with the slider; arrow keys on a grid tell of its "
         "cells."
     )
-    path.write_text(page([each.model_dump(mode="json") for each in recordings], title, about))
+    write_whole(path, page([each.model_dump(mode="json") for each in recordings], title, about))
     for each in recordings:
         last = each.candidates[each.chosen].segments[-1]
         verdict = "every rule holds" if not last.broken else f"breaks: {last.broken[0].rule}"

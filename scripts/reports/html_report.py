@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from reasoning.training.runs import write_whole
 from scripts.reports.report import (
     RUN_HEADINGS,
     cells,
@@ -117,7 +118,7 @@ def write_html(
         style=Markup((_HERE / "report.css").read_text()),
         script=Markup((_HERE / "report.js").read_text()),
     )
-    path.write_text(page)
+    write_whole(path, page)
 
 
 def _section(section: Section) -> dict[str, Any]:

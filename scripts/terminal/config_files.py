@@ -22,7 +22,10 @@ def read_config_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config: {path}: cannot be read as text ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise UsageError(
+            f"--config: {path}: cannot be read ({why}); give a YAML file or a run's config.json"
+        ) from error
     try:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
