@@ -118,3 +118,14 @@ def test_modules_of_scripts_import_one_another_in_no_circle():
     for name in graph:
         graph[name] = (graph[name] & set(graph)) - {name}
     tuple(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+def test_errors_that_a_person_mends_are_of_the_class_that_commands_tell_in_one_line():
+    for package in sorted(OURS):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                named = node.exc if isinstance(node, ast.Raise) else None
+                raised = named.func if isinstance(named, ast.Call) else named
+                bases = node.bases if isinstance(node, ast.ClassDef) else []
+                plain = [b.id for b in (raised, *bases) if isinstance(b, ast.Name)]
+                assert path.name == "errors.py" or "ValueError" not in plain, path

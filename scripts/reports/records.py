@@ -21,7 +21,7 @@ COLLAPSED = 0.01  # a run below this exact accuracy, on held-out puzzles, counts
 SCALES = ("", "mini", "cpu", "1m", "full")  # of models, ascending; "": has none
 
 
-class RecordError(ValueError):
+class RecordError(UsageError):
     """A recorded result cannot be used; one line with the file, the place and the remedy."""
 
 
