@@ -22,7 +22,6 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
-from scripts.models.presets import label
 from scripts.runs.exploration import Plan, search_images
 from scripts.runs.selection import Candidates, choose, keeps_rules, trailing_mean
 from scripts.runs.session import TrainedRun, not_finite
@@ -119,7 +118,7 @@ def record(
         question=_characters(run, question),
         free=tuple(np.flatnonzero(_is_free(run.kind, question)).tolist()),
         model=name,
-        recipe=label(run.config, run.kind, run.shape.cells),
+        recipe=run.config.preset,
         parameters=parameter_count(run.model),
         solved=bool(evaluations.any()),
         rule=plan.rule,
