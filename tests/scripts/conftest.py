@@ -1,13 +1,19 @@
-"""A small sudoku set, a small maze set and one trained run, made once; and a sudden death."""
+"""A small sudoku set, a small maze set and one trained run, made once; a sudden death; a browser;
+two processes played by threads."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from puzzles import sources
 from puzzles.dataset import write_dataset
+from reasoning.training.distribution import World
 from scripts.cli import main
 
 
@@ -52,6 +58,34 @@ def dies_at(monkeypatch):
                 yield
 
     return within
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Paired(World):
+    """One of two processes, played by two threads."""
+
+    parts: list
+    barrier: threading.Barrier
+
+    def gather_rows(self, rows):
+        self.parts[self.rank] = rows
+        self.barrier.wait()
+        whole = torch.cat(self.parts)
+        self.barrier.wait()
+        return whole
+
+
+@pytest.fixture
+def by_two():
+    """`by_two(work)`: what work(world) returns on each of two processes."""
+
+    def both(work):
+        shared = {"parts": [None, None], "barrier": threading.Barrier(2, timeout=60)}
+        worlds = [_Paired(rank, 2, torch.device("cpu"), **shared) for rank in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(work, worlds))
+
+    return both
 
 
 @pytest.fixture(scope="session")

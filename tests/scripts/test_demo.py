@@ -1,6 +1,5 @@
 """The page of `loopbench demo`: what it answers over HTTP, and what a person sees in Chromium."""
 
-import shutil
 import socket
 from html import unescape
 
@@ -111,21 +110,9 @@ def test_the_well_known_puzzles_have_one_solution():
 # -------------------------------------------------------------------------------------- in Chromium
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if found is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def tab(browser, address, request):
-    page = browser.new_page(viewport={"width": getattr(request, "param", 390), "height": 900})
+def tab(chromium, address, request):
+    page = chromium.new_page(viewport={"width": getattr(request, "param", 390), "height": 900})
     page.set_default_timeout(WAIT)
     page.asked, page.faults = [], []
     page.on("request", lambda request: page.asked.append(request.url))
@@ -244,11 +231,11 @@ def test_a_wrong_answer_says_which_rule_breaks(tab, trained, sudokus):
     assert listed[: len(expected)][:4] == expected[:4]
 
 
-def test_an_exported_page_plays_without_a_network(browser, tmp_path):
+def test_an_exported_page_plays_without_a_network(chromium, tmp_path):
     out = tmp_path / "solve.html"
     words = ["demo", "--pretrained", "sudoku", "--puzzle", PUZZLE, "--export", str(out)]
     assert main([*words, "--segments", "3", "--breadth", "2", "--device", "cpu"]) == 0
-    context = browser.new_context(offline=True)
+    context = chromium.new_context(offline=True)
     page = context.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))

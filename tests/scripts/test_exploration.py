@@ -1,8 +1,6 @@
 """Test-time search over whole sets: symmetries there and back, grids, chunks, processes."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,29 +122,10 @@ def test_chunks_and_subsets_change_no_puzzle(sudokus, monkeypatch):
     np.testing.assert_array_equal(few.answers, whole.answers[[11, 4]])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paired(World):
-    """One of two processes, played by two threads."""
-
-    parts: list
-    barrier: threading.Barrier
-
-    def gather_rows(self, rows):
-        self.parts[self.rank] = rows
-        self.barrier.wait()
-        whole = torch.cat(self.parts)
-        self.barrier.wait()
-        return whole
-
-
-def test_two_processes_find_what_one_finds(sudokus):
+def test_two_processes_find_what_one_finds(sudokus, by_two):
     puzzles = read_split(sudokus, "test").take_groups(np.arange(7))
     run, plan = tiny(puzzles, "attractor-mini"), Plan(breadth=2, noise=0.1)
-    shared = {"parts": [None, None], "barrier": threading.Barrier(2, timeout=60)}
-    worlds = [Paired(rank, 2, torch.device("cpu"), **shared) for rank in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda world: explore(run, puzzles, 2, plan, world), worlds))
-    for said in found:
+    for said in by_two(lambda world: explore(run, puzzles, 2, plan, world)):
         same(said, explore(run, puzzles, 2, plan, ALONE))
 
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,29 +81,10 @@ def test_what_one_call_does_not_solve_a_few_do_and_an_untrained_net_does_not(sud
     assert "untrained" not in again
 
 
-class Paired(World):
-    """One of two processes, played by two threads."""
-
-    def __init__(self, rank, parts, barrier):
-        super().__init__(rank, 2, torch.device("cpu"))
-        object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "barrier", barrier)
-
-    def gather_rows(self, rows):
-        self.parts[self.rank] = rows
-        self.barrier.wait()
-        whole = torch.cat(self.parts)
-        self.barrier.wait()
-        return whole
-
-
-def test_two_processes_find_what_one_finds(sudokus):
+def test_two_processes_find_what_one_finds(sudokus, by_two):
     puzzles = read_split(sudokus, "test").take_groups(np.arange(7))
     run, config = knowing(puzzles, 6), JudgeConfig(calls=5, segments=1)
-    shared = [None, None], threading.Barrier(2, timeout=60)
-    worlds = [Paired(rank, *shared) for rank in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda world: search_judged(run, puzzles, config, world), worlds))
+    found = by_two(lambda world: search_judged(run, puzzles, config, world))
     alone = search_judged(run, puzzles, config, ALONE)
     assert found == [alone, alone]
 
