@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -22,6 +21,7 @@ from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
 from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model, label
+from scripts.runs.hub_cards import render_card
 from scripts.runs.hub_names import PREFIX, check_repository, told
 from scripts.runs.session import TrainedRun, open_run
 from scripts.terminal.console import Console
@@ -76,13 +76,8 @@ def write_folder(run: Path, name: str, out: Path) -> None:
 
 def card(name: str, config: RunConfig, run: TrainedRun, record: dict[str, Any]) -> str:
     """The model card, of a repository's name and what is in it."""
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("hub_card.md.j2")
-    return template.render(
+    return render_card(
+        "hub_card.md.j2",
         name=name,
         recipe=label(config, run.kind, run.shape.cells),
         config=config,

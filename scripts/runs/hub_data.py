@@ -9,8 +9,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import jinja2
-
 from puzzles.check import CheckReport, check_dataset
 from puzzles.dataset import (
     RECORD_FILE,
@@ -22,6 +20,7 @@ from puzzles.dataset import (
 )
 from puzzles.errors import DataError
 from puzzles.parallel import StageProgress
+from scripts.runs.hub_cards import render_card
 from scripts.runs.hub_names import PREFIX, told
 
 FILES = (
@@ -32,12 +31,6 @@ FILES = (
 
 def card(folder: Path, name: str, report: CheckReport) -> str:
     """The dataset card of a folder that was checked, for a repository's name."""
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("hub_data_card.md.j2")
     record = read_record(folder) or {}
     splits = []
     for split in SPLITS:
@@ -46,7 +39,8 @@ def card(folder: Path, name: str, report: CheckReport) -> str:
         splits.append(
             {"name": split, "puzzles": len(part), "groups": part.groups} | (summary or {})
         )
-    return template.render(
+    return render_card(
+        "hub_data_card.md.j2",
         name=name,
         place=name.partition("/")[2],
         kind=report.kind,

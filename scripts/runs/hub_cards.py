@@ -1,0 +1,17 @@
+"""Cards of what is pushed to the hub, of the templates that lie beside this module."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def render_card(template: str, **values: Any) -> str:
+    """A template's text, filled; an error for a value that it asks for and that is not there."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
