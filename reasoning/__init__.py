@@ -1,7 +1,6 @@
 """The method: fixed points, models, deep supervision and training (torch)."""
 
-import importlib
-from typing import Any
+from reasoning.lazily import names_of
 
 _HOMES = {
     "Attractor": "reasoning.attractor",
@@ -35,14 +34,4 @@ _HOMES = {
     "Trainer": "reasoning.training.loop",
 }
 __all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    """A name of `__all__`, from the module that it is of, imported when it is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_of(__name__, _HOMES)
