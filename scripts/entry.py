@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 
-def main(module: str = "scripts.cli", words: Sequence[str] | None = None) -> int:
-    """Load a module and run its `main`."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Load the command line and run it."""
     try:
-        return importlib.import_module(module).main(words)
+        return importlib.import_module("scripts.cli").main(words)
     except KeyboardInterrupt:
         print("loopbench: interrupted", file=sys.stderr)
         return 130
@@ -23,8 +23,4 @@ def moved(command: str) -> None:
         "with the next version",
         file=sys.stderr,
     )
-    sys.exit(main(words=[command, *sys.argv[1:]]))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main([command, *sys.argv[1:]]))

@@ -39,7 +39,7 @@ def _command(
     with log.open("a") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-    code = console_script(words=words)
+    code = console_script(words)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # of the fork nothing else is to be cleaned up

@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -493,3 +494,16 @@ def test_identifiers_that_the_training_puzzles_lack_are_refused_before_training(
     arguments = words("trm-mini", data, tmp_path / "run")
     refused(capsys, arguments, str(data), "2 puzzle identifiers")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate-lm"])
+def test_the_old_form_of_a_command_says_the_new_one_and_works(command, monkeypatch, capsys):
+    old = f"scripts.{command.replace('-', '_')}"
+    monkeypatch.setattr(sys, "argv", [f"{old}.py", "--nonesuch"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(old, run_name="__main__")
+    assert ended.value.code == 2
+    warned, refused = capsys.readouterr().err.splitlines()
+    assert f"python -m scripts {command}" in warned
+    assert main([command, "--nonesuch"]) == 2
+    assert capsys.readouterr().err.splitlines() == [refused]

@@ -17,7 +17,7 @@ from scripts.entry import main
 codes = []
 for words in json.loads(sys.argv[1]):
     try:
-        codes.append(main(words=words))
+        codes.append(main(words))
     except SystemExit as end:
         codes.append(end.code)
     if "torch" in sys.modules:
