@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from scripts.reports.records import SCALES, Arm, Record, Spread
 from scripts.studies.paired import Difference, difference, seeds_needed, summary_difference
+from scripts.usage import UsageError
 
 Word = Literal["held", "not held", "undecided", "not tested"]
 WORDS: tuple[Word, ...] = Word.__args__
@@ -247,7 +248,7 @@ def _difference(contrast: Contrast, arms: Sequence[Arm]) -> Difference | None:
             return None
         pairs = zip(arms, _quantities(contrast), strict=True)
         return summary_difference(*(arm.spread(quantity.column) for arm, quantity in pairs))
-    except ValueError:
+    except UsageError:
         return None
 
 
