@@ -27,6 +27,7 @@ from reasoning.nn.layers import (
     RelationAttention,
     SwiGLU,
     TokenMixer,
+    UnitSums,
     linear,
     rms_norm,
     rotary_table,
@@ -76,11 +77,11 @@ class NetConfig(ModelConfig):
     normalise_product: bool = Field(
         False, description="SwiGLU as sigmoid(g) N(g v), N the norm, in place of silu(g) v"
     )
-    mixer: Literal["attention", "mlp", "axial", "relations", "local"] = Field(
+    mixer: Literal["attention", "mlp", "axial", "sums", "relations", "local"] = Field(
         "attention",
         description="how cells mix: full attention, an MLP over the cells, attention along the "
-        "puzzle's units (axial), full attention with a learned bias for each relation of two "
-        "cells, or a 3 x 3 convolution (local)",
+        "puzzle's units (axial), sums over those units, full attention with a learned bias for "
+        "each relation of two cells, or a 3 x 3 convolution (local)",
     )
     mixer_norm: Literal["channels", "tokens"] = Field(
         "channels",
@@ -114,7 +115,7 @@ class NetConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _grid_mixers_see_cells_alone(self):
-        if self.mixer in ("axial", "relations", "local") and self.puzzle_tokens:
+        if self.mixer in ("axial", "sums", "relations", "local") and self.puzzle_tokens:
             raise InputError(f"mixer {self.mixer} mixes cells alone: set puzzle_tokens to 0")
         return self
 
@@ -124,7 +125,7 @@ class NetConfig(ModelConfig):
             if self.puzzle_tokens or self.positions == "learned" or self.mixer == "mlp":
                 raise InputError(
                     "fields digits share their cells' mixing: set puzzle_tokens to 0, positions to "
-                    "none or rope, and mixer to attention, axial, relations or local"
+                    "none or rope, and mixer to another than mlp"
                 )
             if self.halting_from != "mean":
                 raise InputError("fields digits have no first position: set halting_from to mean")
@@ -208,6 +209,8 @@ def _mixer(
             mix = TokenMixer(length, inner, config.normalise_product)
         case "axial":
             mix = AxialAttention(config.width, config.heads, families)
+        case "sums":
+            mix = UnitSums(config.width, families)
         case "relations":
             mix = RelationAttention(config.width, config.heads, families)
         case "local":

@@ -158,6 +158,43 @@ class AxialAttention(Attention):
         return self.o_proj(torch.cat(mixed, dim=-1))
 
 
+class UnitSums(nn.Module):
+    """Each cell reads sums over its units: message passing along rows, columns and boxes.
+
+    The channels of a projection are split evenly among the families; those of a family are summed
+    over the cell's unit in it and scaled by 1 / sqrt(cells of a unit). Linear in cells, and
+    equivariant to every relabelling of cells that keeps each family. families as in
+    `AxialAttention`. ValueError if the width cannot be split.
+    """
+
+    def __init__(self, width: int, families: Sequence[np.ndarray]):
+        super().__init__()
+        if not families or width % len(families):
+            raise InputError(
+                f"sums over units split the width among {len(families)} families of units: give a "
+                f"multiple of it, not {width}"
+            )
+        self.v_proj = linear(width, width)
+        self.o_proj = linear(width, width)
+        self.register_buffer("sums", _unit_sums(families), persistent=False)
+
+    def forward(self, x: Tensor, rotary: None = None) -> Tensor:
+        # A product per family, so that each reads and writes whole rows.
+        projections = self.v_proj.weight.chunk(len(self.sums))
+        values = [F.linear(x, projection) for projection in projections]
+        mixed = [sums.to(v.dtype) @ v for sums, v in zip(self.sums, values, strict=True)]
+        return self.o_proj(torch.cat(mixed, dim=-1))
+
+
+def _unit_sums(families: Sequence[np.ndarray]) -> Tensor:
+    """(families, cells, cells): 1 / sqrt(N) where two cells share a unit of N cells."""
+    sums = torch.zeros(len(families), families[0].size, families[0].size)
+    for matrix, family in zip(sums, families, strict=True):
+        for unit in family:
+            matrix[np.ix_(unit, unit)] = 1 / math.sqrt(len(unit))
+    return sums
+
+
 class RelationAttention(Attention):
     """Full attention whose scores get a learned number per head and relation of the two cells.
 

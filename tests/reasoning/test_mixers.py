@@ -14,7 +14,7 @@ from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, SolverConfig
 from reasoning.losses import LossConfig, candidate_loss
 from reasoning.nn.grid import GridShape, Net, NetConfig
-from reasoning.nn.layers import AxialAttention, Convolution, RelationAttention
+from reasoning.nn.layers import AxialAttention, Convolution, RelationAttention, UnitSums
 from reasoning.supervision import Batch, Depth, Stage, start, supervise
 
 SUDOKU = unit_families("sudoku", 6)
@@ -50,6 +50,18 @@ def test_every_family_holds_every_cell_once(kind, size, count):
         assert sorted(family.reshape(-1).tolist()) == list(range(size * size))
     assert families[0][1].tolist() == list(range(size, 2 * size))
     assert families[1][1].tolist() == list(range(1, size * size, size))
+
+
+def test_unit_sums_are_sums_over_the_cells_of_each_unit():
+    x = torch.randn(2, 36, 24, dtype=torch.float64)
+    module = UnitSums(24, SUDOKU).double()
+    values = x @ module.v_proj.weight.T
+    mixed = torch.zeros_like(values)
+    for i, family in enumerate(SUDOKU):
+        channels = slice(8 * i, 8 * i + 8)
+        for unit in family:
+            mixed[:, unit, channels] = values[:, unit, channels].sum(1, keepdim=True) / math.sqrt(6)
+    torch.testing.assert_close(module(x), mixed @ module.o_proj.weight.T)
 
 
 def test_axial_attention_is_attention_within_each_unit():
@@ -137,7 +149,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("mixer", ["axial", "relations"])
+@pytest.mark.parametrize("mixer", ["axial", "sums", "relations"])
 @pytest.mark.parametrize("name", MODELS)
 def test_relabelling_the_cells_relabels_the_answer(name, mixer):
     kind, config, options = MODELS[name]
@@ -193,6 +205,8 @@ def test_pre_norm_blocks_add_to_an_unnormalised_stream_and_end_in_a_norm():
         ({"heads": 4}, SUDOKU, "multiple"),
         ({}, (), "families of units"),
         ({"mixer": "relations"}, (), "units"),
+        ({"mixer": "sums"}, (), "families of units"),
+        ({"mixer": "sums", "width": 20, "heads": 2}, SUDOKU, "multiple"),
     ],
 )
 def test_what_cannot_be_mixed_is_said(change, families, told):
@@ -275,7 +289,7 @@ DIGITS = STRUCTURED | {"width": 12, "fields": "digits"}
 FIELDS = GridShape(36, 8, families=SUDOKU, symbols=interchangeable_tokens("sudoku", 6))
 
 
-@pytest.mark.parametrize("mixer", ["axial", "relations", "local"])
+@pytest.mark.parametrize("mixer", ["axial", "sums", "relations", "local"])
 @pytest.mark.parametrize("name", MODELS)
 def test_exchanging_digits_exchanges_the_answers(name, mixer):
     kind, config, options = MODELS[name]
