@@ -10,7 +10,7 @@ def quickstart(
     out: Path = Path("runs/quickstart"),
     size: int = 6,
     seeds: int = 1,
-    steps: int | None = None,
+    steps: int = 300,
     test: int = 500,
     jobs: int | None = None,
 ) -> None:
@@ -20,7 +20,7 @@ def quickstart(
         out: folder for everything.
         size: side of the sudokus, 4, 6 or 9 cells.
         seeds: seeds per model, 0 upwards.
-        steps: optimiser steps per run; none: the presets' own.
+        steps: optimiser steps per run.
         test: held-out puzzles.
         jobs: runs that train at a time, by one thread each, with the same results however many;
             none: as many as cores and memory allow.
