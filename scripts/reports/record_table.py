@@ -2,13 +2,13 @@
 
 Of several seeds a number is their mean ± standard deviation, of one seed the number ± its standard
 error over puzzles, where that is known. COLUMN@OF is a column of the arms of that task or size,
-where a record has arms of one name for several.
+where a record has arms of one name for several. A record may have columns of its own.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scripts.reports.records import Arm, Record
+from scripts.reports.records import Arm, OwnColumn, Record
 from scripts.reports.tables import Table
 
 DASH = "-"
@@ -77,11 +77,6 @@ def _each(arm: Arm) -> str:
     return ", ".join(f"{100 * v:.1f}" for _, v in sorted(arm.by_seed("exact").items())) or DASH
 
 
-def _halting(arm: Arm) -> str:
-    exact, calls = (COLUMNS[k].cell(arm) for k in ("halted_exact", "halted_net_calls"))
-    return exact if DASH in (exact, calls) else f"{exact} ({calls})"
-
-
 def _count(arm: Arm) -> str:
     counts = {v.n for run in arm.runs if (v := run.values.get("exact")) and v.n}
     return " or ".join(f"{n:,}" for n in sorted(counts)) or DASH
@@ -112,7 +107,6 @@ COLUMNS: dict[str, Column] = {
     "exact_step_400": _percent("exact_step_400", "exact % at step 400"),
     "halted_exact": _percent("halted_exact", "exact % halting itself"),
     "halted_net_calls": Column("net calls halting itself", _mean("halted_net_calls")),
-    "halting": Column("exact % (net calls) halting itself", _halting),
     "training_exact": _percent("training_exact", "training exact %"),
     "n": Column("n", _count),
     "training_net_calls": Column("training net calls, 1e6", _mean("training_net_calls", 1e-6)),
@@ -137,19 +131,31 @@ COLUMNS: dict[str, Column] = {
 }
 
 
+def _own(key: str, column: OwnColumn) -> Column:
+    cells: dict[str, Callable[[Arm], str]] = {
+        "percent": _spread(key, 100, ".1f"),
+        "number": _mean(key),
+        "perplexity": _perplexity(key),
+        "config": lambda arm: str(arm.config.get(key, DASH)),
+        "name": lambda arm: arm.name,
+    }
+    return Column(column.heading, cells[column.form])
+
+
 def record_table(record: Record) -> Table:
     """The table of a record: a row an arm, or a row a name with COLUMN@OF for each task or size."""
     groups = list(dict.fromkeys(arm.of for arm in record.arms))
-    headings = {key: column.heading for key, column in COLUMNS.items()}
+    columns = COLUMNS | {key: _own(key, column) for key, column in record.columns.items()}
+    headings = {key: column.heading for key, column in columns.items()}
     if len(groups) > 1:
         headings |= {
             f"{key}@{of}": f"{of}: {column.heading}"
-            for key, column in COLUMNS.items()
+            for key, column in columns.items()
             for of in groups
         }
     rows: dict[str, dict[str, str]] = {}
     for arm in record.arms:
-        cells = {key: column.cell(arm) for key, column in COLUMNS.items()}
+        cells = {key: column.cell(arm) for key, column in columns.items()}
         row = rows.setdefault(arm.name, dict.fromkeys(headings, DASH) | cells)
         row |= {f"{key}@{arm.of}": text for key, text in cells.items() if len(groups) > 1}
     return Table(headings, rows)

@@ -107,6 +107,15 @@ class Arm(_Part):
         return sum(exact < COLLAPSED for exact in self.by_seed("exact").values())
 
 
+class OwnColumn(_Part):
+    """A column that only one record has. form: how its number is written (percent with ±, three
+    digits, or perplexity); "config": its text stands in the arm's config; "name": the arm's name.
+    """
+
+    heading: str
+    form: Literal["percent", "number", "perplexity", "config", "name"]
+
+
 class Record(_Part):
     """One study's results.
 
@@ -114,7 +123,7 @@ class Record(_Part):
     its numbers are counted, not trained, so that another seed changes none; page: file and heading
     that were read; commits: of the code that ran (short or whole); uncommitted: whether it had
     changes; dates: first and last run, UTC, or when the file was written; notes: what a reader has
-    to know.
+    to know; columns: by key, those of `arms` that `scripts.reports.record_table` does not know.
     """
 
     format: Literal[1] = 1
@@ -132,6 +141,7 @@ class Record(_Part):
     machines: tuple[str, ...] = ()
     versions: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    columns: Mapping[str, OwnColumn] = {}
     arms: tuple[Arm, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

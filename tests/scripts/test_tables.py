@@ -93,6 +93,27 @@ def test_arms_of_several_tasks_are_columns(made):
     assert table.headings["exact@q"] == "q: exact %"
 
 
+def test_a_record_may_have_columns_of_its_own(made):
+    first = made.arms[0].model_copy(update={"config": {"mixing": "0.5"}})
+    columns = {
+        "which": {"heading": "solver", "form": "name"},
+        "mixing": {"heading": "mixing", "form": "config"},
+        "net_calls": {"heading": "calls", "form": "number"},
+        "cell": {"heading": "cells right", "form": "percent"},
+    }
+    content = made.model_dump() | {"columns": columns, "arms": [first, made.arms[1]]}
+    table = record_table(Record.model_validate(content))
+    assert [table.headings[key] for key in columns] == ["solver", "mixing", "calls", "cells right"]
+    assert [table.rows["a, damped"][key] for key in columns] == [
+        "a, damped",
+        "0.5",
+        "168",
+        "91.0 ± 1.2",
+    ]
+    assert [table.rows["b"][key] for key in columns] == ["b", "-", "-", "-"]
+    assert table.rows["b"]["exact"] == "0.5 ± 2.1", "the suite's own stay"
+
+
 @pytest.mark.parametrize(
     ("marker", "end", "told"),
     [
