@@ -1,5 +1,5 @@
 """How eight published layers begin, and what branches that begin scaled change of it
-(baselines/README.md, Layers)."""
+(baselines/README.md, What do more layers bring?)."""
 
 import pytest
 import torch

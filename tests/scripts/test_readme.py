@@ -1,4 +1,4 @@
-"""README's model of one's own, as it stands there; its size, and where its links go."""
+"""README's model of one's own, as it stands there; its size, and where pages' links go."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cli import main
+from scripts.commands.tables import pages
 from scripts.models.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,27 @@ def test_it_is_one_page():
     assert len(PAGE.split()) <= 700
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"{d}/README.md" for d in ("scripts", "puzzles"))])
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
-        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists()
+    """To a file, and to a heading of it where one is named."""
+    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        assert not heading or heading in anchors(path), f"{target}#{heading}"
+
+
+def anchors(page: Path) -> list[str]:
+    """What a browser calls the headings of a page: lower case, hyphens, no punctuation."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+
+
+def test_the_index_of_results_names_every_question():
+    """But the section that landing a GPU's results appends."""
+    page = ROOT / "RESULTS.md"
+    asked = page.read_text().split("## The questions\n")[1].split("\n## ")[0]
+    questions = anchors(page)[anchors(page).index("the-questions") + 1 :]
+    assert re.findall(r"\(#(.+?)\)", asked) == [q for q in questions if q != "on-a-gpu"]
