@@ -104,7 +104,6 @@ COLUMNS: dict[str, Column] = {
     "each": Column("exact %, each seed", _each),
     "valid": _percent("valid", "valid %"),
     "valid_shortest": _percent("valid_shortest", "valid shortest %"),
-    "exact_step_400": _percent("exact_step_400", "exact % at step 400"),
     "halted_exact": _percent("halted_exact", "exact % halting itself"),
     "halted_net_calls": Column("net calls halting itself", _mean("halted_net_calls")),
     "training_exact": _percent("training_exact", "training exact %"),
