@@ -22,9 +22,7 @@ from scripts.terminal.console import Console
 PRESETS = ("attractor-axial-cpu", "trm-axial-cpu", "transformer-axial-cpu")
 
 
-def quickstart(
-    out: Path, size: int, seeds: int, steps: int, test: int, jobs: int | None
-) -> None:
+def quickstart(out: Path, size: int, seeds: int, steps: int, test: int, jobs: int | None) -> None:
     """Generate puzzles, train the three models with so many seeds, compare them; all under `out`.
 
     size: side of the sudokus; steps: of every run; test: held-out puzzles; jobs: runs that train at
