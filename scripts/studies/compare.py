@@ -26,7 +26,8 @@ from scripts.runs.session import (
     load_config,
     read_puzzles,
 )
-from scripts.runs.train import newest, with_steps
+from scripts.runs.train import newest
+from scripts.runs.training_command import with_steps
 from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
 from scripts.studies.examples import (
     Pictured,

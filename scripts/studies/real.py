@@ -27,7 +27,7 @@ from scripts.runs.session import TrainedRun, load_config, open_run, read_puzzles
 from scripts.runs.train import newest, train_run
 from scripts.studies.compare import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
-from scripts.studies.one_run import Scored, failed_run, score_run
+from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
@@ -179,15 +179,13 @@ def train_to_deadline(
     begun = (folder / "config.json").exists()
     config = as_begun(config, folder, any_precision)
     seat.world.barrier()  # every process has read what is there before it changes
-    outcome = train_run(
+    stopped = train_run(
         *(config, folder, seat.world, begun),
         listen=seat.listen,
         say=seat.say,
         seconds=None if begun else seconds,
     )
-    if outcome.interrupted:
-        seat.say(f"{folder}: stopped at step {outcome.step}; the same command goes on")
-        raise KeyboardInterrupt
+    leave_if(stopped, folder, seat)
 
 
 def _train_and_tell(
