@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.terminal.choices import PARTS, Device, Mode, Part, Precision
+from reasoning.names import Device
+from scripts.terminal.choices import PARTS, Mode, Part, Precision
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -38,6 +38,7 @@ from reasoning.fixed_point import (
     Unrolled,
     solve,
 )
+from reasoning.names import Device
 from reasoning.nn.compilation import compile_nets
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
@@ -277,7 +278,7 @@ def groups(device: torch.device, toy: bool) -> dict[str, Iterator[Check]]:
 
 def check(
     json: Path,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     toy: bool = False,
     seconds: float | None = None,
 ) -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from reasoning.names import Device
 from reasoning.records import finite
 from reasoning.training.distribution import choose_device
 from reasoning.training.loop import Trainer
@@ -139,7 +140,7 @@ def attractor(device: torch.device) -> Made:
     return make
 
 
-def check(json: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+def check(json: Path, device: Device = "auto") -> None:
     """Check a device's process groups and resumed trainings; exit code 1 if anything is off.
 
     Args:

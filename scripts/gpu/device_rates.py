@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from reasoning.names import Device
 from reasoning.nn.compilation import compile_nets
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
@@ -271,7 +272,7 @@ def step_config(sizes: Sizes, name: str) -> RunConfig:
 
 def measure(
     json: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     toy: bool = False,
     seconds: float = 90.0,
     warm_up: Annotated[bool, tyro.conf.arg(name="warm")] = False,

@@ -8,11 +8,12 @@ puzzle, on the same held-out puzzles.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from puzzles.dataset import read_split
+from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from reasoning.training.runs import write_json
 from scripts.runs.evaluate import evaluate_run
@@ -30,7 +31,7 @@ def finish(
     data: Path,
     out: Path,
     depth: int = 64,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Package a run's weights, search them deep, compare them with those that ship.
 

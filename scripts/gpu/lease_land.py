@@ -17,6 +17,7 @@ from reasoning.records import sha256_of
 from scripts.gpu import lease_results
 from scripts.gpu.lease_results import PARTS_OF_SUMMARY, Record
 from scripts.models.presets import label
+from scripts.reports.numbers import accuracy
 from scripts.runs.pretrained import Card, read_card
 from scripts.usage import UsageError
 
@@ -111,7 +112,7 @@ def is_better(record: Record, card: Card, into: Path) -> tuple[str, str]:
     if "shipped" not in found:
         return "kept out", "what ships was not scored on the same puzzles: the run ended before"
     new, old = (found[name]["metrics"]["exact"] for name in ("one pass", "shipped"))
-    said = f"{_percent(new)} % exact against {_percent(old)} of what ships, n {new['n']:g}"
+    said = f"{accuracy(new)} % exact against {accuracy(old)} of what ships, n {new['n']:g}"
     return ("placed" if new["mean"] > old["mean"] else "kept out"), said
 
 
@@ -134,8 +135,8 @@ def readme_row(record: Record, card: Card, ships: bool) -> list[str]:
         label(card.config, card.task, card.grid["cells"]),
         f"one {machine}",
         f"{record['curve'][-1]['minutes']:.1f}",
-        _percent(exact),
-        _percent(valid),
+        accuracy(exact),
+        accuracy(valid),
         f"{exact['n']:g}",
         f"{(record['commit'] or 'unknown')[:7]}, {card.config.seed}",
     ]
@@ -200,7 +201,3 @@ def provenance(record: Record) -> list[str]:
 
 def _between(part: str, body: str) -> str:
     return f"<!-- gpu {part} -->{body}<!-- end of gpu {part} -->"
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"

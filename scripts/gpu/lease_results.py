@@ -9,11 +9,13 @@ sudoku-9.safetensors, sudoku-9.json    the speedrun's weights in bf16 and their 
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from reasoning.training.runs import read_jsonl, write_json
+from scripts.reports.numbers import accuracy, grid
+from scripts.reports.pictures import finish, new_figure
 from scripts.usage import UsageError
 
 FORMAT = 1
@@ -218,7 +220,7 @@ def _speedrun(record: Record) -> list[str]:
     points = _thinned(record.get("curve", []))
     recipe = record["recipe"]
     rows = [
-        (f"{p['step']:,}", f"{p['minutes']:.2f}", f"{p['flops']:.3g}", _percent(p["exact"]))
+        (f"{p['step']:,}", f"{p['minutes']:.2f}", f"{p['flops']:.3g}", accuracy(p["exact"]))
         for p in points
     ]
     if not rows:
@@ -229,7 +231,7 @@ def _speedrun(record: Record) -> list[str]:
     for name, what in (("one pass", "trained depth"), ("deep", "deep"), ("shipped", "what ships")):
         if name in found:
             exact, segments = found[name]["metrics"]["exact"], found[name]["segments"]
-            lines.append(f"* {what}: {_percent(exact)} % of {exact['n']:g}, {segments} segments")
+            lines.append(f"* {what}: {accuracy(exact)} % of {exact['n']:g}, {segments} segments")
     return [*lines, ""]
 
 
@@ -237,10 +239,6 @@ def _thinned(points: list[Record]) -> list[Record]:
     """Some twenty of them, the last included."""
     every = max(1, len(points) // 20)
     return points[::-1][::every][::-1]
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
 
 
 def _value(value: float | None) -> str:
@@ -251,12 +249,8 @@ def _verdict(met: bool | None) -> str:
     return {None: "", True: "met", False: "MISSED"}[met]
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    rows = list(rows)
-    if not rows:
-        return []
-    lines = [f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows)]
-    return [*lines, ""]
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [*grid(heads, rows), ""] if rows else []
 
 
 def draw(record: Record, path: Path) -> None:
@@ -264,20 +258,14 @@ def draw(record: Record, path: Path) -> None:
     points = record.get("curve")
     if not points:
         return
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     exact = [100 * p["exact"]["mean"] for p in points]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), sharey=True, layout="constrained")
-    for axis, name in zip(axes, ("minutes", "flops"), strict=True):
-        axis.plot([p[name] for p in points], exact, marker=".")
-        axis.set_xlabel("minutes, evaluations among them" if name == "minutes" else "FLOPs")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("exact %, held-out")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    figure = new_figure(9, 3.5)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name in zip(panels, ("minutes", "flops"), strict=True):
+        axes.plot([p[name] for p in points], exact, marker=".")
+        axes.set(xlabel="minutes, evaluations among them" if name == "minutes" else "FLOPs")
+    panels[0].set(ylabel="exact %, held-out")
+    finish(panels, figure, path)
 
 
 def outgoing(folder: Path) -> list[Path]:

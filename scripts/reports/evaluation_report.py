@@ -5,13 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from scripts.reports.numbers import accuracy
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
-
-
-def percent(value: dict[str, float]) -> str:
-    """A metric as 'mean ± stderr %'."""
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
 
 
 def print_record(record: dict[str, Any], title: str, console: Console) -> None:
@@ -22,7 +18,7 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
         table.add_column(heading, justify="right" if heading != "puzzles" else "left")
 
     def row(label: str, values: dict[str, dict[str, float]]) -> None:
-        table.add_row(label, str(values["exact"]["n"]), *(percent(values[n]) for n in names))
+        table.add_row(label, str(values["exact"]["n"]), *(accuracy(values[n]) for n in names))
 
     row("all", record["metrics"])
     breakdown = record.get("by_difficulty")
@@ -96,7 +92,7 @@ def _print_judged(judged: dict[str, Any], console: Console) -> None:
         cells = []
         for name in names:
             exact = {key: values[place] for key, values in judged[name]["exact"].items()}
-            cells += [percent(exact), f"{judged[name]['net_calls']['mean'][place]:.1f}"]
+            cells += [accuracy(exact), f"{judged[name]['net_calls']['mean'][place]:.1f}"]
         table.add_row(str(calls), *cells)
     console.print(table)
 
@@ -126,7 +122,7 @@ def _print_selection(record: dict[str, Any], console: Console) -> None:
             table.add_section()
         table.add_row(
             label.get(rule, rule),
-            *(percent(row["metrics"][name]) for name in names),
+            *(accuracy(row["metrics"][name]) for name in names),
             *(f"{row[f'{cost}_per_puzzle']['mean']:.1f}" for cost in ("net_calls", "evaluations")),
         )
     console.print(table)

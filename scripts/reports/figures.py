@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scripts.reports.curves import Curve
-from scripts.reports.pictures import DPI, new_figure
+from scripts.reports.pictures import DPI, finish, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    pass
 
 _COLUMNS = 3  # panels in a row
-
-
-def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
-    """Light grid, no frame above and right, saved."""
-    for axis in axes:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
 
 
 def plot_curves(curves: Sequence[Curve], path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from puzzles.errors import DataError
 from reasoning.training.runs import RunError, read_jsonl
+from scripts.reports.numbers import grid, over_seeds, percent
 from scripts.reports.records import COLLAPSED
 
 
@@ -169,12 +170,6 @@ def _run(row: Row) -> dict[str, Any]:
     }
 
 
-def percent(value: Mapping[str, float]) -> str:
-    """A spread as 'mean ± deviation' in percent, the mean alone for one run."""
-    mean = f"{100 * value['mean']:.1f}"
-    return f"{mean} ± {100 * value['sd']:.1f}" if value["n"] > 1 else mean
-
-
 def amount(value: Mapping[str, float] | None, unit: float = 1) -> str:
     """A spread's mean in a unit, to three digits, or a dash."""
     if value is None:
@@ -205,9 +200,9 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
         label,
         f"{group['parameters']:,} ({group['embedding_parameters']:,})",
         ", ".join([seeds, *marks(group)]),
-        *(percent(group["metrics"][name]) for name in names),
-        f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
-        *(percent(group["training_metrics"][name]) for name in names),
+        *(over_seeds(group["metrics"][name]) for name in names),
+        f"{over_seeds(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
+        *(over_seeds(group["training_metrics"][name]) for name in names),
         amount(group["training_net_calls"], 1e6),
         amount(group["training_flops"], 1e12),
         amount(group["training_seconds"], 60),
@@ -241,13 +236,13 @@ def verdict(groups: Mapping[str, Any]) -> str:
     if exact[best]["mean"] < COLLAPSED:
         return (
             f"No model solves the {count} held-out puzzles: the best, {best}, gets "
-            f"{percent(exact[best])} % exactly right."
+            f"{over_seeds(exact[best])} % exactly right."
         )
-    said = f"{best} gets {percent(exact[best])} % of {count} held-out puzzles exactly right"
+    said = f"{best} gets {over_seeds(exact[best])} % of {count} held-out puzzles exactly right"
     if len(ordered) == 1:
         return f"{said}, {_seeds(exact[best]['n'])}."
     second = ordered[1]
-    said += f", the most; next comes {second} with {percent(exact[second])} %: "
+    said += f", the most; next comes {second} with {over_seeds(exact[second])} %: "
     runs = [[r["exact"]["mean"] for r in scored[n]["runs"] if "exact" in r] for n in ordered[:2]]
     if exact[best]["mean"] == exact[second]["mean"]:
         return said + "no difference."
@@ -291,7 +286,7 @@ def run_cells(label: str, run: Mapping[str, Any]) -> list[str]:
     """One run's row of the list of runs."""
     if "failure" in run:
         return [label, str(run["seed"]), "-", f"failed: {run['failure']}", "-"]
-    values = (f"{100 * run[k]['mean']:.1f} ({100 * run[k]['stderr']:.1f})" for k in _LISTED)
+    values = (f"{percent(run[k]['mean'])} ({percent(run[k]['stderr'])})" for k in _LISTED)
     planned, steps = run["planned_steps"], str(run["steps"])
     if planned is not None and run["steps"] < planned:
         steps += f" of {planned}"
@@ -308,13 +303,9 @@ RUN_HEADINGS = (
 def markdown(groups: Mapping[str, Any]) -> str:
     """The comparison as a Markdown table: % as mean ± deviation over seeds, then every run."""
     names = metric_names(groups)
-    lines = _table(headings(names), [cells(name, g, names) for name, g in groups.items()])
+    lines = grid(headings(names), [cells(name, g, names) for name, g in groups.items()])
     lines += ["", notes(groups), ""]
-    lines += _table(
+    lines += grid(
         RUN_HEADINGS, [run_cells(name, run) for name, g in groups.items() for run in g["runs"]]
     )
     return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.reports.numbers import grid
 from scripts.usage import UsageError, unknown_name
 
 _OPENS = re.compile(r"<!-- table ([\w.-]+): (.+?)(?:; rows (.+?))? -->")
@@ -87,9 +88,3 @@ def _known(what: str, asked: Sequence[str], known: Iterable[str], where: str) ->
         if name not in known:
             raise UsageError(f"{where}: {unknown_name(what, name, known)}")
     return names
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; a bar within a cell is escaped."""
-    shown = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    return ["| " + " | ".join(row) + " |" for row in (shown[0], ["---"] * len(head), *shown[1:])]

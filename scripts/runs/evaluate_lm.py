@@ -28,6 +28,7 @@ from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.records import finite, sha256_of
 from reasoning.training.runs import write_json
+from scripts.reports.numbers import percent
 from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
@@ -160,11 +161,7 @@ def without_infinities(value: Any) -> Any:
 
 def task_line(score: TaskScore) -> str:
     """Progress: one line when a task is done."""
-    return f"{score.task}: {_percent(score.accuracy, score.stderr)} % of {score.n}"
-
-
-def _percent(value: float, stderr: float | None) -> str:
-    return f"{100 * value:.1f}" + (f" ± {100 * stderr:.1f}" if stderr is not None else "")
+    return f"{score.task}: {percent(score.accuracy, score.stderr)} % of {score.n}"
 
 
 def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) -> None:
@@ -187,8 +184,8 @@ def print_scores(scores: BundleScores, console: Console) -> None:
     for heading in ("shots", "n", "accuracy %", "guess %", "centered %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for s in scores.tasks:
-        guess, center = f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr)
-        accuracy = _percent(s.accuracy, s.stderr)
+        guess, center = percent(s.baseline), percent(s.centered, s.centered_stderr)
+        accuracy = percent(s.accuracy, s.stderr)
         table.add_row(s.task, str(s.shots), str(s.n), accuracy, guess, center)
     console.print(table)
     cropped = sum(s.cropped for s in scores.tasks)
@@ -204,7 +201,7 @@ def print_scores(scores: BundleScores, console: Console) -> None:
         words = scores.lambada
         console.print(
             f"LAMBADA: perplexity {words.perplexity:.2f}, accuracy "
-            f"{_percent(words.accuracy, words.stderr)} % of {words.n}"
+            f"{percent(words.accuracy, words.stderr)} % of {words.n}"
         )
     for name, reason in scores.missing.items():
         console.print(f"not scored: {name} ({reason})")

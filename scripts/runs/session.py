@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.names import Activations
 from reasoning.nn.grid import GridShape
 from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
@@ -77,7 +78,7 @@ def open_run(
     run: Path,
     world: World,
     tolerance: float | None = None,
-    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    precision: Activations | None = None,
 ) -> TrainedRun:
     """Load a run's latest averaged weights onto `world.device`.
 

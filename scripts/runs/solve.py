@@ -10,12 +10,12 @@ from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from puzzles.metrics import is_valid
 from puzzles.render import to_text
+from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.runs.hub_names import PREFIX
 from scripts.runs.pretrained import load_pretrained
 from scripts.runs.session import TrainedRun, not_finite, open_run
-from scripts.terminal.choices import Device
 from scripts.terminal.console import Console
 
 

@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.markdown import Markdown
 
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.names import Device
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import make_folder, write_json
 from scripts.models.presets import RunConfig, preset
@@ -244,7 +245,7 @@ def compare(
     budget: Budget = "steps",
     amount: float | None = None,
     out: Path = Path("runs/comparison"),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     compile: bool = False,
     jobs: int | None = None,
 ) -> None:

@@ -16,10 +16,12 @@ from typing import Any, Literal
 import torch
 
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.names import Activations
 from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_environment, write_json
 from scripts.models.presets import RunConfig, differences, preset
+from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan
@@ -33,7 +35,6 @@ from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 Task = Literal["sudoku", "maze"]
-Precision = Literal["auto", "fp32", "bf16"]
 
 DEEP = 64  # segments
 IMAGES = {"sudoku": 32, "maze": 8}  # of a puzzle, when the answer is chosen among several
@@ -84,7 +85,7 @@ def real(
     world: World,
     console: Console,
     compile: bool = True,
-    precision: Precision = "auto",
+    precision: Activations = "auto",
     jobs: int | None = None,
 ) -> str:
     """Train, answer and tell; resumable. Returns the Markdown.
@@ -256,26 +257,22 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
     maze = task == "maze"
     head = ["", "parameters", "exact %"] + ["valid shortest %"] * maze
     head += [f"{DEEP} segments", "halting itself (net calls)", "chosen of several", "trained for"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for row in rows:
         known, deep, chosen = row["segments"], row["deep"], row.get("chosen")
         cells = [f"{row['preset']}, seed {row['seed']}", f"{row['parameters']:,}"]
-        cells.append(_percent(known["metrics"]["exact"]))
+        cells.append(accuracy(known["metrics"]["exact"]))
         if maze:
-            cells.append(_percent(deep["metrics"]["valid_shortest"]))
-        cells.append(_percent(deep["metrics"]["exact"]))
+            cells.append(accuracy(deep["metrics"]["valid_shortest"]))
+        cells.append(accuracy(deep["metrics"]["exact"]))
         own = deep["halting_itself"]
-        cells.append(f"{_percent(own['exact'])} ({own['net_calls']:.0f})")
+        cells.append(f"{accuracy(own['exact'])} ({own['net_calls']:.0f})")
         of = f" of {chosen['images']}, n {chosen['metrics']['exact']['n']}" if chosen else ""
-        cells.append(_percent(chosen["metrics"]["exact"]) + of if chosen else "")
+        cells.append(accuracy(chosen["metrics"]["exact"]) + of if chosen else "")
         flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""
         lines.append([*cells, f"{row['hours']:.2g} h{flop}"])
     for other in PUBLISHED[task]:
         cells = [f"{other.name} ({other.source})", other.parameters, f"{other.exact:g}"]
         cells += [""] * maze + [other.how, "", "", other.cost]
         lines.append(cells)
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
+    return "\n".join(grid(head, lines)) + "\n"

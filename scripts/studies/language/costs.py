@@ -13,8 +13,8 @@ from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.runs import environment, write_json
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import VOCABULARY, language_preset
-from scripts.reports.figures import finish
-from scripts.reports.pictures import new_figure
+from scripts.reports.numbers import grid
+from scripts.reports.pictures import finish, new_figure
 from scripts.runs.lm_session import load_language_config
 from scripts.studies.language.comparison import LanguageScale, Study, training_numbers
 from scripts.studies.language.probes import step_cost
@@ -117,14 +117,14 @@ def _ratios(bars: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
 def _figure4_text(bars: Sequence[Mapping[str, Any]], ratios: Mapping[str, Any]) -> str:
     head = ["model", "paper, EFLOP", "published rule", "matmuls alone", "evaluations"]
-    lines = ["# Figure 4: training FLOPs", "", "| " + " | ".join(head) + " |", "|---" * 5 + "|"]
+    rows = []
     for bar in bars:
         paper = "-" if bar["paper_exaflops"] is None else f"{bar['paper_exaflops']:.1f}"
         totals = [f"{bar[f'{rule}_exaflops']:{_digits(bar)}}" for rule in _RULES]
         made = "" if bar["evaluations"] is None else f"{bar['evaluations']:.2f}, "
         cells = (f"{bar['model']}-{bar['size']}", paper, *totals, made + bar["evaluations_source"])
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append("")
+        rows.append(cells)
+    lines = ["# Figure 4: training FLOPs", "", *grid(head, rows), ""]
     for size, each in ratios.items():
         said = [
             f"{rule.replace('_', ' ')} {r['parcae']:.2f} of Parcae's, {r['transformer']:.2f} of "

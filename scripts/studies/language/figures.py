@@ -10,8 +10,7 @@ import torch
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import read_jsonl, write_json
 from scripts.models.variants import Variant
-from scripts.reports.figures import finish
-from scripts.reports.pictures import new_figure
+from scripts.reports.pictures import finish, new_figure
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (

@@ -10,6 +10,7 @@ import torch
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
 from scripts.models.variants import chosen
+from scripts.reports.numbers import grid
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (
@@ -214,7 +215,7 @@ def _markdown(table: LanguageTable, record: Mapping[str, Any]) -> str:
     swept = [row for row in rows if "sweep" in row]
     if swept:
         lines += ["", "Validation perplexity by T, most evaluations per token:", ""]
-        lines += _grid(["row", "size", *map(str, SWEEP), "own"], [_swept(row) for row in swept])
+        lines += grid(["row", "size", *map(str, SWEEP), "own"], [_swept(row) for row in swept])
     if record["claims"]:
         lines += ["", "What is claimed, and what is so here:", ""]
         lines += [_told(claim) for claim in record["claims"]]
@@ -231,11 +232,7 @@ def _measured(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list
     for column in columns:
         heading = COLUMNS[column].heading
         head += [f"paper: {heading}"] * (column in published) + [heading]
-    return _grid(head, [_cells(columns, published, row) for row in rows])
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return grid(head, [_cells(columns, published, row) for row in rows])
 
 
 def _cells(columns: Sequence[str], published: set[str], row: Mapping[str, Any]) -> list[str]:

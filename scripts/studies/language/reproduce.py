@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.markdown import Markdown
 
+from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from scripts.studies.language.comparison import LanguageScale, Study, build_text
 from scripts.studies.language.costs import figure4, figure5
@@ -17,7 +18,6 @@ from scripts.terminal.console import Console
 from scripts.terminal.texts import separator
 from scripts.usage import UsageError
 
-Device = Literal["auto", "cpu", "cuda"]
 _OWN_FLAGS = {"steps": "--steps", "seed": "--seeds", "corpus": "--corpus", "preset": "--scale"}
 
 
