@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from puzzles.built import Built
 from puzzles.dataset import read_record, write_dataset
 from puzzles.errors import DataError
-from puzzles.sources import Built, import_path
+from puzzles.importing import import_path
 from reasoning.records import sha256_of
 from reasoning.training.runs import environment, write_json
 from scripts.gpu import wheels
