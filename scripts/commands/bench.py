@@ -48,7 +48,8 @@ def bench(
             filled; none: a temporary one. Only with --parts peers.
         batch: slots of a puzzle step (scaling has its own); none: the preset's, or 8 for training
             with --quick.
-        micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 for 27m.
+        micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 where
+            the nets have eight layers.
         rows: rows of a language step; none: the preset's, or 2 with --quick.
         seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
     """

@@ -42,7 +42,7 @@ def record(
     if target.exists() and not replace:
         raise UsageError(f"{target}: is there; choose another --name or give --replace")
     from reasoning.training.runs import make_folder
-    from scripts.studies.recording import make_record
+    from scripts.studies.result_records import make_record
 
     made = make_record(file, title, command)
     make_folder(into)

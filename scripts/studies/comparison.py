@@ -1,32 +1,23 @@
-"""`loopbench compare`: one table over runs, or over presets x seeds trained on the same data.
+"""Runs compared: scored, or trained and scored, and the files that tell of them.
 
 OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it:
 solving.png (one puzzle segment by segment), curves, difficulty, residuals, examples/.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
-from rich.markdown import Markdown
+from typing import Any
 
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.names import Device
-from reasoning.training.distribution import World, join_world
-from reasoning.training.runs import make_folder, write_json
-from scripts.models.presets import RunConfig, preset
+from reasoning.training.distribution import World
+from reasoning.training.runs import write_json
+from scripts.models.presets import RunConfig
 from scripts.models.variants import file_name
 from scripts.reports.curves import for_page, read_curve
 from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.reports.html_report import Section, write_html
 from scripts.reports.report import Row, comparison, group_names, markdown
-from scripts.runs.session import (
-    load_config,
-    read_puzzles,
-)
 from scripts.runs.train import newest
 from scripts.runs.training_command import with_steps
 from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
@@ -46,11 +37,9 @@ from scripts.studies.one_run import (
     score_run,
 )
 from scripts.studies.origin import origin, recipes, settings_apart
-from scripts.studies.plan import Run, lanes_of
+from scripts.studies.plan import Run
 from scripts.terminal.console import Console
-from scripts.terminal.folders import keep_apart
 from scripts.terminal.progress import stage_progress
-from scripts.usage import UsageError
 
 
 class Comparison:
@@ -234,106 +223,3 @@ def train_and_compare(
     for scored in train_and_score(runs, lanes, world, console):
         made.take(scored)
     return made
-
-
-def compare(
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
-    presets: str = "",
-    data: Path | None = None,
-    seeds: int = 3,
-    steps: int | None = None,
-    budget: Budget = "steps",
-    amount: float | None = None,
-    out: Path = Path("runs/comparison"),
-    device: Device = "auto",
-    compile: bool = False,
-    jobs: int | None = None,
-) -> None:
-    """Compare finished runs, or train presets x seeds on the same data order and compare those.
-
-    Args:
-        runs: folders of finished runs; none with --presets.
-        presets: presets to train, separated by commas.
-        data: data folder; with runs, none means each run's own.
-        seeds: seeds per preset, 0 upwards.
-        steps: optimiser steps; none: each preset's own.
-        budget: what every preset gets equally: steps, training FLOPs, or training time. The last
-            two set the number of steps by what a few steps of each measure.
-        amount: the budget, in steps, FLOPs or minutes; none: each preset's own steps, or what the
-            first preset spends on its own.
-        out: folder for the report and, with --presets, the runs.
-        device: where to run; auto: the best present.
-        compile: compile the nets with torch.compile.
-        jobs: runs that train at a time, by one thread each, with the same results however many;
-            none: as many as cores and memory allow where nets are small, else one, on every core.
-    """
-    if bool(runs) == bool(presets):
-        raise UsageError("give either runs or --presets with --data")
-    least = 1 if budget == "steps" else 0
-    if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
-        raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
-    if steps is not None and steps < 1:
-        raise UsageError(f"--steps: must be at least 1 (got {steps})")
-    if runs and steps is not None:
-        raise UsageError("--steps is for training: give --presets, not runs")
-    if runs and (budget != "steps" or amount is not None):
-        raise UsageError("--budget and --amount are for training: give --presets, not runs")
-    if runs and jobs is not None:
-        raise UsageError("--jobs is for training: give --presets, not runs")
-    world = join_world(device)
-    console = Console(quiet=not world.is_main)
-    if amount is not None and steps is not None:
-        console.print("--amount sets the steps: --steps is not used")
-    if runs:
-        _check_runs(runs)
-        _make(out, world)
-        made = Comparison(data, world)
-        for folder in runs:
-            made.add(folder)
-        if all(row.evaluation is None for row in made.rows):
-            names = ", ".join(map(str, runs))
-            raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
-    else:
-        if data is None:
-            raise UsageError("--presets needs --data DIR")
-        if seeds < 1:
-            raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-        train = read_puzzles(data, "train")
-        changes = {"data": str(data), "device": device, "compile": compile}
-        changes |= {} if steps is None else {"steps": steps}
-        names = [name.strip() for name in presets.split(",") if name.strip()]
-        if not names or len(set(names)) < len(names):
-            said = "one stands there twice" if names else "no name in it"
-            raise UsageError(f"--presets: {said} ({presets})")
-        configs = [
-            RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
-            for name in names
-        ]
-        lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
-        _make(out, world)
-        with lanes.threads():
-            configs = within_budget(configs, train, world, budget, amount, out, console)
-        planned = planned_runs(configs, seeds, out, train)
-        made = train_and_compare(planned, lanes, data, world, console)
-    text = made.write(out, f"Comparison on {data or 'the data of each run'}")
-    Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
-    console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
-
-
-def _make(out: Path, world: World) -> None:
-    """Before hours are spent: RunError if the report could not be written."""
-    keep_apart(out, "comparison")
-    if world.is_main:
-        make_folder(out)
-
-
-def _check_runs(runs: Sequence[Path]) -> None:
-    """UsageError unless these are different runs of one kind of puzzle."""
-    if len({run.resolve() for run in runs}) < len(runs):
-        raise UsageError("a run stands there twice: it would count as two seeds")
-    kinds = {load_config(run)[1]["kind"] for run in runs}
-    if len(kinds) > 1:
-        raise UsageError(
-            f"runs of {' and of '.join(sorted(kinds))} puzzles have no common table: compare them "
-            "apart"
-        )

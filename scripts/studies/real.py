@@ -27,7 +27,7 @@ from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan
 from scripts.runs.session import TrainedRun, load_config, open_run, read_puzzles, subset
 from scripts.runs.train import newest, train_run
-from scripts.studies.compare import Comparison, planned_runs
+from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
