@@ -72,11 +72,11 @@ def evaluate_language_run(
         with stage_progress(quiet=not main) as progress:
             tell = partial(progress, "validation rows")
             text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes, tell)
-        found = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
-        record |= found
+        section = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
+        record |= section
         if main:
             print_perplexity(text, ask.corpus, console)
-            _write(_place(run, settings), settings, found, _part("rows", ask.rows), console)
+            _write(_place(run, settings), settings, section, _part("rows", ask.rows), console)
     if bundle is not None:
         settings = describe_settings(run, scorer) | {"bundle": bundle.hashes}
         place = _place(run, settings)
@@ -94,11 +94,11 @@ def evaluate_language_run(
                 report=lambda score: console.print(task_line(score)) if main else None,
                 tell=progress,
             )
-        found = {"bundle": asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}}
-        record |= found
+        section = {"bundle": asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}}
+        record |= section
         if main:
             print_scores(scores, console)
-            _write(place, settings, found, _asked(ask), console)
+            _write(place, settings, section, _asked(ask), console)
     return without_infinities(record)
 
 
@@ -121,13 +121,13 @@ def _part(name: str, value: Any) -> str:
 
 
 def _write(
-    place: Path, settings: dict[str, Any], found: dict[str, Any], asked: str, console: Console
+    place: Path, settings: dict[str, Any], section: dict[str, Any], asked: str, console: Console
 ) -> None:
     """Write what was found: what another call asked for has a file of its own, and stays."""
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / "settings.json", settings)
     path = place / f"results{asked}.json"
-    write_json(path, without_infinities({"settings": settings} | found))
+    write_json(path, without_infinities({"settings": settings} | section))
     console.print(f"wrote {path}", soft_wrap=True)
 
 

@@ -28,8 +28,8 @@ def told(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, underneath, HFValidationError) as error:
-        said = str(error).strip().splitlines()
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RunError(
-            f"{name}: the hub does not do it ({said[0] if said else type(error).__name__}); check "
+            f"{name}: the hub does not do it ({reason}); check "
             "name and network, and log in with `hf auth login` to push or to read a private one"
         ) from error

@@ -125,8 +125,8 @@ def pretrain_run(
 def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:
     """With as many validation rows as the corpus has and the processes can share, at most as many
     as before. Unchanged if there are none: `validation_rows` then tells what is missing."""
-    there = corpus.counts("validation").tokens // (config.context + 1)
-    rows = min(config.validation.rows, there // world.size * world.size)
+    whole_rows = corpus.counts("validation").tokens // (config.context + 1)
+    rows = min(config.validation.rows, whole_rows // world.size * world.size)
     if rows == 0:
         return config
     validation = config.validation.model_copy(update={"rows": rows})

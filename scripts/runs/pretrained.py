@@ -59,20 +59,20 @@ class Card(Frozen):
 
 def shipped(folder: Path = WEIGHTS) -> dict[str, list[int]]:
     """Sizes that there are weights for, by task."""
-    found: dict[str, list[int]] = {}
+    by_task: dict[str, list[int]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         task, _, size = path.stem.rpartition("-")
-        found.setdefault(task, []).append(int(size))
-    return {task: sorted(sizes) for task, sizes in found.items()}
+        by_task.setdefault(task, []).append(int(size))
+    return {task: sorted(sizes) for task, sizes in by_task.items()}
 
 
 def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) -> TrainedRun:
     """The weights that ship for a task and size, in fp32. RunError if none or damaged ones do."""
     sizes = shipped(folder)
     if size not in sizes.get(task, []):
-        there = ", ".join(f"{name} {n}x{n}" for name, each in sizes.items() for n in each)
+        names = ", ".join(f"{name} {n}x{n}" for name, each in sizes.items() for n in each)
         raise RunError(
-            f"no weights ship for {task} {size}x{size}; there are {there or 'none'}: "
+            f"no weights ship for {task} {size}x{size}; there are {names or 'none'}: "
             "train a run and give its folder"
         )
     path = folder / f"{task}-{size}.safetensors"
