@@ -67,8 +67,8 @@ def compare(
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
     names = [name.strip() for name in presets.split(",") if name.strip()]
     if presets and (not names or len(set(names)) < len(names)):
-        said = "one stands there twice" if names else "no name in it"
-        raise UsageError(f"--presets: {said} ({presets})")
+        fault = "one stands there twice" if names else "no name in it"
+        raise UsageError(f"--presets: {fault} ({presets})")
 
     from rich.markdown import Markdown
 
@@ -91,10 +91,10 @@ def compare(
     if runs:
         _check_runs(runs)
         _make(out, world.is_main)
-        made = Comparison(data, world)
+        comparison = Comparison(data, world)
         for folder in runs:
-            made.add(folder)
-        if all(row.evaluation is None for row in made.rows):
+            comparison.add(folder)
+        if all(row.evaluation is None for row in comparison.rows):
             names = ", ".join(map(str, runs))
             raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
     else:
@@ -110,8 +110,8 @@ def compare(
         with lanes.threads():
             configs = within_budget(configs, train, world, budget, amount, out, console)
         planned = planned_runs(configs, seeds, out, train)
-        made = train_and_compare(planned, lanes, data, world, console)
-    text = made.write(out, f"Comparison on {data or 'the data of each run'}")
+        comparison = train_and_compare(planned, lanes, data, world, console)
+    text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
     Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
     console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
 

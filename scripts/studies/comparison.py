@@ -96,25 +96,25 @@ class Comparison:
         curves = [read_curve(name, row.seed, row.folder) for name, row in done if row.cost]
         if curves:
             plot_curves(curves, out / "curves.png")
-            said = (
+            note = (
                 "Held-out accuracy while training is of some held-out puzzles, the table's of all."
             )
             pictures = [(out / "curves.png", "")]
-            sections.append(Section("Learning curves", pictures, said, for_page(curves)))
+            sections.append(Section("Learning curves", pictures, note, for_page(curves)))
         records = [(name, row.evaluation) for name, row in done]
         if plot_difficulty(records, out / "difficulty.png"):
             sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
-        shown = {names[i]: found for i, found in self._pictured.items()}
+        shown = {names[i]: pictured for i, pictured in self._pictured.items()}
         sections.insert(0, _solving(shown, out / "solving.png"))
-        scores = [(name, found.scored) for name, found in shown.items()]
+        scores = [(name, pictured.scored) for name, pictured in shown.items()]
         first = [(name, s.residual, s.right, s.solved) for name, s in scores]
         if plot_residuals(first, out / "residuals.png"):
-            said = (
+            note = (
                 "Each model's first run, after the last segment: the solver's relative residual, "
                 "or, where there is no solver, how much that segment changed y."
             )
-            sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
-        examples = [p for found in shown.items() for p in draw_extremes(*found, out / "examples")]
+            sections.append(Section("Residuals", [(out / "residuals.png", "")], note))
+        examples = [p for pair in shown.items() for p in draw_extremes(*pair, out / "examples")]
         return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
 
 
@@ -122,8 +122,8 @@ def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
     """One puzzle under the model that solves most, of those that take more than one segment."""
 
     def key(name: str) -> tuple[bool, float]:
-        found = shown[name]
-        return len(found.trajectory) > 1, found.scored.record["metrics"]["exact"]["mean"]
+        pictured = shown[name]
+        return len(pictured.trajectory) > 1, pictured.scored.record["metrics"]["exact"]["mean"]
 
     name = max(shown, key=key)
     caption = draw_solving(name, shown[name], path)
@@ -152,8 +152,8 @@ def within_budget(
     OUT/budget.json and not measured again."""
     if budget == "steps":
         return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
-    own = configs[0].model_dump(mode="json") if amount is None else None
-    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": own}, world)
+    first = configs[0].model_dump(mode="json") if amount is None else None
+    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": first}, world)
 
     def asked() -> float:
         if amount is None:
@@ -200,14 +200,14 @@ def train_and_score(
     for config, folder, _ in runs:
         check_same(config, folder)
     jobs = [Job(folder, partial(_train_and_score, config, folder)) for config, folder, _ in runs]
-    found: dict[int, Scored] = {}
+    scored: dict[int, Scored] = {}
     for ended in run_jobs(jobs, lanes, world, console, newest):
         config, folder, train = runs[ended.place]
-        found[ended.place] = ended.value
+        scored[ended.place] = ended.value
         if ended.failure is not None:
             failed = failed_run(config, folder, train.kind, train.seq_len, ended.failure)
-            found[ended.place] = failed
-    return [found[place] for place in range(len(runs))]
+            scored[ended.place] = failed
+    return [scored[place] for place in range(len(runs))]
 
 
 def _train_and_score(config: RunConfig, folder: Path, seat: Seat) -> Scored:
@@ -219,7 +219,7 @@ def train_and_compare(
     runs: Sequence[Run], lanes: Lanes, data: Path, world: World, console: Console
 ) -> Comparison:
     """Train and score runs on the same data, see `train_and_score`."""
-    made = Comparison(data, world)
+    compared = Comparison(data, world)
     for scored in train_and_score(runs, lanes, world, console):
-        made.take(scored)
-    return made
+        compared.take(scored)
+    return compared

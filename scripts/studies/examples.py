@@ -52,10 +52,12 @@ def pictured(run: TrainedRun, puzzles: PuzzleSet, scored: Evaluated, world: Worl
     seeds = content_seeds(torch.from_numpy(question), 0).to(world.device)
     q_learning = run.config.supervision.halting == "q-learning"
     with autocast(world.device, run.config.precision):
-        said = search(
+        trajectories = search(
             run.model, inputs, ids, seeds, segments, SearchConfig(), 1, q_learning=q_learning
         )
-    each = (values[0, 0] for values in (said.tokens, said.residual, said.halt))
+    each = (
+        values[0, 0] for values in (trajectories.tokens, trajectories.residual, trajectories.halt)
+    )
     return Pictured(puzzles, scored, puzzle, settled, *each)
 
 
@@ -93,22 +95,22 @@ def recorded_solve(shown: Pictured, caption: str) -> Solve:
     puzzles, segments = shown.puzzles, len(shown.trajectory)
     question, answer = puzzles.inputs[shown.puzzle], puzzles.labels[shown.puzzle]
 
-    def frame(title: str, tokens: np.ndarray, said: str) -> Frame:
+    def frame(title: str, tokens: np.ndarray, text: str) -> Frame:
         file = io.BytesIO()
         to_png(puzzles.kind, [(title, tokens)], file, given=question, label=answer)
-        return Frame(file.getvalue(), said)
+        return Frame(file.getvalue(), text)
 
     frames, before = [frame("puzzle", question, "The puzzle, before the first segment.")], question
     for s, (tokens, residual, halt) in enumerate(
         zip(shown.trajectory, shown.residual, shown.halt, strict=True), start=1
     ):
         wrong, changed = (tokens != answer).sum(), (tokens != before).sum()
-        said = (
+        text = (
             f"Segment {s} of {segments}: {changed} of {len(tokens)} cells changed, {wrong} not as "
             f"in the answer; residual {residual:.2g}, halting score {halt:+.2f}."
         )
         known = float(residual) if np.isfinite(residual) and residual > 0 else None
-        frames.append(replace(frame(f"after segment {s}", tokens, said), residual=known))
+        frames.append(replace(frame(f"after segment {s}", tokens, text), residual=known))
         before = tokens
     return Solve(frames, caption, "residual" if shown.scored.solved else "change of y")
 
@@ -121,12 +123,12 @@ def draw_extremes(name: str, shown: Pictured, folder: Path) -> Sequence[tuple[Pa
     solved, failed = order[scored.right[order]][-1:], order[~scored.right[order]][:1]
     folder.mkdir(exist_ok=True)
     pictures = []
-    for row, said in ((solved, "solved"), (failed, "failed")):
+    for row, outcome in ((solved, "solved"), (failed, "failed")):
         if not len(row):
             continue
-        path = folder / f"{file_name(name)}-{said}.png"
+        path = folder / f"{file_name(name)}-{outcome}.png"
         question, answer = puzzles.inputs[row[0]], puzzles.labels[row[0]]
-        panels = [("puzzle", question), (said, scored.answers[row[0]])]
+        panels = [("puzzle", question), (outcome, scored.answers[row[0]])]
         to_png(puzzles.kind, panels, path, given=question, label=answer)
-        pictures.append((path, f"{name}: {said}"))
+        pictures.append((path, f"{name}: {outcome}"))
     return pictures

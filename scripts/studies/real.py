@@ -128,10 +128,10 @@ def real(
             write_json(out / "real.json", {"task": task, "data": str(data), "runs": rows})
             (out / "real.md").write_text(text)
         world.barrier()
-    made = Comparison(data, world)
+    compared = Comparison(data, world)
     for place in range(len(runs)):
-        made.take(told[place][0])
-    made.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
+        compared.take(told[place][0])
+    compared.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
     return text
 
 
@@ -243,11 +243,12 @@ def _asked(
 
 def _answers(record: dict[str, Any]) -> dict[str, Any]:
     """Of every segment run, and of halting itself: metrics and net calls a puzzle."""
-    own = record["selection"]["halt-first"]
+    halting = record["selection"]["halt-first"]
     return {
         "metrics": record["metrics"],
         "net_calls": record["net_calls_per_puzzle"],
-        "halting_itself": own["metrics"] | {"net_calls": own["net_calls_per_puzzle"]["mean"]},
+        "halting_itself": halting["metrics"]
+        | {"net_calls": halting["net_calls_per_puzzle"]["mean"]},
         "residual_auroc": record["abstention"]["residual"]["auroc"],
     }
 
@@ -265,8 +266,8 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
         if maze:
             cells.append(accuracy(deep["metrics"]["valid_shortest"]))
         cells.append(accuracy(deep["metrics"]["exact"]))
-        own = deep["halting_itself"]
-        cells.append(f"{accuracy(own['exact'])} ({own['net_calls']:.0f})")
+        halting = deep["halting_itself"]
+        cells.append(f"{accuracy(halting['exact'])} ({halting['net_calls']:.0f})")
         of = f" of {chosen['images']}, n {chosen['metrics']['exact']['n']}" if chosen else ""
         cells.append(accuracy(chosen["metrics"]["exact"]) + of if chosen else "")
         flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""

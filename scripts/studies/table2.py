@@ -144,9 +144,9 @@ def table2(
     for task, folder in folders.items():
         whole, served = Comparison(folder, world), dict.fromkeys(s for t, s in rows if t == task)
         for slug in served:
-            made = [s for s, row in zip(scored, rows, strict=True) if row == (task, slug)]
-            (results[task][slug],) = comparison([s.row for s in made]).values()
-            for one in made:
+            members = [s for s, row in zip(scored, rows, strict=True) if row == (task, slug)]
+            (results[task][slug],) = comparison([s.row for s in members]).values()
+            for one in members:
                 whole.take(one)
         whole.write(out / task, f"Table 2, {task}, scale {scale}")
     text = _markdown(results, scale)

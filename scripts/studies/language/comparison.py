@@ -128,9 +128,9 @@ class Study:
 
 def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
     """Write OUT/corpus from files of text, one token per byte, unless it is there."""
-    found = TextFiles(source_files(files), split_on=split_on, held_out=HELD_OUT)
+    text = TextFiles(source_files(files), split_on=split_on, held_out=HELD_OUT)
     with stage_progress() as progress:
-        build_corpus(out / "corpus", ByteTokenizer(), found, progress)
+        build_corpus(out / "corpus", ByteTokenizer(), text, progress)
 
 
 def iterates(model: LanguageFacts) -> bool:
@@ -250,9 +250,9 @@ def full_rows(corpus: Corpus, config: LanguageRunConfig) -> int:
 
 def start_at(opened: LanguageRun, reading: Reading) -> None:
     """Let the solver begin where the reading says; a start holds no weights."""
-    own = opened.config.model
+    config = opened.config.model
     start = {} if reading.start is None else {"start": reading.start}
-    opened.model.config = own.model_copy(update=start)
+    opened.model.config = config.model_copy(update=start)
 
 
 def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]:
@@ -272,8 +272,8 @@ def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]
     )
     ask = Ask(study.bundle, (), study.extended, study.limit, (FEW_SHOT_SEED,), None, 0)
     record = evaluate_language_run(opened, scorer, ask, study.console)["bundle"]
-    found = {name: record[name]["score"] for name in ("core", "extended") if record[name]}
+    scores = {name: record[name]["score"] for name in ("core", "extended") if record[name]}
     if record["lambada"]:
-        found["lambada"] = record["lambada"]["perplexity"]
-        found["lambada_accuracy"] = record["lambada"]["accuracy"]
-    return found
+        scores["lambada"] = record["lambada"]["perplexity"]
+        scores["lambada_accuracy"] = record["lambada"]["accuracy"]
+    return scores

@@ -113,10 +113,10 @@ def _run(
     model = study.configuration(entry.variant, size, seed).model
     sweeps = table.sweep and entry.reading == OWN and iterates(model)
     budgets = {str(t): Reading(max_evaluations=t) for t in SWEEP} if sweeps else {}
-    own, *swept = _scores(study, folder, [entry.reading, *budgets.values()])
+    scores, *swept = _scores(study, folder, [entry.reading, *budgets.values()])
     if sweeps:
         run["sweep"] = dict(zip(budgets, swept, strict=True))
-    return run | {"numbers": numbers | own}
+    return run | {"numbers": numbers | scores}
 
 
 def _scores(study: Study, folder: Path, readings: Sequence[Reading]) -> list[dict[str, float]]:
@@ -179,7 +179,7 @@ def _claims(
     table: LanguageTable, size: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Every claim against the runs, paired by seed: on how many it holds, and the difference."""
-    found = []
+    outcomes = []
     members = {row["name"]: row["runs"] for row in rows if row["size"] == size}
     for claim in table.claims:
         if claim.less not in members or claim.more not in members:
@@ -190,7 +190,7 @@ def _claims(
             for a, b in pairs
             if "numbers" in a and "numbers" in b
         ]
-        found.append(
+        outcomes.append(
             asdict(claim)
             | {
                 "size": size,
@@ -198,7 +198,7 @@ def _claims(
                 "difference": spread([a - b for a, b in values]) if values else None,
             }
         )
-    return found
+    return outcomes
 
 
 # Writing
@@ -275,14 +275,14 @@ def _swept(row: Mapping[str, Any]) -> list[str]:
 
 def _told(claim: Mapping[str, Any]) -> str:
     measure = COLUMNS[claim["column"]]
-    said = f"* {claim['size']}: {claim['text']} ({measure.heading} of `{claim['less']}` below "
-    said += f"`{claim['more']}`): "
+    text = f"* {claim['size']}: {claim['text']} ({measure.heading} of `{claim['less']}` below "
+    text += f"`{claim['more']}`): "
     if claim["difference"] is None:
-        return said + "no pair of runs"
+        return text + "no pair of runs"
     pairs, held = claim["difference"]["n"], claim["holds_on"]
     verdict = "holds" if held == pairs else "does not hold" if held == 0 else "mixed"
     difference = measured_cell(claim["difference"], replace(measure, form=".3g"))
-    return f"{said}**{verdict}**, on {held} of {pairs} seeds, difference {difference}"
+    return f"{text}**{verdict}**, on {held} of {pairs} seeds, difference {difference}"
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
