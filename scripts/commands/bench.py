@@ -103,15 +103,15 @@ def bench(
         "matmul_sizes": yardstick.sizes,
     }
     with ExitStack() as stack:
-        there = None
+        rivals = None
         if "peers" in parts:
-            there = stack.enter_context(peer_folder.peers(peers))
-            record["peer_versions"], record["peers_missing"] = there.versions, there.missing
-            for name, why in there.missing.items():
+            rivals = stack.enter_context(peer_folder.peers(peers))
+            record["peer_versions"], record["peers_missing"] = rivals.versions, rivals.missing
+            for name, why in rivals.missing.items():
                 console.print(f"peers: without {name}: {why}")
-        made = Bench(sizes, clock, yardstick, precisions, modes, runs, there)
+        measured = Bench(sizes, clock, yardstick, precisions, modes, runs, rivals)
         for part in parts:  # each printed and written as soon as it is done
-            record[part] = list(getattr(made, part)())
+            record[part] = list(getattr(measured, part)())
             console.print(table(part, record[part]))
             if part == "scaling":
                 record["exponents"] = exponents(record[part])

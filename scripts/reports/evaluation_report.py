@@ -39,12 +39,12 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
         cost += f"; starts leave at {record['search']['leave']:g}"
     console.print(f"{record['segments']} segments, {cost}")
     _print_rest(record["at_rest"], console)
-    for name, found in record["abstention"].items():
-        if found["auroc"]:
-            area = found["risk_coverage"]["area"]
+    for name, score in record["abstention"].items():
+        if score["auroc"]:
+            area = score["risk_coverage"]["area"]
             console.print(
-                f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
-                f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
+                f"{name} as confidence: AUROC {_plain(score['auroc'])}, area under risk-coverage "
+                f"{_plain(area)} (best possible {score['risk_coverage']['best_area']:.3f})"
             )
     if "judged" in record:
         _print_judged(record["judged"], console)
@@ -62,17 +62,17 @@ def _print_rest(rest: dict[str, Any], console: Console) -> None:
     for heading in (*headings, "of those wrong %", "area"):
         table.add_column(heading, justify="left" if heading == "chosen by" else "right")
     for place, breadth in enumerate(rest["breadths"]):
-        for rule, found in rest["by"].items():
+        for rule, rates in rest["by"].items():
             cells = []
             for certificate in ("at_rest", "claimed"):
-                at = {name: values[place] for name, values in found[certificate].items()}
+                at = {name: values[place] for name, values in rates[certificate].items()}
                 cells.append(f"{100 * at['share']:.1f}")
                 cells.append(
                     f"{100 * at['wrong']:.1f} ± {100 * at['stderr']:.1f} (n {at['n']})"
                     if at["n"]
                     else "-"
                 )
-            area = {name: values[place] for name, values in found["area"].items()}
+            area = {name: values[place] for name, values in rates["area"].items()}
             table.add_row(str(breadth), rule, *cells, _plain(area))
     console.print(table)
 
@@ -144,6 +144,6 @@ def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
         plot_grid(grid, rule, place("grid"))
     if len(grid["breadths"]) * len(grid["depths"]) > 1:
         plot_cost(grid, rule, place("cost"))
-    if all(found["auroc"] for found in record["abstention"].values()):
+    if all(score["auroc"] for score in record["abstention"].values()):
         plot_risk(record["abstention"], place("risk"))
     return written

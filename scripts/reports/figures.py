@@ -48,9 +48,11 @@ def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path
     panels: dict[tuple[str, ...], dict[str, list[Mapping[str, Any]]]] = {}
     for label, record in records:
         if "by_difficulty" in record:
-            found = record["by_difficulty"]
-            place = tuple(f"{b['from']:.3g} to {b['to']:.3g}" for b in found["bins"])
-            panels.setdefault((found["name"], *place), {}).setdefault(label, []).append(found)
+            breakdown = record["by_difficulty"]
+            place = tuple(f"{b['from']:.3g} to {b['to']:.3g}" for b in breakdown["bins"])
+            panels.setdefault((breakdown["name"], *place), {}).setdefault(label, []).append(
+                breakdown
+            )
     if not panels:
         return False
     figure = new_figure(7 * len(panels), 4)
@@ -88,8 +90,8 @@ def plot_residuals(
     for axes in grid.ravel()[len(shown) :]:
         axes.set_visible(False)
     for axes, (name, _, ok, solved), log in zip(grid.ravel(), shown, logs, strict=False):
-        for part, colour, said in ((ok, "C0", "right"), (~ok, "C3", "wrong")):
-            label = f"{said}, n = {part.sum()}"
+        for part, colour, verdict in ((ok, "C0", "right"), (~ok, "C3", "wrong")):
+            label = f"{verdict}, n = {part.sum()}"
             axes.hist(log[part], edges, color=colour, alpha=0.6, label=label)
         what = "residual" if solved else "change of y"
         axes.set(xlabel=f"log10 of the last {what}", ylabel="puzzles")

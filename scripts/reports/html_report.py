@@ -126,7 +126,7 @@ def _section(section: Section) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "title": section.title,
         "text": section.text,
-        "pictures": [_embedded(path, said) for path, said in section.pictures],
+        "pictures": [_embedded(path, caption) for path, caption in section.pictures],
         "curves": section.curves,
         "solve": None,
     }

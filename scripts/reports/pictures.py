@@ -91,9 +91,9 @@ def plot_risk(abstention: Mapping[str, Any], path: Path) -> None:
     """Risk against coverage of every confidence score of a record's `abstention`."""
     figure = new_figure(6, 4.2)
     axes = figure.subplots()
-    for name, found in abstention.items():
-        curve = found["risk_coverage"]
-        label = f"{name}: AUROC {found['auroc']['mean']:.3f}, area {curve['area']['mean']:.3f}"
+    for name, score in abstention.items():
+        curve = score["risk_coverage"]
+        label = f"{name}: AUROC {score['auroc']['mean']:.3f}, area {curve['area']['mean']:.3f}"
         coverage, risk = ([100 * v for v in curve[axis]] for axis in ("coverage", "risk"))
         axes.step(coverage, risk, where="post", label=label)
     axes.set(xlabel="coverage, % of puzzles answered", ylabel="risk, % of those wrong")

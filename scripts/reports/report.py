@@ -156,14 +156,14 @@ def _run(row: Row) -> dict[str, Any]:
     if row.evaluation is None:
         return run | {"failure": row.failure}
     held_out, training = row.evaluation["metrics"], row.training_set["metrics"]
-    own, flops = _halted(row), row.evaluation.get("flops_per_puzzle")
+    halting, flops = _halted(row), row.evaluation.get("flops_per_puzzle")
     return run | {
         "steps": _steps(row),
         "planned_steps": row.planned,
         "cost": dict(row.cost),
         "training_exact": training["exact"],
-        "halted_exact": own["metrics"]["exact"],
-        "halted_net_calls": own["net_calls_per_puzzle"],
+        "halted_exact": halting["metrics"]["exact"],
+        "halted_net_calls": halting["net_calls_per_puzzle"],
         "net_calls": {"mean": row.evaluation["net_calls_per_puzzle"]},
         **({} if flops is None else {"flops_per_puzzle": {"mean": flops}}),
         **held_out,
@@ -238,22 +238,22 @@ def verdict(groups: Mapping[str, Any]) -> str:
             f"No model solves the {count} held-out puzzles: the best, {best}, gets "
             f"{over_seeds(exact[best])} % exactly right."
         )
-    said = f"{best} gets {over_seeds(exact[best])} % of {count} held-out puzzles exactly right"
+    text = f"{best} gets {over_seeds(exact[best])} % of {count} held-out puzzles exactly right"
     if len(ordered) == 1:
-        return f"{said}, {_seeds(exact[best]['n'])}."
+        return f"{text}, {_seeds(exact[best]['n'])}."
     second = ordered[1]
-    said += f", the most; next comes {second} with {over_seeds(exact[second])} %: "
+    text += f", the most; next comes {second} with {over_seeds(exact[second])} %: "
     runs = [[r["exact"]["mean"] for r in scored[n]["runs"] if "exact" in r] for n in ordered[:2]]
     if exact[best]["mean"] == exact[second]["mean"]:
-        return said + "no difference."
+        return text + "no difference."
     if min(map(len, runs)) == 1:
-        said += "one seed of " + ("each" if max(map(len, runs)) == 1 else "one of them")
-        return said + " is a first look, which another seed may turn round."
+        text += "one seed of " + ("each" if max(map(len, runs)) == 1 else "one of them")
+        return text + " is a first look, which another seed may turn round."
     if min(runs[0]) > max(runs[1]):
-        return said + "each of its {} seeds is above each of the other's {}.".format(
+        return text + "each of its {} seeds is above each of the other's {}.".format(
             *map(len, runs)
         )
-    return said + "their seeds, {} and {}, overlap, so this may be chance.".format(*map(len, runs))
+    return text + "their seeds, {} and {}, overlap, so this may be chance.".format(*map(len, runs))
 
 
 def _seeds(count: int) -> str:

@@ -41,14 +41,14 @@ class Filled:
 def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
     """A page with its tables filled; nothing is written. UsageError for a marker that is not
     understood or has no end, and for an unknown table, column or row."""
-    lines, made = page.read_text().split("\n"), []
+    lines, filled = page.read_text().split("\n"), []
     names, differing, i = [], [], 0
     while i < len(lines):
-        made.append(lines[i])
+        filled.append(lines[i])
         i += 1
-        if not made[-1].lstrip().startswith(_BEGINS):
+        if not filled[-1].lstrip().startswith(_BEGINS):
             continue
-        where, marker = f"{page}:{i}", made[-1].strip()
+        where, marker = f"{page}:{i}", filled[-1].strip()
         end = next((k for k in range(i, len(lines)) if lines[k].strip() == _CLOSES), None)
         below = (k for k in range(i, len(lines)) if lines[k].strip().startswith(_BEGINS))
         begins = next(below, end)
@@ -58,9 +58,9 @@ def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
         names.append(name)
         if shown != lines[i:end]:
             differing.append(name)
-        made += shown
+        filled += shown
         i = end
-    return Filled("\n".join(made), tuple(names), tuple(dict.fromkeys(differing)))
+    return Filled("\n".join(filled), tuple(names), tuple(dict.fromkeys(differing)))
 
 
 def _grid(marker: str, where: str, tables: Mapping[str, Table]) -> tuple[str, list[str]]:
