@@ -46,22 +46,22 @@ def finish(
     world, puzzles = join_world(device), read_split(data, "test")
     trained = open_run(run, world)
     card = read_card(out / f"{trained.kind}-{trained.size}.json")
-    found: dict[str, Any] = {"weights": f"{trained.kind}-{trained.size}"}
-    found["one pass"] = {"segments": card.segments, "metrics": card.accuracy}
-    write_json(out / "finish.json", found)
+    record: dict[str, Any] = {"weights": f"{trained.kind}-{trained.size}"}
+    record["one pass"] = {"segments": card.segments, "metrics": card.accuracy}
+    write_json(out / "finish.json", record)
 
     plan = Plan(leave=LEAVE)
     deep = evaluate_run(trained, puzzles, depth, world, plan=plan, metered=False).record
     names = ("segments", "metrics", "net_calls_per_puzzle", "by_segment", "by_difficulty")
-    found["deep"] = {name: deep[name] for name in names if name in deep}
-    write_json(out / "finish.json", found)
+    record["deep"] = {name: deep[name] for name in names if name in deep}
+    write_json(out / "finish.json", record)
 
     if trained.size in shipped().get(trained.kind, []):
         before = load_pretrained(trained.kind, trained.size, world)
         segments = before.config.supervision.segments
         scored = evaluate_run(before, puzzles, segments, world, metered=False).record
-        found["shipped"] = {name: scored[name] for name in ("preset", "segments", "metrics")}
-        write_json(out / "finish.json", found)
+        record["shipped"] = {name: scored[name] for name in ("preset", "segments", "metrics")}
+        write_json(out / "finish.json", record)
 
 
 def main(words: Sequence[str]) -> int:

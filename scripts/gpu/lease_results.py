@@ -55,19 +55,19 @@ def curve(run: Path) -> list[Record]:
 
 def collect(record: Record, work: Path) -> Record:
     """`record` with all that the tasks have written to `work` so far."""
-    found = {}
+    parts = {}
     for name in _PARTS:
         path = work / f"{name}.json"
         if path.exists():
-            found[name] = json.loads(path.read_text())
-    environments = [part["environment"] for part in found.values() if "environment" in part]
+            parts[name] = json.loads(path.read_text())
+    environments = [part["environment"] for part in parts.values() if "environment" in part]
     if environments:
-        found["environment"] = environments[0]
+        parts["environment"] = environments[0]
     run = work / "run"
     if (run / "timing.jsonl").exists() and (run / "metrics.jsonl").exists():
-        found["curve"] = curve(run)
-        found["run"] = json.loads((run / "config.json").read_text())
-    whole = record | found
+        parts["curve"] = curve(run)
+        parts["run"] = json.loads((run / "config.json").read_text())
+    whole = record | parts
     return whole | {"targets": targets(whole)}
 
 
@@ -109,11 +109,11 @@ def publish(record: Record, work: Path, out: Path) -> Record:
     _shorten(out / "log.txt")
     weights = whole.get("finish", {}).get("weights")
     for suffix in (".safetensors", ".json") if weights else ():
-        made, there = work / f"{weights}{suffix}", out / f"{weights}{suffix}"
-        if made.exists() and not there.exists():
-            partial = out / f".{made.name}.partial"
-            shutil.copy(made, partial)
-            partial.replace(there)
+        source, target = work / f"{weights}{suffix}", out / f"{weights}{suffix}"
+        if source.exists() and not target.exists():
+            partial = out / f".{source.name}.partial"
+            shutil.copy(source, partial)
+            partial.replace(target)
     return whole
 
 
@@ -157,8 +157,8 @@ def page(part: str, record: Record) -> list[str]:
 def _checks(record: Record) -> list[str]:
     lines = []
     for part in ("checks", "processes"):
-        found = record.get(part, {})
-        checks = found.get("checks", ())
+        results = record.get(part, {})
+        checks = results.get("checks", ())
         for group in dict.fromkeys(c["group"] for c in checks):
             rows = [c for c in checks if c["group"] == group]
             errors = [c["error"] / c["limit"] for c in rows if c["error"] and c["limit"]]
@@ -173,10 +173,10 @@ def _checks(record: Record) -> list[str]:
                 lines.append(f"* FAILED: {c['name']}: {error}, limit {c['limit']:.1e}")
     if record.get("checks", {}).get("complete") is False:
         lines.append("* not every check was reached")
-    for name, found in record.get("processes", {}).get("resume", {}).items():
-        step = found["first_step"]
+    for name, results in record.get("processes", {}).get("resume", {}).items():
+        step = results["first_step"]
         where = "the same bits" if step is None else f"differs from step {step}"
-        lines.append(f"* training {name}: {where}, of {found['steps']} steps")
+        lines.append(f"* training {name}: {where}, of {results['steps']} steps")
     return [*lines, ""] if lines else []
 
 
@@ -225,12 +225,12 @@ def _speedrun(record: Record) -> list[str]:
     ]
     if not rows:
         return []
-    found = record.get("finish", {})
+    scores = record.get("finish", {})
     lines = [f"`loopbench train {recipe['train']} {' '.join(recipe['card'].split())}`:", ""]
     lines += _table(("step", "minutes", "FLOPs", "exact %, held-out"), rows)
     for name, what in (("one pass", "trained depth"), ("deep", "deep"), ("shipped", "what ships")):
-        if name in found:
-            exact, segments = found[name]["metrics"]["exact"], found[name]["segments"]
+        if name in scores:
+            exact, segments = scores[name]["metrics"]["exact"], scores[name]["segments"]
             lines.append(f"* {what}: {accuracy(exact)} % of {exact['n']:g}, {segments} segments")
     return [*lines, ""]
 
