@@ -19,11 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.pretraining.checkpoints import (
-    load_pretraining,
-    model_tensors,
-    save_pretraining,
-)
+from reasoning.pretraining.checkpoints import load_pretraining, model_tensors, save_pretraining
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.flops import (
     Passes,

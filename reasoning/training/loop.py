@@ -19,14 +19,7 @@ from torch import Tensor, nn
 
 from reasoning.nn.compilation import compile_nets, nets_of
 from reasoning.randomness import fold
-from reasoning.supervision import (
-    Batch,
-    Carry,
-    Depth,
-    exploration_minimum,
-    start,
-    supervise,
-)
+from reasoning.supervision import Batch, Carry, Depth, exploration_minimum, start, supervise
 from reasoning.training.checkpoints import (
     CheckpointError,
     first_not_finite,

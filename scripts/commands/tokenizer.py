@@ -11,12 +11,7 @@ from rich.table import Table
 from reasoning.names import TOKENIZER_FILE
 from reasoning.pretraining.build import is_empty
 from reasoning.pretraining.corpus import CorpusError, read_documents, source_files
-from reasoning.pretraining.tokenizer import (
-    Tokenizer,
-    TokenizerError,
-    load_tokenizer,
-    train_bpe,
-)
+from reasoning.pretraining.tokenizer import Tokenizer, TokenizerError, load_tokenizer, train_bpe
 from reasoning.training.runs import make_folder
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress

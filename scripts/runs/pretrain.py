@@ -17,14 +17,9 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World
 from reasoning.training.loop import Progress
-from reasoning.training.runs import (
-    RunError,
-)
+from reasoning.training.runs import RunError
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
-from scripts.models.lm_presets import (
-    LanguageRunConfig,
-    language_preset,
-)
+from scripts.models.lm_presets import LanguageRunConfig, language_preset
 from scripts.runs.live import WandbMode
 from scripts.runs.lm_session import load_language_config, run_tokenizer
 from scripts.runs.training_command import (

@@ -18,11 +18,7 @@ from reasoning.training.checkpoints import load_weights, was_saved
 from reasoning.training.deadline import plan, seconds_of
 from reasoning.training.distribution import World
 from reasoning.training.loop import Progress, Trainer
-from reasoning.training.runs import (
-    RunError,
-    make_folder,
-    read_config,
-)
+from reasoning.training.runs import RunError, make_folder, read_config
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset, preset_names
 from scripts.runs.live import WandbMode

@@ -21,21 +21,10 @@ from scripts.reports.report import Row, comparison, group_names, markdown
 from scripts.runs.train import newest
 from scripts.runs.training_command import with_steps
 from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
-from scripts.studies.examples import (
-    Pictured,
-    draw_extremes,
-    draw_solving,
-    recorded_solve,
-)
+from scripts.studies.examples import Pictured, draw_extremes, draw_solving, recorded_solve
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import Lanes
-from scripts.studies.one_run import (
-    Scored,
-    check_same,
-    failed_run,
-    finish_run,
-    score_run,
-)
+from scripts.studies.one_run import Scored, check_same, failed_run, finish_run, score_run
 from scripts.studies.origin import origin, recipes, settings_apart
 from scripts.studies.plan import Run
 from scripts.terminal.console import Console
