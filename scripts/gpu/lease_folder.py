@@ -28,7 +28,6 @@ from scripts.usage import UsageError
 
 MOST_BYTES = 50 * 2**20
 HELD_OUT = 2_000
-PUZZLES = ("sudoku", "maze-hard")
 _MANIFEST = "manifest.json"
 _LISTS = ("forum_hardest_1905_11plus", "top1465", "17_clue")
 

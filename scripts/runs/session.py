@@ -16,7 +16,6 @@ from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.names import Activations
 from reasoning.nn.grid import GridShape
-from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import Predictions, predict
@@ -213,7 +212,6 @@ def run_predictions(
     puzzles: PuzzleSet,
     segments: int,
     world: World,
-    depth: Depth | None = None,
 ) -> Predictions:
     """Predictions of every puzzle after each segment."""
     return predict(
@@ -224,5 +222,4 @@ def run_predictions(
         evaluation_batch(config, puzzles, world.device),
         world,
         config.precision,
-        depth,
     )

@@ -50,7 +50,7 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not readable as JSON ({error})") from error
     origins = _Origins()
-    read = _reader(content, path)
+    read = _reader(content)
     if read is None:
         raise RecordError(
             f"{path}: is no result of compare, reproduce (a table, fig4 or fig5), evaluate or bench"
@@ -84,7 +84,7 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
     )
 
 
-def _reader(content: Any, path: Path) -> Callable[[Json, Path, _Origins], _Content] | None:
+def _reader(content: Any) -> Callable[[Json, Path, _Origins], _Content] | None:
     if not isinstance(content, dict):
         return None
     keys = content.keys()
