@@ -216,46 +216,8 @@ function showCurves(place, data) {
   draw();
 }
 
-// A recorded solve: a slider over its segments, and the residual after each.
-
-function showSolve(place, told) {
-  const frames = [...place.querySelectorAll(".frame")];
-  const slider = place.querySelector("input"), play = place.querySelector("button"), output = place.querySelector("output");
-  const last = frames.length - 1;
-  const measured = told.frames.flatMap((f, i) => f.residual === null ? [] : [{ x: i, y: f.residual, said: f.said }]);
-  const chart = measured.length > 1 && new Chart(place.querySelector(".chart"), { yLabel: told.residual, log: true, dots: true });
-  let timer = null;
-
-  function show(i) {
-    slider.value = i;
-    slider.setAttribute("aria-valuetext", told.frames[i].said);
-    frames.forEach((frame, j) => { frame.hidden = i !== j; });
-    output.textContent = told.frames[i].said;
-    if (chart) chart.point(chart.lines[0].points.some(p => p.x === i) ? [0, chart.lines[0].points.findIndex(p => p.x === i)] : null);
-  }
-
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-    play.textContent = "play";
-  }
-
-  slider.max = last;
-  slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
-  play.addEventListener("click", () => {
-    if (timer) return stop();
-    let i = Number(slider.value) < last ? Number(slider.value) : 0;
-    show(i);
-    play.textContent = "pause";
-    timer = setInterval(() => { show(++i); if (i >= last) stop(); }, 700);
-  });
-  if (chart) chart.show([{ look: look(0), points: measured }], "segment");
-  show(0);
-}
-
 for (const place of document.querySelectorAll("[data-numbers]")) {
-  const numbers = JSON.parse(document.getElementById(place.dataset.numbers).textContent);
-  (place.classList.contains("solve") ? showSolve : showCurves)(place, numbers);
+  showCurves(place, JSON.parse(document.getElementById(place.dataset.numbers).textContent));
 }
 
 // On paper nothing can be unfolded.

@@ -28,7 +28,9 @@ def open_models(
             found[name] = load_hub(name.removeprefix(PREFIX), world)
             continue
         for size in reversed(shipped()[name]):
-            found[f"{name} {size}x{size}, ships"] = load_pretrained(name, size, world)
+            found[f"{name} {size}x{size} (ships with loopbench)"] = load_pretrained(
+                name, size, world
+            )
     return found
 
 

@@ -32,7 +32,7 @@ from scripts.studies.examples import (
     Pictured,
     draw_extremes,
     draw_solving,
-    recorded_solve,
+    outcome,
 )
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import Lanes
@@ -132,12 +132,15 @@ def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
 
     def key(name: str) -> tuple[bool, float]:
         found = shown[name]
-        return len(found.trajectory) > 1, found.scored.record["metrics"]["exact"]["mean"]
+        one = found.recording.candidates[0]
+        return len(one.segments) > 1, found.scored.record["metrics"]["exact"]["mean"]
 
     name = max(shown, key=key)
-    caption = draw_solving(name, shown[name], path)
-    solve = recorded_solve(shown[name], caption)
-    return Section("One puzzle being solved", [(path, caption)], solve=solve)
+    found = shown[name]
+    draw_solving(found, path)
+    pictures = [(path, "Blue cells are as in the answer, red ones are not.")]
+    recording = found.recording.model_dump(mode="json") | {"model": name}
+    return Section("One puzzle being solved", pictures, outcome(name, found), solve=recording)
 
 
 def run_folder(out: Path, config: RunConfig, seed: int) -> Path:

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from scripts.cli import main
-from scripts.reports.solve_player import element, page
+from scripts.reports.solve_player import element, page, script
 from scripts.runs.exploration import Plan, search_images
 from scripts.runs.opened import models_for, text_of
 from scripts.runs.recording import Recording, record
@@ -115,6 +116,10 @@ def test_a_page_stands_alone_and_carries_its_record(run, puzzles):
     assert json.loads(unescape(data)) == [kept, kept]
     with pytest.raises(ValueError, match="at least one"):
         element([])
+
+
+def test_the_page_that_ships_has_the_player_of_today():
+    assert script() in (Path(__file__).parents[2] / "reasoning" / "solve.html").read_text()
 
 
 def test_export_writes_one_page_of_the_models_that_fit(trained, puzzles, tmp_path, capsys):
