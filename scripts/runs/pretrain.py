@@ -208,8 +208,6 @@ def newest(progress: Progress) -> dict[str, str]:
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
-    if given.tensorboard:
-        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_language_config(out)[0] if resume else given.config
@@ -219,6 +217,8 @@ def main(words: Sequence[str]) -> int:
     if not resume:
         keep_apart(out, "language run")
         refuse_begun(out)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     rows_given = option_value(words, "--validation.rows") is not None
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)

@@ -233,8 +233,6 @@ def newest(progress: loop.Progress) -> dict[str, str]:
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
-    if given.tensorboard:
-        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load_config(out)[0] if resume else given.config
@@ -245,6 +243,8 @@ def main(words: Sequence[str]) -> int:
         refuse_begun(out)
     elif not config.data:
         raise RunError(f"{out}: holds imported weights, not training: there is nothing to resume")
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
     say = partial(console.print, soft_wrap=True)
