@@ -54,6 +54,10 @@ _TEXT_TO_DRAWN = """(text, grid) => {
   const fits = cells.length === known.size ** 2 && [...cells].every((c) => allowed.has(c));
   return JSON.stringify(fits ? { ...known, cells } : known);
 }"""
+# On a narrow page it lies below everything that is asked; what is wrong is told beside the button.
+_SHOW_SOLVED = """() => {
+  document.querySelector("#solved loopbench-solve")?.scrollIntoView({ block: "start" });
+}"""
 _DRAWING = """
 const grid = element.querySelector("loopbench-grid");
 grid.addEventListener("edited", (event) => {
@@ -150,7 +154,10 @@ def build(
             with gr.Column(scale=2, min_width=300):
                 model = gr.Dropdown(names, value=first, label="Model", filterable=False)
                 with gr.Row():
-                    made = {level: gr.Button(f"Make: {level}", min_width=80) for level in LEVELS}
+                    made = {
+                        level: gr.Button(f"New {level}", size="sm", min_width=80)
+                        for level in LEVELS
+                    }
                 known = gr.Dropdown(
                     _well_known(run),
                     value=None,
@@ -219,8 +226,7 @@ def build(
             asked,
             [said, solved],
             api_name="solve",
-            scroll_to_output=True,
-        )
+        ).then(None, js=_SHOW_SOLVED)
     return page
 
 
