@@ -56,6 +56,16 @@ def test_a_digit_twice_is_told_by_row_column_and_box():
         assert len(each.cells) == 2
 
 
+def test_how_often_a_digit_stands_is_told_in_words():
+    """A figure beside the digit would read as another digit."""
+    rules = rules_of("sudoku", sudoku("." * 81), sudoku("4" * 81))
+    assert len(rules) == 27
+    assert rules[0] == "row 1 holds 4 nine times"
+    assert rules_of("sudoku", sudoku("." * 16), sudoku("1112" + "." * 12))[1] == (
+        "row 1 holds 1 three times"
+    )
+
+
 def test_a_changed_given_and_an_empty_cell_are_told():
     question, answer = sudoku(QUESTION), sudoku(ANSWER)
     answer[0], answer[80] = sudoku("9" * 81)[0], 1
