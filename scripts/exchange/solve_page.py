@@ -69,6 +69,8 @@ watch("value", () => { grid.dataset.puzzle = props.value; });
 """
 _CSS = """
 .gradio-container { max-width: 1400px !important; }
+#drawing .html-container, #solved .html-container { padding: 0 !important; }
+@media (max-width: 640px) { .gradio-container > .main { padding: 12px !important; } }
 #puzzle-text textarea { font-family: ui-monospace, "DejaVu Sans Mono", monospace; line-height: 1.15; }
 #said p { margin: 0; padding: 8px 12px; border-left: 4px solid currentColor; font-weight: 600; }
 """  # noqa: E501
@@ -140,10 +142,12 @@ def build(
         text = WELL_KNOWN[chosen] if chosen in WELL_KNOWN else example(models[name])
         return text, _grid(models[name], text)
 
-    def load_row(name: str, row: float | None) -> tuple[str, str, str]:
+    def load_row(name: str, row: float | None) -> tuple[Any, Any, str]:
         run = models[name]
-        if published is None or not fits(name) or not 0 <= (row or 0) < len(published):
-            return "", _grid(run, ""), _said("There is no such puzzle.")
+        count = len(published) if published is not None and fits(name) else 0
+        if not 0 <= (row or 0) < count:
+            told = f"There is no puzzle {row}; they are numbered 0 to {count - 1}."
+            return gr.skip(), gr.skip(), _said(told)
         text = text_of(run.kind, published.inputs[int(row or 0)])
         return text, _grid(run, text), ""
 
@@ -167,9 +171,7 @@ def build(
                 )
                 number = gr.Number(
                     label="Load one of the data set, by number",
-                    precision=0,
-                    minimum=0,
-                    maximum=0 if published is None else len(published) - 1,
+                    precision=0,  # no bounds: what is outside is told in words
                     visible=fits(first),
                 )
                 grid = gr.HTML(

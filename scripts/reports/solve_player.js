@@ -16,7 +16,7 @@ const shade = (share) => {  // white to blue, dark enough to tell and light enou
 };
 
 const STYLE = `
-  :host { display: block; background: #fff; color: #22303c; border-radius: 8px; padding: 12px;
+  :host { display: block; background: #fff !important; color: #22303c !important; border-radius: 8px; padding: 12px;
     font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; color-scheme: light; }
   * { box-sizing: border-box; }
   .controls { display: flex; flex-wrap: wrap; gap: 6px 10px; align-items: center; margin-bottom: 10px; }

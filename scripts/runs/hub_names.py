@@ -30,6 +30,6 @@ def told(name: str) -> Iterator[None]:
     except (OSError, underneath, HFValidationError) as error:
         said = str(error).strip().splitlines()
         raise RunError(
-            f"{name}: the hub does not do it ({said[0] if said else type(error).__name__}); check "
+            f"{name}: the hub is not reached, or refuses ({said[0] if said else type(error).__name__}); check "
             "name and network, and log in with `hf auth login` to push or to read a private one"
         ) from error
