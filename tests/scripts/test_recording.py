@@ -104,6 +104,15 @@ def test_what_is_kept_of_an_image_is_in_the_questions_own_cells(mazes, tmp_path)
         record(run, "a run", part.inputs[0], 2, Plan(symmetries=9), CPU)
 
 
+def test_a_puzzle_is_asked_under_its_identifier(run, puzzles, monkeypatch):
+    def asked(run, one, *rest, **more):
+        raise InterruptedError(one.puzzle_ids.tolist())
+
+    monkeypatch.setattr("scripts.runs.recording.search_images", asked)
+    with pytest.raises(InterruptedError, match=r"\[3\]"):
+        record(run, "a run", puzzles.inputs[0], SEGMENTS, Plan(), CPU, 3)
+
+
 def test_a_page_stands_alone_and_carries_its_record(run, puzzles):
     kept = record(run, 'a "<run>"', puzzles.inputs[0], 2, Plan(), CPU).model_dump(mode="json")
     html = page([kept, kept], "A <title>", "A text.")
