@@ -60,7 +60,7 @@ class Record:
         seed: seed of everything drawn; None if nothing was.
         options: the command's other options, JSON values.
         sources: name of each source file -> sha256 of its bytes, hex.
-        overlap: counts of what train and test share; see `puzzles.sources`.
+        overlap: counts of what train and test share; see `puzzles.built`.
         composition: split -> origin -> number of puzzles, for a set mixed from several origins.
     """
 

@@ -1,53 +1,37 @@
-"""Where puzzles come from: what the `loopbench data` commands build or import.
+"""Puzzles generated: what `loopbench data sudoku | maze | make` builds; see `puzzles.built`."""
 
-Every function returns (train, test, record) for `puzzles.dataset.write_dataset`. Train and test
-never share a question; what they share up to symmetry is counted in the record. Sets generated or
-split here have no equivalent questions across the two, and at 9x9 no common solution grid.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from puzzles.dataset import Record, read_record, sha256_of, write_dataset
-from puzzles.difficulty import with_difficulty
+from puzzles.built import (
+    WITHOUT_SEVENTEEN,
+    Built,
+    child_seed,
+    composition_of,
+    finish,
+    hashes_of,
+    mix_fractions,
+    sudoku_set,
+    tell,
+)
+from puzzles.dataset import Record, read_record, write_dataset
 from puzzles.errors import DataError, InputError
 from puzzles.kinds import puzzle_of
 from puzzles.maze import generator as maze_generator
-from puzzles.overlap import class_keys, overlap_of, split_classes, split_groups
+from puzzles.overlap import class_keys, split_classes
 from puzzles.parallel import StageProgress, map_rows
-from puzzles.published import open_source
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.rows import row_keys
 from puzzles.sudoku import generator, rules
-from puzzles.sudoku.mix import FRACTIONS, SOURCES, Mix, build_mix
+from puzzles.sudoku.mix import Mix, build_mix
 from puzzles.validate import describe, fault_codes
-
-# Fractions of hard, random minimal and 17-clue puzzles where there is no list of the last.
-WITHOUT_SEVENTEEN = (0.75, 0.25, 0.0)
-
-HUB_SETS = {
-    "sudoku-extreme": "sapientinc/sudoku-extreme",
-    "maze-hard": "sapientinc/maze-30x30-hard-1k",
-}
 
 _POOL_SLACK = 1.1  # a searched pool is larger than what is drawn from it: some grids are excluded
 _MOST_DRAWN = 64  # give up after drawing so many times the puzzles asked for
-
-
-class Built(NamedTuple):
-    """The arguments of `write_dataset` after the folder."""
-
-    train: PuzzleSet
-    test: PuzzleSet
-    record: Record
-
-
-# ------------------------------------------------------------------------------------- generating
 
 
 def sudoku(
@@ -88,22 +72,22 @@ def sudoku(
     if hard or search_rounds:
         mixes: list[Mix] = []
         for split, rows in (("train", train), ("test", test)):
-            part_seed = _child(seed, len(mixes))
-            _tell(progress, f"{split} puzzles", 0, rows)
+            part_seed = child_seed(seed, len(mixes))
+            tell(progress, f"{split} puzzles", 0, rows)
             pools: list[Any] = list(hard) or [_searched_pool(rows, search_rounds, part_seed)]
             excluded = mixes[0].solutions if mixes else None
-            fractions = _fractions(seventeen)
+            fractions = mix_fractions(seventeen)
             mixes.append(build_mix(pools, seventeen, rows, part_seed, fractions, excluded))
-            composition[split] = _composition(mixes[-1])
-            _tell(progress, f"{split} puzzles", rows, rows)
-        sets = [_sudoku_set(mix.puzzles, mix.solutions) for mix in mixes]
+            composition[split] = composition_of(mixes[-1])
+            tell(progress, f"{split} puzzles", rows, rows)
+        sets = [sudoku_set(mix.puzzles, mix.solutions) for mix in mixes]
     else:
-        child = _child(seed, 0)
+        child = child_seed(seed, 0)
 
         def generate(n: int) -> PuzzleSet:
             make = partial(_generated, size, child)
             grids = map_rows(make, n, partial(progress, "puzzles") if progress else None)
-            return _sudoku_set(grids[:, 0], grids[:, 1])
+            return sudoku_set(grids[:, 0], grids[:, 1])
 
         sets = _disjoint(generate, train, test, child)
     options = {
@@ -114,9 +98,9 @@ def sudoku(
         "seventeen": None if seventeen is None else Path(seventeen).name,
         "search_rounds": search_rounds,
     }
-    sources = _hashes([*hard, *([] if seventeen is None else [seventeen])])
+    sources = hashes_of([*hard, *([] if seventeen is None else [seventeen])])
     record = Record("sudoku", seed, options, sources, composition=composition)
-    return _finish(sets, record, progress)
+    return finish(sets, record, progress)
 
 
 def maze(
@@ -156,10 +140,10 @@ def maze(
         make = partial(maze_generator.generate_unique, size=size, seed=seed, openings=openings)
     else:
         raise InputError(f'maze kind is "{kind}", expected "hard" or "unique"')
-    _tell(progress, "mazes", 0, train + test)
+    tell(progress, "mazes", 0, train + test)
     sets = _disjoint(lambda n: PuzzleSet.ungrouped("maze", size, *make(n)), train, test, seed)
-    _tell(progress, "mazes", train + test, train + test)
-    return _finish(sets, Record("maze", seed, options), progress)
+    tell(progress, "mazes", train + test, train + test)
+    return finish(sets, Record("maze", seed, options), progress)
 
 
 def make(
@@ -184,17 +168,17 @@ def make(
     puzzle = puzzle_of(kind)
 
     def generate(n: int) -> PuzzleSet:
-        return PuzzleSet.ungrouped(kind, size, *puzzle.generate(size, n, _child(seed, 0)))
+        return PuzzleSet.ungrouped(kind, size, *puzzle.generate(size, n, child_seed(seed, 0)))
 
-    _tell(progress, "puzzles", 0, train + test)
-    sets = _disjoint(generate, train, test, _child(seed, 0))
-    _tell(progress, "puzzles", train + test, train + test)
+    tell(progress, "puzzles", 0, train + test)
+    sets = _disjoint(generate, train, test, child_seed(seed, 0))
+    tell(progress, "puzzles", train + test, train + test)
     for part in sets:
         fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
         if fault is not None:
             raise DataError(f"{kind}: generates a wrong puzzle: {fault[1]}")
     options = {"puzzle": kind, "size": size, "train": train, "test": test}
-    return _finish(sets, Record("make", seed, options), progress)
+    return finish(sets, Record("make", seed, options), progress)
 
 
 def generate_into(folder: Path, make: Callable[..., Built], /, **asked: Any) -> None:
@@ -214,10 +198,6 @@ def generate_into(folder: Path, make: Callable[..., Built], /, **asked: Any) -> 
             f"{folder}: holds other puzzles ({', '.join(wrong) or 'of another kind'}) than "
             f"{make.__name__}, {wanted}. Remove it or choose another output folder"
         )
-
-
-def _fractions(seventeen: Path | None) -> tuple[float, float, float]:
-    return WITHOUT_SEVENTEEN if seventeen is None else FRACTIONS
 
 
 def _generated(size: int, seed: int, rows: slice) -> np.ndarray:
@@ -256,187 +236,8 @@ def _disjoint(
     )
 
 
-def _sudoku_set(puzzles: np.ndarray, solutions: np.ndarray) -> PuzzleSet:
-    size = rules.geometry_of(puzzles).size
-    tokens = rules.to_tokens(puzzles), rules.to_tokens(solutions)
-    return PuzzleSet.ungrouped("sudoku", size, *tokens)
-
-
-def _composition(mix: Mix) -> dict[str, int]:
-    counts = np.bincount(mix.sources, minlength=len(SOURCES)).tolist()
-    return dict(zip(SOURCES, counts, strict=True))
-
-
-# -------------------------------------------------------------------------------------- importing
-
-
-def import_path(
-    path: str | Path,
-    *,
-    seed: int = 0,
-    subsample: int | None = None,
-    test: int | Literal["all"] | None = None,
-    test_hard: Sequence[Path] = (),
-    test_seventeen: Path | None = None,
-    progress: StageProgress | None = None,
-) -> Built:
-    """Import a CSV file, a folder with train.csv and test.csv, a dataset or a folder of arrays.
-
-    seed: of the rows drawn. subsample: training puzzles, drawn uniformly; None keeps all.
-    test: test puzzles. A source with a test split of its own gives so many of it ("all" or None:
-        all); otherwise they are split off the puzzles, see `puzzles.overlap.split_groups`, or are
-        "all" of them, which leaves no training puzzles.
-    test_hard, test_seventeen: build the test puzzles as a 9x9 mix of these lists instead, as
-        `sudoku` does, on no solution grid of the training puzzles.
-
-    Every row kept is solved to check its answer. Raises DataError at the first wrong one,
-    ValueError for arguments that do not fit.
-    """
-    if seed < 0:
-        raise InputError(f"seed is {seed}, expected 0 or more")
-    path = Path(path)
-    whole, held_out = open_source(path)
-    rng = np.random.default_rng(_child(seed, 0))
-    composition: dict[str, dict[str, int]] = {}
-    lists = [*test_hard, *([] if test_seventeen is None else [test_seventeen])]
-    if lists and held_out is not None:
-        raise InputError(f"{path} has a test split of its own; leave the lists of test puzzles out")
-    train_groups, test_groups = np.arange(whole.puzzles.groups), None
-    if test == "all" and lists:
-        raise InputError("--test all takes no lists of test puzzles; give their number, --test N")
-    if held_out is not None:
-        wanted = None if test == "all" else test
-        test_groups = _draw(np.arange(held_out.puzzles.groups), wanted, rng, "test", path)
-    elif test is None or (test != "all" and test < 1):
-        raise InputError(
-            f"{path} has no test split; give the number of test puzzles, --test N, or --test all"
-        )
-    elif test == "all":
-        if subsample is not None:
-            raise InputError("--test all leaves no training puzzles to draw; give --test N")
-        train_groups, test_groups = train_groups[:0], train_groups
-    elif not lists:
-        train_groups, test_groups = split_groups(whole.puzzles, test, _child(seed, 1))
-    train_groups = _draw(train_groups, subsample, rng, "training", path)
-    train_set = whole.select(train_groups, "checking train", progress)
-    if lists:
-        mix = _test_mix(train_set, test, test_hard, test_seventeen, _child(seed, 1))
-        test_set = _sudoku_set(mix.puzzles, mix.solutions)
-        composition["test"] = _composition(mix)
-    else:
-        test_set = (held_out or whole).select(test_groups, "checking test", progress)
-    options = {
-        "source": path.name,
-        "subsample": subsample,
-        "test": test,
-        "test_hard": [Path(name).name for name in test_hard],
-        "test_seventeen": None if test_seventeen is None else Path(test_seventeen).name,
-    }
-    files = [*whole.files, *([] if held_out is None else held_out.files), *lists]
-    record = Record("import", seed, options, _hashes(files, path), composition=composition)
-    return _finish([train_set, test_set], record, progress)
-
-
-def import_hub(
-    name: str,
-    *,
-    seed: int = 0,
-    subsample: int | None = None,
-    test: int | Literal["all"] | None = None,
-    progress: StageProgress | None = None,
-) -> Built:
-    """Download a published set from the Hugging Face hub and import it.
-
-    name: "sudoku-extreme" or "maze-hard" (or the repository's full name). Other arguments as in
-    `import_path`. Raises DataError if huggingface_hub is not installed or the hub not reached.
-    """
-    repository = HUB_SETS.get(name, name)
-    if repository not in HUB_SETS.values():
-        raise InputError(f'no hub set "{name}"; there are {", ".join(HUB_SETS)}')
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise DataError("downloading needs huggingface_hub: pip install huggingface_hub") from error
-    try:
-        files = [
-            Path(hf_hub_download(repository, f"{split}.csv", repo_type="dataset"))
-            for split in ("train", "test")
-        ]
-    except (OSError, HfHubHTTPError) as error:
-        reason = " ".join(str(error).split("\n")[0].split()).rstrip(".") or type(error).__name__
-        raise DataError(
-            f"{repository}: cannot be downloaded ({reason}). Check the network, or download its "
-            "train.csv and test.csv elsewhere and import their folder"
-        ) from error
-    built = import_path(
-        files[0].parent, seed=seed, subsample=subsample, test=test, progress=progress
-    )
-    options = {**built.record.options, "source": repository}
-    return built._replace(record=replace(built.record, options=options))
-
-
-def _test_mix(
-    train: PuzzleSet, test: int, hard: Sequence[Path], seventeen: Path | None, seed: int
-) -> Mix:
-    if train.kind != "sudoku" or train.size != 9:
-        raise InputError(f"lists of test puzzles need 9x9 sudokus, not a {train.kind} {train.size}")
-    if not hard:
-        raise InputError("a list of 17-clue test puzzles goes with lists of hard ones; give both")
-    solutions = rules.from_tokens(train.labels)
-    return build_mix(list(hard), seventeen, test, seed, _fractions(seventeen), solutions)
-
-
-def _draw(
-    groups: np.ndarray, wanted: int | None, rng: np.random.Generator, name: str, path: Path
-) -> np.ndarray:
-    """`wanted` of the groups, uniformly and in their old order; all of them if None."""
-    if wanted is None:
-        return groups
-    if not 0 < wanted <= len(groups):
-        raise DataError(
-            f"{path}: {wanted} {name} puzzles asked for, {len(groups)} there. "
-            f"Ask for 1 to {len(groups)}"
-        )
-    return np.sort(rng.choice(groups, wanted, replace=False))
-
-
-# ----------------------------------------------------------------------------------------- shared
-
-
-def _finish(sets: list[PuzzleSet], record: Record, progress: StageProgress | None) -> Built:
-    """Rate both sets and count what they share. DataError if they share a question."""
-    shared = overlap_of(*sets)
-    if shared["identical_puzzles"]:
-        raise DataError(
-            f"train and test share {shared['identical_puzzles']} questions. "
-            "Remove them from one, or import one file and split it"
-        )
-    train, test = with_difficulty(*sets, _child(record.seed or 0, 2), progress)
-    return Built(train, test, replace(record, overlap=shared))
-
-
 def _check_arguments(train: int, test: int, seed: int) -> None:
     if train < 1 or test < 1:
         raise InputError(f"train is {train} and test {test}, expected at least 1 each")
     if seed < 0:
         raise InputError(f"seed is {seed}, expected 0 or more")
-
-
-def _child(seed: int, index: int) -> int:
-    """An independent 64-bit seed for each use of a command's seed."""
-    return int(np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)[0])
-
-
-def _hashes(files: Iterable[str | Path], root: Path | None = None) -> dict[str, str]:
-    """Name (relative to a root folder that holds the file) -> sha256, hex."""
-    hashes = {}
-    for file in map(Path, files):
-        inside = root is not None and root.is_dir() and file.is_relative_to(root)
-        hashes[file.relative_to(root).as_posix() if inside else file.name] = sha256_of(file)
-    return hashes
-
-
-def _tell(progress: StageProgress | None, stage: str, done: int, rows: int) -> None:
-    if progress is not None:
-        progress(stage, done, rows)

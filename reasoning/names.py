@@ -6,6 +6,8 @@ from typing import Literal
 TOKENIZER_FILE = "tokenizer.json"  # of a tokenizer, and beside a corpus that it made
 MANIFEST_FILE = "corpus.json"  # of a whole corpus
 PLAN_FILE = "building.json"  # of one that is being built
+Device = Literal["auto", "cpu", "cuda"]  # auto: the best there is
+Activations = Literal["auto", "fp32", "bf16"]  # their precision; auto: bf16 on cuda
 CacheKind = Literal["trajectory", "solution"]
 FEW_SHOT_SEED = 1234  # the published draw of examples; 2345 and 3456 give its spread
 BATCH_TOKENS = 16_384  # tokens of one forward pass of an evaluation, padding included

@@ -38,9 +38,9 @@ def parse(
         options["default"] = default
     if {"-h", "--help"} & set(words):
         tyro.cli(form, args=list(words), **options)
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
             # Parsed apart from being called, so that the command prints to the real streams.
             parsed, unknown = tyro.cli(
                 form if default is not None else _deferred(form),
@@ -51,7 +51,7 @@ def parse(
     except ValidationError as error:
         raise UsageError(describe(error)) from error
     except SystemExit as error:
-        raise UsageError(_one_line(said.getvalue(), program)) from error
+        raise UsageError(_one_line(printed.getvalue(), program)) from error
     if unknown:
         raise UsageError(_unknown(unknown[0], form, program, options))
     return parsed
@@ -147,19 +147,21 @@ def _one_line(text: str, program: str) -> str:
 
 
 def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    help_text = io.StringIO()
+    with contextlib.redirect_stdout(help_text), contextlib.suppress(SystemExit):
         tyro.cli(form, args=["--help"], **options)
-    known = re.findall(r"--[a-z0-9][a-z0-9.-]*", re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()))
+    known = re.findall(
+        r"--[a-z0-9][a-z0-9.-]*", re.sub(r"\x1b\[[0-9;]*m", "", help_text.getvalue())
+    )
     known = list(dict.fromkeys(known))
     asked = word.partition("=")[0].replace("_", "-")
     # A field's own name, without the names of what holds it: --lr for --optimizer.lr.
-    own = {option: "--" + option.removeprefix("--").rpartition(".")[2] for option in known}
-    near = [option for option in known if own[option] == asked]
+    last_part = {option: "--" + option.removeprefix("--").rpartition(".")[2] for option in known}
+    near = [option for option in known if last_part[option] == asked]
     near = near or difflib.get_close_matches(asked, known, n=1)
     if not near:
-        close = difflib.get_close_matches(asked, set(own.values()), n=1)
-        near = [option for option in known if own[option] in close]
+        close = difflib.get_close_matches(asked, set(last_part.values()), n=1)
+        near = [option for option in known if last_part[option] in close]
     hint = f", did you mean {' or '.join(near)}?" if near else f" (see {program} --help)"
     return f"unknown option {word}{hint}"
 

@@ -207,7 +207,7 @@ def _scatter(rng, count, order, bits, unseen):
 
 
 @njit(cache=True)
-def _draw_goal(rng, framed, steps, size, start, min_path, queue, distance, parent):
+def _draw_goal(rng, framed, steps, start, min_path, queue, distance, parent):
     """A uniformly random cell, framed, whose shortest path from `start` has enough cells."""
     seen = explore(framed, steps, start, -1, queue, distance, parent)
     near = 0  # the queue is sorted by distance: the cells far enough are at its end
@@ -254,7 +254,7 @@ def _hard_batch(seed, first, size, steps, walls, min_path, mazes, gave_up):
         maze[order[count]] = START
         set_frame(maze, size, framed)
         start = find(framed, START)
-        goal = _draw_goal(rng, framed, steps, size, start, min_path, queue, distance, parent)
+        goal = _draw_goal(rng, framed, steps, start, min_path, queue, distance, parent)
         framed[goal] = GOAL
         take_frame(framed, size, maze)
 

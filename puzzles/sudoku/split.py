@@ -1,18 +1,12 @@
-"""Train and test parts that have no solution grid in common, up to symmetry.
-
-Published lists hold families of puzzles one clue apart, on one solution grid: a split by rows would
-put near copies of the training puzzles in the test part. Here whole classes of equivalent solution
-grids go to one side.
-"""
+"""What a train and a test part have in common, up to symmetry."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from puzzles.errors import DataError, InputError
+from puzzles.errors import InputError
 from puzzles.rows import row_keys
 from puzzles.sudoku.canonical import canonicalise
-from puzzles.sudoku.rules import as_grids
 
 
 @dataclass(frozen=True)
@@ -28,44 +22,6 @@ class OverlapReport:
     test_rows_with_shared_grid: int
     shared_puzzles: int | None = None  # classes of puzzles in both
     test_rows_with_shared_puzzle: int | None = None
-
-
-def split_by_grid(
-    solutions: np.ndarray, test: int | float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (train, test), each sorted, with no class of solution grids in both.
-
-    `test` is a number of rows (int) or a fraction of them (float). Classes are drawn in random
-    order; one that would overshoot is passed over. Raises DataError if the exact number cannot be
-    met this way, with the number that can.
-    """
-    solutions = as_grids(solutions, "solutions")
-    rows = len(solutions)
-    if isinstance(test, float):
-        if not 0 <= test <= 1:
-            raise InputError(f"test fraction must lie in 0 to 1, got {test}")
-        wanted = round(test * rows)
-    else:
-        wanted = int(test)
-    if not 0 <= wanted <= rows:
-        raise InputError(f"test must be 0 to {rows} rows, got {wanted}")
-    keys = row_keys(canonicalise(solutions).solutions)
-    _, family, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    is_test = np.zeros(len(sizes), dtype=bool)
-    missing = wanted
-    for index in np.random.default_rng(seed).permutation(len(sizes)):
-        if sizes[index] <= missing:
-            is_test[index] = True
-            missing -= sizes[index]
-        if missing == 0:
-            break
-    if missing:
-        raise DataError(
-            f"solutions: {wanted} test rows cannot be made of whole classes of solution grids "
-            f"({len(sizes)} classes in {rows} rows); ask for {wanted - missing}, or another seed"
-        )
-    in_test = is_test[family]
-    return np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
 def overlap(

@@ -128,14 +128,6 @@ def inverse(symmetry: Symmetry) -> Symmetry:
     )
 
 
-def compose(first: Symmetry, second: Symmetry) -> Symmetry:
-    """The symmetries that apply `first`, then `second`."""
-    return Symmetry(
-        np.take_along_axis(first.cells, second.cells, axis=1),
-        np.take_along_axis(second.digits, first.digits.astype(np.int64), axis=1),
-    )
-
-
 def augment(
     inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:

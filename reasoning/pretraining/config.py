@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
+from reasoning.names import Activations, Device
 from reasoning.randomness import LARGEST_SEED
 from reasoning.training.config import Decay
 
@@ -70,8 +71,8 @@ class PretrainingConfig(Frozen):
     micro_batch: int | None = Field(
         None, gt=0, description="rows per forward pass of one process; none: all at once"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: best present")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    device: Device = Field("auto", description="auto: best present")
+    precision: Activations = Field(
         "auto", description="activations; auto: bf16 on cuda, fp32 elsewhere"
     )
     parallel: Literal["replicated", "sharded"] = Field(

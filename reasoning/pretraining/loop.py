@@ -19,11 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.pretraining.checkpoints import (
-    load_pretraining,
-    model_tensors,
-    save_pretraining,
-)
+from reasoning.pretraining.checkpoints import load_pretraining, model_tensors, save_pretraining
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.flops import (
     Passes,
@@ -40,9 +36,9 @@ from reasoning.training.checkpoints import first_not_finite, last_words
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
+from reasoning.training.logs import Logs
 from reasoning.training.loop import Progress, TrainingError
 from reasoning.training.memory import restart_peak
-from reasoning.training.runs import JsonLines
 
 _PROBED_ROWS = 2
 
@@ -207,7 +203,7 @@ class Pretrainer:
         config = self.config
         if not self.done:  # else each process begins its global generator with another seed
             torch.manual_seed(config.seed)
-        logs = _Logs(self.run if self.world.is_main else None, self.done or None)
+        logs = Logs(self.run if self.world.is_main else None, self.done or None)
         pending = self._pending
         restart_peak(self.world.device)
         if not pending:
@@ -283,20 +279,3 @@ def sequence_seeds(seed: int, step: int, batch: int) -> Tensor:
     """int64 (batch,): an independent non-negative seed for every row of a step's global batch."""
     words = np.random.SeedSequence((seed, step)).generate_state(batch, np.uint64) >> np.uint64(1)
     return torch.from_numpy(words.astype(np.int64))
-
-
-class _Logs:
-    """The run's two logs, or nothing where there is no folder."""
-
-    def __init__(self, run: Path | None, resume_step: int | None):
-        names = ("metrics.jsonl", "timing.jsonl") if run else ()
-        self._files = [JsonLines(run / name, resume_step) for name in names]
-
-    def write(self, split: str, record: dict[str, Any], timing: dict[str, Any]) -> None:
-        lines = (record, {"step": record["step"]} | timing)
-        for file, line in zip(self._files, lines, strict=False):
-            file.write({"split": split} | line)
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()

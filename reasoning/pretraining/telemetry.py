@@ -15,6 +15,7 @@ from reasoning.training.distribution import World
 from reasoning.training.memory import peak_bytes
 
 _QUANTILE = 0.95
+_POWER_ITERATIONS = 8  # of |J|
 # Diagnostics whose tail matters too.
 _TAILED = ("evaluations", "residual")
 _EXECUTED = "evaluations_executed"
@@ -28,14 +29,12 @@ class HasMap(Protocol):
         """The map at tokens (B, S), its proposal and its solution (B, S, D)."""
 
 
-def estimate_jacobian(
-    model: HasMap, tokens: Tensor, seed: int, world: World, iterations: int = 8
-) -> float | None:
+def estimate_jacobian(model: HasMap, tokens: Tensor, seed: int, world: World) -> float | None:
     """|df/dy| at the solution of whole sequences (B, S) by power iteration, in fp32: the mean over
     sequences and processes."""
     f, _, solution = model.fixed_point(tokens)
     generator = torch.Generator().manual_seed(seed)
-    norms = jacobian_norm(f, solution, iterations, generator).detach()
+    norms = jacobian_norm(f, solution, _POWER_ITERATIONS, generator).detach()
     total = world.sum(torch.stack([norms.sum(), norms.new_tensor(float(len(norms)))]))
     return finite(float(total[0] / total[1]))
 

@@ -157,12 +157,11 @@ def latest_checkpoint(run: Path) -> Path:
     raise CheckpointError(f"{run}: holds no checkpoint; train it first")
 
 
-def load_weights(run: Path, model: nn.Module, averaged: bool = True) -> int:
-    """Load the latest weights (their average by default) into `model`; returns their step."""
+def load_weights(run: Path, model: nn.Module) -> int:
+    """Load the average of the latest weights into `model`; returns their step."""
     folder = latest_checkpoint(run)
-    name = _FILES[1] if averaged else _FILES[0]
-    manifest = verified(folder, (name,))
-    _fill(model, folder / name)
+    manifest = verified(folder, (_FILES[1],))
+    _fill(model, folder / _FILES[1])
     return manifest["step"]
 
 

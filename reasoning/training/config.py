@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig
+from reasoning.names import Activations, Device
 from reasoning.randomness import LARGEST_SEED
 from reasoning.supervision import SupervisionConfig
 
@@ -54,8 +55,8 @@ class TrainingConfig(Frozen):
     micro_batch: int | None = Field(
         None, gt=0, description="slots per forward pass of one process; none: all at once"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: best present")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    device: Device = Field("auto", description="auto: best present")
+    precision: Activations = Field(
         "auto", description="activations; auto: bf16 on cuda, fp32 elsewhere"
     )
     compile: bool = Field(False, description="compile the net with torch.compile")

@@ -19,15 +19,7 @@ from torch import Tensor, nn
 
 from reasoning.nn.compilation import compile_nets, nets_of
 from reasoning.randomness import fold
-from reasoning.supervision import (
-    Batch,
-    Carry,
-    Depth,
-    Supervised,
-    exploration_minimum,
-    start,
-    supervise,
-)
+from reasoning.supervision import Batch, Carry, Depth, exploration_minimum, start, supervise
 from reasoning.training.checkpoints import (
     CheckpointError,
     first_not_finite,
@@ -41,11 +33,13 @@ from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
 from reasoning.training.interrupts import interrupts
+from reasoning.training.logs import Logs
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from reasoning.training.optimizers import Optimizers, clip_gradients
 from reasoning.training.pending import gather_pending, share_pending
-from reasoning.training.runs import JsonLines, RunError, TrainingError, make_folder
+from reasoning.training.runs import RunError, TrainingError, make_folder
+from reasoning.training.slots import join, measure, rows_of
 
 
 class BatchSource(Protocol):
@@ -234,8 +228,8 @@ class Trainer:
             with autocast(self.world.device, config.precision):
                 supervised = supervise(
                     model,
-                    _rows(self.carry, piece),
-                    _rows(batch, piece),
+                    rows_of(self.carry, piece),
+                    rows_of(batch, piece),
                     minimum[piece],
                     stage,
                     config.loss,
@@ -244,11 +238,11 @@ class Trainer:
                 )
             (supervised.losses.total.sum() / config.batch).backward()
             carries.append(supervised.carry)
-            measured = _measure(supervised)
+            measured = measure(supervised)
             sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
         self.world.sum_gradients(model)
         sums["grad_norm"] = clip_gradients(model, config.optimizer.clip)
-        self.carry = _join(carries)
+        self.carry = join(carries)
         puzzle_ids = self.world.gather_rows(self.carry.puzzle.puzzle_ids)
         self.optimizers.step(self.done, config.steps, puzzle_ids)
         self.ema.update(model, self.done)
@@ -269,7 +263,7 @@ class Trainer:
         if not self.done:  # else each process begins its global generator with another seed
             torch.manual_seed(config.seed)
         resumed = self.done if self.done else None
-        logs = _Logs(self.run if self.world.is_main else None, resumed)
+        logs = Logs(self.run if self.world.is_main else None, resumed)
         pending = self._pending
         if pending:  # a resume between two log lines
             restart_peak(self.world.device)
@@ -287,13 +281,15 @@ class Trainer:
                 record = evaluation = None
                 if self.done % config.log_every == 0 or last:
                     record = self._record(pending)
-                    logs.training(record, self._cost(pending, time.perf_counter() - self._clock))
+                    seconds = time.perf_counter() - self._clock
+                    logs.write("train", record, self._cost(pending, seconds))
                     pending.clear()
                     self._start_clock()
                 if self.evaluate and (self.done % config.evaluate_every == 0 or last):
                     self._refuse_unless_finite()
                     evaluation = {"step": self.done} | self.evaluate(self.ema.model)
-                    logs.evaluation(evaluation, time.perf_counter() - self._clock)
+                    seconds = time.perf_counter() - self._clock
+                    logs.write("test", evaluation, {"seconds": seconds})
                     self._start_clock()
                 # Agreed on, for a signal may reach the processes on different steps.
                 stopping = self.world.any(bool(interrupted))
@@ -355,76 +351,3 @@ class Trainer:
 def _mix(seed: int, step: int) -> int:
     """An independent 63-bit seed for (seed, step)."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _rows(value: Any, piece: slice) -> Any:
-    """Rows of a Carry or Batch."""
-    if isinstance(value, Carry):
-        return Carry(
-            tuple(part[piece] for part in value.state),
-            value.segments[piece],
-            value.halted[piece],
-            _rows(value.puzzle, piece),
-        )
-    return Batch(value.inputs[piece], value.labels[piece], value.puzzle_ids[piece])
-
-
-def _join(carries: list[Carry]) -> Carry:
-    if len(carries) == 1:
-        return carries[0]
-    puzzles = [carry.puzzle for carry in carries]
-    return Carry(
-        tuple(torch.cat(parts) for parts in zip(*(c.state for c in carries), strict=True)),
-        torch.cat([c.segments for c in carries]),
-        torch.cat([c.halted for c in carries]),
-        Batch(
-            torch.cat([p.inputs for p in puzzles]),
-            torch.cat([p.labels for p in puzzles]),
-            torch.cat([p.puzzle_ids for p in puzzles]),
-        ),
-    )
-
-
-@torch.no_grad()
-def _measure(supervised: Supervised) -> dict[str, Tensor]:
-    """Sums over slots; `finished_*` over those that halted on this step."""
-    output, losses, carry = supervised.output, supervised.losses, supervised.carry
-    done = carry.halted
-    cells = (output.logits.argmax(-1) == carry.puzzle.labels).float().mean(-1)
-    sums = {
-        "slots": torch.ones_like(losses.total).sum(),
-        "finished": done.float().sum(),
-        "loss": losses.total.detach().sum(),
-        "cell_loss": losses.cells.detach().sum(),
-        "halting_loss": losses.halting.detach().sum(),
-        "cell": cells.sum(),
-        "finished_cell": (cells * done).sum(),
-        "finished_exact": (losses.exact & done).float().sum(),
-        "finished_segments": (carry.segments * done).float().sum(),
-        "net_calls": supervised.net_calls.float().sum(),
-    }
-    return sums | {name: value.float().sum() for name, value in output.diagnostics.items()}
-
-
-class _Logs:
-    """The run's two logs, or nothing where there is no folder."""
-
-    def __init__(self, run: Path | None, resume_step: int | None):
-        names = ("metrics.jsonl", "timing.jsonl") if run else ()
-        self._files = [JsonLines(run / name, resume_step) for name in names]
-
-    def training(self, record: dict[str, Any], cost: dict[str, Any]) -> None:
-        place = {"split": "train", "step": record["step"]}
-        self._write(place | record, place | cost)
-
-    def evaluation(self, record: dict[str, Any], seconds: float) -> None:
-        timing = {"step": record["step"], "seconds": seconds}
-        self._write({"split": "test"} | record, {"split": "test"} | timing)
-
-    def _write(self, *records: dict[str, Any]) -> None:
-        for file, record in zip(self._files, records, strict=False):
-            file.write(record)
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()

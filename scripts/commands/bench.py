@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.terminal.choices import PARTS, Device, Mode, Part, Precision
+from reasoning.names import Device
+from scripts.terminal.choices import PARTS, Mode, Part, Precision
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
@@ -47,7 +48,8 @@ def bench(
             filled; none: a temporary one. Only with --parts peers.
         batch: slots of a puzzle step (scaling has its own); none: the preset's, or 8 for training
             with --quick.
-        micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 for 27m.
+        micro_batch: slots of a forward pass of a puzzle step; none: all at once, or 192 where
+            the nets have eight layers.
         rows: rows of a language step; none: the preset's, or 2 with --quick.
         seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
     """
@@ -101,15 +103,15 @@ def bench(
         "matmul_sizes": yardstick.sizes,
     }
     with ExitStack() as stack:
-        there = None
+        rivals = None
         if "peers" in parts:
-            there = stack.enter_context(peer_folder.peers(peers))
-            record["peer_versions"], record["peers_missing"] = there.versions, there.missing
-            for name, why in there.missing.items():
+            rivals = stack.enter_context(peer_folder.peers(peers))
+            record["peer_versions"], record["peers_missing"] = rivals.versions, rivals.missing
+            for name, why in rivals.missing.items():
                 console.print(f"peers: without {name}: {why}")
-        made = Bench(sizes, clock, yardstick, precisions, modes, runs, there)
+        measured = Bench(sizes, clock, yardstick, precisions, modes, runs, rivals)
         for part in parts:  # each printed and written as soon as it is done
-            record[part] = list(getattr(made, part)())
+            record[part] = list(getattr(measured, part)())
             console.print(table(part, record[part]))
             if part == "scaling":
                 record["exponents"] = exponents(record[part])

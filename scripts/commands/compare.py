@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
+from scripts.studies.compare import compare
 from scripts.usage import parse
 
 
 def main(words: Sequence[str]) -> int:
-    from scripts.studies.compare import compare
-
     parse(compare, words, "loopbench compare")()
     return 0

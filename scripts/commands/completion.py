@@ -47,18 +47,18 @@ def script(shell: str, commands: Mapping[str, Run]) -> str:
 
 def _options(run: Run) -> Iterator[str]:
     """Options, or the names of a group's commands, in the order of a command's help."""
-    said = io.StringIO()
+    help_text = io.StringIO()
     # A command of a package that is not installed has no help, and completes nothing.
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit, UsageError):
+    with contextlib.redirect_stdout(help_text), contextlib.suppress(SystemExit, UsageError):
         run(["--help"])
-    text = re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue())
+    text = re.sub(r"\x1b\[[0-9;]*m", "", help_text.getvalue())
     listed = re.search(r" COMMAND, one of: (.*)", text)
-    found = (
+    options = (
         listed[1].split(", ")
         if listed
         else re.findall(r"--[a-z0-9][a-zA-Z0-9._-]*[a-zA-Z0-9]", text)
     )
-    yield from dict.fromkeys(found)
+    yield from dict.fromkeys(options)
 
 
 def completion(shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]) -> None:

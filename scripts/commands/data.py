@@ -21,7 +21,7 @@ from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError, run_one_of
 
 if TYPE_CHECKING:
-    from puzzles.sources import Built
+    from puzzles.built import Built
 
 
 def sudoku(
@@ -164,17 +164,17 @@ def import_(
     check_output(out)
     if (path is None) == (hub is None):
         raise UsageError("name either a path to import or a set of the hub, --hub")
-    from puzzles import sources
+    from puzzles import importing
 
     with stage_progress() as progress:
         if hub is not None:
             if test_hard or test_seventeen is not None:
                 raise UsageError("the hub's sets have a test split; leave the test lists out")
-            built = sources.import_hub(
+            built = importing.import_hub(
                 hub, seed=seed, subsample=subsample, test=test, progress=progress
             )
         else:
-            built = sources.import_path(
+            built = importing.import_path(
                 path,
                 seed=seed,
                 subsample=subsample,

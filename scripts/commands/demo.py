@@ -8,9 +8,10 @@ from typing import Annotated, get_args
 
 import tyro
 
+from reasoning.names import Device
 from scripts.commands.solve import expect_weights, read_puzzle
 from scripts.reports.solve_player import expect_bounded
-from scripts.terminal.choices import Device, Shipped
+from scripts.terminal.choices import Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from scripts.terminal.choices import Device, Headline
+from reasoning.names import Activations, Device
+from scripts.terminal.choices import Headline
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
@@ -26,7 +27,7 @@ def evaluate(
     leave: float | Literal["rest", "converged", "never"] = "rest",
     evaluations: int | None = None,
     tolerance: float | None = None,
-    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    precision: Activations | None = None,
     split: Literal["test", "train"] = "test",
     puzzles: int = 0,
     seed: int = 0,

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from reasoning.names import BATCH_TOKENS, FEW_SHOT_SEED
-from scripts.terminal.choices import Device
+from reasoning.names import BATCH_TOKENS, FEW_SHOT_SEED, Device
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 

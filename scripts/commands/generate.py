@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from reasoning.names import CacheKind
-from scripts.terminal.choices import Device
+from reasoning.names import CacheKind, Device
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import argument_text, standard_input
 from scripts.usage import UsageError, parse

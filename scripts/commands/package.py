@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from scripts.terminal.choices import WEIGHTS, Device
+from reasoning.names import Device
+from scripts.terminal.choices import WEIGHTS
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 

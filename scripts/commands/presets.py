@@ -54,8 +54,8 @@ def show_presets(json: bool = False) -> None:
             if rows := [row for row in loaded if row["task"] == task]:
                 console.print(table(f"presets of installed packages: {task}", rows))
         for row in installed:
-            said = f"cannot be loaded: {row['error']}" if "error" in row else row["model"]
-            console.print(f"{row['preset']}: {row['package']}, {said}", soft_wrap=True)
+            what = f"cannot be loaded: {row['error']}" if "error" in row else row["model"]
+            console.print(f"{row['preset']}: {row['package']}, {what}", soft_wrap=True)
 
 
 def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:

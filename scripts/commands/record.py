@@ -42,19 +42,21 @@ def record(
     if target.exists() and not replace:
         raise UsageError(f"{target}: is there; choose another --name or give --replace")
     from reasoning.training.runs import make_folder
-    from scripts.studies.recording import make_record
+    from scripts.studies.result_records import make_record
 
-    made = make_record(file, title, command)
+    result = make_record(file, title, command)
     make_folder(into)
-    target.write_text(record_text(made))
-    print(f"wrote {target}: {_told(made)}")
-    if made.uncommitted:
+    target.write_text(record_text(result))
+    print(f"wrote {target}: {_told(result)}")
+    if result.uncommitted:
         print("note: the code that ran had changes that no commit holds")
 
 
-def _told(made: Record) -> str:
-    commits = ", ".join(commit[:7] for commit in made.commits)
-    return f"{len(made.arms)} arms of `{made.study}`, commit {commits}; fill pages with `tables`"
+def _told(result: Record) -> str:
+    commits = ", ".join(commit[:7] for commit in result.commits)
+    return (
+        f"{len(result.arms)} arms of `{result.study}`, commit {commits}; fill pages with `tables`"
+    )
 
 
 def main(words: Sequence[str]) -> int:

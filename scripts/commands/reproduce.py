@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 import tyro
 from rich.markdown import Markdown
 
+from reasoning.names import Activations, Device
 from reasoning.training.deadline import seconds_of
 from reasoning.training.distribution import join_world
 from scripts.studies.ablations import ABLATIONS, ablation
 from scripts.studies.language.reproduce import LANGUAGE
-from scripts.studies.real import Precision, Task, real
+from scripts.studies.real import Task, real
 from scripts.studies.table2 import Scale, table2
 from scripts.terminal.console import Console
 from scripts.usage import UsageError, parse, unknown_name
@@ -26,7 +27,7 @@ def reproduce_table2(
     maze: Path | None = None,
     seeds: int = 1,
     steps: int | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     compile: bool = False,
     yes: bool = False,
     only: tuple[str, ...] = (),
@@ -68,8 +69,8 @@ def reproduce_real(
     seeds: int = 1,
     searched: int = 100,
     compile: bool = True,
-    precision: Precision = "auto",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Activations = "auto",
+    device: Device = "auto",
     jobs: int | None = None,
 ) -> None:
     """Sudoku-Extreme or Maze-Hard from 1,000 puzzles, trained to a deadline, beside what others
@@ -111,7 +112,7 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         data: Path | None = None,
         seeds: int = 1,
         steps: int | None = None,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: Device = "auto",
         compile: bool = False,
         yes: bool = False,
         also: str = "",

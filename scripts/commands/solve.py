@@ -9,9 +9,10 @@ import tyro
 
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
+from reasoning.names import Device
 from reasoning.training.runs import RunError, read_config
 from scripts.runs.hub_names import PREFIX, check_repository
-from scripts.terminal.choices import Device, Shipped
+from scripts.terminal.choices import Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import file_text, standard_input

@@ -53,8 +53,8 @@ def tables(
     for page, each in differing.items():
         if not check:
             page.write_text(each.text)
-        said = "differs from the records" if check else "filled"
-        print(f"{page}: {', '.join(each.differing)}: {said}")
+        what = "differs from the records" if check else "filled"
+        print(f"{page}: {', '.join(each.differing)}: {what}")
     count = sum(len(each.names) for each in filled.values())
     if not differing:
         print(f"{count} tables of {len(filled)} pages are as recorded")

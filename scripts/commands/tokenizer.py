@@ -11,12 +11,7 @@ from rich.table import Table
 from reasoning.names import TOKENIZER_FILE
 from reasoning.pretraining.build import is_empty
 from reasoning.pretraining.corpus import CorpusError, read_documents, source_files
-from reasoning.pretraining.tokenizer import (
-    Tokenizer,
-    TokenizerError,
-    load_tokenizer,
-    train_bpe,
-)
+from reasoning.pretraining.tokenizer import Tokenizer, TokenizerError, load_tokenizer, train_bpe
 from reasoning.training.runs import make_folder
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
@@ -47,23 +42,23 @@ def train(
         raise UsageError("name files or folders of text to learn from")
     if not limit_mb > 0:
         raise UsageError(f"--limit-mb is {limit_mb}, expected more than 0")
-    found = source_files(files)
+    sources = source_files(files)
     make_folder(out)
     with stage_progress() as tell:
 
         def documents() -> Iterator[str]:
             left = limit_mb * 1e6
-            for done, path in enumerate(found):
-                tell("reading files, then learning merges", done, len(found))
+            for done, path in enumerate(sources):
+                tell("reading files, then learning merges", done, len(sources))
                 for text in read_documents(path, separator(split_on)):
                     if left <= 0:
                         return
                     left -= len(text.encode())
                     yield text
 
-        made = train_bpe(documents(), vocabulary)
-    made.save(out)
-    _describe(made, Console())
+        tokenizer = train_bpe(documents(), vocabulary)
+    tokenizer.save(out)
+    _describe(tokenizer, Console())
     Console().print(f"written to {out / TOKENIZER_FILE}", soft_wrap=True)
 
 

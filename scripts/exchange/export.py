@@ -86,8 +86,8 @@ def compare(model: Reasoner, calls: dict[str, Call], segments: int, seed: int = 
 
 def _difference(theirs: Any, ours: Tensor) -> float:
     """Infinite where theirs is no number."""
-    own = ours.detach().numpy().astype(np.float64)
-    gap = np.abs(np.asarray(theirs, dtype=np.float64) - own) / np.maximum(1, np.abs(own))
+    expected = ours.detach().numpy().astype(np.float64)
+    gap = np.abs(np.asarray(theirs, dtype=np.float64) - expected) / np.maximum(1, np.abs(expected))
     return float(np.nan_to_num(gap, nan=np.inf).max())
 
 
@@ -121,8 +121,8 @@ def _onnx(model: Reasoner) -> tuple[dict[str, Call], Files, dict[str, str]]:
         running = session(model)
         return lambda given: running({name: value.numpy() for name, value in given.items()})
 
-    def write(model: onnx.ModelProto, path: Path, said: dict[str, str]) -> None:
-        onnx.helper.set_model_props(model, said)
+    def write(model: onnx.ModelProto, path: Path, facts: dict[str, str]) -> None:
+        onnx.helper.set_model_props(model, facts)
         path.write_bytes(model.SerializeToString())
 
     versions = {name: metadata.version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
@@ -140,11 +140,11 @@ def _torch(model: Reasoner) -> tuple[dict[str, Call], Files, dict[str, str]]:
         module = program.traced.module()
         return lambda given: module(*(given[name] for name in program.inputs))
 
-    def write(program: Program, path: Path, said: dict[str, str]) -> None:
+    def write(program: Program, path: Path, facts: dict[str, str]) -> None:
         names = {"inputs": program.inputs, "outputs": program.outputs}
         with path.open("wb") as file:
             torch.export.save(
-                program.traced, file, extra_files={"loopbench.json": json.dumps(said | names)}
+                program.traced, file, extra_files={"loopbench.json": json.dumps(facts | names)}
             )
 
     return (

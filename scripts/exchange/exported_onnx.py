@@ -25,13 +25,13 @@ def _eliminate(matrix: Tensor, right: Tensor, **options: bool) -> tuple[Tensor, 
         for i in range(k + 1, size):
             factor = rows[i][k] / rows[k][k]
             rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
-    found: list[Tensor] = []
+    solved: list[Tensor] = []
     for k in reversed(range(size)):
         rest = rows[k][size]
-        for j, known in zip(reversed(range(k + 1, size)), found, strict=True):
+        for j, known in zip(reversed(range(k + 1, size)), solved, strict=True):
             rest = rest - rows[k][j] * known
-        found.append(rest / rows[k][k])
-    return torch.stack(found[::-1], -1), torch.zeros_like(right[:, 0], dtype=torch.int32)
+        solved.append(rest / rows[k][k])
+    return torch.stack(solved[::-1], -1), torch.zeros_like(right[:, 0], dtype=torch.int32)
 
 
 DECOMPOSITIONS = {torch.ops.aten.linalg_solve_ex.default: _eliminate}

@@ -108,7 +108,7 @@ class LoopbenchLM(LM):
         asked = [request.args for request in requests]
         prompts = self._encode([context for context, _ in asked])
         wholes = self._encode([context + continuation for context, continuation in asked])
-        found: list[tuple[float, bool]] = [(0.0, True)] * len(asked)
+        answers: list[tuple[float, bool]] = [(0.0, True)] * len(asked)
         places = [i for i, (_, continuation) in enumerate(asked) if continuation]
         spans = []
         for i in places:
@@ -116,10 +116,10 @@ class LoopbenchLM(LM):
             spans.append(crop(whole, start, self.scorer.longest))
         scores = self.scorer.spans(spans)
         for i, nll, greedy in zip(places, scores.nll, scores.greedy, strict=True):
-            found[i] = (-float(nll), bool(greedy))
-        for args, answer in zip(asked, found, strict=True):
+            answers[i] = (-float(nll), bool(greedy))
+        for args, answer in zip(asked, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", args, answer)
-        return found
+        return answers
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Of every request (text,)."""
@@ -132,10 +132,10 @@ class LoopbenchLM(LM):
                 context, scored = make_disjoint_window(window)
                 spans.append(Span(np.array([*context, *scored], dtype=np.int64), len(context)))
                 owners.append(i)
-        found = -np.bincount(owners, self.scorer.spans(spans).nll, len(texts))
-        for request, value in zip(requests, found, strict=True):
+        totals = -np.bincount(owners, self.scorer.spans(spans).nll, len(texts))
+        for request, value in zip(requests, totals, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, float(value))
-        return found.tolist()
+        return totals.tolist()
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Of every request (context, settings) what is said before the first stop."""
@@ -156,18 +156,18 @@ class LoopbenchLM(LM):
             alone = i if asked["temperature"] else -1
             key = (len(prompts[i]), alone, asked["max_gen_toks"])
             groups.setdefault(key, []).append(i)
-        said = [""] * len(requests)
+        texts = [""] * len(requests)
         for (length, _, tokens), members in sorted(groups.items(), reverse=True):
             step = self.scorer.rows_at_once(length + tokens)
             for first in range(0, len(members), step):
-                own = members[first : first + step]
-                rows = np.stack([prompts[i] for i in own])
+                together = members[first : first + step]
+                rows = np.stack([prompts[i] for i in together])
                 for i, text in zip(
-                    own, self._continue(rows, [settings[i] for i in own]), strict=True
+                    together, self._continue(rows, [settings[i] for i in together]), strict=True
                 ):
-                    said[i] = text
+                    texts[i] = text
                     self.cache_hook.add_partial("generate_until", requests[i].args, text)
-        return said
+        return texts
 
     def _continue(self, rows: np.ndarray, settings: Sequence[dict[str, Any]]) -> list[str]:
         """What follows prompts of equal length, which share all but their stops."""
@@ -175,24 +175,24 @@ class LoopbenchLM(LM):
         sampling = Sampling(first["temperature"], first.get("top_k"), first.get("seed", 0))
         prompt = torch.from_numpy(rows).to(self.device)
         ids: list[list[int]] = [[] for _ in settings]
-        said: list[str | None] = [None] * len(settings)
+        finished: list[str | None] = [None] * len(settings)
         for step in generate(
             self.opened.model, prompt, first["max_gen_toks"], sampling, self.scorer.budget
         ):
             for i, token in enumerate(step.ids.tolist()):
-                if said[i] is not None:
+                if finished[i] is not None:
                     continue
                 if token != tokenizer.bos:
                     ids[i].append(token)
                 text = tokenizer.decode(ids[i])
                 cut = _before_stop(text, settings[i]["until"])
                 if token == tokenizer.bos or cut != text:
-                    said[i] = cut
-            if None not in said:
+                    finished[i] = cut
+            if None not in finished:
                 break
         return [
-            tokenizer.decode(own) if text is None else text
-            for own, text in zip(ids, said, strict=True)
+            tokenizer.decode(written) if text is None else text
+            for written, text in zip(ids, finished, strict=True)
         ]
 
 
@@ -219,5 +219,5 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
 def _before_stop(text: str, stops: Sequence[str]) -> str:
     """The text before the first of the stops in it."""
-    found = [text.find(stop) for stop in stops if stop and stop in text]
-    return text[: min(found)] if found else text
+    places = [text.find(stop) for stop in stops if stop and stop in text]
+    return text[: min(places)] if places else text

@@ -158,7 +158,7 @@ def build(
             with gr.Column(scale=2, min_width=300):
                 model = gr.Dropdown(names, value=first, label="Model", filterable=False)
                 with gr.Row():
-                    made = {
+                    makers = {
                         level: gr.Button(f"New {level}", size="sm", min_width=80)
                         for level in LEVELS
                     }
@@ -209,16 +209,16 @@ def build(
                         label="Images under the puzzle's symmetries (1: itself)",
                     )
                 go = gr.Button("Solve", variant="primary")
-                said = gr.HTML(elem_id="said")
+                notice = gr.HTML(elem_id="said")
             with gr.Column(scale=3, min_width=300):
                 solved = gr.HTML(elem_id="solved")
         puzzle = [typed, grid]
-        chosen = [*puzzle, known, number, beside, segments, said, solved]
+        chosen = [*puzzle, known, number, beside, segments, notice, solved]
         model.input(choose, model, chosen, api_name=False)
-        for level, button in made.items():
-            button.click(partial(generate, level=level), model, [*puzzle, said], api_name=False)
+        for level, button in makers.items():
+            button.click(partial(generate, level=level), model, [*puzzle, notice], api_name=False)
         known.input(load, [model, known], puzzle, api_name=False)
-        number.submit(load_row, [model, number], [*puzzle, said], api_name=False)
+        number.submit(load_row, [model, number], [*puzzle, notice], api_name=False)
         grid.input(None, grid, typed, js=_DRAWN_TO_TEXT)
         typed.change(None, puzzle, grid, js=_TEXT_TO_DRAWN)
         asked = [typed, model, beside, segments, breadth, images]
@@ -226,7 +226,7 @@ def build(
             [go.click, typed.submit],
             solve,
             asked,
-            [said, solved],
+            [notice, solved],
             api_name="solve",
         ).then(None, js=_SHOW_SOLVED)
     return page

@@ -13,13 +13,13 @@ import onnxruntime
 def solve(path: str, puzzle: str, segments: int | None = None) -> tuple[str, float]:
     """The answer's characters, and how sure the least sure cell is."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    said = session.get_modelmeta().custom_metadata_map
-    symbols = said["tokens"]
+    facts = session.get_modelmeta().custom_metadata_map
+    symbols = facts["tokens"]
     inputs = np.array([[symbols.index(character) for character in puzzle]], dtype=np.int64)
     given = {
         "inputs": inputs,
         "puzzle_ids": np.zeros(1, dtype=np.int64),
-        "segments": np.array(segments or int(said["segments"]), dtype=np.int64),
+        "segments": np.array(segments or int(facts["segments"]), dtype=np.int64),
     }
     taken = {value.name for value in session.get_inputs()}
     logits = session.run(["logits"], {k: v for k, v in given.items() if k in taken})[0][0]

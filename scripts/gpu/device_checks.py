@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -38,6 +38,7 @@ from reasoning.fixed_point import (
     Unrolled,
     solve,
 )
+from reasoning.names import Device
 from reasoning.nn.compilation import compile_nets
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
@@ -76,9 +77,11 @@ class Check:
         return self.error <= self.limit  # False for NaN
 
 
-def difference(found: Numbers, expected: Numbers) -> float:
+def difference(measured: Numbers, expected: Numbers) -> float:
     """|found - expected| / |expected| over all numbers, in float64 on the CPU."""
-    a, b = (torch.cat([t.detach().cpu().double().flatten() for t in x]) for x in (found, expected))
+    a, b = (
+        torch.cat([t.detach().cpu().double().flatten() for t in x]) for x in (measured, expected)
+    )
     return float((a - b).norm() / b.norm())
 
 
@@ -176,14 +179,14 @@ def attention_checks(device: torch.device) -> Iterator[Check]:
         floors = {torch.float32: _FP32, torch.bfloat16: _TIMES_FLOOR * difference(rough, exact)}
         for dtype, limit in floors.items():
             for path, attend in _paths(device, dtype, causal).items():
-                found = _attention(device, dtype, causal, attend)
+                measured = _attention(device, dtype, causal, attend)
                 label = f"attention, {'causal, ' if causal else ''}{_short(dtype)}, {path}"
-                yield Check(label, difference(found, exact), limit)
+                yield Check(label, difference(measured, exact), limit)
 
 
 def _paths(device: torch.device, dtype: torch.dtype, causal: bool) -> dict[str, Callable]:
     """Attention as the device chooses it, and by each backend that takes these shapes."""
-    found: dict[str, Callable] = {"as chosen": scaled_dot_product_attention}
+    kernels: dict[str, Callable] = {"as chosen": scaled_dot_product_attention}
     for name, backend in SDPBackend.__members__.items():
 
         def attend(q, k, v, is_causal, backend=backend):
@@ -194,8 +197,8 @@ def _paths(device: torch.device, dtype: torch.dtype, causal: bool) -> dict[str, 
             _attention(device, dtype, causal, attend)
         except RuntimeError:  # how torch says that a backend does not serve these tensors
             continue
-        found[name.lower().replace("_", " ")] = attend
-    return found
+        kernels[name.lower().replace("_", " ")] = attend
+    return kernels
 
 
 def _by_definition(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
@@ -231,15 +234,15 @@ def gradient_checks(device: torch.device) -> Iterator[Check]:
         for solver in (Anderson(**budgets), Picard(**budgets, damping=0.9)):
             adjoint = Adjoint(type(solver)(**budgets))
             for gradient in (OneStep(), Neumann(3), adjoint, Phantom(3, 0.5), Unrolled()):
-                found, expected = (
+                measured, expected = (
                     _implicit(solver, gradient, dtype, place)
                     for place in (device, torch.device("cpu"))
                 )
                 names = type(solver).__name__, type(gradient).__name__
                 label = f"{' + '.join(names)}, {_short(dtype)}"
-                yield Check(label, difference(found, expected), limit)
-    found, expected = (_many(place) for place in (device, torch.device("cpu")))
-    yield Check(f"Anderson, {_MANY:,} samples", difference(found, expected), _FP32)
+                yield Check(label, difference(measured, expected), limit)
+    measured, expected = (_many(place) for place in (device, torch.device("cpu")))
+    yield Check(f"Anderson, {_MANY:,} samples", difference(measured, expected), _FP32)
 
 
 def _many(device: torch.device) -> Numbers:
@@ -270,14 +273,14 @@ def _implicit(solver: Any, gradient: Any, dtype: torch.dtype, device: torch.devi
 def groups(device: torch.device, toy: bool) -> dict[str, Iterator[Check]]:
     """All checks by group, the most certain first; a toy leaves out the published sizes and what
     is compiled."""
-    found = {"gradients": gradient_checks(device), "attention": attention_checks(device)}
-    found["models"] = model_checks(device, full=not toy)
-    return found if toy else found | {"compiled": compiled_checks(device)}
+    by_name = {"gradients": gradient_checks(device), "attention": attention_checks(device)}
+    by_name["models"] = model_checks(device, full=not toy)
+    return by_name if toy else by_name | {"compiled": compiled_checks(device)}
 
 
 def check(
     json: Path,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     toy: bool = False,
     seconds: float | None = None,
 ) -> None:
@@ -311,9 +314,9 @@ def rows_of(group: str, checks: Iterator[Check]) -> Iterator[dict[str, Any]]:
     """A group's checks for a record, NaN as None, which JSON has. What raises ends its group as a
     check that failed, and the others go on."""
     try:
-        for made in checks:
-            error = made.error if math.isfinite(made.error) else None
-            yield {"group": group} | asdict(made) | {"error": error, "passed": made.passed}
+        for check in checks:
+            error = check.error if math.isfinite(check.error) else None
+            yield {"group": group} | asdict(check) | {"error": error, "passed": check.passed}
     except Exception as error:
         name = f"{group}: {described(error)}"
         yield {"group": group, "name": name, "error": None, "limit": 0.0, "passed": False}

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from reasoning.names import Device
 from reasoning.records import finite
 from reasoning.training.distribution import choose_device
 from reasoning.training.loop import Trainer
@@ -55,8 +56,8 @@ def group_checks(device: torch.device) -> Iterator[Check]:
             model = model.to(device)
             bare = _gradients(copy.deepcopy(model), device)
             for name, wrap in (("DDP", _ddp), ("FSDP2", _fsdp)):
-                found = _gradients(wrap(copy.deepcopy(model), device), device)
-                yield Check(f"{name} of one process: gradients", difference(found, bare), _FP32)
+                gradients = _gradients(wrap(copy.deepcopy(model), device), device)
+                yield Check(f"{name} of one process: gradients", difference(gradients, bare), _FP32)
         finally:
             dist.destroy_process_group()
 
@@ -101,11 +102,11 @@ def resume_check(make: Made) -> tuple[Check, dict[str, Any]]:
         second = make(run)
         second.resume()
         states += _states(second, _STEPS)
-    found = {"repeated": _departs(whole, again), "resumed": _departs(whole, states)}
-    repeated, resumed = found["repeated"], found["resumed"]
+    departures = {"repeated": _departs(whole, again), "resumed": _departs(whole, states)}
+    repeated, resumed = departures["repeated"], departures["resumed"]
     excused = (repeated["first_step"] or math.inf) <= (resumed["first_step"] or math.inf)
     limit = 10 * repeated["largest"] if excused else 0.0
-    return Check("resumed training: the same bits", resumed["largest"], limit), found
+    return Check("resumed training: the same bits", resumed["largest"], limit), departures
 
 
 def _states(trainer: Trainer, steps: int) -> list[Tensor]:
@@ -119,9 +120,9 @@ def _states(trainer: Trainer, steps: int) -> list[Tensor]:
     return states
 
 
-def _departs(expected: list[Tensor], found: list[Tensor]) -> dict[str, Any]:
+def _departs(expected: list[Tensor], measured: list[Tensor]) -> dict[str, Any]:
     """The first step (from 1) after which they differ, None if none, and the largest difference."""
-    gaps = [float((a - b).abs().max()) for a, b in zip(expected, found, strict=True)]
+    gaps = [float((a - b).abs().max()) for a, b in zip(expected, measured, strict=True)]
     apart = [i + 1 for i, gap in enumerate(gaps) if gap != 0]  # NaN is a difference
     largest = math.nan if any(map(math.isnan, gaps)) else max(gaps)
     return {"first_step": apart[0] if apart else None, "largest": largest, "steps": len(gaps)}
@@ -139,7 +140,7 @@ def attractor(device: torch.device) -> Made:
     return make
 
 
-def check(json: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+def check(json: Path, device: Device = "auto") -> None:
     """Check a device's process groups and resumed trainings; exit code 1 if anything is off.
 
     Args:
@@ -151,11 +152,11 @@ def check(json: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
     record["checks"] = []
 
     def resumed() -> Iterator[Check]:
-        made, found = resume_check(attractor(chosen))
+        resume, departures = resume_check(attractor(chosen))
         record["resume"] = {
-            name: part | {"largest": finite(part["largest"])} for name, part in found.items()
+            name: part | {"largest": finite(part["largest"])} for name, part in departures.items()
         }
-        yield made
+        yield resume
 
     for checks in (resumed(), group_checks(chosen)):
         for row in rows_of("processes", checks):

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from reasoning.names import Device
 from reasoning.nn.compilation import compile_nets
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
@@ -193,9 +194,9 @@ def segment_waits(sizes: Sizes, device: torch.device) -> int:
     questions = torch.from_numpy(puzzles.inputs).to(device, torch.int64)
     ids = torch.from_numpy(puzzles.puzzle_ids).to(device, torch.int64)
     state = model.initial_state(8)
-    with torch.no_grad(), autocast(device, sizes.precision), _profile(device) as made:
+    with torch.no_grad(), autocast(device, sizes.precision), _profile(device) as profile:
         model.segment(state, questions, ids, Depth())
-    return sum(e.name in _WAITS for e in made.events() if e.device_type == DeviceType.CPU)
+    return sum(e.name in _WAITS for e in profile.events() if e.device_type == DeviceType.CPU)
 
 
 def _profile(device: torch.device) -> profile:
@@ -211,12 +212,12 @@ def _interval(event: Any) -> Interval:
 
 def gaps(busy: Iterable[Interval]) -> list[Interval]:
     """The intervals between the first beginning and the last end in which nothing was busy."""
-    found, until = [], math.inf
+    idle, until = [], math.inf
     for begin, end in sorted(busy):
         if begin > until:
-            found.append((until, begin))
+            idle.append((until, begin))
         until = end if until == math.inf else max(until, end)
-    return found
+    return idle
 
 
 def during(hosts: Iterable[tuple[str, Interval]], begin: float, end: float) -> str:
@@ -232,8 +233,8 @@ def warm(device: str, toy: bool) -> None:
     names = [(name, device, toy) for name in compiled_models(TOY if toy else CARD)]
     context = multiprocessing.get_context("spawn")
     with context.Pool(2, maxtasksperchild=1) as pool:
-        for said in pool.imap_unordered(_compile, names):
-            print(said, flush=True)
+        for line in pool.imap_unordered(_compile, names):
+            print(line, flush=True)
 
 
 def compiled_models(sizes: Sizes) -> list[str]:
@@ -271,7 +272,7 @@ def step_config(sizes: Sizes, name: str) -> RunConfig:
 
 def measure(
     json: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     toy: bool = False,
     seconds: float = 90.0,
     warm_up: Annotated[bool, tyro.conf.arg(name="warm")] = False,

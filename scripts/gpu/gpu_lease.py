@@ -63,8 +63,8 @@ def prepare(
     parts = [lease_folder.wheels_part(), lease_folder.sudoku_part(sudoku, held_out)]
     if mazes is not None:
         parts.append(lease_folder.maze_part(mazes))
-    made = lease_folder.gather(folder, parts)
-    print(f"made: {', '.join(made)}" if made else "nothing has changed")
+    parts_made = lease_folder.gather(folder, parts)
+    print(f"made: {', '.join(parts_made)}" if parts_made else "nothing has changed")
     if mazes is None:
         print(f"left out: Maze-Hard, which is not in {sudoku}; --maze DIR brings it in")
     size = lease_folder.size_of(folder) / 2**20
@@ -201,16 +201,16 @@ def begin(
     from reasoning.training.runs import environment
     from scripts.gpu.lease_results import FORMAT
 
-    made = environment()
-    changed = manifest.get("uncommitted_changes") or made["uncommitted_changes"]
+    here = environment()
+    changed = manifest.get("uncommitted_changes") or here["uncommitted_changes"]
     return {
         "format": FORMAT,
         "toy": toy,
         "minutes": minutes,
         "command": ["scripts/gpu_lease", *sys.argv[1:]],
-        "commit": made["commit"],
+        "commit": here["commit"],
         "uncommitted_changes": changed,
-        "environment": made,
+        "environment": here,
         "recipe": recipe.model_dump(),
         "tasks": [
             {"name": t.name, "part": t.part, "status": "to do", "seconds": 0.0, "allowed": 0.0}

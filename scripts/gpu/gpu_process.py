@@ -26,9 +26,9 @@ def launch(
 ) -> int:
     """Run to its end, or ask it to stop `grace` seconds before `end` and make it at `end`; `watch`
     is called every other second. An exception here, such as of a signal, stops it too."""
-    with log.open("a") as said:
+    with log.open("a") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], stdout=said, stderr=subprocess.STDOUT
+            [sys.executable, "-m", module, *words], stdout=output, stderr=subprocess.STDOUT
         )
         try:
             while (left := end - grace - time.monotonic()) > 0:
@@ -55,10 +55,10 @@ def _stopped(process: subprocess.Popen, patience: float) -> int:
 @contextlib.contextmanager
 def alongside(module: str, words: Sequence[str], log: Path) -> Iterator[None]:
     """A process, and those that it starts, for as long as the block takes; then they are killed."""
-    with log.open("a") as said:
+    with log.open("a") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *words],
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

@@ -8,11 +8,12 @@ puzzle, on the same held-out puzzles.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from puzzles.dataset import read_split
+from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from reasoning.training.runs import write_json
 from scripts.runs.evaluate import evaluate_run
@@ -30,7 +31,7 @@ def finish(
     data: Path,
     out: Path,
     depth: int = 64,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Package a run's weights, search them deep, compare them with those that ship.
 
@@ -45,22 +46,22 @@ def finish(
     world, puzzles = join_world(device), read_split(data, "test")
     trained = open_run(run, world)
     card = read_card(out / f"{trained.kind}-{trained.size}.json")
-    found: dict[str, Any] = {"weights": f"{trained.kind}-{trained.size}"}
-    found["one pass"] = {"segments": card.segments, "metrics": card.accuracy}
-    write_json(out / "finish.json", found)
+    record: dict[str, Any] = {"weights": f"{trained.kind}-{trained.size}"}
+    record["one pass"] = {"segments": card.segments, "metrics": card.accuracy}
+    write_json(out / "finish.json", record)
 
     plan = Plan(leave=LEAVE)
     deep = evaluate_run(trained, puzzles, depth, world, plan=plan, metered=False).record
     names = ("segments", "metrics", "net_calls_per_puzzle", "by_segment", "by_difficulty")
-    found["deep"] = {name: deep[name] for name in names if name in deep}
-    write_json(out / "finish.json", found)
+    record["deep"] = {name: deep[name] for name in names if name in deep}
+    write_json(out / "finish.json", record)
 
     if trained.size in shipped().get(trained.kind, []):
         before = load_pretrained(trained.kind, trained.size, world)
         segments = before.config.supervision.segments
         scored = evaluate_run(before, puzzles, segments, world, metered=False).record
-        found["shipped"] = {name: scored[name] for name in ("preset", "segments", "metrics")}
-        write_json(out / "finish.json", found)
+        record["shipped"] = {name: scored[name] for name in ("preset", "segments", "metrics")}
+        write_json(out / "finish.json", record)
 
 
 def main(words: Sequence[str]) -> int:

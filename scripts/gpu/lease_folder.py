@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from puzzles.built import Built
 from puzzles.dataset import read_record, write_dataset
 from puzzles.errors import DataError
-from puzzles.sources import Built, import_path
+from puzzles.importing import import_path
 from reasoning.records import sha256_of
 from reasoning.training.runs import environment, write_json
 from scripts.gpu import wheels
@@ -27,7 +28,6 @@ from scripts.usage import UsageError
 
 MOST_BYTES = 50 * 2**20
 HELD_OUT = 2_000
-PUZZLES = ("sudoku", "maze-hard")
 _MANIFEST = "manifest.json"
 _LISTS = ("forum_hardest_1905_11plus", "top1465", "17_clue")
 
@@ -57,8 +57,8 @@ def sudoku_part(source: Path, held_out: int) -> Part:
 
     def make(folder: Path) -> None:
         built = import_path(rows, test=held_out, test_hard=tuple(hard), test_seventeen=seventeen)
-        made = _packed(folder, "sudoku", built)
-        shared = made["overlap"]["solution_grids"]
+        packed = _packed(folder, "sudoku", built)
+        shared = packed["overlap"]["solution_grids"]
         if shared:
             raise DataError(f"{folder}: {shared} solution grids are in both splits")
 
@@ -81,13 +81,13 @@ def maze_part(source: Path) -> Part:
 
 def wheels_part() -> Part:
     """One wheel of every package that the machine lacks."""
-    there = wheels.machine()
-    packages = wheels.lacking(there)
+    machine = wheels.machine()
+    packages = wheels.lacking(machine)
 
     def make(folder: Path) -> None:
-        wheels.gather(folder / "wheels", packages, there)
+        wheels.gather(folder / "wheels", packages, machine)
 
-    return Part("wheels", packages | {"python": there.python}, "wheels/*.whl", make)
+    return Part("wheels", packages | {"python": machine.python}, "wheels/*.whl", make)
 
 
 def _packed(folder: Path, name: str, built: Built) -> dict[str, Any]:
@@ -145,14 +145,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The folder's manifest. UsageError if there is none to read."""
     path = folder / _MANIFEST
     try:
-        found = json.loads(path.read_text())
-        found["parts"]
+        manifest = json.loads(path.read_text())
+        manifest["parts"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path}: not readable ({error}); make the folder with scripts/gpu_lease prepare "
             "--sudoku DIR"
         ) from error
-    return found
+    return manifest
 
 
 def check(folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
@@ -188,18 +188,18 @@ def unpack(folder: Path, name: str, to: Path) -> Path:
     return to / name
 
 
-def _stands(folder: Path, part: Part, made: dict[str, Any]) -> bool:
+def _stands(folder: Path, part: Part, parts: dict[str, Any]) -> bool:
     """Whether a part is there, from the same sources, every file as it was made."""
-    known = made.get(part.name)
+    known = parts.get(part.name)
     if known is None or known["made_from"] != part.made_from or not known["files"]:
         return False
-    there = {str(path.relative_to(folder)) for path in folder.glob(part.pattern)}
-    if there != set(known["files"]):
+    files = {str(path.relative_to(folder)) for path in folder.glob(part.pattern)}
+    if files != set(known["files"]):
         return False
     return all(sha256_of(folder / name) == digest for name, digest in known["files"].items())
 
 
 def _commit() -> dict[str, Any]:
     """The commit that is prepared, for a machine where the code travels without its git folder."""
-    made = environment()
-    return {name: made[name] for name in ("commit", "uncommitted_changes")}
+    here = environment()
+    return {name: here[name] for name in ("commit", "uncommitted_changes")}

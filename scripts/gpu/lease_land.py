@@ -17,6 +17,7 @@ from reasoning.records import sha256_of
 from scripts.gpu import lease_results
 from scripts.gpu.lease_results import PARTS_OF_SUMMARY, Record
 from scripts.models.presets import label
+from scripts.reports.numbers import accuracy
 from scripts.runs.pretrained import Card, read_card
 from scripts.usage import UsageError
 
@@ -54,14 +55,14 @@ def take_in(results: Path, into: Path, rehearsal: bool = False) -> list[str]:
         partial = path.with_name(f".{path.name}.partial")
         partial.write_text(text)
         os.replace(partial, path)
-    said = [f"wrote {', '.join(str(path) for path in texts)}"]
-    said.append(f"weights: {verdict}, {why}")
-    said += [
+    lines = [f"wrote {', '.join(str(path) for path in texts)}"]
+    lines.append(f"weights: {verdict}, {why}")
+    lines += [
         f"missed: {t['name']} {t['value']:.3g}, {t['limit']}"
         for t in record["targets"]
         if t["met"] is False
     ]
-    return [*said, "read again what README.md says elsewhere of GPUs"]
+    return [*lines, "read again what README.md says elsewhere of GPUs"]
 
 
 def read_results(folder: Path) -> Record:
@@ -102,17 +103,17 @@ def weights_of(folder: Path, record: Record) -> Card | None:
 
 def is_better(record: Record, card: Card, into: Path) -> tuple[str, str]:
     """Whether the new weights are "placed", "there already" or "kept out", and why."""
-    found = record["finish"]
-    path = into / "reasoning" / "weights" / f"{found['weights']}.safetensors"
+    scores = record["finish"]
+    path = into / "reasoning" / "weights" / f"{scores['weights']}.safetensors"
     if not path.exists():
-        return "placed", f"nothing ships for {found['weights']}"
+        return "placed", f"nothing ships for {scores['weights']}"
     if sha256_of(path) == card.sha256:
         return "there already", "from an earlier landing"
-    if "shipped" not in found:
+    if "shipped" not in scores:
         return "kept out", "what ships was not scored on the same puzzles: the run ended before"
-    new, old = (found[name]["metrics"]["exact"] for name in ("one pass", "shipped"))
-    said = f"{_percent(new)} % exact against {_percent(old)} of what ships, n {new['n']:g}"
-    return ("placed" if new["mean"] > old["mean"] else "kept out"), said
+    new, old = (scores[name]["metrics"]["exact"] for name in ("one pass", "shipped"))
+    why = f"{accuracy(new)} % exact against {accuracy(old)} of what ships, n {new['n']:g}"
+    return ("placed" if new["mean"] > old["mean"] else "kept out"), why
 
 
 def place(results: Path, name: str, weights: Path) -> None:
@@ -134,8 +135,8 @@ def readme_row(record: Record, card: Card, ships: bool) -> list[str]:
         label(card.config, card.task, card.grid["cells"]),
         f"one {machine}",
         f"{record['curve'][-1]['minutes']:.1f}",
-        _percent(exact),
-        _percent(valid),
+        accuracy(exact),
+        accuracy(valid),
         f"{exact['n']:g}",
         f"{(record['commit'] or 'unknown')[:7]}, {card.config.seed}",
     ]
@@ -187,12 +188,12 @@ def with_sections(text: str, record: Record) -> str:
 
 def provenance(record: Record) -> list[str]:
     """What the figures are of: card, commit, minutes, command."""
-    made = record["environment"]
+    machine = record["environment"]
     changed = ", with uncommitted changes" if record["uncommitted_changes"] else ""
-    torch = made["packages"]["torch"]
+    torch = machine["packages"]["torch"]
     commit = (record["commit"] or "unknown")[:7]
     return [
-        f"{made['gpu'] or made['cpu']}, torch {torch}; commit {commit}{changed}; "
+        f"{machine['gpu'] or machine['cpu']}, torch {torch}; commit {commit}{changed}; "
         f"{record['minutes']:g} minutes: `{' '.join(record['command'])}`.",
         "",
     ]
@@ -200,7 +201,3 @@ def provenance(record: Record) -> list[str]:
 
 def _between(part: str, body: str) -> str:
     return f"<!-- gpu {part} -->{body}<!-- end of gpu {part} -->"
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"

@@ -9,11 +9,13 @@ sudoku-9.safetensors, sudoku-9.json    the speedrun's weights in bf16 and their 
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from reasoning.training.runs import read_jsonl, write_json
+from scripts.reports.numbers import accuracy, grid
+from scripts.reports.pictures import finish, new_figure
 from scripts.usage import UsageError
 
 FORMAT = 1
@@ -53,19 +55,19 @@ def curve(run: Path) -> list[Record]:
 
 def collect(record: Record, work: Path) -> Record:
     """`record` with all that the tasks have written to `work` so far."""
-    found = {}
+    parts = {}
     for name in _PARTS:
         path = work / f"{name}.json"
         if path.exists():
-            found[name] = json.loads(path.read_text())
-    environments = [part["environment"] for part in found.values() if "environment" in part]
+            parts[name] = json.loads(path.read_text())
+    environments = [part["environment"] for part in parts.values() if "environment" in part]
     if environments:
-        found["environment"] = environments[0]
+        parts["environment"] = environments[0]
     run = work / "run"
     if (run / "timing.jsonl").exists() and (run / "metrics.jsonl").exists():
-        found["curve"] = curve(run)
-        found["run"] = json.loads((run / "config.json").read_text())
-    whole = record | found
+        parts["curve"] = curve(run)
+        parts["run"] = json.loads((run / "config.json").read_text())
+    whole = record | parts
     return whole | {"targets": targets(whole)}
 
 
@@ -107,11 +109,11 @@ def publish(record: Record, work: Path, out: Path) -> Record:
     _shorten(out / "log.txt")
     weights = whole.get("finish", {}).get("weights")
     for suffix in (".safetensors", ".json") if weights else ():
-        made, there = work / f"{weights}{suffix}", out / f"{weights}{suffix}"
-        if made.exists() and not there.exists():
-            partial = out / f".{made.name}.partial"
-            shutil.copy(made, partial)
-            partial.replace(there)
+        source, target = work / f"{weights}{suffix}", out / f"{weights}{suffix}"
+        if source.exists() and not target.exists():
+            partial = out / f".{source.name}.partial"
+            shutil.copy(source, partial)
+            partial.replace(target)
     return whole
 
 
@@ -155,8 +157,8 @@ def page(part: str, record: Record) -> list[str]:
 def _checks(record: Record) -> list[str]:
     lines = []
     for part in ("checks", "processes"):
-        found = record.get(part, {})
-        checks = found.get("checks", ())
+        results = record.get(part, {})
+        checks = results.get("checks", ())
         for group in dict.fromkeys(c["group"] for c in checks):
             rows = [c for c in checks if c["group"] == group]
             errors = [c["error"] / c["limit"] for c in rows if c["error"] and c["limit"]]
@@ -171,10 +173,10 @@ def _checks(record: Record) -> list[str]:
                 lines.append(f"* FAILED: {c['name']}: {error}, limit {c['limit']:.1e}")
     if record.get("checks", {}).get("complete") is False:
         lines.append("* not every check was reached")
-    for name, found in record.get("processes", {}).get("resume", {}).items():
-        step = found["first_step"]
+    for name, results in record.get("processes", {}).get("resume", {}).items():
+        step = results["first_step"]
         where = "the same bits" if step is None else f"differs from step {step}"
-        lines.append(f"* training {name}: {where}, of {found['steps']} steps")
+        lines.append(f"* training {name}: {where}, of {results['steps']} steps")
     return [*lines, ""] if lines else []
 
 
@@ -218,18 +220,18 @@ def _speedrun(record: Record) -> list[str]:
     points = _thinned(record.get("curve", []))
     recipe = record["recipe"]
     rows = [
-        (f"{p['step']:,}", f"{p['minutes']:.2f}", f"{p['flops']:.3g}", _percent(p["exact"]))
+        (f"{p['step']:,}", f"{p['minutes']:.2f}", f"{p['flops']:.3g}", accuracy(p["exact"]))
         for p in points
     ]
     if not rows:
         return []
-    found = record.get("finish", {})
+    scores = record.get("finish", {})
     lines = [f"`loopbench train {recipe['train']} {' '.join(recipe['card'].split())}`:", ""]
     lines += _table(("step", "minutes", "FLOPs", "exact %, held-out"), rows)
     for name, what in (("one pass", "trained depth"), ("deep", "deep"), ("shipped", "what ships")):
-        if name in found:
-            exact, segments = found[name]["metrics"]["exact"], found[name]["segments"]
-            lines.append(f"* {what}: {_percent(exact)} % of {exact['n']:g}, {segments} segments")
+        if name in scores:
+            exact, segments = scores[name]["metrics"]["exact"], scores[name]["segments"]
+            lines.append(f"* {what}: {accuracy(exact)} % of {exact['n']:g}, {segments} segments")
     return [*lines, ""]
 
 
@@ -237,10 +239,6 @@ def _thinned(points: list[Record]) -> list[Record]:
     """Some twenty of them, the last included."""
     every = max(1, len(points) // 20)
     return points[::-1][::every][::-1]
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
 
 
 def _value(value: float | None) -> str:
@@ -251,12 +249,8 @@ def _verdict(met: bool | None) -> str:
     return {None: "", True: "met", False: "MISSED"}[met]
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    rows = list(rows)
-    if not rows:
-        return []
-    lines = [f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows)]
-    return [*lines, ""]
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [*grid(heads, rows), ""] if rows else []
 
 
 def draw(record: Record, path: Path) -> None:
@@ -264,20 +258,14 @@ def draw(record: Record, path: Path) -> None:
     points = record.get("curve")
     if not points:
         return
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     exact = [100 * p["exact"]["mean"] for p in points]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), sharey=True, layout="constrained")
-    for axis, name in zip(axes, ("minutes", "flops"), strict=True):
-        axis.plot([p[name] for p in points], exact, marker=".")
-        axis.set_xlabel("minutes, evaluations among them" if name == "minutes" else "FLOPs")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("exact %, held-out")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    figure = new_figure(9, 3.5)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name in zip(panels, ("minutes", "flops"), strict=True):
+        axes.plot([p[name] for p in points], exact, marker=".")
+        axes.set(xlabel="minutes, evaluations among them" if name == "minutes" else "FLOPs")
+    panels[0].set(ylabel="exact %, held-out")
+    finish(panels, figure, path)
 
 
 def outgoing(folder: Path) -> list[Path]:

@@ -115,23 +115,25 @@ def tasks(
     small = ("--toy",) if toy else ()
     budget = ("--seconds", "{seconds}")
     early = _START / 2 if toy else _START
-    made: list[Task] = []
+    planned: list[Task] = []
     end = 0.0
     if "correctness" in given:
         end += given["correctness"]
         last = min(_PROCESSES, given["correctness"] / 2)
         first = ("--json", str(work / "checks.json"), *where, *small, *budget)
-        made.append(
+        planned.append(
             Task(
                 "checks", "correctness", "scripts.gpu.device_checks", first, end - last, early=early
             )
         )
         second = ("--json", str(work / "processes.json"), *where)
-        made.append(Task("processes", "correctness", "scripts.gpu.device_processes", second, end))
+        planned.append(
+            Task("processes", "correctness", "scripts.gpu.device_processes", second, end)
+        )
     if "rates" in given:
         end += given["rates"]
         words = ("--json", str(work / "rates.json"), *where, *small, *budget)
-        made.append(Task("rates", "rates", "scripts.gpu.device_rates", words, end, early=early))
+        planned.append(Task("rates", "rates", "scripts.gpu.device_rates", words, end, early=early))
     if "speedrun" in given:
         end += given["speedrun"]
         most, of = _FINISH
@@ -140,7 +142,9 @@ def tasks(
         train = ("train", *shlex.split(recipe.train), *shlex.split(recipe.card), *where)
         train += ("--data", str(puzzles), "--out", str(run), "--for", "{seconds}s")
         times = {"grace": _SAVE, "early": early, "least": early + _SAVE + 3}
-        made.append(Task("train", "speedrun", "scripts.cli", train, end - last, **times))
+        planned.append(Task("train", "speedrun", "scripts.cli", train, end - last, **times))
         words = (str(run), "--data", str(puzzles), "--out", str(work), "--depth", str(recipe.depth))
-        made.append(Task("finish", "speedrun", "scripts.gpu.lease_finish", (*words, *where), end))
-    return made
+        planned.append(
+            Task("finish", "speedrun", "scripts.gpu.lease_finish", (*words, *where), end)
+        )
+    return planned

@@ -60,34 +60,34 @@ def required() -> list[str]:
     return [line for line in project["dependencies"] if package(line) not in WITHOUT]
 
 
-def lacking(there: Machine) -> dict[str, str]:
+def lacking(target: Machine) -> dict[str, str]:
     """Packages that the machine lacks, of all that loopbench needs: name and version here.
 
     ValueError for one that is not installed here, whose version is not known.
     """
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     open_ = list(required())
     while open_:
         name = package(line := open_.pop())
-        if name in there.packages or name in found:
+        if name in target.packages or name in versions:
             continue
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError as error:
             raise UsageError(
                 f"{line}: not installed here; run scripts/setup, and prepare from its .venv"
             ) from error
-        open_ += _applying(metadata.requires(name) or (), there)
-    return dict(sorted(found.items()))
+        open_ += _applying(metadata.requires(name) or (), target)
+    return dict(sorted(versions.items()))
 
 
-def _applying(lines: Iterable[str], there: Machine) -> list[str]:
+def _applying(lines: Iterable[str], target: Machine) -> list[str]:
     """Requirements that hold on the machine, extras apart."""
     from packaging.requirements import Requirement
 
     place = {
-        "python_version": there.python,
-        "python_full_version": f"{there.python}.0",
+        "python_version": target.python,
+        "python_full_version": f"{target.python}.0",
         "sys_platform": "linux",
         "platform_system": "Linux",
         "platform_machine": "x86_64",
@@ -98,16 +98,16 @@ def _applying(lines: Iterable[str], there: Machine) -> list[str]:
     return [line for line, marker in parsed if marker is None or marker.evaluate(place)]
 
 
-def unmet(wheels: Iterable[Path], there: Machine) -> list[str]:
+def unmet(wheels: Iterable[Path], target: Machine) -> list[str]:
     """Requirements, of loopbench and of the wheels, that neither a wheel nor the machine meets."""
     from packaging.requirements import Requirement
 
     carried = {canonical(path.name.split("-")[0]): path for path in wheels}
     versions = {name: path.name.split("-")[1] for name, path in carried.items()}
-    have = there.packages | versions
+    have = target.packages | versions
     lines = [("loopbench", line) for line in required()]
     for name, path in carried.items():
-        lines += [(name, line) for line in _applying(_requires(path), there)]
+        lines += [(name, line) for line in _applying(_requires(path), target)]
     missed = []
     for name, line in lines:
         wanted = Requirement(line)
@@ -127,14 +127,14 @@ def _requires(wheel: Path) -> list[str]:
     return re.findall(r"^Requires-Dist: (.*?)\r?$", head, re.MULTILINE)
 
 
-def gather(folder: Path, packages: dict[str, str], there: Machine) -> None:
+def gather(folder: Path, packages: dict[str, str], target: Machine) -> None:
     """Download one wheel of each package. ValueError if a registry has none for the machine, or
     something that a wheel needs would be missing there."""
     platforms = [f"manylinux_{version}_x86_64" for version in _PLATFORMS]
     platforms += ["manylinux2014_x86_64", "manylinux1_x86_64"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"]
-    command += ["--python-version", there.python]
+    command += ["--python-version", target.python]
     command += [word for name in platforms for word in ("--platform", name)]
     wanted = [f"{name}=={version}" for name, version in packages.items()]
     done = subprocess.run(
@@ -143,22 +143,22 @@ def gather(folder: Path, packages: dict[str, str], there: Machine) -> None:
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise UsageError(f"pip could not download the wheels ({last[0]}); is a registry reachable?")
-    missed = unmet(sorted(folder.glob("*.whl")), there)
+    missed = unmet(sorted(folder.glob("*.whl")), target)
     if missed:
         raise UsageError(f"the GPU machine would lack something: {'; '.join(missed)}")
 
 
 def missing(wheels: list[Path]) -> list[Path]:
     """The wheels of packages that this Python does not have, or has an older version of."""
-    found = []
+    modules = []
     for path in wheels:
         name, version = path.name.split("-")[:2]
         try:
             if release(metadata.version(name)) < release(version):
-                found.append(path)
+                modules.append(path)
         except metadata.PackageNotFoundError:
-            found.append(path)
-    return found
+            modules.append(path)
+    return modules
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -189,8 +189,8 @@ def install(folder: Path) -> int:
 
 def is_here(name: str) -> bool:
     """Whether a package is installed, in this Python or in SITE."""
-    found = metadata.distributions(path=[*sys.path, str(SITE)])
-    return any(canonical(d.name) == name for d in found)
+    distributions = metadata.distributions(path=[*sys.path, str(SITE)])
+    return any(canonical(d.name) == name for d in distributions)
 
 
 if __name__ == "__main__":

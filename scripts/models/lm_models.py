@@ -79,22 +79,22 @@ _PARCAES = {
 
 
 def _configs() -> dict[str, LanguageConfig]:
-    found: dict[str, LanguageConfig] = {}
+    configs: dict[str, LanguageConfig] = {}
     for size, (sizes, backbone, head) in _ATTRACTORS.items():
-        found[f"attractor-{size}"] = AttractorLMConfig(
+        configs[f"attractor-{size}"] = AttractorLMConfig(
             **sizes,
             backbone_layers=backbone,
             head_layers=head,
             checkpoint=size in _CHECKPOINTED,
             **_SOLVES[size],
         )
-        found[f"transformer-plain-{size}"] = GPTConfig(
+        configs[f"transformer-plain-{size}"] = GPTConfig(
             **sizes, layers=backbone + head, value_embeddings=False
         )
     for size, (sizes, layers) in _TRANSFORMERS.items():
-        found[f"transformer-{size}"] = GPTConfig(**sizes, layers=layers)
+        configs[f"transformer-{size}"] = GPTConfig(**sizes, layers=layers)
     for size, (sizes, (prelude, core, coda)) in _PARCAES.items():
-        found[f"parcae-{size}"] = ParcaeConfig(
+        configs[f"parcae-{size}"] = ParcaeConfig(
             **sizes,
             prelude_layers=prelude,
             core_layers=core,
@@ -102,10 +102,10 @@ def _configs() -> dict[str, LanguageConfig]:
             checkpoint=size in _CHECKPOINTED,
         )
     for size, sizes, layers in (("mini", _SMALL, 4), ("60m", {"width": 640}, 8)):
-        found[f"deq-tied-{size}"] = DEQConfig(**sizes, layers=layers, tied=True, **_SOLVES[size])
-    found["deq-mini"] = DEQConfig(**_SMALL, layers=4, **_SOLVES["mini"])
-    found["deq-60m"] = DEQConfig(width=640, expansion=3.6, layers=4, **_SOLVES["60m"])
-    return dict(sorted(found.items()))
+        configs[f"deq-tied-{size}"] = DEQConfig(**sizes, layers=layers, tied=True, **_SOLVES[size])
+    configs["deq-mini"] = DEQConfig(**_SMALL, layers=4, **_SOLVES["mini"])
+    configs["deq-60m"] = DEQConfig(width=640, expansion=3.6, layers=4, **_SOLVES["60m"])
+    return dict(sorted(configs.items()))
 
 
 LANGUAGE_PRESETS = _configs()

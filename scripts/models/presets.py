@@ -232,38 +232,38 @@ _PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
 
 
 def _with(**changes: Any) -> Callable[[Settings, Place], Settings]:
-    return lambda own, place: own | changes
+    return lambda base, place: base | changes
 
 
 def _axial(**changes: Any) -> Callable[[Settings, Place], Settings]:
     """Heads are split evenly among the families of units (rows, columns, boxes)."""
 
-    def settings(own: Settings, place: Place) -> Settings:
+    def settings(base: Settings, place: Place) -> Settings:
         structure = _LOCAL if puzzle_of(place.puzzle).local else _AXIAL
-        heads = {"heads": 6, "width": own["width"] // 12 * 12}
-        return own | structure | heads | changes
+        heads = {"heads": 6, "width": base["width"] // 12 * 12}
+        return base | structure | heads | changes
 
     return settings
 
 
-def _speedy_attractor(own: Settings, place: Place) -> Settings:
+def _speedy_attractor(base: Settings, place: Place) -> Settings:
     """Tokens mix as in TRM-mlp where the grid is small enough for it."""
     mixer = _MLP if place.cells <= MOST_MIXED else {}
-    return own | mixer | {"normalise_product": True}
+    return base | mixer | {"normalise_product": True}
 
 
-def _speedy_trm(own: Settings, place: Place) -> Settings:
+def _speedy_trm(base: Settings, place: Place) -> Settings:
     deep = {} if place.scale in SMALL_SCALES else {"cycles": 6, "inner_steps": 9}
-    return own | _MLP | deep | {"normalise_product": True}
+    return base | _MLP | deep | {"normalise_product": True}
 
 
-def _matched(own: Settings, place: Place) -> Settings:
+def _matched(base: Settings, place: Place) -> Settings:
     """As many net calls as the Attractor's full budget, its gradient as long."""
     rival = PUZZLE_MODELS.config_class("attractor")
     rival = rival(**rival.at_scale(place.scale, place.puzzle))
     steps = rival.gradient.forward_steps
     cycles = rival.solver.max_evaluations + steps
-    return own | {"cycles": cycles, "gradient_cycles": steps, "inner_steps": rival.inner_steps}
+    return base | {"cycles": cycles, "gradient_cycles": steps, "inner_steps": rival.inner_steps}
 
 
 # Table 2's systems, the speed recipe on two of them, and the controls (`baselines.controls`).
@@ -326,19 +326,19 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
 
     ValueError, with the names, if unknown, and for a token mixer of more than MOST_MIXED cells.
     """
-    model, scale, found = named_preset(name)
+    model, scale, entry = named_preset(name)
     cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
-    if found.beyond and cells > MOST_MIXED:
+    if entry.beyond and cells > MOST_MIXED:
         raise UsageError(
             f"{model} mixes the cells of grids of at most {MOST_MIXED}, these have {cells}: "
-            f"use {found.beyond}-{scale}"
+            f"use {entry.beyond}-{scale}"
         )
-    kind = PUZZLE_MODELS.config_class(found.kind)
+    kind = PUZZLE_MODELS.config_class(entry.kind)
     place = Place(scale, puzzle, cells)
-    network = kind.model_validate(found.settings(kind.at_scale(scale, puzzle), place))
+    network = kind.model_validate(entry.settings(kind.at_scale(scale, puzzle), place))
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
     values = RunConfig(
-        preset=f"{model}-{scale}", model=network, **found.recipe(scale, recipe)
+        preset=f"{model}-{scale}", model=network, **entry.recipe(scale, recipe)
     ).model_dump()
     return RunConfig.model_validate(merged(values, network.recipe(scale)))
 
@@ -362,8 +362,8 @@ def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -
         return config.preset
     bases = (named, replanned(named, config.steps))
     base, planned = (_flat(each.model_dump(mode="json")) for each in bases)
-    own = settings(config)
-    changed = [f"{k}={v}" for k, v in own.items() if v not in (base.get(k), planned.get(k))]
+    asked = settings(config)
+    changed = [f"{k}={v}" for k, v in asked.items() if v not in (base.get(k), planned.get(k))]
     return " ".join([config.preset, *changed])
 
 

@@ -43,15 +43,15 @@ class Registry:
     def installed(self) -> dict[str, metadata.EntryPoint]:
         """Entry points of installed packages by name, without those that loopbench's own names
         hide. UsageError if two packages register one name."""
-        found: dict[str, metadata.EntryPoint] = {}
+        points: dict[str, metadata.EntryPoint] = {}
         for point in metadata.entry_points(group=self.group):
             if point.name in self.own:
                 continue
-            if point.name in found and found[point.name].value != point.value:
-                both = f"{found[point.name].value} and {point.value}"
+            if point.name in points and points[point.name].value != point.value:
+                both = f"{points[point.name].value} and {point.value}"
                 raise UsageError(f"two packages register a {self.what} {point.name!r}: {both}")
-            found[point.name] = point
-        return found
+            points[point.name] = point
+        return points
 
     def path_of(self, name: str) -> str:
         """The import path of a name. UsageError, with the names, if there is none."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from scripts.reports.pictures import DPI, new_figure
+from scripts.reports.numbers import percent
+from scripts.reports.pictures import finish, new_figure
 
 Record = dict[str, Any]
 # Heading and text of a column, from a record.
@@ -18,7 +19,7 @@ def _text(name: str) -> Callable[[Record], str]:
 
 
 def _percent(name: str) -> Callable[[Record], str]:
-    return lambda r: f"{100 * r[name]:.1f}"
+    return lambda r: percent(r[name])
 
 
 def _milliseconds(name: str) -> Callable[[Record], str]:
@@ -199,13 +200,11 @@ def plot_scaling(records: Sequence[Record], path: Path) -> None:
         plot.set_xticks(list(ticks), list(ticks.values()))
         what = "evaluation" if axis == "segments" else "step"
         plot.set(xlabel="cells" if axis == "grid" else axis, ylabel=f"seconds, {what}")
-        plot.grid(alpha=0.25)
-        plot.spines[["top", "right"]].set_visible(False)
         plot.plot([], [], ls="--", color="0.5", label="as its FLOPs")
         plot.legend(frameon=False, fontsize=7)
     for plot in plots[len(axes_of) :]:
         plot.set_axis_off()
-    figure.savefig(path, dpi=DPI)
+    finish(plots[: len(axes_of)], figure, path)
 
 
 def _size(record: Record) -> int:

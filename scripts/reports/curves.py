@@ -38,7 +38,7 @@ def read_curve(label: str, seed: int, folder: Path) -> Curve:
     tflop = _sums(timing, "flops", 1e-12)
 
     def points(split: str, name: str) -> list[Point]:
-        found = []
+        curve = []
         for record in read_jsonl(folder / "metrics.jsonl"):
             step = record["step"]
             # A killed run may lack its last time.
@@ -47,8 +47,8 @@ def read_curve(label: str, seed: int, folder: Path) -> Curve:
             value, error = record[name], 0.0
             if split == "test":
                 value, error = (100 * value[key] for key in ("mean", "stderr"))
-            found.append(Point(step, minutes[step], tflop.get(step), value, error))
-        return found
+            curve.append(Point(step, minutes[step], tflop.get(step), value, error))
+        return curve
 
     return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"))
 

@@ -5,13 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from scripts.reports.numbers import accuracy
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
-
-
-def percent(value: dict[str, float]) -> str:
-    """A metric as 'mean ± stderr %'."""
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
 
 
 def print_record(record: dict[str, Any], title: str, console: Console) -> None:
@@ -22,7 +18,7 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
         table.add_column(heading, justify="right" if heading != "puzzles" else "left")
 
     def row(label: str, values: dict[str, dict[str, float]]) -> None:
-        table.add_row(label, str(values["exact"]["n"]), *(percent(values[n]) for n in names))
+        table.add_row(label, str(values["exact"]["n"]), *(accuracy(values[n]) for n in names))
 
     row("all", record["metrics"])
     breakdown = record.get("by_difficulty")
@@ -43,12 +39,12 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
         cost += f"; starts leave at {record['search']['leave']:g}"
     console.print(f"{record['segments']} segments, {cost}")
     _print_rest(record["at_rest"], console)
-    for name, found in record["abstention"].items():
-        if found["auroc"]:
-            area = found["risk_coverage"]["area"]
+    for name, score in record["abstention"].items():
+        if score["auroc"]:
+            area = score["risk_coverage"]["area"]
             console.print(
-                f"{name} as confidence: AUROC {_plain(found['auroc'])}, area under risk-coverage "
-                f"{_plain(area)} (best possible {found['risk_coverage']['best_area']:.3f})"
+                f"{name} as confidence: AUROC {_plain(score['auroc'])}, area under risk-coverage "
+                f"{_plain(area)} (best possible {score['risk_coverage']['best_area']:.3f})"
             )
     if "judged" in record:
         _print_judged(record["judged"], console)
@@ -66,17 +62,17 @@ def _print_rest(rest: dict[str, Any], console: Console) -> None:
     for heading in (*headings, "of those wrong %", "area"):
         table.add_column(heading, justify="left" if heading == "chosen by" else "right")
     for place, breadth in enumerate(rest["breadths"]):
-        for rule, found in rest["by"].items():
+        for rule, rates in rest["by"].items():
             cells = []
             for certificate in ("at_rest", "claimed"):
-                at = {name: values[place] for name, values in found[certificate].items()}
+                at = {name: values[place] for name, values in rates[certificate].items()}
                 cells.append(f"{100 * at['share']:.1f}")
                 cells.append(
                     f"{100 * at['wrong']:.1f} ± {100 * at['stderr']:.1f} (n {at['n']})"
                     if at["n"]
                     else "-"
                 )
-            area = {name: values[place] for name, values in found["area"].items()}
+            area = {name: values[place] for name, values in rates["area"].items()}
             table.add_row(str(breadth), rule, *cells, _plain(area))
     console.print(table)
 
@@ -96,7 +92,7 @@ def _print_judged(judged: dict[str, Any], console: Console) -> None:
         cells = []
         for name in names:
             exact = {key: values[place] for key, values in judged[name]["exact"].items()}
-            cells += [percent(exact), f"{judged[name]['net_calls']['mean'][place]:.1f}"]
+            cells += [accuracy(exact), f"{judged[name]['net_calls']['mean'][place]:.1f}"]
         table.add_row(str(calls), *cells)
     console.print(table)
 
@@ -126,7 +122,7 @@ def _print_selection(record: dict[str, Any], console: Console) -> None:
             table.add_section()
         table.add_row(
             label.get(rule, rule),
-            *(percent(row["metrics"][name]) for name in names),
+            *(accuracy(row["metrics"][name]) for name in names),
             *(f"{row[f'{cost}_per_puzzle']['mean']:.1f}" for cost in ("net_calls", "evaluations")),
         )
     console.print(table)
@@ -148,6 +144,6 @@ def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
         plot_grid(grid, rule, place("grid"))
     if len(grid["breadths"]) * len(grid["depths"]) > 1:
         plot_cost(grid, rule, place("cost"))
-    if all(found["auroc"] for found in record["abstention"].values()):
+    if all(score["auroc"] for score in record["abstention"].values()):
         plot_risk(record["abstention"], place("risk"))
     return written

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scripts.reports.curves import Curve
-from scripts.reports.pictures import DPI, new_figure
+from scripts.reports.pictures import DPI, finish, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    pass
 
 _COLUMNS = 3  # panels in a row
-
-
-def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
-    """Light grid, no frame above and right, saved."""
-    for axis in axes:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
 
 
 def plot_curves(curves: Sequence[Curve], path: Path) -> None:
@@ -57,9 +48,11 @@ def plot_difficulty(records: Sequence[tuple[str, Mapping[str, Any]]], path: Path
     panels: dict[tuple[str, ...], dict[str, list[Mapping[str, Any]]]] = {}
     for label, record in records:
         if "by_difficulty" in record:
-            found = record["by_difficulty"]
-            place = tuple(f"{b['from']:.3g} to {b['to']:.3g}" for b in found["bins"])
-            panels.setdefault((found["name"], *place), {}).setdefault(label, []).append(found)
+            breakdown = record["by_difficulty"]
+            place = tuple(f"{b['from']:.3g} to {b['to']:.3g}" for b in breakdown["bins"])
+            panels.setdefault((breakdown["name"], *place), {}).setdefault(label, []).append(
+                breakdown
+            )
     if not panels:
         return False
     figure = new_figure(7 * len(panels), 4)
@@ -97,8 +90,8 @@ def plot_residuals(
     for axes in grid.ravel()[len(shown) :]:
         axes.set_visible(False)
     for axes, (name, _, ok, solved), log in zip(grid.ravel(), shown, logs, strict=False):
-        for part, colour, said in ((ok, "C0", "right"), (~ok, "C3", "wrong")):
-            label = f"{said}, n = {part.sum()}"
+        for part, colour, verdict in ((ok, "C0", "right"), (~ok, "C3", "wrong")):
+            label = f"{verdict}, n = {part.sum()}"
             axes.hist(log[part], edges, color=colour, alpha=0.6, label=label)
         what = "residual" if solved else "change of y"
         axes.set(xlabel=f"log10 of the last {what}", ylabel="puzzles")

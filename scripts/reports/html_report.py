@@ -109,7 +109,7 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "title": section.title,
         "text": section.text,
-        "pictures": [_embedded(path, said) for path, said in section.pictures],
+        "pictures": [_embedded(path, caption) for path, caption in section.pictures],
         "curves": section.curves,
         "solve": None if section.solve is None else Markup(solve_player.element([section.solve])),
     }

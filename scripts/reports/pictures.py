@@ -1,12 +1,13 @@
 """Pictures of a search at test time: depth by breadth, accuracy against cost, abstention."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 150
@@ -17,6 +18,14 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
+    """Light grid, no frame above and right, saved."""
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI)
 
 
 def plot_grid(grid: Mapping[str, Any], rule: str, path: Path) -> None:
@@ -72,26 +81,22 @@ def plot_cost(grid: Mapping[str, Any], rule: str, path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set(xlabel=title, ylim=(-2, 102))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
     first = figure.axes[0]
     first.set(ylabel="held-out exact, %", title=f"n = {grid['n']}")
     first.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=DPI)
+    finish(figure.axes, figure, path)
 
 
 def plot_risk(abstention: Mapping[str, Any], path: Path) -> None:
     """Risk against coverage of every confidence score of a record's `abstention`."""
     figure = new_figure(6, 4.2)
     axes = figure.subplots()
-    for name, found in abstention.items():
-        curve = found["risk_coverage"]
-        label = f"{name}: AUROC {found['auroc']['mean']:.3f}, area {curve['area']['mean']:.3f}"
+    for name, score in abstention.items():
+        curve = score["risk_coverage"]
+        label = f"{name}: AUROC {score['auroc']['mean']:.3f}, area {curve['area']['mean']:.3f}"
         coverage, risk = ([100 * v for v in curve[axis]] for axis in ("coverage", "risk"))
         axes.step(coverage, risk, where="post", label=label)
     axes.set(xlabel="coverage, % of puzzles answered", ylabel="risk, % of those wrong")
     axes.set(xlim=(0, 101), ylim=(-2, None))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=DPI)
+    finish((axes,), figure, path)

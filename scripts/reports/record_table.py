@@ -29,11 +29,11 @@ def _spread(column: str, factor: float, form: str) -> Callable[[Arm], str]:
         spread = arm.spread(column)
         if spread is None:
             return DASH
-        said, deviation = f"{factor * spread.mean:{form}}", spread.sd
+        mean, deviation = f"{factor * spread.mean:{form}}", spread.sd
         if spread.n == 1:
             values = [r.values[column].stderr for r in arm.runs if column in r.values]
             deviation = values[0] if values else None
-        return said if deviation is None else f"{said} ± {factor * deviation:{form}}"
+        return mean if deviation is None else f"{mean} ± {factor * deviation:{form}}"
 
     return cell
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from puzzles.errors import DataError
 from reasoning.training.runs import RunError, read_jsonl
+from scripts.reports.numbers import grid, over_seeds, percent
 from scripts.reports.records import COLLAPSED
 
 
@@ -155,24 +156,18 @@ def _run(row: Row) -> dict[str, Any]:
     if row.evaluation is None:
         return run | {"failure": row.failure}
     held_out, training = row.evaluation["metrics"], row.training_set["metrics"]
-    own, flops = _halted(row), row.evaluation.get("flops_per_puzzle")
+    halting, flops = _halted(row), row.evaluation.get("flops_per_puzzle")
     return run | {
         "steps": _steps(row),
         "planned_steps": row.planned,
         "cost": dict(row.cost),
         "training_exact": training["exact"],
-        "halted_exact": own["metrics"]["exact"],
-        "halted_net_calls": own["net_calls_per_puzzle"],
+        "halted_exact": halting["metrics"]["exact"],
+        "halted_net_calls": halting["net_calls_per_puzzle"],
         "net_calls": {"mean": row.evaluation["net_calls_per_puzzle"]},
         **({} if flops is None else {"flops_per_puzzle": {"mean": flops}}),
         **held_out,
     }
-
-
-def percent(value: Mapping[str, float]) -> str:
-    """A spread as 'mean ± deviation' in percent, the mean alone for one run."""
-    mean = f"{100 * value['mean']:.1f}"
-    return f"{mean} ± {100 * value['sd']:.1f}" if value["n"] > 1 else mean
 
 
 def amount(value: Mapping[str, float] | None, unit: float = 1) -> str:
@@ -205,9 +200,9 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
         label,
         f"{group['parameters']:,} ({group['embedding_parameters']:,})",
         ", ".join([seeds, *marks(group)]),
-        *(percent(group["metrics"][name]) for name in names),
-        f"{percent(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
-        *(percent(group["training_metrics"][name]) for name in names),
+        *(over_seeds(group["metrics"][name]) for name in names),
+        f"{over_seeds(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
+        *(over_seeds(group["training_metrics"][name]) for name in names),
         amount(group["training_net_calls"], 1e6),
         amount(group["training_flops"], 1e12),
         amount(group["training_seconds"], 60),
@@ -241,24 +236,24 @@ def verdict(groups: Mapping[str, Any]) -> str:
     if exact[best]["mean"] < COLLAPSED:
         return (
             f"No model solves the {count} held-out puzzles: the best, {best}, gets "
-            f"{percent(exact[best])} % exactly right."
+            f"{over_seeds(exact[best])} % exactly right."
         )
-    said = f"{best} gets {percent(exact[best])} % of {count} held-out puzzles exactly right"
+    text = f"{best} gets {over_seeds(exact[best])} % of {count} held-out puzzles exactly right"
     if len(ordered) == 1:
-        return f"{said}, {_seeds(exact[best]['n'])}."
+        return f"{text}, {_seeds(exact[best]['n'])}."
     second = ordered[1]
-    said += f", the most; next comes {second} with {percent(exact[second])} %: "
+    text += f", the most; next comes {second} with {over_seeds(exact[second])} %: "
     runs = [[r["exact"]["mean"] for r in scored[n]["runs"] if "exact" in r] for n in ordered[:2]]
     if exact[best]["mean"] == exact[second]["mean"]:
-        return said + "no difference."
+        return text + "no difference."
     if min(map(len, runs)) == 1:
-        said += "one seed of " + ("each" if max(map(len, runs)) == 1 else "one of them")
-        return said + " is a first look, which another seed may turn round."
+        text += "one seed of " + ("each" if max(map(len, runs)) == 1 else "one of them")
+        return text + " is a first look, which another seed may turn round."
     if min(runs[0]) > max(runs[1]):
-        return said + "each of its {} seeds is above each of the other's {}.".format(
+        return text + "each of its {} seeds is above each of the other's {}.".format(
             *map(len, runs)
         )
-    return said + "their seeds, {} and {}, overlap, so this may be chance.".format(*map(len, runs))
+    return text + "their seeds, {} and {}, overlap, so this may be chance.".format(*map(len, runs))
 
 
 def _seeds(count: int) -> str:
@@ -291,7 +286,7 @@ def run_cells(label: str, run: Mapping[str, Any]) -> list[str]:
     """One run's row of the list of runs."""
     if "failure" in run:
         return [label, str(run["seed"]), "-", f"failed: {run['failure']}", "-"]
-    values = (f"{100 * run[k]['mean']:.1f} ({100 * run[k]['stderr']:.1f})" for k in _LISTED)
+    values = (f"{percent(run[k]['mean'])} ({percent(run[k]['stderr'])})" for k in _LISTED)
     planned, steps = run["planned_steps"], str(run["steps"])
     if planned is not None and run["steps"] < planned:
         steps += f" of {planned}"
@@ -308,13 +303,9 @@ RUN_HEADINGS = (
 def markdown(groups: Mapping[str, Any]) -> str:
     """The comparison as a Markdown table: % as mean ± deviation over seeds, then every run."""
     names = metric_names(groups)
-    lines = _table(headings(names), [cells(name, g, names) for name, g in groups.items()])
+    lines = grid(headings(names), [cells(name, g, names) for name, g in groups.items()])
     lines += ["", notes(groups), ""]
-    lines += _table(
+    lines += grid(
         RUN_HEADINGS, [run_cells(name, run) for name, g in groups.items() for run in g["runs"]]
     )
     return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.reports.numbers import grid
 from scripts.usage import UsageError, unknown_name
 
 _OPENS = re.compile(r"<!-- table ([\w.-]+): (.+?)(?:; rows (.+?))? -->")
@@ -40,14 +41,14 @@ class Filled:
 def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
     """A page with its tables filled; nothing is written. UsageError for a marker that is not
     understood or has no end, and for an unknown table, column or row."""
-    lines, made = page.read_text().split("\n"), []
+    lines, filled = page.read_text().split("\n"), []
     names, differing, i = [], [], 0
     while i < len(lines):
-        made.append(lines[i])
+        filled.append(lines[i])
         i += 1
-        if not made[-1].lstrip().startswith(_BEGINS):
+        if not filled[-1].lstrip().startswith(_BEGINS):
             continue
-        where, marker = f"{page}:{i}", made[-1].strip()
+        where, marker = f"{page}:{i}", filled[-1].strip()
         end = next((k for k in range(i, len(lines)) if lines[k].strip() == _CLOSES), None)
         below = (k for k in range(i, len(lines)) if lines[k].strip().startswith(_BEGINS))
         begins = next(below, end)
@@ -57,9 +58,9 @@ def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
         names.append(name)
         if shown != lines[i:end]:
             differing.append(name)
-        made += shown
+        filled += shown
         i = end
-    return Filled("\n".join(made), tuple(names), tuple(dict.fromkeys(differing)))
+    return Filled("\n".join(filled), tuple(names), tuple(dict.fromkeys(differing)))
 
 
 def _grid(marker: str, where: str, tables: Mapping[str, Table]) -> tuple[str, list[str]]:
@@ -87,9 +88,3 @@ def _known(what: str, asked: Sequence[str], known: Iterable[str], where: str) ->
         if name not in known:
             raise UsageError(f"{where}: {unknown_name(what, name, known)}")
     return names
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; a bar within a cell is escaped."""
-    shown = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    return ["| " + " | ".join(row) + " |" for row in (shown[0], ["---"] * len(head), *shown[1:])]

@@ -63,9 +63,9 @@ def evaluate_run(
     tell: called now and then with the segments done and all of them.
     """
     plan = plan or Plan()
-    found = explore(run, puzzles, segments, plan, world, depth, tell)
+    outcome = explore(run, puzzles, segments, plan, world, depth, tell)
     headline = RULES.index(plan.rule)
-    answers = found.answers[:, headline]
+    answers = outcome.answers[:, headline]
     right = score(puzzles.kind, puzzles.inputs, puzzles.labels, answers).exact
     record: dict[str, Any] = {
         "preset": run.config.preset,
@@ -77,31 +77,33 @@ def evaluate_run(
         "metrics": metrics(puzzles, answers),
         "by_segment": [
             {"segment": s + 1, "exact": exact["mean"], "exact_stderr": exact["stderr"]}
-            | {"cell": float(found.segment_cell[:, s].mean()), "n": exact["n"]}
-            for s, exact in enumerate(map(mean, found.segment_right.T))
+            | {"cell": float(outcome.segment_cell[:, s].mean()), "n": exact["n"]}
+            for s, exact in enumerate(map(mean, outcome.segment_right.T))
         ],
-        "net_calls_per_puzzle": float(found.net_calls[:, headline, -1, -1].mean()),
+        "net_calls_per_puzzle": float(outcome.net_calls[:, headline, -1, -1].mean()),
         "search": plan.model_dump(exclude={"select"})
         | {"rule": plan.rule, "candidates": plan.candidates, "residual_window": WINDOW}
-        | {"residual_of": "solver" if found.solved else "change of y"},
+        | {"residual_of": "solver" if outcome.solved else "change of y"},
     }
     record |= _breakdown(puzzles, answers)
-    record |= _diagnostics(found, right)
-    if found.solved:
-        evaluations = found.evaluations[:, headline, -1, -1]
+    record |= _diagnostics(outcome, right)
+    if outcome.solved:
+        evaluations = outcome.evaluations[:, headline, -1, -1]
         record["evaluations_per_puzzle"] = float(evaluations.mean())
-    record["selection"] = _selection(puzzles, found)
-    record["grid"] = _grid(found)
+    record["selection"] = _selection(puzzles, outcome)
+    record["grid"] = _grid(outcome)
     record["abstention"] = {
         name: {"auroc": auroc(value, right), "risk_coverage": risk_coverage(value, right)}
-        for name, value in (("residual", -found.residual), ("halting score", found.halt))
+        for name, value in (("residual", -outcome.residual), ("halting score", outcome.halt))
     }
-    record["at_rest"] = _at_rest(found)
+    record["at_rest"] = _at_rest(outcome)
     if metered:
-        few = min(_METERED, len(puzzles)) if found.solved else 1  # else all take the same
+        few = min(_METERED, len(puzzles)) if outcome.solved else 1  # else all take the same
         flops = _flops_per_call(run, puzzles, few, segments, world, depth)
         record["flops_per_puzzle"] = flops * record["net_calls_per_puzzle"]
-    return Evaluated(record, answers, right, found.segment_right, found.last_residual, found.solved)
+    return Evaluated(
+        record, answers, right, outcome.segment_right, outcome.last_residual, outcome.solved
+    )
 
 
 def _flops_per_call(
@@ -113,8 +115,10 @@ def _flops_per_call(
     rows = np.linspace(0, len(puzzles) - 1, few).astype(int)
     with Meter(run.config.compile) as meter:
         questions = puzzles.inputs[rows], puzzles.puzzle_ids[rows]
-        made = predict(run.model, *questions, segments, 1, alone, run.config.precision, depth)
-    return meter.flops / int(made.net_calls.sum())
+        predictions = predict(
+            run.model, *questions, segments, 1, alone, run.config.precision, depth
+        )
+    return meter.flops / int(predictions.net_calls.sum())
 
 
 def mean(values: np.ndarray) -> dict[str, float]:
@@ -123,26 +127,26 @@ def mean(values: np.ndarray) -> dict[str, float]:
     return {"mean": float(values.mean()), "stderr": deviation, "n": len(values)}
 
 
-def _selection(puzzles: PuzzleSet, found: Outcome) -> dict[str, Any]:
+def _selection(puzzles: PuzzleSet, outcome: Outcome) -> dict[str, Any]:
     """Every rule's metrics and cost at full depth and breadth."""
     return {
         rule: {
-            "metrics": metrics(puzzles, found.answers[:, r]),
-            "net_calls_per_puzzle": mean(found.net_calls[:, r, -1, -1]),
-            "evaluations_per_puzzle": mean(found.evaluations[:, r, -1, -1]),
+            "metrics": metrics(puzzles, outcome.answers[:, r]),
+            "net_calls_per_puzzle": mean(outcome.net_calls[:, r, -1, -1]),
+            "evaluations_per_puzzle": mean(outcome.evaluations[:, r, -1, -1]),
         }
         for r, rule in enumerate(RULES)
     }
 
 
-def _grid(found: Outcome) -> dict[str, Any]:
+def _grid(outcome: Outcome) -> dict[str, Any]:
     """Exact accuracy and mean cost a puzzle of every rule: lists by depth, then breadth."""
-    n = len(found.right)
-    exact, deviation = found.right.mean(0), found.right.std(0) / math.sqrt(n)
-    calls, evaluations = found.net_calls.mean(0), found.evaluations.mean(0)
+    n = len(outcome.right)
+    exact, deviation = outcome.right.mean(0), outcome.right.std(0) / math.sqrt(n)
+    calls, evaluations = outcome.net_calls.mean(0), outcome.evaluations.mean(0)
     return {
-        "depths": list(found.depths),
-        "breadths": list(found.breadths),
+        "depths": list(outcome.depths),
+        "breadths": list(outcome.breadths),
         "n": n,
         "exact": {
             rule: {"mean": exact[r].tolist(), "stderr": deviation[r].tolist()}
@@ -153,25 +157,25 @@ def _grid(found: Outcome) -> dict[str, Any]:
     }
 
 
-def _at_rest(found: Outcome) -> dict[str, Any]:
+def _at_rest(outcome: Outcome) -> dict[str, Any]:
     """By rule of CERTIFYING and breadth, of the answer chosen: `at_rest`, the share of puzzles on
     which its state is at rest, and of those the share on which it is wrong (a spurious fixed
     point); `claimed`, the same of a positive halting score; `area` under risk-coverage, with what
     the rule goes by as confidence."""
     rules = {}
     for r, rule in enumerate(CERTIFYING):
-        right = found.right[:, RULES.index(rule), -1]  # (N, W)
+        right = outcome.right[:, RULES.index(rule), -1]  # (N, W)
         areas = [
-            risk_coverage(found.confidence[:, r, w], right[:, w])["area"]
-            for w in range(len(found.breadths))
+            risk_coverage(outcome.confidence[:, r, w], right[:, w])["area"]
+            for w in range(len(outcome.breadths))
         ]
         rules[rule] = {
-            "at_rest": _wrong_among(found.rested[:, r], right),
-            "claimed": _wrong_among(found.claimed[:, r], right),
+            "at_rest": _wrong_among(outcome.rested[:, r], right),
+            "claimed": _wrong_among(outcome.claimed[:, r], right),
             "area": {name: [area[name] for area in areas] for name in ("mean", "stderr")},
         }
-    breadths = list(found.breadths)
-    return {"residual": REST, "breadths": breadths, "puzzles": len(found.rested), "by": rules}
+    breadths = list(outcome.breadths)
+    return {"residual": REST, "breadths": breadths, "puzzles": len(outcome.rested), "by": rules}
 
 
 def _wrong_among(certified: np.ndarray, right: np.ndarray) -> dict[str, list]:
@@ -218,15 +222,15 @@ def _breakdown(puzzles: PuzzleSet, tokens: np.ndarray) -> dict[str, Any]:
     return {"by_difficulty": {"name": puzzles.difficulty_name, "bins": bins}}
 
 
-def _diagnostics(found: Outcome, right: np.ndarray) -> dict[str, Any]:
+def _diagnostics(outcome: Outcome, right: np.ndarray) -> dict[str, Any]:
     """Means per segment of what the model reported, and the last residual of right and wrong."""
     split = {
-        name: finite(np.median(found.last_residual[rows])) if rows.any() else None
+        name: finite(np.median(outcome.last_residual[rows])) if rows.any() else None
         for name, rows in (("right", right), ("wrong", ~right))
     }
     means = {
         name: [finite(value) for value in values.mean(0)]
-        for name, values in found.diagnostics.items()
+        for name, values in outcome.diagnostics.items()
     }
     return {"median_residual": split} | ({"diagnostics": means} if means else {})
 
@@ -245,14 +249,14 @@ def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: i
 
 def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:
     """What a reader of this evaluation has to know."""
-    said = []
+    lines = []
     model = run.config.model
     if puzzles.difficulty is None:
-        said.append(f"{data} has no difficulties; `loopbench data import` adds them")
+        lines.append(f"{data} has no difficulties; `loopbench data import` adds them")
     alike = not model.reads_carry() and not model.draws()
     if alike and (segments > 1 or plan.breadth > 1):
-        said.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
+        lines.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
     several = puzzle_of(run.kind).images_note
     if several is not None and plan.symmetries > 1:
-        said.append(several)
-    return said
+        lines.append(several)
+    return lines

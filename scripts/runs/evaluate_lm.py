@@ -28,6 +28,7 @@ from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.records import finite, sha256_of
 from reasoning.training.runs import write_json
+from scripts.reports.numbers import percent
 from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
@@ -71,11 +72,11 @@ def evaluate_language_run(
         with stage_progress(quiet=not main) as progress:
             tell = partial(progress, "validation rows")
             text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes, tell)
-        found = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
-        record |= found
+        section = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
+        record |= section
         if main:
             print_perplexity(text, ask.corpus, console)
-            _write(_place(run, settings), settings, found, _part("rows", ask.rows), console)
+            _write(_place(run, settings), settings, section, _part("rows", ask.rows), console)
     if bundle is not None:
         settings = describe_settings(run, scorer) | {"bundle": bundle.hashes}
         place = _place(run, settings)
@@ -93,11 +94,11 @@ def evaluate_language_run(
                 report=lambda score: console.print(task_line(score)) if main else None,
                 tell=progress,
             )
-        found = {"bundle": asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}}
-        record |= found
+        section = {"bundle": asdict(scores) | {"folder": str(ask.bundle), "limit": ask.limit}}
+        record |= section
         if main:
             print_scores(scores, console)
-            _write(place, settings, found, _asked(ask), console)
+            _write(place, settings, section, _asked(ask), console)
     return without_infinities(record)
 
 
@@ -120,13 +121,13 @@ def _part(name: str, value: Any) -> str:
 
 
 def _write(
-    place: Path, settings: dict[str, Any], found: dict[str, Any], asked: str, console: Console
+    place: Path, settings: dict[str, Any], section: dict[str, Any], asked: str, console: Console
 ) -> None:
     """Write what was found: what another call asked for has a file of its own, and stays."""
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / "settings.json", settings)
     path = place / f"results{asked}.json"
-    write_json(path, without_infinities({"settings": settings} | found))
+    write_json(path, without_infinities({"settings": settings} | section))
     console.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -160,11 +161,7 @@ def without_infinities(value: Any) -> Any:
 
 def task_line(score: TaskScore) -> str:
     """Progress: one line when a task is done."""
-    return f"{score.task}: {_percent(score.accuracy, score.stderr)} % of {score.n}"
-
-
-def _percent(value: float, stderr: float | None) -> str:
-    return f"{100 * value:.1f}" + (f" ± {100 * stderr:.1f}" if stderr is not None else "")
+    return f"{score.task}: {percent(score.accuracy, score.stderr)} % of {score.n}"
 
 
 def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) -> None:
@@ -187,8 +184,8 @@ def print_scores(scores: BundleScores, console: Console) -> None:
     for heading in ("shots", "n", "accuracy %", "guess %", "centered %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for s in scores.tasks:
-        guess, center = f"{100 * s.baseline:.1f}", _percent(s.centered, s.centered_stderr)
-        accuracy = _percent(s.accuracy, s.stderr)
+        guess, center = percent(s.baseline), percent(s.centered, s.centered_stderr)
+        accuracy = percent(s.accuracy, s.stderr)
         table.add_row(s.task, str(s.shots), str(s.n), accuracy, guess, center)
     console.print(table)
     cropped = sum(s.cropped for s in scores.tasks)
@@ -204,7 +201,7 @@ def print_scores(scores: BundleScores, console: Console) -> None:
         words = scores.lambada
         console.print(
             f"LAMBADA: perplexity {words.perplexity:.2f}, accuracy "
-            f"{_percent(words.accuracy, words.stderr)} % of {words.n}"
+            f"{percent(words.accuracy, words.stderr)} % of {words.n}"
         )
     for name, reason in scores.missing.items():
         console.print(f"not scored: {name} ({reason})")

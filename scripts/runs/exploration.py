@@ -122,8 +122,10 @@ def explore(
             def told(done: int, total: int, before: int = first) -> None:
                 tell(before * plan.candidates * segments + done, whole_work)
 
-            said = search_images(run, puzzles, part, segments, plan, world, depth or Depth(), told)
-            parts.append(_score(puzzles, part, said, plan))
+            trajectories = search_images(
+                run, puzzles, part, segments, plan, world, depth or Depth(), told
+            )
+            parts.append(_score(puzzles, part, trajectories, plan))
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
     # bool does not travel between processes
@@ -156,17 +158,19 @@ def search_images(
     seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
     tokens, parts, believed = [], [], []
     for image in range(plan.symmetries):
-        own = fold(seeds, _IMAGE + image) if image else seeds
+        image_seeds = fold(seeds, _IMAGE + image) if image else seeds
 
         def told(done: int, total: int, image: int = image) -> None:
             tell(image * total + done, plan.symmetries * total)
 
-        there = isomorphism(puzzles.kind, puzzles.size, image, own.numpy().view(np.uint64))
-        said = search(
+        to_image = isomorphism(
+            puzzles.kind, puzzles.size, image, image_seeds.numpy().view(np.uint64)
+        )
+        trajectories = search(
             run.model,
-            torch.from_numpy(there(inputs)).to(world.device, torch.int64),
+            torch.from_numpy(to_image(inputs)).to(world.device, torch.int64),
             ids,
-            own.to(world.device),
+            image_seeds.to(world.device),
             segments,
             plan,
             evaluation_batch(run.config, puzzles, world.device),
@@ -175,18 +179,20 @@ def search_images(
             tell=told,
             confidence=confidence,
         )
-        back = there.inverse()
-        tokens.append(back(said.tokens))
-        if said.confidence is not None:
-            believed.append(np.take_along_axis(said.confidence, back.cells[:, None, None], axis=3))
-        parts.append(said)
+        back = to_image.inverse()
+        tokens.append(back(trajectories.tokens))
+        if trajectories.confidence is not None:
+            believed.append(
+                np.take_along_axis(trajectories.confidence, back.cells[:, None, None], axis=3)
+            )
+        parts.append(trajectories)
     return Trajectories(
         tokens=np.concatenate(tokens, axis=1),
-        halt=np.concatenate([said.halt for said in parts], axis=1),
-        residual=np.concatenate([said.residual for said in parts], axis=1),
-        net_calls=np.concatenate([said.net_calls for said in parts], axis=1),
+        halt=np.concatenate([part.halt for part in parts], axis=1),
+        residual=np.concatenate([part.residual for part in parts], axis=1),
+        net_calls=np.concatenate([part.net_calls for part in parts], axis=1),
         diagnostics={
-            name: np.concatenate([said.diagnostics[name] for said in parts], axis=1)
+            name: np.concatenate([part.diagnostics[name] for part in parts], axis=1)
             for name in parts[0].diagnostics
         },
         confidence=np.concatenate(believed, axis=1) if believed else None,
@@ -194,35 +200,37 @@ def search_images(
 
 
 def _score(
-    puzzles: PuzzleSet, rows: np.ndarray, said: Trajectories, plan: Plan
+    puzzles: PuzzleSet, rows: np.ndarray, trajectories: Trajectories, plan: Plan
 ) -> dict[str, Tensor]:
     """The numbers of an Outcome for these rows, rows first."""
     inputs, labels = puzzles.inputs[rows], puzzles.labels[rows]
-    evaluations = said.diagnostics.get("evaluations", np.zeros_like(said.residual))
+    evaluations = trajectories.diagnostics.get("evaluations", np.zeros_like(trajectories.residual))
     whole = Candidates(
-        said.tokens,
-        trailing_mean(said.residual),
-        said.halt,
-        keeps_rules(puzzles.kind, inputs, said.tokens),
-        said.net_calls,
+        trajectories.tokens,
+        trailing_mean(trajectories.residual),
+        trajectories.halt,
+        keeps_rules(puzzles.kind, inputs, trajectories.tokens),
+        trajectories.net_calls,
         evaluations.astype(np.int64),
     )
-    hits = said.tokens == labels[:, None, None]
+    hits = trajectories.tokens == labels[:, None, None]
     right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
-    width, segments = said.residual.shape[1:]
+    width, segments = trajectories.residual.shape[1:]
     result: dict[str, np.ndarray] = _grid(whole, right)
 
     full = {rule: choose(rule, whole) for rule in RULES}
-    result["answers"] = np.stack([choice.of(said.tokens) for choice in full.values()], axis=1)
+    result["answers"] = np.stack(
+        [choice.of(trajectories.tokens) for choice in full.values()], axis=1
+    )
     headline = full[plan.rule]
     result["residual"] = headline.of(whole.residual).astype(np.float32)
-    result["last_residual"] = headline.of(said.residual)
-    result["halt"] = headline.of(said.halt)
+    result["last_residual"] = headline.of(trajectories.residual)
+    result["halt"] = headline.of(trajectories.halt)
     result |= _certificates(whole)
     steps = [choose(plan.rule, whole.first(width, s + 1)) for s in range(segments)]
     result["segment_right"] = np.stack([choice.of(right) for choice in steps], axis=1)
     result["segment_cell"] = np.stack([choice.of(cell) for choice in steps], axis=1)
-    for name, values in said.diagnostics.items():
+    for name, values in trajectories.diagnostics.items():
         result[f"diagnostics.{name}"] = values.mean(1)
     return {
         name: torch.from_numpy(values.astype(np.uint8) if values.dtype == bool else values)
@@ -234,16 +242,16 @@ def _certificates(whole: Candidates) -> dict[str, np.ndarray]:
     """rested, claimed and confidence (N, Q, W): is a small residual, or a positive halting score, a
     certificate, and is it still one when the best of many is taken?"""
     width, segments = whole.residual.shape[1:]
-    found: dict[str, list[np.ndarray]] = {"rested": [], "claimed": [], "confidence": []}
+    certificates: dict[str, list[np.ndarray]] = {"rested": [], "claimed": [], "confidence": []}
     for rule in CERTIFYING:
         for breadth in doublings(width):
             choice = choose(rule, whole.first(breadth, segments))
             residual, halt = choice.of(whole.residual), choice.of(whole.halt)
-            found["rested"].append(residual <= REST)
-            found["claimed"].append(halt > 0)
-            found["confidence"].append(-residual if rule == "residual" else halt)
+            certificates["rested"].append(residual <= REST)
+            certificates["claimed"].append(halt > 0)
+            certificates["confidence"].append(-residual if rule == "residual" else halt)
     shape = (len(whole.residual), len(CERTIFYING), -1)
-    return {name: np.stack(values, axis=1).reshape(shape) for name, values in found.items()}
+    return {name: np.stack(values, axis=1).reshape(shape) for name, values in certificates.items()}
 
 
 def _grid(whole: Candidates, right: np.ndarray) -> dict[str, np.ndarray]:

@@ -33,14 +33,14 @@ FILES = ("config.json", "model.safetensors", "loopbench.json")
 def results_of(run: Path) -> list[dict[str, Any]]:
     """What was measured on held-out puzzles: every record of `loopbench evaluate`, or else the last
     of the training. Each: `of`, and of its scores {mean, stderr, n}."""
-    found = []
+    results = []
     for path in sorted(run.glob("evaluation-*.json")):
         record = json.loads(path.read_text())
         if record["split"] == "test":
             data = path.stem.removeprefix("evaluation-")
-            found.append({"of": f"held-out puzzles of {data}", "scores": record["metrics"]})
+            results.append({"of": f"held-out puzzles of {data}", "scores": record["metrics"]})
     log = run / "metrics.jsonl"
-    lines = read_jsonl(log) if log.is_file() and not found else []
+    lines = read_jsonl(log) if log.is_file() and not results else []
     tests = [line for line in lines if line["split"] == "test"]
     for line in tests[-1:]:
         scores = {
@@ -49,8 +49,8 @@ def results_of(run: Path) -> list[dict[str, Any]]:
             if isinstance(value, dict) and value.keys() >= {"mean", "stderr", "n"}
         }
         step = f"held-out puzzles, during the training, at step {line['step']}"
-        found.append({"of": step, "scores": scores})
-    return found
+        results.append({"of": step, "scores": scores})
+    return results
 
 
 def write_folder(run: Path, name: str, out: Path) -> None:
@@ -60,13 +60,15 @@ def write_folder(run: Path, name: str, out: Path) -> None:
     config = opened.config.model_copy(update={"data": "", "compile": False})
     weights = {key: value.float().contiguous() for key, value in opened.model.state_dict().items()}
     content = save(weights, metadata={"format": "pt"})
-    made = read_environment(run)
+    environment = read_environment(run)
     record = {
         "step": opened.step,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": parameter_count(opened.model),
         "results": results_of(run),
-        "environment": {key: made.get(key) for key in ("date", "commit", "python", "packages")},
+        "environment": {
+            key: environment.get(key) for key in ("date", "commit", "python", "packages")
+        },
     }
     write_json(out / "config.json", {"config": config.model_dump(mode="json"), "grid": grid})
     (out / "model.safetensors").write_bytes(content)
@@ -97,16 +99,16 @@ def load_hub(name: str, world: World) -> TrainedRun:
         folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
     try:
         record = json.loads((folder / "loopbench.json").read_text())
-        made = json.loads((folder / "config.json").read_text())
-        grid = made["grid"]
+        run_record = json.loads((folder / "config.json").read_text())
+        grid = run_record["grid"]
         # What a stranger wrote does not choose a module to import here.
-        for named in (made["config"]["model"]["kind"], grid["kind"]):
+        for named in (run_record["config"]["model"]["kind"], grid["kind"]):
             if ":" in str(named):
                 raise RunError(
                     f"{PREFIX}{name}: is of a kind of its own ({named}): download it, and give its "
                     "folder"
                 )
-        config = RunConfig.model_validate(made["config"])
+        config = RunConfig.model_validate(run_record["config"])
         content = (folder / "model.safetensors").read_bytes()
         if hashlib.sha256(content).hexdigest() != record["sha256"]:
             raise RunError(f"{PREFIX}{name}: model.safetensors is not as it was pushed")

@@ -62,7 +62,7 @@ def _size_category(puzzles: int) -> str:
     """The hub's own words for how large a set is, up to ten million."""
     edges = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
     edges += ((1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-    return next((said for most, said in edges if puzzles < most), "n>10M")
+    return next((category for most, category in edges if puzzles < most), "n>10M")
 
 
 def push_data(folder: Path, name: str, private: bool, progress: StageProgress) -> None:
@@ -94,21 +94,21 @@ def pull_data(name: str, out: Path, progress: StageProgress) -> None:
 
     check_output(out)
     with told(name):
-        there = Path(snapshot_download(name, repo_type="dataset", allow_patterns=list(FILES)))
-    if not (there / "train" / "dataset.json").is_file():
+        snapshot = Path(snapshot_download(name, repo_type="dataset", allow_patterns=list(FILES)))
+    if not (snapshot / "train" / "dataset.json").is_file():
         raise DataError(f"{PREFIX}{name}: is not a data set that loopbench pushed")
     # What a stranger wrote does not choose a module to import here.
-    if ":" in str((read_record(there) or {}).get("kind", "")):
+    if ":" in str((read_record(snapshot) or {}).get("kind", "")):
         raise DataError(
             f"{PREFIX}{name}: its puzzles are of a kind of their own: look at what it is, and "
             "download its files with `hf download --repo-type dataset`"
         )
-    check_dataset(there, progress)
+    check_dataset(snapshot, progress)
     out = out.absolute()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         temporary.mkdir(parents=True)
-        _copy(there, temporary)
+        _copy(snapshot, temporary)
         os.replace(temporary, out)
     except OSError as error:
         raise DataError(

@@ -28,8 +28,8 @@ def told(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, underneath, HFValidationError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RunError(
-            f"{name}: the hub is not reached, or refuses ({said}); check name and network, and log "
-            "in with `hf auth login` to push or to read a private one"
+            f"{name}: the hub is not reached, or refuses ({reason}); check name and network, and "
+            "log in with `hf auth login` to push or to read a private one"
         ) from error

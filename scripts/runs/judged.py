@@ -64,8 +64,8 @@ def search_judged(
         def told(done: int, total: int, number: int = number) -> None:
             tell(number * total + done, len(runs) * total)
 
-        found = _judged(judging, puzzles, rules, config, world, depth, seed, told)
-        record[name] = _curve(found, (found.answers == puzzles.labels).all(1), budgets)
+        judged = _judged(judging, puzzles, rules, config, world, depth, seed, told)
+        record[name] = _curve(judged, (judged.answers == puzzles.labels).all(1), budgets)
     return record
 
 
@@ -83,7 +83,7 @@ def _judged(
     rows = share_of(len(puzzles), world)
     inputs = torch.from_numpy(puzzles.inputs[rows])
     with autocast(world.device, run.config.precision):
-        found = judge(
+        judged = judge(
             run.model,
             inputs.to(world.device, torch.int64),
             torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64),
@@ -94,17 +94,17 @@ def _judged(
             depth,
             tell,
         )
-    shares = {name: torch.from_numpy(values) for name, values in vars(found).items()}
+    shares = {name: torch.from_numpy(values) for name, values in vars(judged).items()}
     on_device = {name: values.to(world.device) for name, values in shares.items()}
     return Judged(**gather(on_device, len(puzzles), world))
 
 
-def _curve(found: Judged, right: np.ndarray, budgets: tuple[int, ...]) -> dict[str, Any]:
+def _curve(judged: Judged, right: np.ndarray, budgets: tuple[int, ...]) -> dict[str, Any]:
     """{mean, stderr} lists by budget; right (N,): whether the last answer is the label."""
-    solved = np.stack([found.solved_within(calls) for calls in budgets], axis=1)
+    solved = np.stack([judged.solved_within(calls) for calls in budgets], axis=1)
     # Who is not solved has the first call's answer, which broke the rules: it is never the label.
     shares = {"exact": solved & right[:, None], "solved": solved}
-    spent = np.stack([found.net_calls[:, :calls].sum(1) for calls in budgets], axis=1)
+    spent = np.stack([judged.net_calls[:, :calls].sum(1) for calls in budgets], axis=1)
     return {
         name: {
             "mean": values.mean(0).tolist(),

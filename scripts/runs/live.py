@@ -47,14 +47,14 @@ class LiveProgress:
 
     def __call__(self, progress: loop.Progress) -> None:
         self._said |= self._newest(progress)
-        said = "  ".join(f"{name} {text}" for name, text in self._said.items())
+        numbers = "  ".join(f"{name} {text}" for name, text in self._said.items())
         if self._plain is not None:
-            self._plain(self._label, progress.step, progress.total, said)
+            self._plain(self._label, progress.step, progress.total, numbers)
             return
         if self._task is None:
             self._progress.start()  # with the first step: a refusal before it prints one line
             self._task = self._progress.add_task(self._label, total=progress.total, said="")
-        self._progress.update(self._task, completed=progress.step, said=said)
+        self._progress.update(self._task, completed=progress.step, said=numbers)
 
 
 class Reporter:

@@ -20,18 +20,17 @@ def open_models(
 ) -> dict[str, TrainedRun]:
     """Runs by folder, and by name the weights of hub:USER/NAME or of a task, of every size there
     are any for. RunError for what cannot be read."""
-    found = {run: open_run(Path(run), world) for run in runs}
+    models = {run: open_run(Path(run), world) for run in runs}
     for name in pretrained:
         if name.startswith(PREFIX):
             from scripts.runs.hub import load_hub
 
-            found[name] = load_hub(name.removeprefix(PREFIX), world)
+            models[name] = load_hub(name.removeprefix(PREFIX), world)
             continue
         for size in reversed(shipped()[name]):
-            found[f"{name} {size}x{size} (ships with loopbench)"] = load_pretrained(
-                name, size, world
-            )
-    return found
+            label = f"{name} {size}x{size} (ships with loopbench)"
+            models[label] = load_pretrained(name, size, world)
+    return models
 
 
 def models_for(models: Mapping[str, TrainedRun], text: str) -> list[str]:

@@ -15,32 +15,27 @@ from reasoning.pretraining.protocol import LanguageModel
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import was_saved
-from reasoning.training.distribution import World, join_world
+from reasoning.training.distribution import World
 from reasoning.training.loop import Progress
-from reasoning.training.runs import (
-    RunError,
-    create_run,
-    extend_run,
-    finished,
-    refuse_begun,
-    restart_run,
-)
+from reasoning.training.runs import RunError
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
-from scripts.models.lm_presets import (
-    LanguageRunConfig,
-    language_preset,
-)
-from scripts.runs.live import LiveProgress, Reporter, WandbMode
+from scripts.models.lm_presets import LanguageRunConfig, language_preset
+from scripts.runs.live import WandbMode
 from scripts.runs.lm_session import load_language_config, run_tokenizer
+from scripts.runs.training_command import (
+    TrainingWords,
+    open_records,
+    preset_or_file,
+    run_command,
+    train_to_end,
+)
 from scripts.terminal.config_files import configured
-from scripts.terminal.console import Console
-from scripts.terminal.extras import need
-from scripts.terminal.folders import expect, keep_apart
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, option_value, parse, resumes
 
 
 @dataclass(frozen=True)
-class Pretrain:
+class Pretrain(TrainingWords):
     """Pretrain a language preset on a corpus, or go on with an interrupted run.
 
     loopbench pretrain --preset attractor-mini --corpus DIR --out RUN [options]
@@ -48,18 +43,6 @@ class Pretrain:
     """
 
     config: Annotated[LanguageRunConfig, tyro.conf.arg(name="")]
-    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
-    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
-    beside it count more."""
-    out: Path | None = None
-    """Folder to write the run to; it must not hold one already."""
-    resume: Path | None = None
-    """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
-    another end, its schedule planned anew."""
-    wandb: WandbMode = "off"
-    """Report to Weights & Biases too; offline needs no account."""
-    tensorboard: bool = False
-    """Write RUN/tensorboard too (extra tensorboard)."""
 
 
 def read_words(words: Sequence[str]) -> Pretrain:
@@ -67,16 +50,11 @@ def read_words(words: Sequence[str]) -> Pretrain:
     program = "loopbench pretrain"
     if resumes(words):
         return parse(Pretrain, words, program, Pretrain(language_preset("attractor-mini")))
-    name = option_value(words, "--preset")
-    if {"-h", "--help"} & set(words):
-        name = name or "attractor-mini"
-    file = option_value(words, "--config")
-    if name is None and file is None:
-        raise UsageError(f"give --preset, one of {', '.join(LANGUAGE_PRESETS)}")
+    name, file = preset_or_file(words, "attractor-mini", lambda: LANGUAGE_PRESETS)
     if file is None:
         config = language_preset(name)
     else:
-        config = configured(Path(file), words, language_preset, LanguageRunConfig)
+        config = configured(file, words, language_preset, LanguageRunConfig)
     given = parse(Pretrain, words, program, Pretrain(config))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")
@@ -93,9 +71,9 @@ def pretrain_run(
     say: Callable[[str], None] = lambda line: None,
     fit_rows: bool = False,
     tensorboard: bool = False,
-) -> bool:
-    """Pretrain a run to its end; True if an interrupt came first. Everything it takes is checked
-    before the first step.
+) -> int | None:
+    """Pretrain a run to its end, None, or to an interrupt, the step of it. Everything it takes is
+    checked before the first step.
 
     say: told, in a line, what the user should know of before that step; fit_rows: where the corpus
     has fewer validation rows than the configuration asks for, let a new run ask for what is there.
@@ -121,47 +99,29 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
-    reporter = Reporter(
-        wandb if world.is_main else "off",
-        out,
-        config.model_dump(mode="json"),
-        tensorboard and world.is_main,
-    )
-
-    def tell(progress: Progress) -> None:
-        reporter(progress)
-        listen(progress)
-
     passes = config.model.published_passes(), config.model.gradient_passes()
-    trainer = Pretrainer(model, stream, config, world, *passes, out, measure, tell)
-    if resume and was_saved(out):
+    trainer = Pretrainer(model, stream, config, world, *passes, out, measure)
+    saved = resume and was_saved(out)
+    if saved:
         trainer.resume()
-    elif world.is_main:
-        if resume:
-            say(restart_run(out))
-        else:
-            create_run(out, _record(config, corpus, trainer))
-            if len(rows) < asked:
-                say(
-                    f"{corpus.folder}: too little validation text for {asked} rows of "
-                    f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
-                )
+    reporter = open_records(
+        *(trainer, out, _record(corpus, trainer), resume, saved, wandb, tensorboard, listen, say)
+    )
+    if world.is_main and not saved:
+        if len(rows) < asked:
+            say(
+                f"{corpus.folder}: too little validation text for {asked} rows of "
+                f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
+            )
         corpus.tokenizer.save(out)
-    if resume:
-        told = extend_run(out, trainer.done, config.steps, write=world.is_main)
-        if told or trainer.done == config.steps:
-            say(told or finished(out, config.steps))
-    world.barrier()
-    interrupted = trainer.train()
-    reporter.finish()
-    return interrupted
+    return train_to_end(trainer, reporter)
 
 
 def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:
     """With as many validation rows as the corpus has and the processes can share, at most as many
     as before. Unchanged if there are none: `validation_rows` then tells what is missing."""
-    there = corpus.counts("validation").tokens // (config.context + 1)
-    rows = min(config.validation.rows, there // world.size * world.size)
+    whole_rows = corpus.counts("validation").tokens // (config.context + 1)
+    rows = min(config.validation.rows, whole_rows // world.size * world.size)
     if rows == 0:
         return config
     validation = config.validation.model_copy(update={"rows": rows})
@@ -180,62 +140,33 @@ def _check_same(corpus: Corpus, run: Path) -> None:
         )
 
 
-def _record(config: LanguageRunConfig, corpus: Corpus, trainer: Pretrainer) -> dict[str, Any]:
+def _record(corpus: Corpus, trainer: Pretrainer) -> dict[str, Any]:
     return {
-        "config": config.model_dump(mode="json"),
         "corpus": corpus.identity,
         "tokenizer": corpus.tokenizer.identity,
         "vocabulary": corpus.vocabulary,
         "parameters": trainer.cost.total,
-        "device": str(trainer.world.device),
-        "processes": trainer.world.size,
-        "runs_beside": trainer.world.beside,
     }
 
 
 def newest(progress: Progress) -> dict[str, str]:
     """What a report says of the loss and of held-out text."""
-    said = {}
+    numbers = {}
     if progress.training and progress.training["loss"] is not None:
-        said["loss"] = f"{progress.training['loss']:.3f}"
+        numbers["loss"] = f"{progress.training['loss']:.3f}"
     if progress.training and progress.training.get("evaluations") is not None:
-        said["evaluations"] = f"{progress.training['evaluations']:.1f}"
+        numbers["evaluations"] = f"{progress.training['evaluations']:.1f}"
     if progress.evaluation:
-        said["held-out perplexity"] = f"{progress.evaluation['perplexity']:.2f}"
-    return said
+        numbers["held-out perplexity"] = f"{progress.evaluation['perplexity']:.2f}"
+    return numbers
 
 
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
-    resume = given.resume is not None
-    out = given.resume if resume else given.out
-    config = load_language_config(out)[0] if resume else given.config
-    if resume and option_value(words, "--steps") is not None:
-        changed = config.model_dump() | {"steps": given.config.steps}
-        config = LanguageRunConfig.model_validate(changed)
-    if not resume:
-        keep_apart(out, "language run")
-        refuse_begun(out)
-    if given.tensorboard:
-        need("--tensorboard", "tensorboard", "tensorboard")
-    rows_given = option_value(words, "--validation.rows") is not None
-    world = join_world(config.device)
-    console = Console(stderr=True, quiet=not world.is_main)
-    say = partial(console.print, soft_wrap=True)
-    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        interrupted = pretrain_run(
-            config,
-            out,
-            world,
-            resume,
-            given.wandb,
-            live,
-            say,
-            fit_rows=not rows_given,
-            tensorboard=given.tensorboard,
-        )
-    if interrupted:
-        console.print(f"stopped; go on with: loopbench pretrain --resume {out}")
-        return 130
-    return 0
+    train = partial(pretrain_run, fit_rows=option_value(words, "--validation.rows") is None)
+
+    def load(run: Path) -> LanguageRunConfig:
+        return load_language_config(run)[0]
+
+    return run_command("pretrain", "language run", words, given, load, newest, train)

@@ -19,13 +19,14 @@ from torch import nn
 
 from puzzles.dataset import read_json, read_record
 from reasoning.frozen import Frozen
+from reasoning.names import Device
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, make_folder, write_json
 from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.session import TrainedRun, fitted, load_config, open_run, read_puzzles
-from scripts.terminal.choices import WEIGHTS, Device
+from scripts.terminal.choices import WEIGHTS
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.usage import describe
@@ -58,20 +59,20 @@ class Card(Frozen):
 
 def shipped(folder: Path = WEIGHTS) -> dict[str, list[int]]:
     """Sizes that there are weights for, by task."""
-    found: dict[str, list[int]] = {}
+    by_task: dict[str, list[int]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         task, _, size = path.stem.rpartition("-")
-        found.setdefault(task, []).append(int(size))
-    return {task: sorted(sizes) for task, sizes in found.items()}
+        by_task.setdefault(task, []).append(int(size))
+    return {task: sorted(sizes) for task, sizes in by_task.items()}
 
 
 def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) -> TrainedRun:
     """The weights that ship for a task and size, in fp32. RunError if none or damaged ones do."""
     sizes = shipped(folder)
     if size not in sizes.get(task, []):
-        there = ", ".join(f"{name} {n}x{n}" for name, each in sizes.items() for n in each)
+        names = ", ".join(f"{name} {n}x{n}" for name, each in sizes.items() for n in each)
         raise RunError(
-            f"no weights ship for {task} {size}x{size}; there are {there or 'none'}: "
+            f"no weights ship for {task} {size}x{size}; there are {names or 'none'}: "
             "train a run and give its folder"
         )
     path = folder / f"{task}-{size}.safetensors"
@@ -105,7 +106,7 @@ def package(
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
     (None: as the run was configured), and write both files to `out`."""
     # Here: who loads weights to answer needs neither.
-    from scripts.reports.evaluation_report import percent
+    from scripts.reports.numbers import accuracy as shown
     from scripts.runs.evaluate import evaluate_run
 
     world = join_world(device)
@@ -145,7 +146,7 @@ def package(
     write_json(path.with_suffix(".json"), card.model_dump(mode="json"))
     Console(highlight=False).print(
         f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB) and its card: exact "
-        f"{percent(accuracy['exact'])} % of {accuracy['exact']['n']}",
+        f"{shown(accuracy['exact'])} % of {accuracy['exact']['n']}",
         soft_wrap=True,
     )
 

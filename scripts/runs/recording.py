@@ -97,27 +97,34 @@ def record(
     one = replace(one, puzzle_ids=np.array([puzzle_id], np.int32))
     believed = partial(_confidence, config=run.config.loss)
     with autocast(world.device, run.config.precision):
-        said = search_images(
+        trajectories = search_images(
             run, one, np.zeros(1, int), segments, plan, world, Depth(), confidence=believed
         )
-    if any(np.isnan(values).any() for values in (said.halt, said.residual, said.confidence)):
+    if any(
+        np.isnan(values).any()
+        for values in (trajectories.halt, trajectories.residual, trajectories.confidence)
+    ):
         raise not_finite(run)
-    evaluations = said.diagnostics.get("evaluations", np.zeros_like(said.residual)).astype(np.int64)
-    valid = keeps_rules(run.kind, one.inputs, said.tokens)
-    averaged = trailing_mean(said.residual)
-    every = Candidates(said.tokens, averaged, said.halt, valid, said.net_calls, evaluations)
+    evaluations = trajectories.diagnostics.get(
+        "evaluations", np.zeros_like(trajectories.residual)
+    ).astype(np.int64)
+    valid = keeps_rules(run.kind, one.inputs, trajectories.tokens)
+    averaged = trailing_mean(trajectories.residual)
+    every = Candidates(
+        trajectories.tokens, averaged, trajectories.halt, valid, trajectories.net_calls, evaluations
+    )
 
     def segment(k: int, s: int) -> Said:
-        tokens = said.tokens[0, k, s]
-        residual = float(said.residual[0, k, s])
+        tokens = trajectories.tokens[0, k, s]
+        residual = float(trajectories.residual[0, k, s])
         broken = () if valid[0, k, s] else puzzle.broken(question, tokens)
         return Said(
             answer=_characters(run, tokens),
-            confidence=tuple(np.rint(100 * said.confidence[0, k, s]).astype(int).tolist()),
+            confidence=tuple(np.rint(100 * trajectories.confidence[0, k, s]).astype(int).tolist()),
             residual=residual if np.isfinite(residual) else None,
-            halt=float(said.halt[0, k, s]),
+            halt=float(trajectories.halt[0, k, s]),
             evaluations=int(evaluations[0, k, s]),
-            net_calls=int(said.net_calls[0, k, s]),
+            net_calls=int(trajectories.net_calls[0, k, s]),
             broken=tuple(BrokenRule(rule=each.rule, cells=each.cells) for each in broken),
         )
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from torch import nn
 from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.names import Activations
 from reasoning.nn.grid import GridShape
-from reasoning.supervision import Depth
 from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import Predictions, predict
@@ -77,7 +77,7 @@ def open_run(
     run: Path,
     world: World,
     tolerance: float | None = None,
-    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    precision: Activations | None = None,
 ) -> TrainedRun:
     """Load a run's latest averaged weights onto `world.device`.
 
@@ -212,7 +212,6 @@ def run_predictions(
     puzzles: PuzzleSet,
     segments: int,
     world: World,
-    depth: Depth | None = None,
 ) -> Predictions:
     """Predictions of every puzzle after each segment."""
     return predict(
@@ -223,5 +222,4 @@ def run_predictions(
         evaluation_batch(config, puzzles, world.device),
         world,
         config.precision,
-        depth,
     )

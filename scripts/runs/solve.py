@@ -10,12 +10,12 @@ from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from puzzles.metrics import is_valid
 from puzzles.render import to_text
+from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.runs.hub_names import PREFIX
 from scripts.runs.pretrained import load_pretrained
 from scripts.runs.session import TrainedRun, not_finite, open_run
-from scripts.terminal.choices import Device
 from scripts.terminal.console import Console
 
 
@@ -92,17 +92,17 @@ def solve(
     inputs = tokens_of(puzzle, trained)
     count = segments or trained.config.supervision.segments
     ids = np.zeros(1, dtype=np.int32)
-    said = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
-    if not said.finite.all():
+    predictions = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
+    if not predictions.finite.all():
         raise not_finite(trained)
-    residual = said.diagnostics.get("residual")
+    residual = predictions.diagnostics.get("residual")
     return Solved(
         kind=trained.kind,
         question=inputs[0],
-        answers=said.tokens[:, 0],
-        valid=bool(is_valid(trained.kind, inputs, said.tokens[-1])[0]),
+        answers=predictions.tokens[:, 0],
+        valid=bool(is_valid(trained.kind, inputs, predictions.tokens[-1])[0]),
         residual=None if residual is None else residual[:, 0],
-        net_calls=int(said.net_calls[0]),
+        net_calls=int(predictions.net_calls[0]),
         warning=puzzle_of(trained.kind).ambiguity(inputs[0]),
     )
 

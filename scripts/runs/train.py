@@ -14,24 +14,14 @@ from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
-from reasoning.training import loop
 from reasoning.training.checkpoints import load_weights, was_saved
 from reasoning.training.deadline import plan, seconds_of
-from reasoning.training.distribution import World, join_world
-from reasoning.training.loop import Outcome, Trainer
-from reasoning.training.runs import (
-    RunError,
-    create_run,
-    extend_run,
-    finished,
-    make_folder,
-    read_config,
-    refuse_begun,
-    restart_run,
-)
+from reasoning.training.distribution import World
+from reasoning.training.loop import Progress, Trainer
+from reasoning.training.runs import RunError, make_folder, read_config
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset, preset_names
-from scripts.runs.live import LiveProgress, Reporter, WandbMode
+from scripts.runs.live import WandbMode
 from scripts.runs.session import (
     check_ids,
     identity,
@@ -41,15 +31,19 @@ from scripts.runs.session import (
     run_predictions,
     subset,
 )
+from scripts.runs.training_command import (
+    TrainingWords,
+    open_records,
+    preset_or_file,
+    run_command,
+    train_to_end,
+)
 from scripts.terminal.config_files import configured, read_config_file
-from scripts.terminal.console import Console
-from scripts.terminal.extras import need
-from scripts.terminal.folders import keep_apart
 from scripts.usage import UsageError, option_value, parse, resumes
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(TrainingWords):
     """Train a preset on a data folder, or go on with an interrupted run.
 
     loopbench train --preset trm-cpu --data DIR --out RUN [options]
@@ -57,21 +51,9 @@ class Train:
     """
 
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
-    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
-    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
-    beside it count more."""
-    out: Path | None = None
-    """Folder to write the run to; it must not hold one already."""
-    resume: Path | None = None
-    """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
-    another end, its schedule planned anew."""
     start: Path | None = None
     """Begin from the averaged weights of this run, of any size of grid that they fit: say of a run
     on smaller mazes. What was begun from stands in RUN/config.json."""
-    wandb: WandbMode = "off"
-    """Report to Weights & Biases too; offline needs no account."""
-    tensorboard: bool = False
-    """Write RUN/tensorboard too (extra tensorboard)."""
     for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
     """Train for so long, such as 2h or 8.5m: steps are measured first, and as many planned as end
     then, instead of --steps; the record of that is in RUN/config.json."""
@@ -86,14 +68,10 @@ def read_words(words: Sequence[str]) -> Train:
     program = "loopbench train"
     if resumes(words):
         return parse(Train, words, program, Train(preset("attractor-mini")))
-    name, data = option_value(words, "--preset"), option_value(words, "--data")
-    file = option_value(words, "--config")
-    if {"-h", "--help"} & set(words):
-        name, data = name or "attractor-cpu", None
-    if name is None and file is None:
-        raise UsageError(f"give --preset, one of {', '.join(preset_names())}")
+    name, file = preset_or_file(words, "attractor-cpu", preset_names)
+    data = None if {"-h", "--help"} & set(words) else option_value(words, "--data")
     if file is not None:
-        data = data or read_config_file(Path(file)).get("data") or None
+        data = data or read_config_file(file).get("data") or None
     grid = ("sudoku",)
     if data is not None:
         train, _ = read_data(data)
@@ -102,7 +80,7 @@ def read_words(words: Sequence[str]) -> Train:
     def named(name: str) -> RunConfig:
         return preset(name, *grid)
 
-    config = named(name) if file is None else configured(Path(file), words, named, RunConfig)
+    config = named(name) if file is None else configured(file, words, named, RunConfig)
     given = parse(Train, words, program, Train(config))
     if not given.config.data or given.out is None:
         raise UsageError("give --data DIR and --out RUN")
@@ -117,13 +95,14 @@ def train_run(
     world: World,
     resume: bool = False,
     wandb: WandbMode = "off",
-    listen: Callable[[loop.Progress], None] = lambda progress: None,
+    listen: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
     seconds: float | None = None,
     start: Path | None = None,
     tensorboard: bool = False,
-) -> Outcome:
-    """Train a run to its end, or to an interrupt. Everything it takes is checked first.
+) -> int | None:
+    """Train a run to its end, None, or to an interrupt, the step of it. Everything it takes is
+    checked first.
 
     say: told, in a line, what the user should know of before the first step.
     seconds: how long a new run is to take from now on, instead of its configuration's steps.
@@ -153,39 +132,16 @@ def train_run(
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)
 
-    def tell(progress: loop.Progress) -> None:
-        reporter(progress)
-        listen(progress)
-
-    trainer = Trainer(model, stream, config, world, out, evaluate, tell)
+    trainer = Trainer(model, stream, config, world, out, evaluate)
     if saved:
         trainer.resume()
     elif not resume and seconds is not None:
         make_folder(out)
         planned["deadline"] = plan(trainer, seconds, began)
         say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
-    settings = trainer.config.model_dump(mode="json")  # before a folder is made: wandb may refuse
-    reporter = Reporter(
-        wandb if world.is_main else "off", out, settings, tensorboard and world.is_main
-    )
-    if not resume and world.is_main:
-        record = _record(trainer.config, train, trainer) | {"puzzles_sha256": puzzles}
-        create_run(out, record | planned)
-    elif resume and not saved and world.is_main:
-        say(restart_run(out))
-    if resume:
-        told = extend_run(out, trainer.done, config.steps, write=world.is_main)
-        if told or trainer.done == config.steps:
-            say(told or finished(out, config.steps))
-    world.barrier()
-    outcome = trainer.train()
-    reporter.finish()
-    return outcome
-
-
-def with_steps(config: RunConfig, steps: int) -> RunConfig:
-    """The configuration with another end."""
-    return RunConfig.model_validate(config.model_dump() | {"steps": steps})
+    record = _record(train, trainer) | {"puzzles_sha256": puzzles} | planned
+    reporter = open_records(*(trainer, out, record, resume, saved, wandb, tensorboard, listen, say))
+    return train_to_end(trainer, reporter)
 
 
 def held_out_record(
@@ -202,10 +158,9 @@ def held_out_record(
     return record if spread is None else record | {"residual_log10": spread}
 
 
-def _record(config: RunConfig, train: PuzzleSet, trainer: Trainer) -> dict[str, Any]:
+def _record(train: PuzzleSet, trainer: Trainer) -> dict[str, Any]:
     shape = grid_shape(train)
     return {
-        "config": config.model_dump(mode="json"),
         "grid": {
             "kind": train.kind,
             "size": train.size,
@@ -214,51 +169,28 @@ def _record(config: RunConfig, train: PuzzleSet, trainer: Trainer) -> dict[str, 
             "puzzles": shape.puzzles,
         },
         "optimizer_kernels": trainer.optimizers.kernels,
-        "device": str(trainer.world.device),
-        "processes": trainer.world.size,
-        "runs_beside": trainer.world.beside,
     }
 
 
-def newest(progress: loop.Progress) -> dict[str, str]:
+def newest(progress: Progress) -> dict[str, str]:
     """What a report says of the loss and of held-out puzzles."""
-    said = {}
+    numbers = {}
     if progress.training:
-        said["loss"] = f"{progress.training['cell_loss']:.3f}"
+        numbers["loss"] = f"{progress.training['cell_loss']:.3f}"
     if progress.evaluation:
-        said["held-out exact"] = f"{100 * progress.evaluation['exact']['mean']:.1f} %"
-    return said
+        numbers["held-out exact"] = f"{100 * progress.evaluation['exact']['mean']:.1f} %"
+    return numbers
+
+
+def _resumable(run: Path) -> RunConfig:
+    config = load_config(run)[0]
+    if not config.data:
+        raise RunError(f"{run}: holds imported weights, not training: there is nothing to resume")
+    return config
 
 
 def main(words: Sequence[str]) -> int:
     """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
     given = read_words(words)
-    resume = given.resume is not None
-    out = given.resume if resume else given.out
-    config = load_config(out)[0] if resume else given.config
-    if resume and option_value(words, "--steps") is not None:
-        config = with_steps(config, given.config.steps)
-    if not resume:
-        keep_apart(out, "puzzle run")
-        refuse_begun(out)
-    elif not config.data:
-        raise RunError(f"{out}: holds imported weights, not training: there is nothing to resume")
-    if given.tensorboard:
-        need("--tensorboard", "tensorboard", "tensorboard")
-    world = join_world(config.device)
-    console = Console(stderr=True, quiet=not world.is_main)
-    say = partial(console.print, soft_wrap=True)
-    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
-        outcome = train_run(
-            *(config, out, world, resume),
-            wandb=given.wandb,
-            listen=live,
-            say=say,
-            seconds=given.seconds,
-            start=given.start,
-            tensorboard=given.tensorboard,
-        )
-    if outcome.interrupted:
-        console.print(f"stopped at step {outcome.step}; go on with: loopbench train --resume {out}")
-        return 130
-    return 0
+    train = partial(train_run, seconds=given.seconds, start=given.start)
+    return run_command("train", "puzzle run", words, given, _resumable, newest, train)

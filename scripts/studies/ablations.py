@@ -12,7 +12,7 @@ from reasoning.training.distribution import World
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.session import read_puzzles
-from scripts.studies.compare import planned_runs, train_and_compare
+from scripts.studies.comparison import planned_runs, train_and_compare
 from scripts.studies.plan import lanes_of, state_plan
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
@@ -107,8 +107,8 @@ def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
     rows = []
     for asked in names:
         bare = f"{asked}-{scale}" if asked.rpartition("-")[2] not in SCALES else asked
-        model, found, _ = named_preset(bare)
-        if found != scale:
+        model, model_scale, _ = named_preset(bare)
+        if model_scale != scale:
             raise UsageError(f"{asked}: is of another scale than the table's, {scale}")
         rows.append(Variant(f"{model}-{scale}", model))
     return tuple(rows)
@@ -136,8 +136,8 @@ def ablation(
     jobs: see `choose_lanes`.
     """
     wanted = chosen(only, (variant.name for variant in ABLATIONS[name]))
-    own = (variant for variant in ABLATIONS[name] if variant.name in wanted)
-    variants = (*own, *also_rows(also, scale))
+    rows = (variant for variant in ABLATIONS[name] if variant.name in wanted)
+    variants = (*rows, *also_rows(also, scale))
     folder = data or out / "data"
     if data is None and world.is_main:
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
@@ -150,5 +150,5 @@ def ablation(
     lanes = lanes_of(jobs, runs, world)
     origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], yes, world, console)
-    made = train_and_compare(runs, lanes, folder, world, console)
-    return made.write(out, f"{name.capitalize()}, scale {scale}")
+    compared = train_and_compare(runs, lanes, folder, world, console)
+    return compared.write(out, f"{name.capitalize()}, scale {scale}")

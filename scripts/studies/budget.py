@@ -146,15 +146,15 @@ class Ledger:
 
     def total(self, measure: Callable[[], float]) -> float:
         """The amount that every configuration of this request was given, measured if new."""
-        found = next((r["total"] for r in self.records if r["request"] == self.request), 0.0)
-        return self.world.first(found) or measure()
+        known = next((r["total"] for r in self.records if r["request"] == self.request), 0.0)
+        return self.world.first(known) or measure()
 
     def steps(self, config: RunConfig, total: float, measure: Callable[[], int]) -> int:
         """The steps of a configuration under this request, measured and kept if new."""
         place = {"request": self.request, "config": config.model_dump(mode="json")}
-        found = next((r["steps"] for r in self.records if place.items() <= r.items()), 0)
-        steps = int(self.world.first(found)) or measure()
-        if self.world.is_main and not found:
+        known = next((r["steps"] for r in self.records if place.items() <= r.items()), 0)
+        steps = int(self.world.first(known)) or measure()
+        if self.world.is_main and not known:
             self.records.append(place | {"total": total, "steps": steps})
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, self.records)

@@ -178,13 +178,13 @@ def _outcome(contrast: Contrast, records: Mapping[str, Record]) -> Outcome:
         exact = first / second - 1 if contrast.relative else first - second
         word = _word(contrast, exact, exact, second)
         return Outcome(contrast, word, "counted, not trained", exact=exact, **known)
-    found = _difference(contrast, arms)
-    if found is not None:
-        known |= {"effect": found} | _needs(contrast, arms, found)
-    reasons = _reasons(contrast, arms, spreads, found)
+    effect = _difference(contrast, arms)
+    if effect is not None:
+        known |= {"effect": effect} | _needs(contrast, arms, effect)
+    reasons = _reasons(contrast, arms, spreads, effect)
     if reasons:
         return Outcome(contrast, "undecided", "; ".join(reasons), **known)
-    word = _word(contrast, found.low, found.high, second)
+    word = _word(contrast, effect.low, effect.high, second)
     place = "zero" if contrast.says in ("less", "more") else "an end of the margin"
     why = f"the interval {'holds' if word == 'undecided' else 'leaves out'} {place}"
     return Outcome(contrast, word, why, **known)
@@ -257,7 +257,7 @@ def _ratios(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int
     return {seed: first[seed] / second[seed] - 1 for seed in first if seed in second}
 
 
-def _needs(contrast: Contrast, arms: Sequence[Arm], found: Difference) -> dict[str, int]:
+def _needs(contrast: Contrast, arms: Sequence[Arm], effect: Difference) -> dict[str, int]:
     """Seeds that a difference of 5 points asks for, at the spread of the first five, or of as many
     as there are."""
     if contrast.first.column != "exact":
@@ -269,19 +269,19 @@ def _needs(contrast: Contrast, arms: Sequence[Arm], found: Difference) -> dict[s
     if len(few) == 1:
         few.append(dict.fromkeys(few[0], 0.0))
     if all(few):  # else means and deviations are all that is known
-        found = difference(*few)
-    return {"needed": seeds_needed(found.deviation, APART, found.paired), "counted": found.n}
+        effect = difference(*few)
+    return {"needed": seeds_needed(effect.deviation, APART, effect.paired), "counted": effect.n}
 
 
 def _reasons(
-    contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[Spread], found: Difference | None
+    contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[Spread], effect: Difference | None
 ) -> list[str]:
     """Why a contrast cannot be decided by this record."""
     reasons = []
     seeds = min(spread.n for spread in spreads)
     if seeds < SEEDS:
         reasons.append("one seed" if seeds == 1 else f"{seeds} seeds")
-    elif found is None:
+    elif effect is None:
         reasons.append("no spread is known")
     if failed := sum(arm.failed for arm in _distinct(arms)):
         reasons.append(f"{failed} failed")
@@ -367,9 +367,9 @@ def _means(outcome: Outcome) -> str:
 def _seeds(outcome: Outcome) -> str:
     if outcome.exact is not None:
         return "-"
-    said = " and ".join(map(str, dict.fromkeys(outcome.seeds)))
+    counts = " and ".join(map(str, dict.fromkeys(outcome.seeds)))
     marks = [f"{getattr(outcome, k)} {k}" for k in ("collapsed", "failed") if getattr(outcome, k)]
-    return ", ".join([said, *marks])
+    return ", ".join([counts, *marks])
 
 
 def _effect(outcome: Outcome) -> str:

@@ -1,240 +1,16 @@
-"""`loopbench compare`: one table over runs, or over presets x seeds trained on the same data.
-
-OUT/comparison.md, comparison.json, report.html (everything in one file), and the pictures in it:
-solving.png (one puzzle segment by segment), curves, difficulty, residuals, examples/.
-"""
+"""`loopbench compare`: one table over runs, or over presets x seeds trained on the same data."""
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import tyro
-from rich.markdown import Markdown
 
-from puzzles.puzzle_set import PuzzleSet
-from reasoning.training.distribution import World, join_world
-from reasoning.training.runs import make_folder, write_json
-from scripts.models.presets import RunConfig, preset
-from scripts.models.variants import file_name
-from scripts.reports.curves import for_page, read_curve
-from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
-from scripts.reports.html_report import Section, write_html
-from scripts.reports.report import Row, comparison, group_names, markdown
-from scripts.runs.session import (
-    load_config,
-    read_puzzles,
-)
-from scripts.runs.train import newest, with_steps
-from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
-from scripts.studies.examples import (
-    Pictured,
-    draw_extremes,
-    draw_solving,
-    outcome,
-)
-from scripts.studies.jobs import Job, Seat, run_jobs
-from scripts.studies.lanes import Lanes
-from scripts.studies.one_run import (
-    Scored,
-    check_same,
-    failed_run,
-    finish_run,
-    score_run,
-)
-from scripts.studies.origin import origin, recipes, settings_apart
-from scripts.studies.plan import Run, lanes_of
-from scripts.terminal.console import Console
-from scripts.terminal.folders import keep_apart
-from scripts.terminal.progress import stage_progress
+from reasoning.names import Device
+from scripts.terminal.choices import Budget
+from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError
-
-
-class Comparison:
-    """Runs scored on held-out and on training puzzles, and the files that tell of them."""
-
-    def __init__(self, data: Path | None, world: World):
-        self.data, self.world = data, world
-        self.rows: list[Row] = []
-        # Of a group's first run what pictures need, by its place in `rows`.
-        self._pictured: dict[int, Pictured] = {}
-        self._puzzles: dict[str, str] = {}  # what a data folder holds
-
-    def add(self, folder: Path) -> None:
-        """Score a run, see `score_run`, and take it."""
-        with stage_progress(quiet=not self.world.is_main) as show:
-
-            def tell(stage: str, done: int, total: int) -> None:
-                show(f"{folder.name}: {stage}", done, total)
-
-            self.take(score_run(folder, self.data, self.world, tell))
-
-    def take(self, scored: Scored) -> None:
-        """Take a run that was scored, or failed."""
-        row = scored.row
-        if row.evaluation is not None:
-            if row.group not in [other.group for other in self.rows if other.evaluation]:
-                self._pictured[len(self.rows)] = scored.pictured
-            self._puzzles[row.data] = scored.puzzles
-        self.rows.append(row)
-
-    def write(self, out: Path, title: str) -> str:
-        """Write everything to OUT, from the first process; returns the Markdown, on every one."""
-        groups = comparison(self.rows)
-        text = markdown(groups)
-        if self.world.is_main:
-            self._write(groups, text, out, title)
-        self.world.barrier()
-        return text
-
-    def _write(self, groups: dict[str, Any], text: str, out: Path, title: str) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "comparison.json", groups)
-        (out / "comparison.md").write_text(text)
-        made_by = origin(self.rows, self._puzzles)
-        told = settings_apart(self.rows), recipes(self.rows)
-        write_html(groups, self._sections(out), made_by, title, out / "report.html", *told)
-
-    def _sections(self, out: Path) -> list[Section]:
-        names = group_names(self.rows)
-        done = [(n, r) for n, r in zip(names, self.rows, strict=True) if r.evaluation is not None]
-        if not done:
-            return []
-        sections = []
-        curves = [read_curve(name, row.seed, row.folder) for name, row in done if row.cost]
-        if curves:
-            plot_curves(curves, out / "curves.png")
-            said = (
-                "Held-out accuracy while training is of some held-out puzzles, the table's of all."
-            )
-            pictures = [(out / "curves.png", "")]
-            sections.append(Section("Learning curves", pictures, said, for_page(curves)))
-        records = [(name, row.evaluation) for name, row in done]
-        if plot_difficulty(records, out / "difficulty.png"):
-            sections.append(Section("Accuracy against difficulty", [(out / "difficulty.png", "")]))
-        shown = {names[i]: found for i, found in self._pictured.items()}
-        sections.insert(0, _solving(shown, out / "solving.png"))
-        scores = [(name, found.scored) for name, found in shown.items()]
-        first = [(name, s.residual, s.right, s.solved) for name, s in scores]
-        if plot_residuals(first, out / "residuals.png"):
-            said = (
-                "Each model's first run, after the last segment: the solver's relative residual, "
-                "or, where there is no solver, how much that segment changed y."
-            )
-            sections.append(Section("Residuals", [(out / "residuals.png", "")], said))
-        examples = [p for found in shown.items() for p in draw_extremes(*found, out / "examples")]
-        return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
-
-
-def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
-    """One puzzle under the model that solves most, of those that take more than one segment."""
-
-    def key(name: str) -> tuple[bool, float]:
-        found = shown[name]
-        one = found.recording.candidates[0]
-        return len(one.segments) > 1, found.scored.record["metrics"]["exact"]["mean"]
-
-    name = max(shown, key=key)
-    found = shown[name]
-    draw_solving(found, path)
-    pictures = [(path, "Blue cells are as in the answer, red ones are not.")]
-    recording = found.recording.model_dump(mode="json") | {"model": name}
-    return Section("One puzzle being solved", pictures, outcome(name, found), solve=recording)
-
-
-def run_folder(out: Path, config: RunConfig, seed: int) -> Path:
-    """Where a comparison's run of this preset, or variant, and seed lies. A run that was begun
-    under the name that such folders once had, with commas, goes on there."""
-    once = out / f"{config.preset.replace(' ', '-')}-seed{seed}"
-    return once if once.exists() else out / f"{file_name(config.preset)}-seed{seed}"
-
-
-def within_budget(
-    configs: Sequence[RunConfig],
-    train: PuzzleSet,
-    world: World,
-    budget: Budget,
-    amount: float | None,
-    out: Path,
-    console: Console,
-) -> list[RunConfig]:
-    """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps:
-    as given); by default what the first spends with its own steps. What is measured is kept in
-    OUT/budget.json and not measured again."""
-    if budget == "steps":
-        return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
-    own = configs[0].model_dump(mode="json") if amount is None else None
-    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": own}, world)
-
-    def asked() -> float:
-        if amount is None:
-            return cost_of(configs[0], train, world, budget).of(configs[0].steps)
-        return amount if budget == "flops" else 60 * amount
-
-    total = ledger.total(asked)
-
-    def measured(config: RunConfig) -> int:
-        if amount is None and config == configs[0]:
-            return config.steps
-        return steps_within(config, total, train, world, budget)
-
-    changed = [with_steps(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
-    shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
-    steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
-    console.print(f"steps for {shown} each: {steps}")
-    return changed
-
-
-def planned_runs(
-    configs: Sequence[RunConfig], seeds: int, out: Path, train: PuzzleSet
-) -> list[Run]:
-    """A run of every configuration with every seed under OUT, with its training puzzles."""
-    return [
-        (
-            RunConfig.model_validate(config.model_dump() | {"seed": seed}),
-            run_folder(out, config, seed),
-            train,
-        )
-        for seed in range(seeds)  # outermost: an unfinished comparison has as many of each
-        for config in configs
-    ]
-
-
-def train_and_score(
-    runs: Sequence[Run], lanes: Lanes, world: World, console: Console
-) -> list[Scored]:
-    """Train every run and score it on the held-out puzzles of its data; failures are listed.
-
-    Finished runs are kept, interrupted ones go on. UsageError, before the first step, if a folder
-    holds a run of another configuration.
-    """
-    for config, folder, _ in runs:
-        check_same(config, folder)
-    jobs = [Job(folder, partial(_train_and_score, config, folder)) for config, folder, _ in runs]
-    found: dict[int, Scored] = {}
-    for ended in run_jobs(jobs, lanes, world, console, newest):
-        config, folder, train = runs[ended.place]
-        found[ended.place] = ended.value
-        if ended.failure is not None:
-            failed = failed_run(config, folder, train.kind, train.seq_len, ended.failure)
-            found[ended.place] = failed
-    return [found[place] for place in range(len(runs))]
-
-
-def _train_and_score(config: RunConfig, folder: Path, seat: Seat) -> Scored:
-    finish_run(config, folder, seat)
-    return score_run(folder, Path(config.data), seat.world, seat.tell)
-
-
-def train_and_compare(
-    runs: Sequence[Run], lanes: Lanes, data: Path, world: World, console: Console
-) -> Comparison:
-    """Train and score runs on the same data, see `train_and_score`."""
-    made = Comparison(data, world)
-    for scored in train_and_score(runs, lanes, world, console):
-        made.take(scored)
-    return made
 
 
 def compare(
@@ -246,7 +22,7 @@ def compare(
     budget: Budget = "steps",
     amount: float | None = None,
     out: Path = Path("runs/comparison"),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     compile: bool = False,
     jobs: int | None = None,
 ) -> None:
@@ -281,56 +57,79 @@ def compare(
         raise UsageError("--budget and --amount are for training: give --presets, not runs")
     if runs and jobs is not None:
         raise UsageError("--jobs is for training: give --presets, not runs")
+    if data is not None:
+        expect(data, "data")
+    elif presets:
+        raise UsageError("--presets needs --data DIR")
+    for run in runs:
+        expect(run, "puzzle run")
+    if presets and seeds < 1:
+        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    names = [name.strip() for name in presets.split(",") if name.strip()]
+    if presets and (not names or len(set(names)) < len(names)):
+        fault = "one stands there twice" if names else "no name in it"
+        raise UsageError(f"--presets: {fault} ({presets})")
+
+    from rich.markdown import Markdown
+
+    from reasoning.training.distribution import join_world
+    from scripts.models.presets import RunConfig, preset
+    from scripts.runs.session import read_puzzles
+    from scripts.studies.comparison import (
+        Comparison,
+        planned_runs,
+        train_and_compare,
+        within_budget,
+    )
+    from scripts.studies.plan import lanes_of
+    from scripts.terminal.console import Console
+
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     if amount is not None and steps is not None:
         console.print("--amount sets the steps: --steps is not used")
     if runs:
         _check_runs(runs)
-        _make(out, world)
-        made = Comparison(data, world)
+        _make(out, world.is_main)
+        comparison = Comparison(data, world)
         for folder in runs:
-            made.add(folder)
-        if all(row.evaluation is None for row in made.rows):
+            comparison.add(folder)
+        if all(row.evaluation is None for row in comparison.rows):
             names = ", ".join(map(str, runs))
             raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
     else:
-        if data is None:
-            raise UsageError("--presets needs --data DIR")
-        if seeds < 1:
-            raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
         train = read_puzzles(data, "train")
         changes = {"data": str(data), "device": device, "compile": compile}
         changes |= {} if steps is None else {"steps": steps}
-        names = [name.strip() for name in presets.split(",") if name.strip()]
-        if not names or len(set(names)) < len(names):
-            said = "one stands there twice" if names else "no name in it"
-            raise UsageError(f"--presets: {said} ({presets})")
         configs = [
             RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
             for name in names
         ]
         lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
-        _make(out, world)
+        _make(out, world.is_main)
         with lanes.threads():
             configs = within_budget(configs, train, world, budget, amount, out, console)
         planned = planned_runs(configs, seeds, out, train)
-        made = train_and_compare(planned, lanes, data, world, console)
-    text = made.write(out, f"Comparison on {data or 'the data of each run'}")
+        comparison = train_and_compare(planned, lanes, data, world, console)
+    text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
     Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
     told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
     console.print(told, soft_wrap=True)
 
 
-def _make(out: Path, world: World) -> None:
+def _make(out: Path, is_main: bool) -> None:
     """Before hours are spent: RunError if the report could not be written."""
+    from reasoning.training.runs import make_folder
+
     keep_apart(out, "comparison")
-    if world.is_main:
+    if is_main:
         make_folder(out)
 
 
 def _check_runs(runs: Sequence[Path]) -> None:
     """UsageError unless these are different runs of one kind of puzzle."""
+    from scripts.runs.session import load_config
+
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("a run stands there twice: it would count as two seeds")
     kinds = {load_config(run)[1]["kind"] for run in runs}

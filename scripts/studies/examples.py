@@ -61,12 +61,12 @@ def telling_puzzle(right_after: np.ndarray) -> tuple[int, int]:
     return puzzle, int(settled[puzzle])
 
 
-def outcome(name: str, shown: Pictured) -> str:
+def caption(name: str, shown: Pictured) -> str:
     """A sentence on the puzzle that a model was pictured with."""
     settled, puzzles = shown.settled, shown.puzzles
-    said = f"right from segment {settled} on" if settled else "never right for good"
+    outcome = f"right from segment {settled} on" if settled else "never right for good"
     which = f"Held-out puzzle {shown.puzzle + 1} of {len(puzzles.inputs)}"
-    return f"{which}, answered by {name}: {said}."
+    return f"{which}, answered by {name}: {outcome}."
 
 
 def draw_solving(shown: Pictured, path: Path) -> None:
@@ -76,11 +76,11 @@ def draw_solving(shown: Pictured, path: Path) -> None:
     last = settled or len(candidate.segments)
     chosen = [*(s for s in SHOWN if s < last), last]
     question, answer = puzzles.inputs[shown.puzzle], puzzles.labels[shown.puzzle]
-    known = puzzle_of(puzzles.kind).characters(puzzles.size)
+    characters = puzzle_of(puzzles.kind).characters(puzzles.size)
     panels = [("puzzle", question)]
     for s in chosen:
-        said = candidate.segments[s - 1].answer
-        panels.append((f"after segment {s}", np.array([known.index(c) for c in said], np.uint8)))
+        tokens = [characters.index(c) for c in candidate.segments[s - 1].answer]
+        panels.append((f"after segment {s}", np.array(tokens, np.uint8)))
     to_png(puzzles.kind, panels, path, given=question, label=answer)
 
 
@@ -92,12 +92,12 @@ def draw_extremes(name: str, shown: Pictured, folder: Path) -> Sequence[tuple[Pa
     solved, failed = order[scored.right[order]][-1:], order[~scored.right[order]][:1]
     folder.mkdir(exist_ok=True)
     pictures = []
-    for row, said in ((solved, "solved"), (failed, "failed")):
+    for row, outcome in ((solved, "solved"), (failed, "failed")):
         if not len(row):
             continue
-        path = folder / f"{file_name(name)}-{said}.png"
+        path = folder / f"{file_name(name)}-{outcome}.png"
         question, answer = puzzles.inputs[row[0]], puzzles.labels[row[0]]
-        panels = [("puzzle", question), (said, scored.answers[row[0]])]
+        panels = [("puzzle", question), (outcome, scored.answers[row[0]])]
         to_png(puzzles.kind, panels, path, given=question, label=answer)
-        pictures.append((path, f"{name}: {said}"))
+        pictures.append((path, f"{name}: {outcome}"))
     return pictures

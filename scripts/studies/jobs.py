@@ -124,9 +124,9 @@ class _Lines:
         self._said: dict[str, dict[str, str]] = {}
 
     def progress(self, name: str, progress: Progress) -> None:
-        said = self._said.setdefault(name, {})
-        said |= self._newest(progress)
-        more = "  ".join(f"{key} {text}" for key, text in said.items())
+        numbers = self._said.setdefault(name, {})
+        numbers |= self._newest(progress)
+        more = "  ".join(f"{key} {text}" for key, text in numbers.items())
         self._show(name, progress.step, progress.total, more)
 
     def stage(self, name: str, stage: str, done: int, total: int) -> None:
@@ -220,17 +220,17 @@ def _beside(
                     running[child.pipe] = child
                 for pipe in connection.wait(list(running), _EVERY):
                     child = running[pipe]
-                    kind, *said = child.next()
+                    kind, *message = child.next()
                     if kind == "progress":
-                        lines.progress(names[child.place], *said)
+                        lines.progress(names[child.place], *message)
                     elif kind == "stage":
-                        lines.stage(names[child.place], *said)
+                        lines.stage(names[child.place], *message)
                     elif kind == "say":
-                        _print(console, *said)
+                        _print(console, *message)
                     else:
                         del running[pipe]
                         others = bool(running or waiting) and not interrupted
-                        ended = child.ended(kind, said, errors, others)
+                        ended = child.ended(kind, message, errors, others)
                         if ended is not None and ended.failure and not interrupted:
                             _print(console, f"{child.job.folder}: failed: {ended.failure}")
                         if ended is not None:
@@ -278,18 +278,20 @@ class _Child:
         except (EOFError, OSError):  # it ended without a word, perhaps within one
             return ("lost",)
 
-    def ended(self, kind: str, said: Sequence[Any], errors: _Errors, others: bool) -> Ended | None:
+    def ended(
+        self, kind: str, message: Sequence[Any], errors: _Errors, others: bool
+    ) -> Ended | None:
         """How the job ended, when its last message is there; None for an error of another kind,
         which is kept."""
         self.pipe.close()
         self.process.join()
         if kind == "done":
-            return Ended(self.place, said[0])
+            return Ended(self.place, message[0])
         if kind == "error":
-            errors.keep(self.job.folder, said[0], others)
+            errors.keep(self.job.folder, message[0], others)
             return None
         if kind == "failed":
-            return Ended(self.place, failure=said[0])
+            return Ended(self.place, failure=message[0])
         words = last_words(self.job.folder)
         if kind == "stopped" or self.process.exitcode == -signal.SIGTERM:
             return Ended(self.place, failure=f"it was told to stop (SIGTERM); {words}")

@@ -1,9 +1,12 @@
 """One run of a study: trained to its end, or gone on with, and scored."""
 
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from puzzles.parallel import StageProgress
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
@@ -37,28 +40,56 @@ def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begu
     return "finished" if done == steps else "begun"
 
 
+@contextmanager
+def alone(run: Path, world: World) -> Iterator[None]:
+    """Hold a run's lock, which ends with the process however it ends; while another command has it,
+    wait."""
+    if world.is_main:
+        run.parent.mkdir(parents=True, exist_ok=True)
+        with (run.parent / f".{run.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            world.barrier()
+            yield
+    else:
+        world.barrier()
+        yield
+
+
 def check_same(config: RunConfig, out: Path) -> None:
     """UsageError if the folder holds a run of another configuration."""
     exists = (out / "config.json").exists()
     if exists and (other := differences(load_config(out)[0], config)):
-        said = ", ".join(other)
-        raise UsageError(f"{out}: holds another run ({said}); choose another --out")
+        raise UsageError(f"{out}: holds another run ({', '.join(other)}); choose another --out")
 
 
-def finish_run(config: RunConfig, out: Path, seat: Seat) -> None:
-    """Train a run, go on with an interrupted one, or leave a finished one as it is.
+def finish_run(
+    config: Any,
+    out: Path,
+    seat: Seat,
+    check: Callable[[Any, Path], None] = check_same,
+    train: Callable[..., int | None] = train_run,
+) -> None:
+    """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
+    command is at it, wait until that one is done.
 
+    check, train: `pretrain_run` and its check of what the folder holds, for a language model.
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
     another configuration. TrainingError if it cannot go on.
     """
-    check_same(config, out)
-    standing = where_it_stands(out, config.steps, seat.world)
-    if standing == "finished":
-        return
-    resume = standing == "begun"
-    outcome = train_run(config, out, seat.world, resume, listen=seat.listen, say=seat.say)
-    if outcome.interrupted:
-        seat.say(f"{out}: stopped at step {outcome.step}; the same command goes on from there")
+    with alone(out, seat.world):
+        check(config, out)
+        standing = where_it_stands(out, config.steps, seat.world)
+        if standing == "finished":
+            return
+        resume = standing == "begun"
+        stopped = train(config, out, seat.world, resume, listen=seat.listen, say=seat.say)
+    leave_if(stopped, out, seat)
+
+
+def leave_if(stopped: int | None, out: Path, seat: Seat) -> None:
+    """KeyboardInterrupt if a run was interrupted at a step, which is told."""
+    if stopped is not None:
+        seat.say(f"{out}: stopped at step {stopped}; the same command goes on from there")
         raise KeyboardInterrupt
 
 

@@ -20,28 +20,30 @@ def origin(rows: Sequence[Row], data: Mapping[str, str]) -> dict[str, str]:
 
     data: what lies in the folders that the runs were scored on, by path.
     """
-    made = [(row, read_environment(row.folder)) for row in rows]
+    environments = [(row, read_environment(row.folder)) for row in rows]
     configured = _configured(rows)
 
     def recorded(name: str) -> str:
-        return "; ".join(_unique(str(known[name]) for _, known in made if known.get(name)))
+        return "; ".join(_unique(str(known[name]) for _, known in environments if known.get(name)))
 
-    commands = [command_line(known["command"]) for _, known in made if known.get("command")]
-    found = {
-        "date": _span(known["date"] for _, known in made if known.get("date")),
+    commands = [command_line(known["command"]) for _, known in environments if known.get("command")]
+    facts = {
+        "date": _span(known["date"] for _, known in environments if known.get("date")),
         "command": "; ".join(_unique(commands)),
-        "data": "; ".join(f"{path}: {said}" for path, said in data.items()),
+        "data": "; ".join(f"{path}: {what}" for path, what in data.items()),
         "steps": _by_model((label, f"{c.steps:,}") for label, c in configured),
         "batch": _by_model((label, f"{c.batch:,}") for label, c in configured),
         "learning rate": _by_model((label, _rate(c.optimizer)) for label, c in configured),
         "recipe": _by_model((label, _recipe(c)) for label, c in configured),
         **{name: recorded(name) for name in ("commit", "cpu", "gpu", "python")},
         "torch": "; ".join(
-            _unique(known["packages"]["torch"] for _, known in made if known.get("packages"))
+            _unique(
+                known["packages"]["torch"] for _, known in environments if known.get("packages")
+            )
         ),
         "this report": f"{_minute(datetime.now(UTC))}, by {command_line(sys.argv)}",
     }
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in facts.items() if text}
 
 
 def settings_apart(rows: Sequence[Row]) -> Table:
@@ -72,10 +74,10 @@ def _text(value: Any) -> str:
 
 def recipes(rows: Sequence[Row]) -> dict[str, str]:
     """Every model's configuration as `train --config` reads it, of its first run."""
-    found: dict[str, str] = {}
+    by_label: dict[str, str] = {}
     for label, config in _configured(rows):
-        found.setdefault(label, to_yaml(config.model_copy(update={"data": ""})))
-    return found
+        by_label.setdefault(label, to_yaml(config.model_copy(update={"data": ""})))
+    return by_label
 
 
 def _configured(rows: Sequence[Row]) -> list[tuple[str, RunConfig]]:

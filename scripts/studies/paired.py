@@ -19,6 +19,7 @@ from scripts.usage import UsageError
 OUTSIDE = 0.05  # of the 95 % intervals, half on either side
 EXACT = 10  # values up to which every resample is counted; from more on some are drawn
 DRAWN = 20_000
+POWER = 0.8  # to tell a difference that is there
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
@@ -152,20 +153,18 @@ def _central(angle: float, freedom: float) -> float:
 # How many seeds
 
 
-def seeds_needed(
-    deviation: float, apart: float = 0.05, paired: bool = True, power: float = 0.8
-) -> int:
+def seeds_needed(deviation: float, apart: float = 0.05, paired: bool = True) -> int:
     """The least number of seeds (of each arm) from which a difference of `apart` is told from zero
-    by a two-sided 5 % t test with probability `power`; 3 at least.
+    by a two-sided 5 % t test with probability POWER; 3 at least.
 
     deviation: as a Difference has it, best of the first five seeds; of `apart`'s unit.
     """
     enough, n = 3, 3
-    while power_of(n, deviation, apart, paired) < power:
+    while power_of(n, deviation, apart, paired) < POWER:
         enough, n = n + 1, 2 * n
     while enough < n:
         middle = (enough + n) // 2
-        if power_of(middle, deviation, apart, paired) < power:
+        if power_of(middle, deviation, apart, paired) < POWER:
             enough = middle + 1
         else:
             n = middle

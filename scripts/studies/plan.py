@@ -24,8 +24,8 @@ Run = tuple[RunConfig, Path, PuzzleSet]  # configuration, folder, training puzzl
 
 def remaining(config: RunConfig, out: Path) -> int:
     """Steps that a run has still to make."""
-    found = list_checkpoints(out)
-    return max(0, config.steps - (read_manifest(found[-1])["step"] if found else 0))
+    checkpoints = list_checkpoints(out)
+    return max(0, config.steps - (read_manifest(checkpoints[-1])["step"] if checkpoints else 0))
 
 
 def lanes_of(asked: int | None, runs: Sequence[Run], world: World) -> Lanes:

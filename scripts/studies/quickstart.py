@@ -14,7 +14,7 @@ from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import join_world
 from scripts.models.presets import RunConfig, preset
 from scripts.runs.session import read_puzzles
-from scripts.studies.compare import planned_runs, train_and_compare
+from scripts.studies.comparison import planned_runs, train_and_compare
 from scripts.studies.plan import lanes_of
 from scripts.terminal.console import Console
 
@@ -37,8 +37,8 @@ def quickstart(out: Path, size: int, seeds: int, steps: int, test: int, jobs: in
     changes = {"data": str(data), "device": "cpu", "steps": steps}
     configs = [RunConfig.model_validate(preset(name).model_dump() | changes) for name in PRESETS]
     runs = planned_runs(configs, seeds, out, train)
-    made = train_and_compare(runs, lanes_of(jobs, runs, world), data, world, console)
-    text = made.write(out, f"Quickstart: {size}x{size} sudoku")
+    compared = train_and_compare(runs, lanes_of(jobs, runs, world), data, world, console)
+    text = compared.write(out, f"Quickstart: {size}x{size} sudoku")
     Console(width=max(190, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60
     told = f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}"

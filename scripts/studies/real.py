@@ -16,24 +16,25 @@ from typing import Any, Literal
 import torch
 
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.names import Activations
 from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_environment, write_json
 from scripts.models.presets import RunConfig, differences, preset
+from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan
 from scripts.runs.session import TrainedRun, load_config, open_run, read_puzzles, subset
 from scripts.runs.train import newest, train_run
-from scripts.studies.compare import Comparison, planned_runs
+from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
-from scripts.studies.one_run import Scored, failed_run, score_run
+from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
 Task = Literal["sudoku", "maze"]
-Precision = Literal["auto", "fp32", "bf16"]
 
 DEEP = 64  # segments
 IMAGES = {"sudoku": 32, "maze": 8}  # of a puzzle, when the answer is chosen among several
@@ -84,7 +85,7 @@ def real(
     world: World,
     console: Console,
     compile: bool = True,
-    precision: Precision = "auto",
+    precision: Activations = "auto",
     jobs: int | None = None,
 ) -> str:
     """Train, answer and tell; resumable. Returns the Markdown.
@@ -127,10 +128,10 @@ def real(
             write_json(out / "real.json", {"task": task, "data": str(data), "runs": rows})
             (out / "real.md").write_text(text)
         world.barrier()
-    made = Comparison(data, world)
+    compared = Comparison(data, world)
     for place in range(len(runs)):
-        made.take(told[place][0])
-    made.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
+        compared.take(told[place][0])
+    compared.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
     return text
 
 
@@ -179,15 +180,13 @@ def train_to_deadline(
     begun = (folder / "config.json").exists()
     config = as_begun(config, folder, any_precision)
     seat.world.barrier()  # every process has read what is there before it changes
-    outcome = train_run(
+    stopped = train_run(
         *(config, folder, seat.world, begun),
         listen=seat.listen,
         say=seat.say,
         seconds=None if begun else seconds,
     )
-    if outcome.interrupted:
-        seat.say(f"{folder}: stopped at step {outcome.step}; the same command goes on")
-        raise KeyboardInterrupt
+    leave_if(stopped, folder, seat)
 
 
 def _train_and_tell(
@@ -244,11 +243,12 @@ def _asked(
 
 def _answers(record: dict[str, Any]) -> dict[str, Any]:
     """Of every segment run, and of halting itself: metrics and net calls a puzzle."""
-    own = record["selection"]["halt-first"]
+    halting = record["selection"]["halt-first"]
     return {
         "metrics": record["metrics"],
         "net_calls": record["net_calls_per_puzzle"],
-        "halting_itself": own["metrics"] | {"net_calls": own["net_calls_per_puzzle"]["mean"]},
+        "halting_itself": halting["metrics"]
+        | {"net_calls": halting["net_calls_per_puzzle"]["mean"]},
         "residual_auroc": record["abstention"]["residual"]["auroc"],
     }
 
@@ -258,26 +258,22 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
     maze = task == "maze"
     head = ["", "parameters", "exact %"] + ["valid shortest %"] * maze
     head += [f"{DEEP} segments", "halting itself (net calls)", "chosen of several", "trained for"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for row in rows:
         known, deep, chosen = row["segments"], row["deep"], row.get("chosen")
         cells = [f"{row['preset']}, seed {row['seed']}", f"{row['parameters']:,}"]
-        cells.append(_percent(known["metrics"]["exact"]))
+        cells.append(accuracy(known["metrics"]["exact"]))
         if maze:
-            cells.append(_percent(deep["metrics"]["valid_shortest"]))
-        cells.append(_percent(deep["metrics"]["exact"]))
-        own = deep["halting_itself"]
-        cells.append(f"{_percent(own['exact'])} ({own['net_calls']:.0f})")
+            cells.append(accuracy(deep["metrics"]["valid_shortest"]))
+        cells.append(accuracy(deep["metrics"]["exact"]))
+        halting = deep["halting_itself"]
+        cells.append(f"{accuracy(halting['exact'])} ({halting['net_calls']:.0f})")
         of = f" of {chosen['images']}, n {chosen['metrics']['exact']['n']}" if chosen else ""
-        cells.append(_percent(chosen["metrics"]["exact"]) + of if chosen else "")
+        cells.append(accuracy(chosen["metrics"]["exact"]) + of if chosen else "")
         flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""
         lines.append([*cells, f"{row['hours']:.2g} h{flop}"])
     for other in PUBLISHED[task]:
         cells = [f"{other.name} ({other.source})", other.parameters, f"{other.exact:g}"]
         cells += [""] * maze + [other.how, "", "", other.cost]
         lines.append(cells)
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['stderr']:.1f}"
+    return "\n".join(grid(head, lines)) + "\n"

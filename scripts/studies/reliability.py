@@ -34,6 +34,7 @@ from reasoning.training.checkpoints import (
     verified,
 )
 from reasoning.training.runs import RunError, make_folder, read_jsonl, write_json
+from scripts.reports.numbers import grid
 from scripts.studies.forked import finished, start, wait
 from scripts.studies.run_contents import differing
 from scripts.studies.small_disk import AMPLE, Tmpfs, bytes_in, small_disk
@@ -122,8 +123,8 @@ class Place:
         if not known.get(name, {}).get("held"):
             known[name] = make()
             write_json(self.out / "results.json", self.results)
-            said = "held" if known[name]["held"] else "DID NOT HOLD"
-            print(f"{part}, {name}: {said}", flush=True)  # else a fork would say it again
+            verdict = "held" if known[name]["held"] else "DID NOT HOLD"
+            print(f"{part}, {name}: {verdict}", flush=True)  # else a fork would say it again
 
 
 def go_on(run: Path, words: Sequence[str], log: Path) -> int:
@@ -154,16 +155,16 @@ def killed(place: Place, kind: str, number: int) -> dict[str, Any]:
             break
     metrics = run / "metrics.jsonl"
     lines = read_jsonl(metrics) if metrics.exists() else []
-    found = {
+    record = {
         "step": lines[-1]["step"] if lines else 0,
         "checkpoints": len(list_checkpoints(run)),
         "in_a_checkpoint": any(run.glob("checkpoints/.partial-*")),
         "exit": go_on(run, words, log),
     }
-    found["differing"] = differing(kind, run, whole) if found["exit"] == 0 else ["all"]
-    found["held"] = not found["differing"]
-    _tidy(found["held"], run, log)
-    return found
+    record["differing"] = differing(kind, run, whole) if record["exit"] == 0 else ["all"]
+    record["held"] = not record["differing"]
+    _tidy(record["held"], run, log)
+    return record
 
 
 def _tidy(held: bool, run: Path, log: Path) -> None:
@@ -188,18 +189,18 @@ def filled_run(place: Place, kind: str, what: str) -> dict[str, Any]:
         newest = list_checkpoints(run)[-1]
         while process.is_alive() and not disk.choke(process, run, what):
             time.sleep(0.002)
-        found = {"disk": disk.how, "exit": finished(process), "said": _last_line(log)}
+        record = {"disk": disk.how, "exit": finished(process), "said": _last_line(log)}
         kept = list_checkpoints(run)
         checkpoints = len(kept) >= least and kept[-1] >= newest and all(map(_whole, kept))
         written, wanted = (r.joinpath("metrics.jsonl").read_bytes() for r in (run, whole))
         metrics = wanted.startswith(written[: written.rfind(b"\n") + 1])
         held = {"checkpoints": checkpoints, "metrics": metrics}
-        found["lost"] = [name for name, kept in held.items() if not kept]
+        record["lost"] = [name for name, kept in held.items() if not kept]
         disk.resize(AMPLE)
-        found["exit_with_room"] = go_on(run, words, log)
-        done = found["exit_with_room"] == 0
-        found["differing"] = differing(kind, run, whole) if done else ["all"]
-    return _judged(found, log)
+        record["exit_with_room"] = go_on(run, words, log)
+        done = record["exit_with_room"] == 0
+        record["differing"] = differing(kind, run, whole) if done else ["all"]
+    return _judged(record, log)
 
 
 def filled_build(place: Place) -> dict[str, Any]:
@@ -211,27 +212,27 @@ def filled_build(place: Place) -> dict[str, Any]:
             disk.resize(bytes_in(whole) // 2)
         most = max(path.stat().st_size for path in whole.iterdir()) - 1
         process = start(place.build(folder), log, limit=None if disk.how == "tmpfs" else most)
-        found = {"disk": disk.how, "exit": finished(process), "said": _last_line(log)}
+        record = {"disk": disk.how, "exit": finished(process), "said": _last_line(log)}
         shards = {path.name: _identity(path) for path in folder.glob("*.npy")}
         disk.resize(AMPLE)
-        found["shard_files_kept"] = len(shards)
-        found["exit_with_room"] = finished(start(place.build(folder), log))
-        found["lost"] = [name for name, was in shards.items() if _identity(folder / name) != was]
+        record["shard_files_kept"] = len(shards)
+        record["exit_with_room"] = finished(start(place.build(folder), log))
+        record["lost"] = [name for name, was in shards.items() if _identity(folder / name) != was]
         ours, theirs = ({p.name: p.read_bytes() for p in f.iterdir()} for f in (folder, whole))
-        found["differing"] = [name for name in theirs if ours.get(name) != theirs[name]]
-        found["differing"] += sorted(ours.keys() - theirs.keys())
-    return _judged(found, log)
+        record["differing"] = [name for name in theirs if ours.get(name) != theirs[name]]
+        record["differing"] += sorted(ours.keys() - theirs.keys())
+    return _judged(record, log)
 
 
-def _judged(found: dict[str, Any], log: Path) -> dict[str, Any]:
+def _judged(record: dict[str, Any], log: Path) -> dict[str, Any]:
     """The trial held if it was refused in a line that names a place, and nothing was lost."""
-    told = found["said"].startswith("loopbench: ") and "/small/" in found["said"]
-    refused = found["exit"] > 0 and told and "Traceback" not in log.read_text()
-    kept = not found["lost"] and not found["differing"]
-    held = refused and kept and found["exit_with_room"] == 0
+    told = record["said"].startswith("loopbench: ") and "/small/" in record["said"]
+    refused = record["exit"] > 0 and told and "Traceback" not in log.read_text()
+    kept = not record["lost"] and not record["differing"]
+    held = refused and kept and record["exit_with_room"] == 0
     if held:
         log.unlink()
-    return found | {"held": held}
+    return record | {"held": held}
 
 
 def _last_line(log: Path) -> str:
@@ -261,10 +262,10 @@ def curves(place: Place, kind: str) -> dict[str, Any]:
     losses = {str(count): _losses(place, kind, count) for count in WORLDS}
     losses["1, micro-batches"] = _losses(place, kind, 1, "--micro-batch", "4")
     apart = {
-        name: [abs(a / b - 1) for a, b in zip(found, losses["1"], strict=True)]
-        for name, found in losses.items()
+        name: [abs(a / b - 1) for a, b in zip(losses_of, losses["1"], strict=True)]
+        for name, losses_of in losses.items()
     }
-    worst = {name: max(found) for name, found in apart.items()}
+    worst = {name: max(losses_of) for name, losses_of in apart.items()}
     first = max(apart[str(count)][0] for count in WORLDS)
     held = max(worst.values()) < CURVE and first < _FIRST
     return {"losses": losses, "apart": worst, "first_apart": first, "held": held}
@@ -295,31 +296,31 @@ def _losses(place: Place, kind: str, count: int, *more: str) -> list[float]:
 
 def table(results: Mapping[str, Any]) -> str:
     """What was tried and what held, as Markdown."""
-    lines = ["| trial | held | of these |", "|---|---|---|"]
+    rows: list[tuple[str, str, str]] = []
 
-    def row(trial: str, tried: Sequence[Mapping[str, Any]], said: str) -> None:
-        held = sum(found["held"] for found in tried)
-        lines.append(f"| {trial} | {held} of {len(tried)} | {said} |")
+    def row(trial: str, tried: Sequence[Mapping[str, Any]], what: str) -> None:
+        held = sum(record["held"] for record in tried)
+        rows.append((trial, f"{held} of {len(tried)}", what))
 
     for kind in ("puzzle", "language"):
         tried = list(results.get(kind, {}).values())
         if tried:
-            steps = [found["step"] for found in tried]
-            early = sum(not found["checkpoints"] for found in tried)
-            within = sum(found["in_a_checkpoint"] for found in tried)
-            said = f"at steps {min(steps)} to {max(steps)} of {results['steps']}, {early} before "
-            said += f"the first checkpoint, {within} while one was written"
-            row(f"{kind} run killed (SIGKILL) and resumed, equal byte for byte", tried, said)
-    for name, found in results.get("disk", {}).items():
-        said = f"{found['disk']}; exit code {found['exit']} and one line"
-        row(f"disk full in the middle of {name}: nothing lost, then as unbroken", [found], said)
-    for name, found in results.get("processes", {}).items():
-        apart = dict(found["apart"])
+            steps = [record["step"] for record in tried]
+            early = sum(not record["checkpoints"] for record in tried)
+            within = sum(record["in_a_checkpoint"] for record in tried)
+            what = f"at steps {min(steps)} to {max(steps)} of {results['steps']}, {early} before "
+            what += f"the first checkpoint, {within} while one was written"
+            row(f"{kind} run killed (SIGKILL) and resumed, equal byte for byte", tried, what)
+    for name, record in results.get("disk", {}).items():
+        what = f"{record['disk']}; exit code {record['exit']} and one line"
+        row(f"disk full in the middle of {name}: nothing lost, then as unbroken", [record], what)
+    for name, record in results.get("processes", {}).items():
+        apart = dict(record["apart"])
         alone = apart.pop("1, micro-batches")
-        said = f"losses {max(apart.values()):.1e} apart at most, relative; the first "
-        said += f"{found['first_apart']:.1e}; of one process in micro-batches {alone:.1e}"
-        row(f"{name} run by 1, 2 and 3 processes: one curve", [found], said)
-    return "\n".join(lines) + "\n"
+        what = f"losses {max(apart.values()):.1e} apart at most, relative; the first "
+        what += f"{record['first_apart']:.1e}; of one process in micro-batches {alone:.1e}"
+        row(f"{name} run by 1, 2 and 3 processes: one curve", [record], what)
+    return "\n".join(grid(("trial", "held", "of these"), rows)) + "\n"
 
 
 def reliability(
@@ -352,8 +353,8 @@ def reliability(
         for kind in ("puzzle", "language"):
             place.trial("processes", kind, partial(curves, place, kind))
     print(table(place.results))
-    tried = [found for part in PARTS for found in place.results.get(part, {}).values()]
-    return all(found["held"] for found in tried)
+    tried = [record for part in PARTS for record in place.results.get(part, {}).values()]
+    return all(record["held"] for record in tried)
 
 
 def main(words: Sequence[str]) -> int:

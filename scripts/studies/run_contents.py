@@ -15,13 +15,13 @@ def contents(kind: str, run: Path) -> dict[str, Any]:
     """What a finished run is: tensors, numbers and bytes, by the names that the table shows."""
     last = list_checkpoints(run)[-1]
     step = verified(last)["step"]
-    found: dict[str, Any] = {
+    held: dict[str, Any] = {
         "metrics": (run / "metrics.jsonl").read_bytes(),
         "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
     }
     if kind == "puzzle":
         state = torch.load(last / "state.pt", weights_only=True)
-        return found | {
+        return held | {
             "weights": (last / "weights.safetensors").read_bytes(),
             "optimiser": state["optimizers"],
             "average": (last / "ema.safetensors").read_bytes(),
@@ -36,7 +36,7 @@ def contents(kind: str, run: Path) -> dict[str, Any]:
     split: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "rng": {}}
     for name, value in tensors.items():
         split[name.partition(".")[0]][name] = value
-    return found | {
+    return held | {
         "weights": split["model"],
         "optimiser": split["optimizer"],
         "position in the data": [step, json.loads((last / "state.json").read_text())],

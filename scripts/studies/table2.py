@@ -15,9 +15,10 @@ from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen
-from scripts.reports.report import COLLAPSED, amount, comparison, marks, percent
+from scripts.reports.numbers import grid, over_seeds
+from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.session import read_puzzles
-from scripts.studies.compare import Comparison, planned_runs, train_and_score
+from scripts.studies.comparison import Comparison, planned_runs, train_and_score
 from scripts.studies.plan import Run, lanes_of, state_plan
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
@@ -143,9 +144,9 @@ def table2(
     for task, folder in folders.items():
         whole, served = Comparison(folder, world), dict.fromkeys(s for t, s in rows if t == task)
         for slug in served:
-            made = [s for s, row in zip(scored, rows, strict=True) if row == (task, slug)]
-            (results[task][slug],) = comparison([s.row for s in made]).values()
-            for one in made:
+            members = [s for s, row in zip(scored, rows, strict=True) if row == (task, slug)]
+            (results[task][slug],) = comparison([s.row for s in members]).values()
+            for one in members:
                 whole.take(one)
         whole.write(out / task, f"Table 2, {task}, scale {scale}")
     text = _markdown(results, scale)
@@ -170,7 +171,7 @@ def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
     for task in TASKS:
         valid = "valid shortest %" if task == "maze" else "valid %"
         head += [f"{task}: paper %", "seeds", "ours exact %", valid, "TFLOP"]
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head))]
+    rows = []
     for system in SYSTEMS:
         if all(_slug(system) not in results[task] for task in TASKS):
             continue
@@ -182,8 +183,9 @@ def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
             paper = system.published[task]
             cells.append("-" if paper is None else f"{paper:.1f}")
             cells += _ours(group)
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [
+        rows.append(cells)
+    lines = [
+        *grid(head, rows),
         "",
         f"Scale {scale}; ± is the standard deviation over seeds. Collapsed: below "
         f"{100 * COLLAPSED:g} % exact. Every run is listed in sudoku/comparison.md and "
@@ -201,4 +203,4 @@ def _ours(group: Mapping[str, Any] | None) -> Sequence[str]:
     metrics = group["metrics"]
     valid = metrics.get("valid_shortest", metrics["valid"])
     spent = amount(group["training_flops"], 1e12)
-    return [seeds, percent(metrics["exact"]), percent(valid), spent]
+    return [seeds, over_seeds(metrics["exact"]), over_seeds(valid), spent]

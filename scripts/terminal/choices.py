@@ -6,7 +6,6 @@ from typing import Literal
 
 import reasoning
 
-Device = Literal["auto", "cpu", "cuda"]
 Headline = Literal["single", "residual", "halt-first", "q", "majority"]
 Budget = Literal["steps", "flops", "time"]
 Part = Literal[

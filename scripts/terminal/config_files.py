@@ -50,10 +50,10 @@ def configured(
     be.
     """
     values = read_config_file(path)
-    own, given = values.get("preset"), option_value(words, "--preset")
-    if own is not None and given not in (None, own):
-        raise UsageError(f"--preset {given}: {path} is of preset {own}; leave --preset out")
-    name = given if own is None else own
+    named, given = values.get("preset"), option_value(words, "--preset")
+    if named is not None and given not in (None, named):
+        raise UsageError(f"--preset {given}: {path} is of preset {named}; leave --preset out")
+    name = given if named is None else named
     if name is None:
         raise UsageError(f"--config: {path}: names no preset; add `preset: NAME` or give --preset")
     try:

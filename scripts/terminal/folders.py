@@ -61,9 +61,9 @@ def _kind_of_run(path: Path) -> Kind | None:
 def keep_apart(out: Path, wanted: Kind) -> None:
     """UsageError if `out` is a folder of another kind than is to be written there: a run's
     config.json among puzzles, say, and no command would take them for puzzles any more."""
-    found = kind_of(out)
-    if found not in (None, wanted):
-        raise UsageError(f"{out}: is {_IS[found]}; choose another --out")
+    kind = kind_of(out)
+    if kind not in (None, wanted):
+        raise UsageError(f"{out}: is {_IS[kind]}; choose another --out")
 
 
 def expect(folder: str | Path, wanted: Kind) -> None:
@@ -75,8 +75,8 @@ def expect(folder: str | Path, wanted: Kind) -> None:
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise UsageError(f"{folder}: {what}; {_MADE_BY[wanted]}")
-    found = kind_of(folder)
-    if found not in (None, wanted):
-        raise UsageError(f"{folder}: is {_IS[found]}, not {_IS[wanted]}; {_TAKEN_BY[found]}")
+    kind = kind_of(folder)
+    if kind not in (None, wanted):
+        raise UsageError(f"{folder}: is {_IS[kind]}, not {_IS[wanted]}; {_TAKEN_BY[kind]}")
     if wanted.endswith("run") and not (folder / "config.json").is_file():
         raise UsageError(f"{folder}: is not a run's folder (no config.json); {_MADE_BY[wanted]}")

@@ -29,11 +29,11 @@ def available_memory(
 ) -> int | None:
     """Bytes that new processes may take without swapping, here and within the container's limit;
     None where that is not told, as on other systems than Linux."""
-    found = []
+    limits = []
     if machine.is_file():
         lines = (line.split() for line in machine.read_text().splitlines())
-        found += [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
+        limits += [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
     limit, used = group / "memory.max", group / "memory.current"
     if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
-        found.append(max(0, int(most) - int(used.read_text())))
-    return min(found, default=None)
+        limits.append(max(0, int(most) - int(used.read_text())))
+    return min(limits, default=None)

@@ -84,13 +84,13 @@ def stage_progress(
     with Progress(*columns, console=console, transient=True, disable=console.quiet) as bars:
         tasks: dict[str, Any] = {}
 
-        def show(stage: str, done: int, rows: int, said: str = "") -> None:
+        def show(stage: str, done: int, rows: int, more: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=rows, said=said)
-            bars.update(tasks[stage], completed=done, said=said)
-            if said and done == rows:
+                tasks[stage] = bars.add_task(stage, total=rows, said=more)
+            bars.update(tasks[stage], completed=done, said=more)
+            if more and done == rows:
                 bars.remove_task(tasks.pop(stage))
-                line = f"{stage}: {done:,} of {rows:,}  {said}"
+                line = f"{stage}: {done:,} of {rows:,}  {more}"
                 console.print(line, soft_wrap=True, highlight=False)
 
         yield show

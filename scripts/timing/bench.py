@@ -106,8 +106,8 @@ FULL = Sizes(
 )
 # Residual at which a start leaves: above what bf16 states can reach (0.005 to 0.008).
 _LEAVE = 0.01
-# Slots of a forward pass of the eight-layer presets, whose whole batch would fill a GPU.
-_LARGE_MICRO_BATCH = 192
+# Slots of a forward pass of a model of so many layers, whose whole batch would fill a GPU.
+_LARGE_LAYERS, _LARGE_MICRO_BATCH = 8, 192
 # Sizes of the matrix products. A CPU without bf16 instructions takes seconds for one of 1,024.
 MATMUL = {"cpu": {"fp32": 1024, "bf16": 512}, "cuda": {"fp32": 8192, "bf16": 8192}}
 
@@ -135,7 +135,8 @@ class Bench:
         for name, config in self.configs(sizes.presets):
             if sizes.batch is None and sizes.training_batch is not None:
                 config = full_depth(config, batch=sizes.training_batch)
-            if config.micro_batch is None and name.endswith("-27m"):
+            layers = config.model.nets * getattr(config.model, "layers", 0)
+            if config.micro_batch is None and layers >= _LARGE_LAYERS:
                 micro_batch = min(_LARGE_MICRO_BATCH, config.batch)
                 config = full_depth(config, micro_batch=micro_batch)
             yield from measures.training(

@@ -97,6 +97,6 @@ class Yardstick:
         """Time work by turns with products, so that both meet the machine as it is just then;
         returns the work's timing and the products' FLOP/s by precision."""
         products = {name: self.product(clock.device, name) for name in precisions}
-        found = clock.compare({"": work, **products})
-        rates = {name: 2 * self.sizes[name] ** 3 / found[name].median for name in products}
-        return found[""], rates
+        timings = clock.compare({"": work, **products})
+        rates = {name: 2 * self.sizes[name] ** 3 / timings[name].median for name in products}
+        return timings[""], rates

@@ -29,7 +29,7 @@ def exponents(records: Sequence[Record]) -> list[Record]:
     where nothing is trained. Sizes of a grid are its cells. above: whether the time's exponent is
     ABOVE more than the FLOPs', over all sizes or at the end.
     """
-    found = []
+    fits = []
     for preset, axis in dict.fromkeys((r["preset"], r["axis"]) for r in records):
         rows = [r for r in records if (r["preset"], r["axis"]) == (preset, axis)]
         rows.sort(key=lambda r: r["value"])
@@ -52,21 +52,21 @@ def exponents(records: Sequence[Record]) -> list[Record]:
         row["end_flops"] = exponent(sizes[-2:], spent[counted][-2:])
         pairs = (("step", "flops"), ("evaluation", "evaluation_flops"), ("end", "end_flops"))
         row["above"] = any(a in row and row[a] > row[b] + ABOVE for a, b in pairs)
-        found.append(row)
-    return found
+        fits.append(row)
+    return fits
 
 
 def _spent(rows: Sequence[Record]) -> dict[str, list[float]]:
     """What each size took, of what was measured."""
-    found = {}
+    columns = {}
     if "seconds_per_step" in rows[0]:
-        found["step"] = [r["seconds_per_step"] for r in rows]
-        found["flops"] = [r["flops_per_step"] for r in rows]
+        columns["step"] = [r["seconds_per_step"] for r in rows]
+        columns["flops"] = [r["flops_per_step"] for r in rows]
     if "seconds_per_evaluated_segment" in rows[0]:
-        found["evaluation"] = [r["segments"] * r["seconds_per_evaluated_segment"] for r in rows]
+        columns["evaluation"] = [r["segments"] * r["seconds_per_evaluated_segment"] for r in rows]
         counted = [r["segments"] * r["flops_per_evaluated_segment"] for r in rows]
-        found["evaluation_flops"] = counted
-    return found
+        columns["evaluation_flops"] = counted
+    return columns
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -10,11 +10,7 @@ from reasoning.pretraining.loop import Pretrainer
 from reasoning.training.distribution import World
 from reasoning.training.meter import Meter
 from scripts.models.lm_models import build_language_model
-from scripts.models.lm_presets import (
-    VOCABULARY,
-    LanguageRunConfig,
-    language_preset,
-)
+from scripts.models.lm_presets import VOCABULARY, LanguageRunConfig, language_preset
 from scripts.timing.clocks import Clock, Yardstick
 from scripts.timing.measures import Record, peak_memory
 

@@ -145,12 +145,12 @@ def against_published(record: Record) -> Record:
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Record]:
     """peak_bytes of what runs inside, on a GPU; nothing elsewhere."""
-    found: Record = {}
+    peaks: Record = {}
     restart_peak(device)
-    yield found
+    yield peaks
     peak = peak_bytes(device)
     if peak is not None:
-        found["peak_bytes"] = peak
+        peaks["peak_bytes"] = peak
 
 
 def attractor_d128(solver: SolverConfig, gradient: GradientConfig, **sizes: Any) -> AttractorConfig:
@@ -269,8 +269,8 @@ def evaluation(
     calls: dict[str, float] = {}
 
     def once(kind: str) -> None:
-        found = explore(run, puzzles, segments, plans[kind], world)
-        calls[kind] = float(found.net_calls[:, 0, -1, -1].sum())
+        outcome = explore(run, puzzles, segments, plans[kind], world)
+        calls[kind] = float(outcome.net_calls[:, 0, -1, -1].sum())
 
     timings = clock.compare({kind: lambda kind=kind: once(kind) for kind in plans})
     rates = {f"puzzles_per_second_{k}": len(puzzles) / t.median for k, t in timings.items()}

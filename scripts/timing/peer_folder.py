@@ -37,22 +37,24 @@ def peers(folder: Path | None) -> Iterator[Peers]:
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))
-        there = _found(folder, {}) if folder.is_dir() and any(folder.iterdir()) else _filled(folder)
+        rivals = (
+            _found(folder, {}) if folder.is_dir() and any(folder.iterdir()) else _filled(folder)
+        )
         sys.path.append(str(folder))
         stack.callback(sys.path.remove, str(folder))
-        yield there
+        yield rivals
 
 
 def _filled(folder: Path) -> Peers:
-    said = _install(folder, TORCHDEQ)
-    if said:
+    fault = _install(folder, TORCHDEQ)
+    if fault:
         made_by = f"{Path(sys.executable).name} -m pip install --target DIR {' '.join(TORCHDEQ)}"
         raise UsageError(
-            f"--parts peers: pip cannot install torchdeq ({said}); where it can, run {made_by}, "
+            f"--parts peers: pip cannot install torchdeq ({fault}); where it can, run {made_by}, "
             "and give the folder as --peers DIR"
         )
-    said = _install(folder, OPTIMISTIX)
-    return _found(folder, {"optimistix": f"pip cannot install it ({said})"} if said else {})
+    fault = _install(folder, OPTIMISTIX)
+    return _found(folder, {"optimistix": f"pip cannot install it ({fault})"} if fault else {})
 
 
 def _install(folder: Path, words: tuple[str, ...]) -> str | None:
@@ -67,8 +69,8 @@ def _install(folder: Path, words: tuple[str, ...]) -> str | None:
 
 
 def _found(folder: Path, missing: dict[str, str]) -> Peers:
-    there = {dist.name.lower(): dist.version for dist in distributions(path=[str(folder)])}
-    versions = {name: there[name] for name in _NAMES if name in there}
+    installed = {dist.name.lower(): dist.version for dist in distributions(path=[str(folder)])}
+    versions = {name: installed[name] for name in _NAMES if name in installed}
     if "torchdeq" not in versions:
         raise UsageError(
             f"--peers {folder}: torchdeq is not in it; install it there with "

@@ -91,12 +91,12 @@ class Problem:
         if key not in self.compiled:
             self.compiled[key] = self.compile(asked)
         with jax.enable_x64(self.x.dtype == np.float64):  # else a solve in fp32 mixes with float64
-            found = jax.block_until_ready(self.compiled[key](self.weights, self.x))
+            result = jax.block_until_ready(self.compiled[key](self.weights, self.x))
         if asked["adjoint"] is None:
-            value, evaluations = found
+            value, evaluations = result
             kept = {f"w{i}": part for i, part in enumerate(value)}
         else:
-            kept, evaluations = {**found[0], "x": found[1]}, []
+            kept, evaluations = {**result[0], "x": result[1]}, []
         if asked["out"] is not None:
             np.savez(asked["out"], **{name: np.asarray(part) for name, part in kept.items()})
         return {"evaluations": np.asarray(evaluations).tolist()}
@@ -122,7 +122,7 @@ class Problem:
         )
 
         def solve(weights: Arrays, x: Any, start: State) -> tuple[State, Any]:
-            found = optimistix.fixed_point(
+            solution = optimistix.fixed_point(
                 lambda w, given: f(w, given[0], {**self.settings, **given[1]}, jnp),
                 solver,
                 start,
@@ -131,14 +131,16 @@ class Problem:
                 adjoint=optimistix.ImplicitAdjoint(linear_solver=inverse),
                 throw=False,
             )
-            return found.value, found.stats["num_steps"]
+            return solution.value, solution.stats["num_steps"]
 
         def solved(weights: Arrays, x: Any) -> tuple[State, Any]:
             return jax.vmap(solve, (None, 0, 0))(weights, x, start)
 
         def loss(weights: Arrays, x: Any) -> Any:
-            found, _ = solved(weights, x)
-            return sum((part * v).sum() for part, v in zip(found, directions(found), strict=True))
+            solution, _ = solved(weights, x)
+            return sum(
+                (part * v).sum() for part, v in zip(solution, directions(solution), strict=True)
+            )
 
         return jax.jit(solved if asked["adjoint"] is None else jax.grad(loss, (0, 1)))
 
@@ -151,14 +153,14 @@ def directions(state: Sequence[Any]) -> list[np.ndarray]:
 
 def main() -> None:
     sys.path.append(sys.argv[1])
-    made: dict[str, Problem] = {}
+    problems: dict[str, Problem] = {}
     for line in sys.stdin:
         asked: Question = json.loads(line)
         path = asked["problem"]
-        if path not in made:
-            made[path] = Problem(path)
+        if path not in problems:
+            problems[path] = Problem(path)
         try:
-            answer = made[path].answer(asked)
+            answer = problems[path].answer(asked)
         except RuntimeError as error:  # of jax, for a solve that does not succeed, in many lines
             lines = [text for text in str(error).splitlines() if "Error: " in text]
             answer = {"failed": (lines or [str(error)])[-1].split("Error: ", 1)[-1]}

@@ -60,7 +60,7 @@ class Cycle(nn.Module):
         written = {"mixer": "mlp", "norm": "post", "normalise_product": False, "states": 2}
         if any(getattr(config, name) != value for name, value in written.items()):
             return None
-        made = {
+        arrays = {
             "kind": np.array("cycle"),
             "layers": np.array(config.layers),
             "steps": np.array(config.inner_steps),
@@ -68,9 +68,9 @@ class Cycle(nn.Module):
         }
         for i, block in enumerate(self.model.net.layers):
             for name, part in (("mix_", block.mlp_t), ("", block.mlp)):
-                made[f"{name}up{i}"] = part.gate_up_proj.weight.detach().cpu().numpy()
-                made[f"{name}down{i}"] = part.down_proj.weight.detach().cpu().numpy()
-        return made
+                arrays[f"{name}up{i}"] = part.gate_up_proj.weight.detach().cpu().numpy()
+                arrays[f"{name}down{i}"] = part.down_proj.weight.detach().cpu().numpy()
+        return arrays
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Problem:
 
     def arrays(self) -> Arrays | None:
         """All of it for another process; None if the map is not written there."""
-        made = self.module.arrays()
-        if made is None:
+        arrays = self.module.arrays()
+        if arrays is None:
             return None
         start = {f"w{i}": part.detach().cpu().numpy() for i, part in enumerate(self.start)}
-        return made | start | {"x": self.x.cpu().numpy()}
+        return arrays | start | {"x": self.x.cpu().numpy()}
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ class Jax:
         except BrokenPipeError:
             line = ""
         if not line:
-            said = (self.folder / SAID).read_text().strip().splitlines() or ["it says nothing"]
-            raise Ended(said[-1])
+            lines = (self.folder / SAID).read_text().strip().splitlines() or ["it says nothing"]
+            raise Ended(lines[-1])
         answer = json.loads(line)
         if "failed" in answer:
             raise Failed(answer["failed"])
@@ -101,8 +101,8 @@ def started(peers: Path, most: int, adjoint: float) -> Iterator[Jax]:
     options["env"] = os.environ | {"XLA_FLAGS": " ".join(flags).strip()}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))
-        said = stack.enter_context((folder / SAID).open("w"))
-        process = stack.enter_context(subprocess.Popen(words, **options, stderr=said))
+        log = stack.enter_context((folder / SAID).open("w"))
+        process = stack.enter_context(subprocess.Popen(words, **options, stderr=log))
         yield Jax(process, folder, most, adjoint)
 
 

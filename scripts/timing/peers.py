@@ -125,8 +125,8 @@ class Torchdeq(_Here):
 
     def value(self, deq: nn.Module, f: Map, problem: Problem) -> Tensors:
         step = {} if self.name == "broyden" else {"tau": problem.step}
-        found, _ = deq(lambda *w: f(w), problem.start, solver_kwargs=step)
-        return tuple(found[-1])
+        values, _ = deq(lambda *w: f(w), problem.start, solver_kwargs=step)
+        return tuple(values[-1])
 
     def solve(self, problem: Problem, tolerance: float) -> Found:
         counted = _Counted(problem)
@@ -149,8 +149,8 @@ def _gradient(problem: Problem, value: Callable[[Problem], Tensors]) -> Tensor:
         (part * torch.from_numpy(v).to(part)).sum()
         for part, v in zip(w, directions(w), strict=True)
     )
-    found = torch.autograd.grad(loss, [x, *problem.module.captured()])
-    return torch.cat([part.flatten() for part in found])
+    parts = torch.autograd.grad(loss, [x, *problem.module.captured()])
+    return torch.cat([part.flatten() for part in parts])
 
 
 def firm(problem: Problem) -> tuple[Problem, Tensor] | None:
@@ -189,13 +189,13 @@ def _unrolled(
         return w
 
     chosen = problem.rows(rows)
-    found = _gradient(chosen, value)
-    return found[: chosen.x.numel()].view(len(rows), -1) if by_x_alone else found
+    gradient = _gradient(chosen, value)
+    return gradient[: chosen.x.numel()].view(len(rows), -1) if by_x_alone else gradient
 
 
-def _apart(found: Tensor, reference: Tensor) -> float:
+def _apart(gradient: Tensor, reference: Tensor) -> float:
     """Relative distance."""
-    return float((found.double() - reference).norm() / reference.norm())
+    return float((gradient.double() - reference).norm() / reference.norm())
 
 
 def coupling(solver: Solver, problem: Problem, tolerance: float) -> float:
@@ -214,30 +214,33 @@ def coupling(solver: Solver, problem: Problem, tolerance: float) -> float:
 
 def solvers(jax: Jax | None) -> dict[str, Solver]:
     """All that are compared, by name."""
-    made: dict[str, Solver] = {f"{OURS} Anderson": Ours(Anderson), f"{OURS} Picard": Ours(Picard)}
+    by_name: dict[str, Solver] = {
+        f"{OURS} Anderson": Ours(Anderson),
+        f"{OURS} Picard": Ours(Picard),
+    }
     for name in ("anderson", "broyden", "fixed_point_iter"):
-        made[f"torchdeq {name}"] = Torchdeq(name)
+        by_name[f"torchdeq {name}"] = Torchdeq(name)
     if jax is not None:
-        made["optimistix fixed point"] = jax
-    return made
+        by_name["optimistix fixed point"] = jax
+    return by_name
 
 
-def compare(there: Peers, clock: Clock, batch: int) -> Iterator[Record]:
+def compare(packages: Peers, clock: Clock, batch: int) -> Iterator[Record]:
     """A record for every map, tolerance and solver; see compare_on."""
     with ExitStack() as stack:
-        jax = None if "optimistix" in there.missing else _optimistix(there, stack)
+        jax = None if "optimistix" in packages.missing else _optimistix(packages, stack)
         for problem in problems(batch, clock.device):
             rivals = solvers(jax if problem.arrays() is not None else None)
             yield from compare_on(problem, rivals, clock)
 
 
-def _optimistix(there: Peers, stack: ExitStack) -> Jax | None:
+def _optimistix(packages: Peers, stack: ExitStack) -> Jax | None:
     """Its process; None, noted among the missing, if it cannot solve a small problem."""
-    jax = stack.enter_context(started(there.folder, BUDGET, ADJOINT))
+    jax = stack.enter_context(started(packages.folder, BUDGET, ADJOINT))
     try:
         jax.solve(linear(1, torch.device("cpu")), TOLERANCES[0])
     except (Ended, Failed) as error:
-        there.missing["optimistix"] = f"it does not work here ({error})"
+        packages.missing["optimistix"] = f"it does not work here ({error})"
         warnings.warn(f"peers: without optimistix: {error}", stacklevel=2)
         return None
     return jax
@@ -279,15 +282,15 @@ def compare_on(problem: Problem, rivals: Mapping[str, Solver], clock: Clock) -> 
 
 
 def _solved(problem: Problem, solver: Solver, tolerance: float) -> Record:
-    found = solver.solve(problem, tolerance)
-    residuals = problem.residuals(found.value)
+    answer = solver.solve(problem, tolerance)
+    residuals = problem.residuals(answer.value)
     batch = len(problem.x)
     return {
         "batch": batch,
         "reached": float((residuals <= _ROUNDING * tolerance).double().mean()),
         "largest_residual": float(residuals.max()),
-        "evaluations": found.rows / batch,
-        "calls": found.calls,
+        "evaluations": answer.rows / batch,
+        "calls": answer.calls,
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from puzzles import sources
+from puzzles import importing, sources
 from puzzles.check import check_dataset
 from puzzles.dataset import Record, read_split, sha256_of, write_dataset
 from puzzles.difficulty import with_difficulty
@@ -264,7 +264,7 @@ def test_a_common_published_rating_is_kept_and_others_are_measured_anew():
 
 def test_a_csv_is_split(tmp_path, nine):
     path = write_csv(tmp_path / "all.csv", nine, rating=True)
-    train, test, record = sources.import_path(path, test=10, seed=1)
+    train, test, record = importing.import_path(path, test=10, seed=1)
     assert (len(train), len(test)) == (50, 10)
     assert rows_of(train.inputs) | rows_of(test.inputs) == rows_of(nine.inputs)
     assert train.difficulty_name == "rating"
@@ -275,7 +275,7 @@ def test_a_csv_is_split(tmp_path, nine):
 @pytest.mark.parametrize("rating", [True, False])
 def test_a_file_of_test_puzzles_alone(tmp_path, nine, rating):
     path = write_csv(tmp_path / "all.csv", nine, rating=rating)
-    built = sources.import_path(path, test="all")
+    built = importing.import_path(path, test="all")
     assert built.record.options["test"] == "all"
     folder = write_dataset(tmp_path / "set", *built)
     np.testing.assert_array_equal(read_split(folder, "test").inputs, nine.inputs)
@@ -286,36 +286,36 @@ def test_a_file_of_test_puzzles_alone(tmp_path, nine, rating):
     with pytest.raises(DataError, match=r"train: holds no puzzles\. Name a dataset with train"):
         read_split(folder, "train")
     with pytest.raises(ValueError, match="leaves no training puzzles"):
-        sources.import_path(path, test="all", subsample=3)
+        importing.import_path(path, test="all", subsample=3)
     with pytest.raises(ValueError, match="takes no lists"):
-        sources.import_path(path, test="all", test_hard=(path,))
+        importing.import_path(path, test="all", test_hard=(path,))
 
 
 def test_mazes_for_testing_alone_and_a_split_of_its_own(tmp_path):
     mazes = sources.maze("unique", 7, 10, 5, 0)
     write_dataset(tmp_path / "mazes", *mazes)
     arrays = tmp_path / "mazes" / "test"
-    folder = write_dataset(tmp_path / "set", *sources.import_path(arrays, test="all"))
+    folder = write_dataset(tmp_path / "set", *importing.import_path(arrays, test="all"))
     assert check_dataset(folder).puzzles == {"train": 0, "test": 5}
-    train, test, _ = sources.import_path(tmp_path / "mazes", test="all")
+    train, test, _ = importing.import_path(tmp_path / "mazes", test="all")
     assert equal(train, mazes.train)
     assert equal(test, mazes.test)
 
 
 def test_a_subsample_is_uniform_seeded_and_without_test_rows(tmp_path, nine):
     path = write_csv(tmp_path / "all.csv", nine)
-    builds = [sources.import_path(path, test=10, subsample=20, seed=seed) for seed in (1, 1, 2)]
+    builds = [importing.import_path(path, test=10, subsample=20, seed=seed) for seed in (1, 1, 2)]
     assert equal(builds[0].train, builds[1].train)
     assert not np.array_equal(builds[0].train.inputs, builds[2].train.inputs)
     assert not rows_of(builds[0].train.inputs) & rows_of(builds[0].test.inputs)
     with pytest.raises(DataError, match=r"51 training puzzles asked for, 50 there\. Ask"):
-        sources.import_path(path, test=10, subsample=51)
+        importing.import_path(path, test=10, subsample=51)
 
 
 def test_every_row_can_be_drawn(tmp_path):
     write_csv(tmp_path / "train.csv", sudoku_set(12, 6))
     write_csv(tmp_path / "test.csv", sudoku_set(12, 6, first=12))
-    drawn = [sources.import_path(tmp_path, subsample=4, test=4, seed=seed) for seed in range(20)]
+    drawn = [importing.import_path(tmp_path, subsample=4, test=4, seed=seed) for seed in range(20)]
     for split in (0, 1):
         counts = [len(rows_of(built[split].inputs)) for built in drawn]
         assert counts == [4] * 20
@@ -325,20 +325,20 @@ def test_every_row_can_be_drawn(tmp_path):
 def test_a_folder_of_two_tables_keeps_its_split(tmp_path, nine):
     write_csv(tmp_path / "train.csv", nine.take_groups(np.arange(40)))
     write_csv(tmp_path / "test.csv", nine.take_groups(np.arange(40, 60)))
-    train, test, record = sources.import_path(tmp_path)
+    train, test, record = importing.import_path(tmp_path)
     np.testing.assert_array_equal(train.inputs, nine.inputs[:40])
     np.testing.assert_array_equal(test.inputs, nine.inputs[40:])
     assert sorted(record.sources) == ["test.csv", "train.csv"]
-    assert len(sources.import_path(tmp_path, test=7).test) == 7
+    assert len(importing.import_path(tmp_path, test=7).test) == 7
     with pytest.raises(ValueError, match="has a test split of its own"):
-        sources.import_path(tmp_path, test=5, test_hard=(tmp_path / "train.csv",))
+        importing.import_path(tmp_path, test=5, test_hard=(tmp_path / "train.csv",))
 
 
 def test_tables_that_share_a_question_are_refused(tmp_path, nine):
     write_csv(tmp_path / "train.csv", nine.take_groups(np.arange(40)))
     write_csv(tmp_path / "test.csv", nine.take_groups(np.arange(38, 60)))
     with pytest.raises(DataError, match="train and test share 2 questions"):
-        sources.import_path(tmp_path)
+        importing.import_path(tmp_path)
 
 
 def test_a_dataset_is_imported_with_its_groups(tmp_path):
@@ -350,7 +350,7 @@ def test_a_dataset_is_imported_with_its_groups(tmp_path):
         "sudoku", 6, inputs, labels, np.zeros(18, np.int32), np.arange(0, 19, 3, dtype=np.int64)
     )
     write_dataset(tmp_path / "set", grouped, test, Record("test", None))
-    built = sources.import_path(tmp_path / "set", subsample=4)
+    built = importing.import_path(tmp_path / "set", subsample=4)
     assert (built.train.groups, len(built.train), len(built.test)) == (4, 12, 3)
     assert "train/all__inputs.npy" in built.record.sources
 
@@ -358,7 +358,7 @@ def test_a_dataset_is_imported_with_its_groups(tmp_path):
 def test_a_folder_of_arrays_is_split(tmp_path, nine):
     np.save(tmp_path / "all__inputs.npy", nine.inputs)
     np.save(tmp_path / "all__labels.npy", nine.labels)
-    built = sources.import_path(tmp_path, test=20)
+    built = importing.import_path(tmp_path, test=20)
     assert (len(built.train), len(built.test)) == (40, 20)
 
 
@@ -368,23 +368,23 @@ def test_a_held_out_mix_avoids_the_training_grids(tmp_path, nine):
     path = write_csv(tmp_path / "train.csv", train)
     moved = symmetry.augment(nine.inputs, nine.labels, np.random.default_rng(0))
     hard = write_csv(tmp_path / "hard.csv", PuzzleSet.ungrouped("sudoku", 9, *moved))
-    built = sources.import_path(path, test=40, test_hard=(hard,), seed=0)
+    built = importing.import_path(path, test=40, test_hard=(hard,), seed=0)
     assert built.record.composition["test"] == {"hard": 30, "random": 10, "seventeen": 0}
     assert built.record.overlap["solution_grids"] == 0
     np.testing.assert_array_equal(built.train.inputs, train.inputs)
     with pytest.raises(DataError, match="hard"):
-        sources.import_path(path, test=60, test_hard=(hard,))
+        importing.import_path(path, test=60, test_hard=(hard,))
 
 
 def test_the_held_out_mix_needs_fitting_arguments(tmp_path):
     path = write_csv(tmp_path / "a.csv", sudoku_set(4, 6))
     with pytest.raises(ValueError, match="need 9x9 sudokus"):
-        sources.import_path(path, test=2, test_hard=(path,))
+        importing.import_path(path, test=2, test_hard=(path,))
     nine = write_csv(tmp_path / "b.csv", sudoku_set(2, 9))
     with pytest.raises(ValueError, match="give both"):
-        sources.import_path(nine, test=2, test_seventeen=nine)
+        importing.import_path(nine, test=2, test_seventeen=nine)
     with pytest.raises(ValueError, match="has no test split; give the number"):
-        sources.import_path(nine)
+        importing.import_path(nine)
 
 
 def test_rows_that_solving_shows_wrong_are_named(tmp_path):
@@ -394,12 +394,12 @@ def test_rows_that_solving_shows_wrong_are_named(tmp_path):
     inputs[4] = 1
     path = write_csv(tmp_path / "a.csv", PuzzleSet.ungrouped("sudoku", 4, inputs, part.labels))
     with pytest.raises(DataError, match=r"a\.csv, row 5 \(line 6\): .* more than one solution"):
-        sources.import_path(path, test=1)
+        importing.import_path(path, test=1)
     np.save(tmp_path / "all__inputs.npy", inputs)
     np.save(tmp_path / "all__labels.npy", part.labels)
     (tmp_path / "a.csv").unlink()
     with pytest.raises(DataError, match=r"all__inputs\.npy, row 4 \(from 0\): .* more than one"):
-        sources.import_path(tmp_path, test=1)
+        importing.import_path(tmp_path, test=1)
 
 
 @pytest.mark.parametrize(
@@ -416,17 +416,17 @@ def test_mazes_that_solving_shows_wrong_are_named(tmp_path, question, answer, re
     with path.open("a") as file:
         file.write(f"x,{question},{answer}\n")
     with pytest.raises(DataError, match=rf"row 4 \(line 5\): .*{reason}"):
-        sources.import_path(path, test=3)
+        importing.import_path(path, test=3)
 
 
 def test_sources_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(DataError, match="holds no puzzles"):
-        sources.import_path(tmp_path, test=1)
+        importing.import_path(tmp_path, test=1)
     with pytest.raises(DataError, match="no such file or folder"):
-        sources.import_path(tmp_path / "nowhere", test=1)
+        importing.import_path(tmp_path / "nowhere", test=1)
     np.save(tmp_path / "all__inputs.npy", np.ones((2, 16), np.uint8))
     with pytest.raises(DataError, match=r"all__labels\.npy: missing array"):
-        sources.import_path(tmp_path, test=1)
+        importing.import_path(tmp_path, test=1)
 
 
 # --------------------------------------------------------------------------------------------- hub
@@ -450,7 +450,7 @@ def test_a_hub_set_is_downloaded_and_imported(tmp_path, nine, monkeypatch):
         return str(tmp_path / name)
 
     fake_hub(monkeypatch, download)
-    built = sources.import_hub("sudoku-extreme", subsample=10, test=5)
+    built = importing.import_hub("sudoku-extreme", subsample=10, test=5)
     assert (len(built.train), len(built.test)) == (10, 5)
     assert built.record.options["source"] == "sapientinc/sudoku-extreme"
     assert asked == [
@@ -464,7 +464,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch):
 
     fake_hub(monkeypatch, download)
     with pytest.raises(DataError, match=r"cannot be downloaded \(cannot resolve") as caught:
-        sources.import_hub("maze-hard")
+        importing.import_hub("maze-hard")
     assert "\n" not in str(caught.value)
 
 
@@ -478,9 +478,9 @@ def test_the_hub_needs_its_package(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_hub)
     with pytest.raises(DataError, match="pip install huggingface_hub"):
-        sources.import_hub("sudoku-extreme")
+        importing.import_hub("sudoku-extreme")
 
 
 def test_only_known_hub_sets_are_imported():
     with pytest.raises(ValueError, match='no hub set "mnist"; there are sudoku-extreme, maze-hard'):
-        sources.import_hub("mnist")
+        importing.import_hub("mnist")

@@ -60,13 +60,11 @@ def test_units_map_to_units(size, seed):
 
 @settings(deadline=None, max_examples=40)
 @given(sizes, seeds)
-def test_group_laws(size, seed):
+def test_an_inverse_undoes(size, seed):
     rng = np.random.default_rng(seed)
     grids = rng.integers(0, size + 1, size=(3, size * size), dtype=np.uint8)
-    a, b = (symmetry.random_symmetry(3, size, rng) for _ in range(2))
-    assert (symmetry.apply(symmetry.inverse(a), symmetry.apply(a, grids)) == grids).all()
-    one_by_one = symmetry.apply(b, symmetry.apply(a, grids))
-    assert (symmetry.apply(symmetry.compose(a, b), grids) == one_by_one).all()
+    drawn = symmetry.random_symmetry(3, size, rng)
+    assert (symmetry.apply(symmetry.inverse(drawn), symmetry.apply(drawn, grids)) == grids).all()
 
 
 @settings(deadline=None, max_examples=40)

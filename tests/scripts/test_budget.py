@@ -18,7 +18,7 @@ from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset
 from scripts.studies.budget import cost_of, steps_within
-from scripts.studies.compare import within_budget
+from scripts.studies.comparison import within_budget
 
 
 def config(name, **changes):

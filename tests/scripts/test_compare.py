@@ -24,7 +24,7 @@ from scripts.reports import figures
 from scripts.runs.opened import text_of
 from scripts.runs.session import load_config
 from scripts.studies.ablations import ABLATIONS, configuration
-from scripts.studies.compare import run_folder
+from scripts.studies.comparison import run_folder
 
 
 def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
@@ -140,7 +140,7 @@ _PROCESS = """
 import os, sys, time
 from pathlib import Path
 from scripts.cli import main
-from scripts.studies.compare import run_folder
+from scripts.studies.comparison import run_folder
 if os.environ["RANK"] == "1":
     clock = time.perf_counter
     time.perf_counter = lambda: 3 * clock()
@@ -291,7 +291,7 @@ def test_a_damaged_file_of_a_run_is_named(name, text, trained, sudokus, tmp_path
 def test_a_report_that_cannot_be_written_is_known_before_the_work(
     trained, sudokus, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("scripts.studies.compare.cost_of", None)  # neither measured
+    monkeypatch.setattr("scripts.studies.comparison.cost_of", None)  # neither measured
     monkeypatch.setattr("scripts.studies.one_run.evaluate_run", None)  # nor scored
     out = tmp_path / "file"
     out.touch()

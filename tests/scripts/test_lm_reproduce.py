@@ -37,7 +37,7 @@ from scripts.studies.language.tables import (
     Entry,
     LanguageTable,
 )
-from scripts.studies.recording import make_record
+from scripts.studies.result_records import make_record
 
 TINY = "model.width=8 model.head_width=4 model.context=16"
 # Rates at which 2 steps make every map a contraction.

@@ -12,7 +12,7 @@ from scripts.cli import main
 from scripts.models.presets import preset, preset_names
 from scripts.studies import plan, table2
 from scripts.studies.ablations import ABLATIONS, configuration
-from scripts.studies.recording import make_record
+from scripts.studies.result_records import make_record
 from scripts.studies.table2 import SYSTEMS
 
 

@@ -41,7 +41,7 @@ def codes_without_torch(commands: list[list[str]]) -> list[int]:
 def test_help_and_version_do_without_torch():
     helped = ["evaluate", "solve", "package", "import-released", "bench", "evaluate-lm"]
     helped += ["generate", "presets", "data", "tokenizer", "corpus", "export", "push", "runs"]
-    helped += ["completion", "claims", "tables", "record", "demo", "quickstart"]
+    helped += ["completion", "claims", "tables", "record", "demo", "quickstart", "compare"]
     asked = [
         ["--help"],
         ["--version"],
@@ -62,6 +62,10 @@ def test_refusals_do_without_torch(tmp_path):
         ["--helo"],
         ["evaluate", none, "--data", none],
         ["evaluate", none, "--data", none, "--segmints", "3"],
+        ["compare", none],
+        ["compare", "--presets", "trm-mini,trm-mini", "--data", str(tmp_path)],
+        ["compare", "--presets", "trm-mini", "--data", none],
+        ["compare", none, "--sed", "3"],
         ["solve", none, "1..."],
         ["solve", "--pretrained", "sudoku", "lists/one.csv"],
         ["solve", "--pretraind", "sudoku", "1..."],

@@ -20,13 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from reasoning.errors import InputError
-from reasoning.pretraining.evaluation.core_tasks import (
-    Item,
-    Kind,
-    Task,
-    draw_examples,
-    prompts,
-)
+from reasoning.pretraining.evaluation.core_tasks import Item, Kind, Task, draw_examples, prompts
 from reasoning.pretraining.evaluation.likelihood import Scorer, Span, sum_over_processes
 from reasoning.records import sha256_of
 from reasoning.training.runs import write_json

@@ -5,11 +5,9 @@ OUT/runs/<variant>-<size>-seed<k>     one run of every variant, size and seed, t
     held-out/<hash>.json              its scores on held-out rows, per way of reading it out
 """
 
-import fcntl
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,7 +34,7 @@ from scripts.runs.lm_session import LanguageRun, load_language_config, open_lang
 from scripts.runs.pretrain import newest, pretrain_run
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
-from scripts.studies.one_run import where_it_stands
+from scripts.studies.one_run import finish_run
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
@@ -130,9 +128,9 @@ class Study:
 
 def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
     """Write OUT/corpus from files of text, one token per byte, unless it is there."""
-    found = TextFiles(source_files(files), split_on=split_on, held_out=HELD_OUT)
+    text = TextFiles(source_files(files), split_on=split_on, held_out=HELD_OUT)
     with stage_progress() as progress:
-        build_corpus(out / "corpus", ByteTokenizer(), found, progress)
+        build_corpus(out / "corpus", ByteTokenizer(), text, progress)
 
 
 def iterates(model: LanguageFacts) -> bool:
@@ -144,24 +142,8 @@ def iterates(model: LanguageFacts) -> bool:
 
 
 def finish_language_run(config: LanguageRunConfig, out: Path, seat: Seat) -> None:
-    """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
-    command is at it, wait until that one is done.
-
-    KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
-    another configuration or corpus. TrainingError or DivergedError if it cannot go on.
-    """
-    world = seat.world
-    with _alone(out, world):
-        _check_same(config, out)
-        standing = where_it_stands(out, config.steps, world)
-        if standing == "finished":
-            return
-        interrupted = pretrain_run(
-            config, out, world, standing == "begun", listen=seat.listen, say=seat.say
-        )
-    if interrupted:
-        seat.say(f"{out}: stopped; the same command goes on from there")
-        raise KeyboardInterrupt
+    """As `finish_run`. DivergedError too if it cannot go on."""
+    finish_run(config, out, seat, _check_same, pretrain_run)
 
 
 def _check_same(config: LanguageRunConfig, out: Path) -> None:
@@ -173,20 +155,6 @@ def _check_same(config: LanguageRunConfig, out: Path) -> None:
         raise UsageError(
             f"{out}: holds a run of another configuration or corpus; choose another --out"
         )
-
-
-@contextmanager
-def _alone(run: Path, world: World) -> Iterator[None]:
-    """Hold the run's lock, which ends with the process however it ends."""
-    if world.is_main:
-        run.parent.mkdir(parents=True, exist_ok=True)
-        with (run.parent / f".{run.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            world.barrier()
-            yield
-    else:
-        world.barrier()
-        yield
 
 
 def train_variants(
@@ -282,9 +250,9 @@ def full_rows(corpus: Corpus, config: LanguageRunConfig) -> int:
 
 def start_at(opened: LanguageRun, reading: Reading) -> None:
     """Let the solver begin where the reading says; a start holds no weights."""
-    own = opened.config.model
+    config = opened.config.model
     start = {} if reading.start is None else {"start": reading.start}
-    opened.model.config = own.model_copy(update=start)
+    opened.model.config = config.model_copy(update=start)
 
 
 def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]:
@@ -304,8 +272,8 @@ def bundle_scores(study: Study, run: Path, reading: Reading) -> dict[str, float]
     )
     ask = Ask(study.bundle, (), study.extended, study.limit, (FEW_SHOT_SEED,), None, 0)
     record = evaluate_language_run(opened, scorer, ask, study.console)["bundle"]
-    found = {name: record[name]["score"] for name in ("core", "extended") if record[name]}
+    scores = {name: record[name]["score"] for name in ("core", "extended") if record[name]}
     if record["lambada"]:
-        found["lambada"] = record["lambada"]["perplexity"]
-        found["lambada_accuracy"] = record["lambada"]["accuracy"]
-    return found
+        scores["lambada"] = record["lambada"]["perplexity"]
+        scores["lambada_accuracy"] = record["lambada"]["accuracy"]
+    return scores

@@ -13,8 +13,8 @@ from reasoning.training.checkpoints import list_checkpoints
 from reasoning.training.runs import environment, write_json
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import VOCABULARY, language_preset
-from scripts.reports.figures import finish
-from scripts.reports.pictures import new_figure
+from scripts.reports.numbers import grid
+from scripts.reports.pictures import finish, new_figure
 from scripts.runs.lm_session import load_language_config
 from scripts.studies.language.comparison import LanguageScale, Study, training_numbers
 from scripts.studies.language.probes import step_cost
@@ -54,12 +54,12 @@ def figure4(out: Path, scale: LanguageScale, runs: Sequence[Path]) -> str:
 
 def _measured_evaluations(runs: Iterable[Path]) -> dict[str, list[float]]:
     """Mean evaluations over training of every run that makes any, by its label."""
-    found: dict[str, list[float]] = {}
+    by_label: dict[str, list[float]] = {}
     for run in dict.fromkeys(path.resolve() for path in runs):
         label, numbers = load_language_config(run)[0].preset, training_numbers(run)
         if "evaluations_training" in numbers:
-            found.setdefault(label, []).append(numbers["evaluations_training"])
-    return found
+            by_label.setdefault(label, []).append(numbers["evaluations_training"])
+    return by_label
 
 
 def _finished(folder: Path) -> list[Path]:
@@ -117,21 +117,21 @@ def _ratios(bars: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
 def _figure4_text(bars: Sequence[Mapping[str, Any]], ratios: Mapping[str, Any]) -> str:
     head = ["model", "paper, EFLOP", "published rule", "matmuls alone", "evaluations"]
-    lines = ["# Figure 4: training FLOPs", "", "| " + " | ".join(head) + " |", "|---" * 5 + "|"]
+    rows = []
     for bar in bars:
         paper = "-" if bar["paper_exaflops"] is None else f"{bar['paper_exaflops']:.1f}"
         totals = [f"{bar[f'{rule}_exaflops']:{_digits(bar)}}" for rule in _RULES]
-        made = "" if bar["evaluations"] is None else f"{bar['evaluations']:.2f}, "
-        cells = (f"{bar['model']}-{bar['size']}", paper, *totals, made + bar["evaluations_source"])
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append("")
+        count = "" if bar["evaluations"] is None else f"{bar['evaluations']:.2f}, "
+        cells = (f"{bar['model']}-{bar['size']}", paper, *totals, count + bar["evaluations_source"])
+        rows.append(cells)
+    lines = ["# Figure 4: training FLOPs", "", *grid(head, rows), ""]
     for size, each in ratios.items():
-        said = [
+        shares = [
             f"{rule.replace('_', ' ')} {r['parcae']:.2f} of Parcae's, {r['transformer']:.2f} of "
             "the Transformer's"
             for rule, r in each.items()
         ]
-        lines.append(f"* Attractor, {size}: {'; '.join(said)}")
+        lines.append(f"* Attractor, {size}: {'; '.join(shares)}")
     lines += [
         "",
         "The published rule charges lookup tables as matmuls and fixed passes (Attractor 7 forward "

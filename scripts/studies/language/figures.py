@@ -10,8 +10,7 @@ import torch
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import read_jsonl, write_json
 from scripts.models.variants import Variant
-from scripts.reports.figures import finish
-from scripts.reports.pictures import new_figure
+from scripts.reports.pictures import finish, new_figure
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (
@@ -58,7 +57,7 @@ def figure6(study: Study) -> str:
         "DEQ's evaluations rise over training, the Attractor's fall to the least allowed",
         "trajectories": trajectories,
         "evaluations": evaluations,
-        "failures": {f"{name} seed {seed}": said for (name, seed), said in failures.items()},
+        "failures": {f"{name} seed {seed}": reason for (name, seed), reason in failures.items()},
     }
     if study.world.is_main:
         write_json(study.out / "fig6.json", study.describe() | record)
@@ -165,7 +164,7 @@ def _figure7_size(study: Study, size: str) -> dict[str, Any]:
     return {
         "published": published,
         "models": {v.name: _swept(study, v, size, failures) for v in variants},
-        "failures": {f"{name} seed {seed}": said for (name, seed), said in failures.items()},
+        "failures": {f"{name} seed {seed}": reason for (name, seed), reason in failures.items()},
     }
 
 
@@ -177,13 +176,15 @@ def _swept(
     runs = [study.folder(variant, size, seed) for seed in seeds]
     readings = {str(t): Reading(max_evaluations=t) for t in _BUDGETS} | {"own": OWN}
     by_run = [held_out(study, run, list(readings.values())) for run in runs]
-    found: dict[str, Any] = {}
+    by_budget: dict[str, Any] = {}
     for i, (t, reading) in enumerate(readings.items() if runs else ()):
-        found[t] = {"perplexity": spread([scores[i]["perplexity_with_bos"] for scores in by_run])}
+        by_budget[t] = {
+            "perplexity": spread([scores[i]["perplexity_with_bos"] for scores in by_run])
+        }
         cores = [bundle_scores(study, run, reading).get("core") for run in runs]
         if None not in cores:
-            found[t]["core"] = spread(cores)
-    return found
+            by_budget[t]["core"] = spread(cores)
+    return by_budget
 
 
 def _draw_figure7(panels: Mapping[str, Any], path: Path) -> None:
@@ -207,6 +208,6 @@ def _figure7_text(panels: Mapping[str, Any]) -> str:
         for name, swept in panel["models"].items():
             at = ", ".join(f"{t}: {each['perplexity']['mean']:.3f}" for t, each in swept.items())
             lines.append(f"* {name}-{size}: {at or 'every run failed'}")
-        said = ", ".join(f"{name} {value}" for name, value in panel["published"].items())
-        lines.append(f"* paper, table 1 (140m beside mini): {said}")
+        published = ", ".join(f"{name} {value}" for name, value in panel["published"].items())
+        lines.append(f"* paper, table 1 (140m beside mini): {published}")
     return "\n".join(lines) + "\n"

@@ -79,17 +79,17 @@ def _state(model: nn.Module, tokens: Tensor, budget: SolveBudget) -> Tensor:
     return seen[0]
 
 
-def principal_components(points: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (N, count) of points (N, D) along their principal axes, and the share of the
-    variance that each axis carries (count,). Each axis points to where its largest loading is
+def principal_components(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (N, 2) of points (N, D) along their first principal axes, and the share of the
+    variance that each of them carries (2,). An axis points to where its largest loading is
     positive."""
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:count]
+    axes = axes[:2]
     largest = np.abs(axes).argmax(axis=1)
     axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
     total = np.square(sizes).sum()
-    return centred @ axes.T, np.square(sizes[:count]) / (total or 1.0)
+    return centred @ axes.T, np.square(sizes[:2]) / (total or 1.0)
 
 
 def distances_to_last(states: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
 from scripts.models.variants import chosen
+from scripts.reports.numbers import grid
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (
@@ -112,10 +113,10 @@ def _run(
     model = study.configuration(entry.variant, size, seed).model
     sweeps = table.sweep and entry.reading == OWN and iterates(model)
     budgets = {str(t): Reading(max_evaluations=t) for t in SWEEP} if sweeps else {}
-    own, *swept = _scores(study, folder, [entry.reading, *budgets.values()])
+    scores, *swept = _scores(study, folder, [entry.reading, *budgets.values()])
     if sweeps:
         run["sweep"] = dict(zip(budgets, swept, strict=True))
-    return run | {"numbers": numbers | own}
+    return run | {"numbers": numbers | scores}
 
 
 def _scores(study: Study, folder: Path, readings: Sequence[Reading]) -> list[dict[str, float]]:
@@ -178,7 +179,7 @@ def _claims(
     table: LanguageTable, size: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Every claim against the runs, paired by seed: on how many it holds, and the difference."""
-    found = []
+    outcomes = []
     members = {row["name"]: row["runs"] for row in rows if row["size"] == size}
     for claim in table.claims:
         if claim.less not in members or claim.more not in members:
@@ -189,7 +190,7 @@ def _claims(
             for a, b in pairs
             if "numbers" in a and "numbers" in b
         ]
-        found.append(
+        outcomes.append(
             asdict(claim)
             | {
                 "size": size,
@@ -197,7 +198,7 @@ def _claims(
                 "difference": spread([a - b for a, b in values]) if values else None,
             }
         )
-    return found
+    return outcomes
 
 
 # Writing
@@ -214,7 +215,7 @@ def _markdown(table: LanguageTable, record: Mapping[str, Any]) -> str:
     swept = [row for row in rows if "sweep" in row]
     if swept:
         lines += ["", "Validation perplexity by T, most evaluations per token:", ""]
-        lines += _grid(["row", "size", *map(str, SWEEP), "own"], [_swept(row) for row in swept])
+        lines += grid(["row", "size", *map(str, SWEEP), "own"], [_swept(row) for row in swept])
     if record["claims"]:
         lines += ["", "What is claimed, and what is so here:", ""]
         lines += [_told(claim) for claim in record["claims"]]
@@ -231,11 +232,7 @@ def _measured(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list
     for column in columns:
         heading = COLUMNS[column].heading
         head += [f"paper: {heading}"] * (column in published) + [heading]
-    return _grid(head, [_cells(columns, published, row) for row in rows])
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return grid(head, [_cells(columns, published, row) for row in rows])
 
 
 def _cells(columns: Sequence[str], published: set[str], row: Mapping[str, Any]) -> list[str]:
@@ -278,14 +275,14 @@ def _swept(row: Mapping[str, Any]) -> list[str]:
 
 def _told(claim: Mapping[str, Any]) -> str:
     measure = COLUMNS[claim["column"]]
-    said = f"* {claim['size']}: {claim['text']} ({measure.heading} of `{claim['less']}` below "
-    said += f"`{claim['more']}`): "
+    text = f"* {claim['size']}: {claim['text']} ({measure.heading} of `{claim['less']}` below "
+    text += f"`{claim['more']}`): "
     if claim["difference"] is None:
-        return said + "no pair of runs"
+        return text + "no pair of runs"
     pairs, held = claim["difference"]["n"], claim["holds_on"]
     verdict = "holds" if held == pairs else "does not hold" if held == 0 else "mixed"
     difference = measured_cell(claim["difference"], replace(measure, form=".3g"))
-    return f"{said}**{verdict}**, on {held} of {pairs} seeds, difference {difference}"
+    return f"{text}**{verdict}**, on {held} of {pairs} seeds, difference {difference}"
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.markdown import Markdown
 
+from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from scripts.studies.language.comparison import LanguageScale, Study, build_text
 from scripts.studies.language.costs import figure4, figure5
@@ -17,14 +18,13 @@ from scripts.terminal.console import Console
 from scripts.terminal.texts import separator
 from scripts.usage import UsageError
 
-Device = Literal["auto", "cpu", "cuda"]
 _OWN_FLAGS = {"steps": "--steps", "seed": "--seeds", "corpus": "--corpus", "preset": "--scale"}
 
 
 def changes_of(words: Sequence[str]) -> dict[str, Any]:
     """Nested fields from words such as batch=4 or model.width=64. UsageError for any other word,
     and for fields that have an option of their own."""
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not (name and equals):
@@ -32,14 +32,14 @@ def changes_of(words: Sequence[str]) -> dict[str, Any]:
         if name in _OWN_FLAGS:
             raise UsageError(f"--set {word}: use {_OWN_FLAGS[name]}")
         *groups, field = name.split(".")
-        place = found
+        place = changes
         for group in groups:
             place = place.setdefault(group, {})
         try:
             place[field] = json.loads(text)
         except ValueError:
             place[field] = text
-    return found
+    return changes
 
 
 def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..., None]:

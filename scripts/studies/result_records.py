@@ -50,12 +50,12 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not readable as JSON ({error})") from error
     origins = _Origins()
-    read = _reader(content, path)
+    read = _reader(content)
     if read is None:
         raise RecordError(
             f"{path}: is no result of compare, reproduce (a table, fig4 or fig5), evaluate or bench"
         )
-    made = read(content, path, origins)
+    parts = read(content, path, origins)
     commands = (command,) if command else origins.unique(_command)
     commits = origins.unique(lambda e: e.get("commit"))
     if not commands or not commits:
@@ -64,15 +64,15 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
             f"{path}: the {what} that made it is not known, as the runs' folders are not beside it;"
             " record it where they are"
         )
-    study, data = made.study or _study(origins), made.data or _data(origins, made.arms)
+    study, data = parts.study or _study(origins), parts.data or _data(origins, parts.arms)
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     dates = origins.unique(lambda e: e.get("date")) or (written,)
     return Record(
         title=title or f"{study[0].upper()}{study[1:]}, {data or path.parent.name}",
         study=study,
         source="run",
-        scale=_scale(origins) if made.scale is None else made.scale,
-        computed=made.computed,
+        scale=_scale(origins) if parts.scale is None else parts.scale,
+        computed=parts.computed,
         data=data,
         commits=commits,
         uncommitted=any(origins.unique(lambda e: e.get("uncommitted_changes"))),
@@ -80,11 +80,11 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
         dates=tuple(dict.fromkeys((min(dates), max(dates)))),
         machines=origins.unique(_machine),
         versions={k: ", ".join(v) for k, v in _versions(origins).items()},
-        arms=made.arms,
+        arms=parts.arms,
     )
 
 
-def _reader(content: Any, path: Path) -> Callable[[Json, Path, _Origins], _Content] | None:
+def _reader(content: Any) -> Callable[[Json, Path, _Origins], _Content] | None:
     if not isinstance(content, dict):
         return None
     keys = content.keys()
@@ -143,9 +143,9 @@ def _group(name: str, of: str, group: Json, path: Path, origins: _Origins) -> Ar
         runs.append(SeedRun(seed=run["seed"], values=values))
     known = {column for run in runs for column in run.values}
     summary = {
-        column: Spread(**group[said])
-        for said, column in _GROUP.items()
-        if column not in known and group.get(said) is not None
+        column: Spread(**group[key])
+        for key, column in _GROUP.items()
+        if column not in known and group.get(key) is not None
     }
     parameters = group.get("parameters")
     return Arm(
@@ -208,13 +208,13 @@ def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
     _note(content, origins)
     if content.get("run"):
         config = _look(content["run"], path, origins)
-    own = content["selection"]["halt-first"]
+    halting = content["selection"]["halt-first"]
     values = {k: _estimate(v) for k, v in content["metrics"].items()}
-    values |= {f"halted_{k}": _estimate(v) for k, v in own["metrics"].items()}
-    values["halted_net_calls"] = _estimate(own["net_calls_per_puzzle"])
-    for said, column in _GROUP.items():
-        if said in content:
-            values[column] = Estimate(mean=content[said])
+    values |= {f"halted_{k}": _estimate(v) for k, v in halting["metrics"].items()}
+    values["halted_net_calls"] = _estimate(halting["net_calls_per_puzzle"])
+    for key, column in _GROUP.items():
+        if key in content:
+            values[column] = Estimate(mean=content[key])
     arm = Arm(
         name=content["preset"],
         parameters=content["parameters"],
@@ -233,9 +233,9 @@ def _bench(content: Json, path: Path, origins: _Origins) -> _Content:
         if not isinstance(lines, list):
             continue
         for line in lines:
-            said = [str(v) for v in line.values() if isinstance(v, str)]
+            words = [str(v) for v in line.values() if isinstance(v, str)]
             numbers = dict(_numbers(line))
-            key = " ".join(said) or str(len(arms)), part
+            key = " ".join(words) or str(len(arms)), part
             arms.setdefault(key, _counted(*key, numbers))
     return _Content(tuple(arms.values()), "bench", "", content["device"])
 
@@ -323,10 +323,10 @@ def _machine(environment: Json) -> str | None:
 
 
 def _versions(origins: _Origins) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    versions: dict[str, list[str]] = {}
     for environment in origins.environments:
         packages = environment.get("packages", {})
         for name, version in ({"python": environment.get("python")} | packages).items():
-            if version and version not in found.setdefault(name, []):
-                found[name].append(version)
-    return found
+            if version and version not in versions.setdefault(name, []):
+                versions[name].append(version)
+    return versions

@@ -1,0 +1,148 @@
+"""What `train` and `pretrain` share: their options, and how a run begins, goes on and ends."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from reasoning.pretraining.config import PretrainingConfig
+from reasoning.pretraining.loop import Pretrainer
+from reasoning.training.config import TrainingConfig
+from reasoning.training.distribution import join_world
+from reasoning.training.loop import Progress, Trainer
+from reasoning.training.runs import create_run, extend_run, finished, refuse_begun, restart_run
+from scripts.runs.live import LiveProgress, Reporter, WandbMode
+from scripts.terminal.console import Console
+from scripts.terminal.extras import need
+from scripts.terminal.folders import Kind, keep_apart
+from scripts.usage import UsageError, option_value
+
+Config = TypeVar("Config", bound=TrainingConfig | PretrainingConfig)
+
+
+@dataclass(frozen=True)
+class TrainingWords:
+    """Options of either command; a subclass gives `config` its class."""
+
+    config: Any
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
+    beside it count more."""
+    out: Path | None = None
+    """Folder to write the run to; it must not hold one already."""
+    resume: Path | None = None
+    """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
+    another end, its schedule planned anew."""
+    wandb: WandbMode = "off"
+    """Report to Weights & Biases too; offline needs no account."""
+    tensorboard: bool = False
+    """Write RUN/tensorboard too (extra tensorboard)."""
+
+
+def preset_or_file(
+    words: Sequence[str], shown: str, names: Callable[[], Sequence[str]]
+) -> tuple[str | None, Path | None]:
+    """What --preset and --config give, either of which is enough.
+
+    shown: the preset whose options `--help` lists where none is given; names: of all presets.
+    UsageError for neither.
+    """
+    name, file = option_value(words, "--preset"), option_value(words, "--config")
+    if name is None and {"-h", "--help"} & set(words):
+        name = shown
+    if name is None and file is None:
+        raise UsageError(f"give --preset, one of {', '.join(names())}")
+    return name, None if file is None else Path(file)
+
+
+def with_steps(config: Config, steps: int) -> Config:
+    """The configuration with another end."""
+    return type(config).model_validate(config.model_dump() | {"steps": steps})
+
+
+def run_command(
+    command: Literal["train", "pretrain"],
+    kind: Kind,
+    words: Sequence[str],
+    given: TrainingWords,
+    load: Callable[[Path], Any],
+    newest: Callable[[Progress], dict[str, str]],
+    train: Callable[..., int | None],
+) -> int:
+    """The course of either command; its exit code: 0 when trained to the end, 130 when interrupted.
+
+    kind: of run; load: the configuration of a run to resume; newest: see `LiveProgress`; train:
+    `train_run` or `pretrain_run`.
+    """
+    resume = given.resume is not None
+    out = given.resume if resume else given.out
+    config = load(out) if resume else given.config
+    if resume and option_value(words, "--steps") is not None:
+        config = with_steps(config, given.config.steps)
+    if not resume:
+        keep_apart(out, kind)
+        refuse_begun(out)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
+    world = join_world(config.device)
+    console = Console(stderr=True, quiet=not world.is_main)
+    with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
+        stopped = train(
+            *(config, out, world, resume),
+            wandb=given.wandb if world.is_main else "off",
+            tensorboard=given.tensorboard and world.is_main,
+            listen=live,
+            say=partial(console.print, soft_wrap=True),
+        )
+    if stopped is not None:
+        console.print(f"stopped at step {stopped}; go on with: loopbench {command} --resume {out}")
+        return 130
+    return 0
+
+
+def open_records(
+    trainer: Trainer | Pretrainer,
+    out: Path,
+    record: Mapping[str, Any],
+    resume: bool,
+    saved: bool,
+    wandb: WandbMode,
+    tensorboard: bool,
+    listen: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> Reporter:
+    """Make a new run's folder, or record in it that the run goes on, and who follows its training.
+
+    record: what config.json holds beside what every run's does; saved: whether the run that goes on
+    has a checkpoint.
+    """
+    world, config = trainer.world, trainer.config
+    settings = config.model_dump(mode="json")
+    reporter = Reporter(wandb, out, settings, tensorboard)  # before a folder: wandb may refuse
+
+    def tell(progress: Progress) -> None:
+        reporter(progress)
+        listen(progress)
+
+    trainer.listen = tell
+    if not resume and world.is_main:
+        made_on = {"device": str(world.device), "processes": world.size}
+        create_run(out, {"config": settings} | record | made_on | {"runs_beside": world.beside})
+    elif resume and not saved and world.is_main:
+        say(restart_run(out))
+    if resume:
+        planned = extend_run(out, trainer.done, config.steps, write=world.is_main)
+        if planned or trainer.done == config.steps:
+            say(planned or finished(out, config.steps))
+    return reporter
+
+
+def train_to_end(trainer: Trainer | Pretrainer, reporter: Reporter) -> int | None:
+    """The step at which an interrupt stopped a run, None if it came to its end."""
+    trainer.world.barrier()
+    trainer.train()
+    reporter.finish()
+    return None if trainer.done == trainer.config.steps else trainer.done
