@@ -118,9 +118,7 @@ def import_hub(
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
-        raise DataError(
-            'downloading needs huggingface_hub. Install it: pip install "loopbench[hub]"'
-        ) from error
+        raise DataError("downloading needs huggingface_hub: pip install huggingface_hub") from error
     try:
         files = [
             Path(hf_hub_download(repository, f"{split}.csv", repo_type="dataset"))

@@ -37,7 +37,8 @@ class Broken(NamedTuple):
 def places(cells: Sequence[int], size: int) -> str:
     """Cells by row and column, the first few of them."""
     said = [f"row {cell // size + 1} column {cell % size + 1}" for cell in cells[:_SHOWN]]
-    more = f" and {len(cells) - _SHOWN} more cells" if len(cells) > _SHOWN else ""
+    left = len(cells) - _SHOWN
+    more = f" and {left} more cell{'s' if left > 1 else ''}" if left > 0 else ""
     return ", ".join(said) + more
 
 

@@ -16,6 +16,7 @@ from puzzles.sudoku.split import overlap
 ISOMORPHS = 10
 GUESSES = f"guesses, geometric mean over {ISOMORPHS} isomorphs"
 _CHUNK = 512  # sudokus rated with one seed: fixed, so that the ratings do not depend on the cores
+_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SHOWN = 4  # cells in which two solutions differ
 
 
@@ -70,7 +71,8 @@ class Sudoku(Puzzle):
             for token in range(2, size + 2):
                 again = unit[held == token]
                 if len(again) > 1:
-                    times = "twice" if len(again) == 2 else f"{len(again)} times"
+                    count = _NUMBERS[len(again) - 2]
+                    times = "twice" if count == "two" else f"{count} times"
                     found.append(Broken(f"{name} holds {token - 1} {times}", tuple(again.tolist())))
         return found
 

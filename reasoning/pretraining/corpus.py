@@ -80,7 +80,7 @@ def download_hub_sample() -> Path:
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
         raise CorpusError(
-            'downloading needs huggingface_hub. Install it: pip install "loopbench[hub]"'
+            "downloading needs huggingface_hub: pip install huggingface_hub"
         ) from error
     try:
         folder = snapshot_download(

@@ -68,7 +68,7 @@ def completion(shell: Annotated[Literal["bash", "zsh"], tyro.conf.Positional]) -
     loopbench completion zsh > ~/.loopbench.zsh; echo source ~/.loopbench.zsh >> ~/.zshrc
 
     Args:
-        shell: whose syntax.
+        shell: the shell to print it for.
     """
     runs = {name: import_module(module).main for name, (module, _) in COMMANDS.items()}
     print(script(shell, runs), end="")

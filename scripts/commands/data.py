@@ -223,9 +223,9 @@ def push(folder: Positional[Path], name: Positional[str], *, private: bool = Fal
         name: Repository, user/name; made if it is not there.
         private: Make it one that only you can see.
     """
-    need("data push", "hub", "huggingface_hub")
     check_repository(name)
     expect(folder, "data")
+    need("data push", "hub", "huggingface_hub")
     from scripts.runs.hub_data import push_data
 
     with stage_progress() as progress:
@@ -242,10 +242,10 @@ def pull(name: Positional[str], *, out: Path) -> None:
         name: Repository, user/name.
         out: Folder to write; must not exist or be empty.
     """
-    need("data pull", "hub", "huggingface_hub")
     name = name.removeprefix(PREFIX)
     check_repository(name)
     check_output(out)
+    need("data pull", "hub", "huggingface_hub")
     from scripts.runs.hub_data import pull_data
 
     with stage_progress() as progress:

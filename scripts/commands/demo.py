@@ -1,5 +1,7 @@
 """`loopbench demo`: a page on which a puzzle is solved, segment by segment."""
 
+import errno
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
@@ -68,6 +70,7 @@ def demo(
     text = None if puzzle is None else read_puzzle(puzzle)
     if export is None:
         need("loopbench demo", "demo", "gradio")
+        _expect_free(host, port)
     elif export.exists():
         raise UsageError(f"--export: {export} is there already; remove it or give another name")
     elif not export.parent.is_dir():
@@ -92,6 +95,23 @@ def demo(
     print(f"open {launch(page, host, port)} in a browser; Ctrl-C ends it", flush=True)
     page.block_thread()
     return 0
+
+
+def _expect_free(host: str, port: int | None) -> None:
+    """UsageError if nothing can be served there. port: None: any."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port or 0, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one just left is free
+            tried.bind(address)
+    except OSError as error:
+        flag, remedy = "--host", "give an address of this machine"
+        if isinstance(error, PermissionError) or error.errno == errno.EADDRINUSE:
+            flag, remedy = "--port", "give another, or none for the first free one from 7860 on"
+        where = host if port is None else f"{host}:{port}"
+        raise UsageError(f"{flag}: {where}: {error.strerror}; {remedy}") from error
 
 
 def main(words: Sequence[str]) -> int:

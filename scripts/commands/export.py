@@ -25,9 +25,9 @@ def export(
         to: onnx: for onnxruntime, needs the extra `export`; torch: for torch.export.load.
         out: folder to write to; none: RUN/onnx or RUN/torch.
     """
+    expect(run, "puzzle run")
     if to == "onnx":
         need("export --to onnx", "export", "onnx", "onnxscript", "onnxruntime")
-    expect(run, "puzzle run")
 
     from scripts.exchange import export as exporting
 

@@ -25,9 +25,9 @@ def push(
         name: repository, user/name; made if it is not there.
         private: make it one that only you can see.
     """
-    need("push", "hub", "huggingface_hub")
     check_repository(name)
     expect(run, "puzzle run")
+    need("push", "hub", "huggingface_hub")
 
     from scripts.runs import hub
 

@@ -81,8 +81,8 @@ def solve(
 def expect_weights(name: str) -> None:
     """UsageError for what names neither weights that ship nor a repository of the hub."""
     if name.startswith(PREFIX):
-        need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")
         check_repository(name.removeprefix(PREFIX))
+        need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")
     elif name not in get_args(Shipped):
         known = ", ".join(get_args(Shipped))
         raise UsageError(

@@ -54,6 +54,10 @@ _TEXT_TO_DRAWN = """(text, grid) => {
   const fits = cells.length === known.size ** 2 && [...cells].every((c) => allowed.has(c));
   return JSON.stringify(fits ? { ...known, cells } : known);
 }"""
+# On a narrow page it lies below everything that is asked; what is wrong is told beside the button.
+_SHOW_SOLVED = """() => {
+  document.querySelector("#solved loopbench-solve")?.scrollIntoView({ block: "start" });
+}"""
 _DRAWING = """
 const grid = element.querySelector("loopbench-grid");
 grid.addEventListener("edited", (event) => {
@@ -65,6 +69,8 @@ watch("value", () => { grid.dataset.puzzle = props.value; });
 """
 _CSS = """
 .gradio-container { max-width: 1400px !important; }
+#drawing .html-container, #solved .html-container { padding: 0 !important; }
+@media (max-width: 640px) { .gradio-container > .main { padding: 12px !important; } }
 #puzzle-text textarea { font-family: ui-monospace, "DejaVu Sans Mono", monospace; line-height: 1.15; }
 #said p { margin: 0; padding: 8px 12px; border-left: 4px solid currentColor; font-weight: 600; }
 """  # noqa: E501
@@ -136,10 +142,12 @@ def build(
         text = WELL_KNOWN[chosen] if chosen in WELL_KNOWN else example(models[name])
         return text, _grid(models[name], text)
 
-    def load_row(name: str, row: float | None) -> tuple[str, str, str]:
+    def load_row(name: str, row: float | None) -> tuple[Any, Any, str]:
         run = models[name]
-        if published is None or not fits(name) or not 0 <= (row or 0) < len(published):
-            return "", _grid(run, ""), _said("There is no such puzzle.")
+        count = len(published) if published is not None and fits(name) else 0
+        if not 0 <= (row or 0) < count:
+            told = f"There is no puzzle {row}; they are numbered 0 to {count - 1}."
+            return gr.skip(), gr.skip(), _said(told)
         text = text_of(run.kind, published.inputs[int(row or 0)])
         return text, _grid(run, text), ""
 
@@ -150,7 +158,10 @@ def build(
             with gr.Column(scale=2, min_width=300):
                 model = gr.Dropdown(names, value=first, label="Model", filterable=False)
                 with gr.Row():
-                    makers = {level: gr.Button(f"Make: {level}", min_width=80) for level in LEVELS}
+                    makers = {
+                        level: gr.Button(f"New {level}", size="sm", min_width=80)
+                        for level in LEVELS
+                    }
                 known = gr.Dropdown(
                     _well_known(run),
                     value=None,
@@ -160,9 +171,7 @@ def build(
                 )
                 number = gr.Number(
                     label="Load one of the data set, by number",
-                    precision=0,
-                    minimum=0,
-                    maximum=0 if published is None else len(published) - 1,
+                    precision=0,  # no bounds: what is outside is told in words
                     visible=fits(first),
                 )
                 grid = gr.HTML(
@@ -219,8 +228,7 @@ def build(
             asked,
             [notice, solved],
             api_name="solve",
-            scroll_to_output=True,
-        )
+        ).then(None, js=_SHOW_SOLVED)
     return page
 
 

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from reasoning.training.runs import write_whole
+from scripts.reports import solve_player
 from scripts.reports.report import (
     RUN_HEADINGS,
     cells,
@@ -29,34 +30,15 @@ _WIDE = 2.0  # pictures wider than this for their height scroll on a phone
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A puzzle after a segment: a PNG, what is to be said of it, and the residual, if it is known
-    and above 0."""
-
-    picture: bytes
-    said: str
-    residual: float | None = None
-
-
-@dataclass(frozen=True)
-class Solve:
-    """A puzzle's frames, the question first; residual: what that of a frame is of."""
-
-    frames: Sequence[Frame]
-    caption: str
-    residual: str
-
-
-@dataclass(frozen=True)
 class Section:
     """A heading with a sentence and pictures: (file, caption). Where there is a script it draws the
-    curves (`curves.for_page`), or plays the solve, instead of them."""
+    curves (`curves.for_page`), or plays the solve (`solve_player`'s record), instead of them."""
 
     title: str
     pictures: Sequence[tuple[Path, str]]
     text: str = ""
     curves: Mapping[str, Any] | None = None
-    solve: Solve | None = None
+    solve: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,38 +99,25 @@ def write_html(
         recipes=recipes or {},
         style=Markup((_HERE / "report.css").read_text()),
         script=Markup((_HERE / "report.js").read_text()),
+        player=Markup(solve_player.script()) if any(each.solve for each in sections) else "",
     )
     write_whole(path, page)
 
 
 def _section(section: Section) -> dict[str, Any]:
     """What the template reads of one."""
-    shown: dict[str, Any] = {
+    return {
         "title": section.title,
         "text": section.text,
         "pictures": [_embedded(path, caption) for path, caption in section.pictures],
         "curves": section.curves,
-        "solve": None,
+        "solve": None if section.solve is None else Markup(solve_player.element([section.solve])),
     }
-    if section.solve is not None:
-        frames = section.solve.frames
-        shown["solve"] = {
-            "caption": section.solve.caption,
-            "frames": [{"picture": _base64(f.picture), "said": f.said} for f in frames],
-            "numbers": {
-                "residual": section.solve.residual,
-                "frames": [{"said": f.said, "residual": f.residual} for f in frames],
-            },
-        }
-    return shown
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _embedded(path: Path, caption: str) -> _Picture:
     """A PNG, to be shown at half its pixels, so that a dense screen shows them all."""
     data = path.read_bytes()
     width, height = struct.unpack(">II", data[16:24])
-    return _Picture(_base64(data), caption, width // 2, wide=width > _WIDE * height)
+    coded = base64.b64encode(data).decode()
+    return _Picture(coded, caption, width // 2, wide=width > _WIDE * height)

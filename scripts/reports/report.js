@@ -1,6 +1,6 @@
 "use strict";
-// What of the report answers the hand: tables that sort, curves that tell their values, a solve that
-// is played. All text is set as text, never as markup: a run may be called anything.
+// What of the report answers the hand: tables that sort, curves that tell their values (a solve is
+// played by solve_player.js). All text is set as text, never as markup: a run may be called anything.
 
 const page = document.documentElement;
 page.classList.add("scripted");
@@ -68,9 +68,9 @@ function ticks(low, high) { // round numbers in a span, about five
 const short = value => Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
 
 class Chart {
-  // yLabel; span: of y, if it is given; log: powers of ten on y; dots: a mark at every point.
-  constructor(place, { yLabel, span = null, log = false, dots = false }) {
-    Object.assign(this, { place, yLabel, span, log, dots, lines: [], at: null });
+  // yLabel; span: of y, if it is given; dots: a mark at every point.
+  constructor(place, { yLabel, span = null, dots = false }) {
+    Object.assign(this, { place, yLabel, span, dots, lines: [], at: null });
     this.svg = made("svg", { tabindex: 0, role: "img", "aria-label": `${yLabel}: arrow keys tell the values` });
     this.tip = made("div", { class: "tip", role: "status" });
     this.tip.hidden = true;
@@ -84,7 +84,7 @@ class Chart {
   }
 
   show(lines, xLabel) { // lines: {look, points}
-    this.lines = lines.map(line => ({ ...line, points: line.points.filter(p => p.x !== null && (!this.log || p.y > 0)) }));
+    this.lines = lines.map(line => ({ ...line, points: line.points.filter(p => p.x !== null) }));
     this.xLabel = xLabel;
     this.at = null;
     this.draw();
@@ -101,18 +101,16 @@ class Chart {
     put("text", { x: 0, y: 12 }, this.yLabel);
     if (!points.length) put("text", { x: left, y: height / 2 }, "nothing is shown");
     if (!points.length) return this.point(null);
-    const scaled = value => this.log ? Math.log10(value) : value;
-    const xs = points.map(p => p.x), ys = this.span || points.map(p => scaled(p.y));
+    const xs = points.map(p => p.x), ys = this.span || points.map(p => p.y);
     const [x0, x1] = [Math.min(0, ...xs), Math.max(...xs)]; // what was spent begins with nothing
     let [y0, y1] = [Math.min(...ys), Math.max(...ys)];
-    if (this.log) [y0, y1] = [Math.floor(y0), Math.ceil(y1)];
     if (y0 === y1) [y0, y1] = [y0 - 1, y1 + 1];
     this.x = value => left + (value - x0) / (x1 - x0 || 1) * (width - left - right);
-    this.y = value => height - bottom - (scaled(value) - y0) / (y1 - y0) * (height - top - bottom);
-    for (const value of ticks(y0, y1).filter(v => !this.log || Number.isInteger(v))) {
-      const shown = this.log ? 10 ** value : value, y = this.y(shown);
+    this.y = value => height - bottom - (value - y0) / (y1 - y0) * (height - top - bottom);
+    for (const value of ticks(y0, y1)) {
+      const y = this.y(value);
       put("line", { class: "grid", x1: left, x2: width - right, y1: y, y2: y });
-      put("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, this.log ? `1e${value}` : short(value));
+      put("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, short(value));
     }
     put("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom });
     for (const value of ticks(x0, x1)) {
@@ -216,46 +214,8 @@ function showCurves(place, data) {
   draw();
 }
 
-// A recorded solve: a slider over its segments, and the residual after each.
-
-function showSolve(place, told) {
-  const frames = [...place.querySelectorAll(".frame")];
-  const slider = place.querySelector("input"), play = place.querySelector("button"), output = place.querySelector("output");
-  const last = frames.length - 1;
-  const measured = told.frames.flatMap((f, i) => f.residual === null ? [] : [{ x: i, y: f.residual, said: f.said }]);
-  const chart = measured.length > 1 && new Chart(place.querySelector(".chart"), { yLabel: told.residual, log: true, dots: true });
-  let timer = null;
-
-  function show(i) {
-    slider.value = i;
-    slider.setAttribute("aria-valuetext", told.frames[i].said);
-    frames.forEach((frame, j) => { frame.hidden = i !== j; });
-    output.textContent = told.frames[i].said;
-    if (chart) chart.point(chart.lines[0].points.some(p => p.x === i) ? [0, chart.lines[0].points.findIndex(p => p.x === i)] : null);
-  }
-
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-    play.textContent = "play";
-  }
-
-  slider.max = last;
-  slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
-  play.addEventListener("click", () => {
-    if (timer) return stop();
-    let i = Number(slider.value) < last ? Number(slider.value) : 0;
-    show(i);
-    play.textContent = "pause";
-    timer = setInterval(() => { show(++i); if (i >= last) stop(); }, 700);
-  });
-  if (chart) chart.show([{ look: look(0), points: measured }], "segment");
-  show(0);
-}
-
 for (const place of document.querySelectorAll("[data-numbers]")) {
-  const numbers = JSON.parse(document.getElementById(place.dataset.numbers).textContent);
-  (place.classList.contains("solve") ? showSolve : showCurves)(place, numbers);
+  showCurves(place, JSON.parse(document.getElementById(place.dataset.numbers).textContent));
 }
 
 // On paper nothing can be unfolded.

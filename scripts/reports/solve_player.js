@@ -8,6 +8,7 @@ const MAZE = { wall: "#", path: "o", ends: "SG" };
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const place = (cell, size) => `row ${Math.floor(cell / size) + 1} column ${(cell % size) + 1}`;
 const number = (v) => (v !== 0 && (v < 1e-3 || v >= 1e4) ? v.toExponential(1) : v.toPrecision(3));
+const counted = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 const shade = (share) => {  // white to blue, dark enough to tell and light enough to read on
   const at = Math.max(0, Math.min(1, share));
   const [r, g, b] = [[255, 116], [255, 176], [255, 226]].map(([from, to]) => Math.round(from + at * (to - from)));
@@ -15,7 +16,7 @@ const shade = (share) => {  // white to blue, dark enough to tell and light enou
 };
 
 const STYLE = `
-  :host { display: block; background: #fff; color: #22303c; border-radius: 8px; padding: 12px;
+  :host { display: block; background: #fff !important; color: #22303c !important; border-radius: 8px; padding: 12px;
     font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; color-scheme: light; }
   * { box-sizing: border-box; }
   .controls { display: flex; flex-wrap: wrap; gap: 6px 10px; align-items: center; margin-bottom: 10px; }
@@ -92,7 +93,7 @@ function chart(title, values, shown, now, rule) {
   for (let e = low; e <= high; e += step)
     parts.push(`<path d="M${L} ${Y(10 ** e)}H${W - R}" stroke="#dfe4e8"/><text x="${L - 5}" y="${Y(10 ** e) + 4}" text-anchor="end">${
       e >= -2 && e <= 3 ? 10 ** e : `1e${e}`}</text>`);
-  if (rule) parts.push(`<path d="M${L} ${Y(1)}H${W - R}" stroke="#22303c" stroke-dasharray="5 4"/><text x="${W - R}" y="${Y(1) + (Y(1) < 20 ? 12 : -3)}" text-anchor="end">${rule}</text>`);
+  if (rule) parts.push(`<path d="M${L} ${Y(1)}H${W - R}" stroke="#22303c" stroke-dasharray="5 4"/>`);
   parts.push(`<path d="M${X(now)} ${T}V${H - B}" stroke="#22303c" stroke-width="1.5"/>`);
   const order = values.map((_, k) => k).filter((k) => k !== shown).concat(shown);
   for (const k of order) {
@@ -103,7 +104,8 @@ function chart(title, values, shown, now, rule) {
     if (own) values[k].forEach((v, s) => { if (v > 0) parts.push(
       `<circle cx="${X(s)}" cy="${Y(v)}" r="${s === now ? 5 : 3}" fill="#1f5f99"><title>segment ${s + 1}: ${number(v)}</title></circle>`); });
   }
-  for (const s of [0, n - 1]) parts.push(`<text x="${X(s)}" y="${H - 5}" text-anchor="middle">${s + 1}</text>`);
+  if (rule) parts.push(`<text x="${W - R}" y="${Y(1) + (Y(1) < 20 ? 12 : -4)}" text-anchor="end" stroke="#fff" stroke-width="3" paint-order="stroke">${rule}</text>`);
+  for (const s of new Set([0, n - 1])) parts.push(`<text x="${X(s)}" y="${H - 5}" text-anchor="middle">${s + 1}</text>`);
   const here = values[shown][now];
   return `<figure><figcaption>${title}: ${here === null ? "overflow" : number(here)}</figcaption>
     <svg viewBox="0 0 ${W} ${H}" font-size="11" fill="#4a5864" role="img" aria-label="${title} by segment, log axis">${parts.join("")}</svg></figure>`;
@@ -158,12 +160,16 @@ class Solve extends HTMLElement {
   }
   go(segment) { this.stop(); this.now = Math.max(0, Math.min(this.count - 1, segment)); this.show(); }
   legend() {
-    const look = { kind: "key", size: 1, box: [1, 1] }, none = new Set(), one = new Set([0]);
+    const maze = this.solves[0].kind === "maze", [kind, blank] = maze ? ["maze", " "] : ["key", "."];
+    const look = { kind, size: 1, box: [1, 1] }, none = new Set(), one = new Set([0]);
     const cell = (sure, changed, broken, fixed, text) => draw(look, text, { sure: () => sure, changed, broken, fixed: () => fixed }, null)
       .replace('tabindex="0" role="group"', 'aria-hidden="true"').replace(/hatch/g, "hatch-key");
-    return `<div class="legend"><span>${cell(1, none, none, true, "5")}given</span>
-      <span>${[.2, .6, 1].map((s) => cell(s, none, none, false, ".").replace('fill="#fff"', `fill="${shade(s)}"`)).join("")}unsure to sure</span>
-      <span>${cell(0, one, none, false, ".")}changed in this segment</span><span>${cell(0, none, one, false, ".")}breaks a rule</span></div>`;
+    const shades = (text) => [.2, .6, 1].map((s) => cell(s, none, none, false, text)).join("");
+    const own = maze
+      ? `<span>${cell(1, none, none, true, "#")}wall</span><span>${shades("o")}path, unsure to sure</span><span>${shades(" ")}no path, unsure to sure</span>`
+      : `<span>${cell(1, none, none, true, "5")}given</span><span>${shades(" ")}unsure to sure</span>`;
+    return `<div class="legend">${own}<span>${cell(1, one, none, maze, blank)}changed in this segment</span>
+      <span>${cell(1, none, one, maze, blank)}breaks a rule</span></div>`;
   }
   panel(i) {
     const r = this.solves[i], panel = document.createElement("section");
@@ -219,8 +225,8 @@ class Solve extends HTMLElement {
     const verdict = said.broken.length ? `<p class="verdict">✗ ${said.broken.length === 1 ? "one rule is" : `${said.broken.length} rules are`} broken</p><ul>${rules}${more}</ul>`
       : `<p class="verdict">✓ every rule holds</p>`;
     const made = sum("evaluations", now);
-    panel.querySelector(".numbers").innerHTML = `${verdict}<p class="small">${changed.size} cells changed; ${
-      r.solved ? `${made} solver evaluations so far (${said.evaluations} in this segment), ` : ""}${sum("net_calls", now)} net calls${
+    panel.querySelector(".numbers").innerHTML = `${verdict}<p class="small">${now ? `${counted(changed.size, "cell")} changed` : "the first answer"}; ${
+      r.solved ? `${counted(made, "solver evaluation")} so far (${said.evaluations} in this segment), ` : ""}${counted(sum("net_calls", now), "net call")}${
       r.candidates.length > 1 ? `, ${total} of all candidates` : ""}</p>
       ${chart(r.solved ? "relative residual" : "change of the state", r.candidates.map((c) => c.segments.map((s) => s.residual)), this.shown[i], now, "")}
       ${chart("halting odds, e^score", r.candidates.map((c) => c.segments.map((s) => Math.exp(s.halt))), this.shown[i], now, "halts above")}`;

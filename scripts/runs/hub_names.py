@@ -30,6 +30,6 @@ def told(name: str) -> Iterator[None]:
     except (OSError, underneath, HFValidationError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RunError(
-            f"{name}: the hub does not do it ({reason}); check "
-            "name and network, and log in with `hf auth login` to push or to read a private one"
+            f"{name}: the hub is not reached, or refuses ({reason}); check name and network, and "
+            "log in with `hf auth login` to push or to read a private one"
         ) from error

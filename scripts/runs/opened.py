@@ -28,7 +28,8 @@ def open_models(
             models[name] = load_hub(name.removeprefix(PREFIX), world)
             continue
         for size in reversed(shipped()[name]):
-            models[f"{name} {size}x{size}, ships"] = load_pretrained(name, size, world)
+            label = f"{name} {size}x{size} (ships with loopbench)"
+            models[label] = load_pretrained(name, size, world)
     return models
 
 

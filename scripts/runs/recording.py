@@ -6,6 +6,7 @@ cell. Candidates are as in `scripts.runs.selection`: the starts of the question,
 images, told in the question's own cells.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -72,10 +73,18 @@ class Recording(Frozen):
 
 
 def record(
-    run: TrainedRun, name: str, question: np.ndarray, segments: int, plan: Plan, world: World
+    run: TrainedRun,
+    name: str,
+    question: np.ndarray,
+    segments: int,
+    plan: Plan,
+    world: World,
+    puzzle_id: int = 0,
 ) -> Recording:
     """Run every candidate of a plan on a question (L,) for so many segments, and keep what each
     said. The first is what `loopbench solve` answers.
+
+    puzzle_id: its identifier, for models that embed one; 0 for all in the published sets.
 
     DataError for more images than the puzzle has; NotFiniteError if a score is NaN.
     """
@@ -85,6 +94,7 @@ def record(
             f"a {run.kind} has {puzzle.images} images under its symmetries, not {plan.symmetries}"
         )
     one = PuzzleSet.ungrouped(run.kind, run.size, question[None], question[None])
+    one = replace(one, puzzle_ids=np.array([puzzle_id], np.int32))
     believed = partial(_confidence, config=run.config.loss)
     with autocast(world.device, run.config.precision):
         trajectories = search_images(

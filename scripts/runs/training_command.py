@@ -77,8 +77,6 @@ def run_command(
     kind: of run; load: the configuration of a run to resume; newest: see `LiveProgress`; train:
     `train_run` or `pretrain_run`.
     """
-    if given.tensorboard:
-        need("--tensorboard", "tensorboard", "tensorboard")
     resume = given.resume is not None
     out = given.resume if resume else given.out
     config = load(out) if resume else given.config
@@ -87,6 +85,8 @@ def run_command(
     if not resume:
         keep_apart(out, kind)
         refuse_begun(out)
+    if given.tensorboard:
+        need("--tensorboard", "tensorboard", "tensorboard")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:

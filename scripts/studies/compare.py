@@ -113,7 +113,8 @@ def compare(
         comparison = train_and_compare(planned, lanes, data, world, console)
     text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
     Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
-    console.print(f"wrote {out}/report.html, comparison.md, comparison.json and pictures")
+    told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
+    console.print(told, soft_wrap=True)
 
 
 def _make(out: Path, is_main: bool) -> None:

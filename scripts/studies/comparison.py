@@ -21,7 +21,7 @@ from scripts.reports.report import Row, comparison, group_names, markdown
 from scripts.runs.train import newest
 from scripts.runs.training_command import with_steps
 from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
-from scripts.studies.examples import Pictured, draw_extremes, draw_solving, recorded_solve
+from scripts.studies.examples import Pictured, caption, draw_extremes, draw_solving
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import Lanes
 from scripts.studies.one_run import Scored, check_same, failed_run, finish_run, score_run
@@ -112,12 +112,15 @@ def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
 
     def key(name: str) -> tuple[bool, float]:
         pictured = shown[name]
-        return len(pictured.trajectory) > 1, pictured.scored.record["metrics"]["exact"]["mean"]
+        (candidate,) = pictured.recording.candidates
+        return len(candidate.segments) > 1, pictured.scored.record["metrics"]["exact"]["mean"]
 
     name = max(shown, key=key)
-    caption = draw_solving(name, shown[name], path)
-    solve = recorded_solve(shown[name], caption)
-    return Section("One puzzle being solved", [(path, caption)], solve=solve)
+    pictured = shown[name]
+    draw_solving(pictured, path)
+    pictures = [(path, "Blue cells are as in the answer, red ones are not.")]
+    recording = pictured.recording.model_dump(mode="json") | {"model": name}
+    return Section("One puzzle being solved", pictures, caption(name, pictured), solve=recording)
 
 
 def run_folder(out: Path, config: RunConfig, seed: int) -> Path:

@@ -1,22 +1,19 @@
 """Puzzles of a comparison as pictures: one being solved, the hardest solved, the easiest failed."""
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from puzzles.kinds import puzzle_of
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.render import to_png
-from reasoning.randomness import content_seeds
-from reasoning.search import SearchConfig, search
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast
 from scripts.models.variants import file_name
-from scripts.reports.html_report import Frame, Solve
 from scripts.runs.evaluate import Evaluated
+from scripts.runs.exploration import Plan
+from scripts.runs.recording import Recording, record
 from scripts.runs.session import TrainedRun
 
 SHOWN = (1, 2, 4)  # segments in the picture of one being solved, before the last
@@ -27,38 +24,29 @@ class Pictured:
     """What pictures need of a run: its puzzles, its scores, and one puzzle being solved.
 
     puzzle: of the set; settled: the segment from which on its answer is right, 0 if it ends wrong;
-    trajectory: uint8 (S, C), the answer to it after each segment; residual, halt: (S,), as in
-    `search.Trajectories`.
+    recording: of one candidate, under the name of the run's preset.
     """
 
     puzzles: PuzzleSet
     scored: Evaluated
     puzzle: int
     settled: int
-    trajectory: np.ndarray
-    residual: np.ndarray
-    halt: np.ndarray
+    recording: Recording
 
 
 def pictured(run: TrainedRun, puzzles: PuzzleSet, scored: Evaluated, world: World) -> Pictured:
     """A run's scores with the puzzle whose solving shows most, answered once more."""
-    segments = scored.right_after.shape[1]
     puzzle, settled = telling_puzzle(scored.right_after)
-    question = puzzles.inputs[puzzle : puzzle + 1]
-    inputs, ids = (
-        torch.from_numpy(values).to(world.device, torch.int64)
-        for values in (question, puzzles.puzzle_ids[puzzle : puzzle + 1])
+    recording = record(
+        run,
+        run.config.preset,
+        puzzles.inputs[puzzle],
+        scored.right_after.shape[1],
+        Plan(),
+        world,
+        int(puzzles.puzzle_ids[puzzle]),
     )
-    seeds = content_seeds(torch.from_numpy(question), 0).to(world.device)
-    q_learning = run.config.supervision.halting == "q-learning"
-    with autocast(world.device, run.config.precision):
-        trajectories = search(
-            run.model, inputs, ids, seeds, segments, SearchConfig(), 1, q_learning=q_learning
-        )
-    each = (
-        values[0, 0] for values in (trajectories.tokens, trajectories.residual, trajectories.halt)
-    )
-    return Pictured(puzzles, scored, puzzle, settled, *each)
+    return Pictured(puzzles, scored, puzzle, settled, recording)
 
 
 def telling_puzzle(right_after: np.ndarray) -> tuple[int, int]:
@@ -73,46 +61,27 @@ def telling_puzzle(right_after: np.ndarray) -> tuple[int, int]:
     return puzzle, int(settled[puzzle])
 
 
-def draw_solving(name: str, shown: Pictured, path: Path) -> str:
-    """Draw the puzzle that a model was pictured with after some of its segments; returns the
-    caption."""
+def caption(name: str, shown: Pictured) -> str:
+    """A sentence on the puzzle that a model was pictured with."""
     settled, puzzles = shown.settled, shown.puzzles
-    last = settled or len(shown.trajectory)
+    outcome = f"right from segment {settled} on" if settled else "never right for good"
+    which = f"Held-out puzzle {shown.puzzle + 1} of {len(puzzles.inputs)}"
+    return f"{which}, answered by {name}: {outcome}."
+
+
+def draw_solving(shown: Pictured, path: Path) -> None:
+    """Draw the puzzle after some of the segments: blue cells are as in the answer, red not."""
+    settled, puzzles = shown.settled, shown.puzzles
+    (candidate,) = shown.recording.candidates
+    last = settled or len(candidate.segments)
     chosen = [*(s for s in SHOWN if s < last), last]
     question, answer = puzzles.inputs[shown.puzzle], puzzles.labels[shown.puzzle]
+    characters = puzzle_of(puzzles.kind).characters(puzzles.size)
     panels = [("puzzle", question)]
-    panels += [(f"after segment {s}", shown.trajectory[s - 1]) for s in chosen]
+    for s in chosen:
+        tokens = [characters.index(c) for c in candidate.segments[s - 1].answer]
+        panels.append((f"after segment {s}", np.array(tokens, np.uint8)))
     to_png(puzzles.kind, panels, path, given=question, label=answer)
-    outcome = f"right from segment {settled} on" if settled else "never right for good"
-    return (
-        f"Held-out puzzle {shown.puzzle + 1} of {len(puzzles.inputs)}, answered by {name}: "
-        f"{outcome}. Blue cells are as in the answer, red ones are not."
-    )
-
-
-def recorded_solve(shown: Pictured, caption: str) -> Solve:
-    """The same puzzle after every segment, with what each of them did."""
-    puzzles, segments = shown.puzzles, len(shown.trajectory)
-    question, answer = puzzles.inputs[shown.puzzle], puzzles.labels[shown.puzzle]
-
-    def frame(title: str, tokens: np.ndarray, text: str) -> Frame:
-        file = io.BytesIO()
-        to_png(puzzles.kind, [(title, tokens)], file, given=question, label=answer)
-        return Frame(file.getvalue(), text)
-
-    frames, before = [frame("puzzle", question, "The puzzle, before the first segment.")], question
-    for s, (tokens, residual, halt) in enumerate(
-        zip(shown.trajectory, shown.residual, shown.halt, strict=True), start=1
-    ):
-        wrong, changed = (tokens != answer).sum(), (tokens != before).sum()
-        text = (
-            f"Segment {s} of {segments}: {changed} of {len(tokens)} cells changed, {wrong} not as "
-            f"in the answer; residual {residual:.2g}, halting score {halt:+.2f}."
-        )
-        known = float(residual) if np.isfinite(residual) and residual > 0 else None
-        frames.append(replace(frame(f"after segment {s}", tokens, text), residual=known))
-        before = tokens
-    return Solve(frames, caption, "residual" if shown.scored.solved else "change of y")
 
 
 def draw_extremes(name: str, shown: Pictured, folder: Path) -> Sequence[tuple[Path, str]]:

@@ -115,7 +115,7 @@ def _rate(optimizer: Any) -> str:
 def _recipe(config: RunConfig) -> str:
     """What trains a model, in a line; its whole configuration says the rest."""
     optimizer, supervision = config.optimizer, config.supervision
-    depth = f"at most {supervision.segments} segments a puzzle"
+    depth = f"segments a puzzle: at most {supervision.segments}"
     if supervision.curriculum:
         stages = (f"{s.segments} until {100 * s.until:g} %" for s in supervision.curriculum)
         depth += f" ({', '.join(stages)} of the steps)"

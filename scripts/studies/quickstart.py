@@ -41,4 +41,5 @@ def quickstart(out: Path, size: int, seeds: int, steps: int, test: int, jobs: in
     text = compared.write(out, f"Quickstart: {size}x{size} sudoku")
     Console(width=max(190, console.width)).print(Markdown(text))
     minutes = (time.perf_counter() - began) / 60
-    console.print(f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}")
+    told = f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}"
+    console.print(told, soft_wrap=True)

@@ -78,3 +78,5 @@ def expect(folder: str | Path, wanted: Kind) -> None:
     kind = kind_of(folder)
     if kind not in (None, wanted):
         raise UsageError(f"{folder}: is {_IS[kind]}, not {_IS[wanted]}; {_TAKEN_BY[kind]}")
+    if wanted.endswith("run") and not (folder / "config.json").is_file():
+        raise UsageError(f"{folder}: is not a run's folder (no config.json); {_MADE_BY[wanted]}")

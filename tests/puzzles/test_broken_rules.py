@@ -8,6 +8,7 @@ from puzzles.difficulty import LEVELS, at_level
 from puzzles.kinds import puzzle_of
 from puzzles.maze import rules as maze
 from puzzles.metrics import is_valid
+from puzzles.puzzle import places
 from puzzles.sudoku.rules import geometry, parse, to_tokens
 
 QUESTION = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
@@ -54,6 +55,22 @@ def test_a_digit_twice_is_told_by_row_column_and_box():
         assert set(each.cells) < set(unit.tolist())
         assert 2 in each.cells
         assert len(each.cells) == 2
+
+
+def test_how_often_a_digit_stands_is_told_in_words():
+    """A figure beside the digit would read as another digit."""
+    rules = rules_of("sudoku", sudoku("." * 81), sudoku("4" * 81))
+    assert len(rules) == 27
+    assert rules[0] == "row 1 holds 4 nine times"
+    assert rules_of("sudoku", sudoku("." * 16), sudoku("1112" + "." * 12))[1] == (
+        "row 1 holds 1 three times"
+    )
+
+
+def test_of_many_places_the_first_are_named():
+    assert places([0, 1, 2, 3], 9).endswith("row 1 column 4")
+    assert places([0, 1, 2, 3, 4], 9).endswith("row 1 column 4 and 1 more cell")
+    assert places([0, 1, 2, 3, 4, 5], 9).endswith("row 1 column 4 and 2 more cells")
 
 
 def test_a_changed_given_and_an_empty_cell_are_told():

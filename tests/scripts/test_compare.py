@@ -8,18 +8,21 @@ import shutil
 import socket
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
 import torch
 
 from puzzles import sources
-from puzzles.dataset import write_dataset
+from puzzles.dataset import read_split, write_dataset
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
 from scripts.models.presets import build_model
 from scripts.reports import figures
+from scripts.runs.opened import text_of
+from scripts.runs.session import load_config
 from scripts.studies.ablations import ABLATIONS, configuration
 from scripts.studies.comparison import run_folder
 
@@ -224,12 +227,20 @@ def test_run_folders_have_no_commas_and_those_that_have_go_on(tmp_path):
     assert run_folder(tmp_path, config, 0).name == "trm-matched,-damped-seed0"
 
 
-def test_the_report_holds_one_puzzle_being_solved(trained, tmp_path):
+def test_the_report_holds_one_puzzle_being_solved(trained, sudokus, tmp_path):
     out = tmp_path / "table"
     assert main(["compare", str(trained), "--out", str(out)]) == 0
     text = (out / "report.html").read_text()
     drawn = base64.b64encode((out / "solving.png").read_bytes()).decode()
     assert text.count(drawn) == 1
+    ((recording,),) = map(
+        json.loads, map(unescape, re.findall(r'data-recordings="(\[{.*?)"', text))
+    )
+    (candidate,) = recording["candidates"]
+    assert recording["model"] == "attractor-mini"  # as the table calls it, not by its folder
+    assert len(candidate["segments"]) == load_config(trained)[0].supervision.segments
+    held_out = read_split(sudokus, "test").inputs
+    assert recording["question"] in [text_of("sudoku", question) for question in held_out]
     for name in ("date", "command", "data", "steps", "learning rate"):
         assert f"<dt>{name}</dt>" in text
     assert "4x4 sudoku, 48 training and 20 held-out puzzles" in text

@@ -25,11 +25,12 @@ WAIT = 40_000  # milliseconds: a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
-def address(trained):
+def address(trained, sudokus):
     world = join_world("cpu")
     models = {"six": load_pretrained("sudoku", 6, world)}
     models |= {"six again": models["six"]} | open_models([str(trained)], (), world)
-    page = solve_page.build(models, world, solve_page.Options(segments=4))
+    published = read_split(sudokus, "test")
+    page = solve_page.build(models, world, solve_page.Options(segments=4), published)
     yield solve_page.launch(page, "127.0.0.1", None)
     page.close()
 
@@ -147,6 +148,8 @@ def test_type_solve_step_and_see_the_right_digits(tab):
     solve(tab)
     slider = tab.locator("loopbench-solve input[type=range]")
     slider.wait_for()
+    top = "document.querySelector('loopbench-solve').getBoundingClientRect().top"
+    tab.wait_for_function(f"() => -1 < {top} && {top} < innerHeight / 2")  # it is scrolled to
     assert shown_digits(tab) == right_answer(PUZZLE)
     assert tab.get_by_text("every rule holds").count() == 1
     assert tab.get_by_text("segment 4 of 4").count() == 1
@@ -162,12 +165,31 @@ def test_type_solve_step_and_see_the_right_digits(tab):
     board.press("ArrowRight")
     expected = f"row 1 column 2: {right_answer(PUZZLE)[1]}"
     tab.locator("loopbench-solve .where", has_text=expected).wait_for()
+    size = tab.viewport_size["width"]
+    assert board.bounding_box()["width"] > min(0.85 * size, 300)  # room for a maze's cells
     width = tab.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]
     outside = [
         url for url in tab.asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
     ]
     assert outside == []
+
+
+def test_in_the_dark_what_is_said_is_ink_on_paper(chromium, address):
+    """The page around it follows the reader's scheme, and colours all that stands in it."""
+    page = chromium.new_page(color_scheme="dark")
+    page.set_default_timeout(WAIT)
+    page.goto(address)
+    page.locator("loopbench-grid svg.grid").wait_for()
+    solve(page)
+    colour = "(element, name) => getComputedStyle(element)[name]"
+    for said in ("h3", ".verdict", "output"):
+        ink = page.locator(f"loopbench-solve {said}").first.evaluate(colour, "color")
+        assert ink == "rgb(34, 48, 60)", said
+    for shown in ("loopbench-solve", "loopbench-grid"):
+        paper = page.locator(shown).evaluate(colour, "backgroundColor")
+        assert paper == "rgb(255, 255, 255)"
+    page.close()
 
 
 def test_a_malformed_one_shows_one_sentence_and_a_right_one_after_it_none(tab):
@@ -212,10 +234,28 @@ def test_a_puzzle_is_drawn_by_keys_and_by_touch_and_pasted(tab):
     )
 
 
-def test_a_wrong_answer_says_which_rule_breaks(tab, trained, sudokus):
+def choose(tab, model) -> None:
     tab.get_by_role("combobox", name="Model").click()
-    tab.get_by_role("option", name=str(trained)).click()
+    tab.get_by_role("option", name=str(model)).click()
     tab.wait_for_function("() => document.querySelector('loopbench-grid').cells.length === 16")
+
+
+def test_one_of_the_data_set_is_loaded_by_number(tab, trained, sudokus):
+    choose(tab, trained)
+    number = tab.get_by_label("Load one of the data set")
+    number.fill("7")
+    number.press("Enter")
+    loaded = text_of("sudoku", read_split(sudokus, "test").inputs[7])
+    holds = "text => document.querySelector('loopbench-grid').cells.join('') === text"
+    tab.wait_for_function(holds, arg=loaded)
+    number.fill("20")
+    number.press("Enter")
+    tab.get_by_text("There is no puzzle 20; they are numbered 0 to 19.").wait_for()
+    assert tab.get_by_label("The puzzle as text").input_value() == loaded
+
+
+def test_a_wrong_answer_says_which_rule_breaks(tab, trained, sudokus):
+    choose(tab, trained)
     question = read_split(sudokus, "test").inputs[0]
     type_puzzle(tab, text_of("sudoku", question))
     solve(tab)

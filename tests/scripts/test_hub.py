@@ -123,7 +123,7 @@ def test_a_network_that_is_not_there_is_told(trained, monkeypatch, capsys):
 
     monkeypatch.setattr(hub_library.HfApi, "create_repo", create_repo)
     assert main(["push", str(trained), NAME]) == 2
-    assert "the hub does not do it (no name server)" in capsys.readouterr().err
+    assert "the hub is not reached, or refuses (no name server)" in capsys.readouterr().err
 
 
 def test_what_was_pushed_chooses_no_module_to_import(trained, stand_in):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 
 import pytest
 
@@ -15,7 +16,8 @@ from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
 from scripts.commands.solve import read_puzzle
 from scripts.runs.session import load_config
-from scripts.usage import option_value
+from scripts.terminal import extras
+from scripts.usage import UsageError, option_value
 
 
 @pytest.fixture
@@ -210,6 +212,55 @@ def test_puzzles_exchanged_under_a_run_are_noticed(refused, tmp_path):
     shutil.rmtree(data)
     write_dataset(data, *sources.sudoku(4, train=20, test=4, seed=0))
     assert main(["train", "--resume", str(run), "--steps", "8"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("export nowhere --to onnx", "nowhere: no such folder"),
+        (
+            "export empty --to onnx",
+            "empty: is not a run's folder (no config.json); `loopbench train`",
+        ),
+        ("demo empty", "empty: is not a run's folder"),
+        ("demo --pretrained hub:noname", "noname: is not the name of a repository"),
+        ("solve --pretrained hub:noname ....", "noname: is not the name of a repository"),
+        ("push empty user/name", "empty: is not a run's folder"),
+        ("data push nowhere user/name", "nowhere: no such folder"),
+        ("data pull noname --out new", "noname: is not the name of a repository"),
+        ("train --resume nowhere --tensorboard", "nowhere: no such folder"),
+        ("pretrain --resume nowhere --tensorboard", "nowhere: no such folder"),
+    ],
+)
+def test_a_mistake_is_told_before_a_missing_package(refused, tmp_path, monkeypatch, words, says):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    refused(words.split(), says)
+
+
+def test_a_missing_package_is_installed_as_the_rest_was(tmp_path, monkeypatch):
+    def said(clone):
+        monkeypatch.setattr(extras, "_CLONE", clone)
+        with pytest.raises(UsageError) as refusal:
+            extras.need("it", "demo", "no_such_package_is_there")
+        return str(refusal.value)
+
+    monkeypatch.chdir(tmp_path)
+    assert said(tmp_path).endswith("bring: pip install 'loopbench[demo]'")  # as from a wheel
+    (tmp_path / "pyproject.toml").touch()
+    assert said(tmp_path).endswith("bring: pip install -e '.[demo]'")
+    monkeypatch.chdir("/")
+    assert said(tmp_path).endswith(f"bring: pip install -e '{tmp_path}[demo]'")
+
+
+def test_a_port_that_is_taken_and_a_host_elsewhere_are_told_at_once(refused, monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: name)
+    monkeypatch.setattr("scripts.runs.opened.open_models", None)  # nothing is opened before
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused(["demo", "--port", port], f"--port: 127.0.0.1:{port}: ", "give another, or none")
+    refused(["demo", "--host", "192.0.2.1"], "--host: 192.0.2.1: ", "an address of this machine")
 
 
 def test_a_page_of_more_than_it_shows_is_refused_before_it_is_solved(refused, tmp_path):

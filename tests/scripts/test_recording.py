@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from scripts.cli import main
-from scripts.reports.solve_player import element, page
+from scripts.reports.solve_player import element, page, script
 from scripts.runs.exploration import Plan, search_images
 from scripts.runs.opened import models_for, text_of
 from scripts.runs.recording import Recording, record
@@ -103,6 +104,15 @@ def test_what_is_kept_of_an_image_is_in_the_questions_own_cells(mazes, tmp_path)
         record(run, "a run", part.inputs[0], 2, Plan(symmetries=9), CPU)
 
 
+def test_a_puzzle_is_asked_under_its_identifier(run, puzzles, monkeypatch):
+    def asked(run, one, *rest, **more):
+        raise InterruptedError(one.puzzle_ids.tolist())
+
+    monkeypatch.setattr("scripts.runs.recording.search_images", asked)
+    with pytest.raises(InterruptedError, match=r"\[3\]"):
+        record(run, "a run", puzzles.inputs[0], SEGMENTS, Plan(), CPU, 3)
+
+
 def test_a_page_stands_alone_and_carries_its_record(run, puzzles):
     kept = record(run, 'a "<run>"', puzzles.inputs[0], 2, Plan(), CPU).model_dump(mode="json")
     html = page([kept, kept], "A <title>", "A text.")
@@ -115,6 +125,10 @@ def test_a_page_stands_alone_and_carries_its_record(run, puzzles):
     assert json.loads(unescape(data)) == [kept, kept]
     with pytest.raises(ValueError, match="at least one"):
         element([])
+
+
+def test_the_page_that_ships_has_the_player_of_today():
+    assert script() in (Path(__file__).parents[2] / "reasoning" / "solve.html").read_text()
 
 
 def test_export_writes_one_page_of_the_models_that_fit(trained, puzzles, tmp_path, capsys):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from puzzles.render import to_png
+from scripts.reports import solve_player
 from scripts.reports.curves import Curve, Point, for_page
-from scripts.reports.html_report import Frame, Section, Solve, Table, write_html
+from scripts.reports.html_report import Section, Table, write_html
 from scripts.reports.report import Row, comparison
 
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror='fetch(`x`)'>"
@@ -23,6 +24,21 @@ def row(label: str, seed: int, exact: float) -> Row:
     record |= {"selection": {"halt-first": halted}}
     cost = {"net_calls": 1e6, "seconds": 60.0, "flops": 2e12, "bytes": 2**20}
     return Row(label, Path(f"{label}-{seed}"), seed, record, record, cost)
+
+
+def recording() -> dict:
+    """A 2x2 puzzle of a kind of its own that changes a cell a segment, named to do harm."""
+    rule = [{"rule": HOSTILE, "cells": [0]}]
+    said = [
+        {"answer": answer, "confidence": [40, 60, 80, 100], "residual": 10.0**-s, "halt": s - 1.5,
+         "evaluations": 2, "net_calls": 3, "broken": [] if s == 3 else rule}
+        for s, answer in enumerate(("1111", "2111", "2211", "2221"))
+    ]  # fmt: skip
+    return {
+        "kind": HOSTILE, "size": 2, "box": [1, 2], "question": "...1", "free": [0, 1, 2],
+        "model": HOSTILE, "recipe": HOSTILE, "parameters": 1234, "solved": True, "rule": HOSTILE,
+        "chosen": 0, "candidates": [{"image": 0, "start": 0, "segments": said}],
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -40,11 +56,10 @@ def report(tmp_path) -> Path:
     ]
     picture = io.BytesIO()
     to_png("sudoku", [("puzzle", np.array([2, 3, 4, 5] * 4))], picture)
-    frames = [Frame(picture.getvalue(), f"Segment {i}. {HOSTILE}", 10.0**-i) for i in range(4)]
     (tmp_path / "still.png").write_bytes(picture.getvalue())
     still = [(tmp_path / "still.png", HOSTILE)]
     sections = [
-        Section("One puzzle", still, "", solve=Solve(frames, HOSTILE, "residual")),
+        Section("One puzzle", still, HOSTILE, solve=recording()),
         Section("Curves", still, "", for_page(curves)),
     ]
     settings = Table(["setting", "a9", HOSTILE], [["lr", "1", HOSTILE]])
@@ -104,21 +119,38 @@ def test_curves_tell_their_values_and_are_shown_by_model_and_seed(opened):
     assert loss.locator("path").count() == 0
     opened.get_by_role("group", name="models").get_by_label("b", exact=True).check()
     assert "nothing is shown" not in loss.locator("svg").text_content()
-    opened.get_by_label("over").select_option("TFLOP")  # seed 1 did not measure them
+    opened.locator("fieldset select").select_option("TFLOP")  # seed 1 did not measure them
     assert "nothing is shown" in loss.locator("svg").text_content()
 
 
 def test_a_solve_is_stepped_through_and_played(opened):
-    shown = opened.locator(".solve .frame:visible")
-    slider = opened.get_by_label("segment", exact=True)
-    assert shown.count() == 1
+    solve = opened.locator("loopbench-solve")
+    slider, cells = solve.get_by_label("segment", exact=True), solve.locator(".board text")
+    assert cells.all_text_contents() == list("2221")  # the last answer first
+    assert solve.get_by_text("every rule holds").is_visible()
     slider.focus()
+    opened.keyboard.press("Home")
     opened.keyboard.press("ArrowRight")
-    assert shown.get_attribute("alt").startswith("Segment 1.")
-    assert opened.locator(".solve output").inner_text().startswith("Segment 1.")
-    opened.get_by_role("button", name="play", exact=True).click()
-    opened.wait_for_function("document.querySelector('.solve input').value === '3'")
-    assert shown.get_attribute("alt").startswith("Segment 3.")
+    assert cells.all_text_contents() == list("2111")
+    assert solve.get_by_text("segment 2 of 4").is_visible()
+    assert solve.get_by_text("1 cell changed; 4 solver evaluations so far").is_visible()
+    assert solve.locator("li").all_inner_texts() == [HOSTILE]
+    opened.keyboard.press("Home")
+    assert solve.get_by_text("the first answer; 2 solver evaluations so far").is_visible()
+    solve.get_by_role("button", name="Play", exact=True).click()
+    solve.get_by_text("segment 4 of 4").wait_for()
+    assert cells.all_text_contents() == list("2221")
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("maze", ["wall", "path, unsure to sure"]), ("sudoku", ["given"])]
+)
+def test_a_legend_is_of_what_is_shown(chromium, kind, first):
+    page = chromium.new_page()
+    page.set_content(solve_player.page([recording() | {"kind": kind}], "title", "text"))
+    told = page.locator("loopbench-solve .legend > span").all_inner_texts()
+    assert [each.split("\n")[-1] for each in told[: len(first)]] == first  # beside what is drawn
+    page.close()
 
 
 @pytest.mark.parametrize("width", [1400, 390])
@@ -132,7 +164,7 @@ def test_the_page_is_no_wider_than_the_screen(opened, width):
 
 
 def test_on_paper_pictures_stand_for_what_moves_and_nothing_is_folded(opened):
-    still, live = opened.locator(".still").first, opened.locator(".solve")
+    still, live = opened.locator(".still").first, opened.locator("loopbench-solve")
     assert still.is_hidden()
     opened.emulate_media(media="print")
     assert still.is_visible()
@@ -149,11 +181,11 @@ def test_without_a_script_pictures_stand_there(report, chromium):
     page = context.new_page()
     page.goto(report.as_uri())
     assert page.locator(".still").first.is_visible()
-    assert page.locator(".solve").is_hidden()
+    assert page.locator("loopbench-solve").is_hidden()
     context.close()
 
 
 def test_a_name_is_text_wherever_it_stands(report):
     text = report.read_text()
-    assert len(re.findall(r"<script[ >]", text)) == 3  # two tables of numbers and the page's own
+    assert len(re.findall(r"<script[ >]", text)) == 3  # numbers, the page's own, the player
     assert "onerror='" not in text
