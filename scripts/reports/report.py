@@ -184,7 +184,7 @@ def headings(names: Sequence[str]) -> list[str]:
     known = [f"training {heading}" for heading in shown]
     return [
         *("model", "parameters (of embeddings)", "seeds", *shown),
-        "exact % (net calls) halting itself",
+        *("exact % halting itself", "net calls halting itself"),
         *known,
         *("training net calls, 1e6", "training TFLOP", "training minutes", "MiB"),
         *("net calls a puzzle", "MFLOP a puzzle"),
@@ -201,7 +201,8 @@ def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[st
         f"{group['parameters']:,} ({group['embedding_parameters']:,})",
         ", ".join([seeds, *marks(group)]),
         *(over_seeds(group["metrics"][name]) for name in names),
-        f"{over_seeds(group['halted_exact'])} ({amount(group['halted_net_calls_per_puzzle'])})",
+        over_seeds(group["halted_exact"]),
+        amount(group["halted_net_calls_per_puzzle"]),
         *(over_seeds(group["training_metrics"][name]) for name in names),
         amount(group["training_net_calls"], 1e6),
         amount(group["training_flops"], 1e12),

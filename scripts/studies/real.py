@@ -257,7 +257,8 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
     """The table: ours first, then what others report."""
     maze = task == "maze"
     head = ["", "parameters", "exact %"] + ["valid shortest %"] * maze
-    head += [f"{DEEP} segments", "halting itself (net calls)", "chosen of several", "trained for"]
+    head += [f"{DEEP} segments", "halting itself", "net calls halting itself"]
+    head += ["chosen of several", "trained for"]
     lines = []
     for row in rows:
         known, deep, chosen = row["segments"], row["deep"], row.get("chosen")
@@ -267,13 +268,13 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
             cells.append(accuracy(deep["metrics"]["valid_shortest"]))
         cells.append(accuracy(deep["metrics"]["exact"]))
         halting = deep["halting_itself"]
-        cells.append(f"{accuracy(halting['exact'])} ({halting['net_calls']:.0f})")
+        cells += [accuracy(halting["exact"]), f"{halting['net_calls']:.0f}"]
         of = f" of {chosen['images']}, n {chosen['metrics']['exact']['n']}" if chosen else ""
         cells.append(accuracy(chosen["metrics"]["exact"]) + of if chosen else "")
         flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""
         lines.append([*cells, f"{row['hours']:.2g} h{flop}"])
     for other in PUBLISHED[task]:
         cells = [f"{other.name} ({other.source})", other.parameters, f"{other.exact:g}"]
-        cells += [""] * maze + [other.how, "", "", other.cost]
+        cells += [""] * maze + [other.how, "", "", "", other.cost]
         lines.append(cells)
     return "\n".join(grid(head, lines)) + "\n"
