@@ -132,6 +132,10 @@ class PuzzleSet:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def __repr__(self) -> str:
+        grid = f"{self.kind} {self.size}x{self.size}"
+        return f"PuzzleSet({grid}, puzzles {len(self)}, groups {self.groups})"
+
     @property
     def vocab_size(self) -> int:
         """Number of tokens, PAD included."""

@@ -166,6 +166,10 @@ def make(
     if size < 1:
         raise InputError(f"size is {size}, expected at least 1")
     puzzle = puzzle_of(kind)
+    try:
+        puzzle.check_size(size * size)
+    except ValueError as error:
+        raise InputError(f"{kind}: {error}") from error
 
     def generate(n: int) -> PuzzleSet:
         return PuzzleSet.ungrouped(kind, size, *puzzle.generate(size, n, child_seed(seed, 0)))

@@ -11,8 +11,8 @@ from scripts.studies.comparison import *  # noqa: F403
 class _Callable(ModuleType):
     """Once imported, a module stands in its package in place of the function of its name."""
 
-    def __call__(self, *given: Any, **named: Any) -> None:
-        compare(*given, **named)
+    def __call__(self, *given: Any, **named: Any) -> dict[str, Any]:
+        return compare(*given, **named)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from puzzles.kinds import puzzle_of
 from reasoning.names import Device
 from reasoning.training.runs import RunError, read_config
 from scripts.runs.hub_names import PREFIX, check_repository
-from scripts.terminal.choices import Shipped
+from scripts.terminal.choices import PACKAGED, Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import file_text, standard_input
@@ -47,9 +47,9 @@ def solve(
     """Answer one puzzle; exit 0 if the answer keeps the rules, 1 if it breaks one.
 
     Args:
-        arguments: the folder of a trained run (none with --pretrained), and the puzzle: the
-            characters of a sudoku ('.' or 0 blank) or a maze (# SG), a file, or - for standard
-            input.
+        arguments: the folder of a trained run, or a .safetensors file that `package` wrote (neither
+            with --pretrained), and the puzzle: the characters of a sudoku ('.' or 0 blank) or a
+            maze (# SG), a file, or - for standard input.
         pretrained: answer with the weights that ship for its kind (sudoku or maze), of the puzzle's
             size, or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
         segments: segments to run; none: as the run was configured.
@@ -64,18 +64,30 @@ def solve(
         expect_weights(pretrained)
     known = _LETTERS
     if not pretrained:
-        expect(arguments[0], "puzzle run")
-        run = Path(arguments[0])
-        grid = read_config(run)["grid"]
-        try:
-            known += puzzle_of(grid["kind"]).characters(grid["size"])
-        except DataError as error:
-            raise RunError(f"{run}/config.json: grid: {error}") from error
+        known += _characters(Path(arguments[0]))
     text = read_puzzle(arguments[-1], known)
 
     from scripts.runs.solve import answer
 
     return answer(text, pretrained or Path(arguments[0]), segments, device)
+
+
+def _characters(run: Path) -> str:
+    """Those of the puzzles that a run, or a file of packaged weights, answers."""
+    if run.suffix == PACKAGED:
+        from scripts.runs.pretrained import read_card
+
+        place = run.with_suffix(".json")
+        card = read_card(place)
+        kind, size = card.task, card.size
+    else:
+        expect(run, "puzzle run")
+        place, grid = f"{run}/config.json: grid", read_config(run)["grid"]
+        kind, size = grid["kind"], grid["size"]
+    try:
+        return puzzle_of(kind).characters(size)
+    except DataError as error:
+        raise RunError(f"{place}: {error}") from error
 
 
 def expect_weights(name: str) -> None:

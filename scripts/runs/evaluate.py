@@ -14,6 +14,7 @@ import numpy as np
 from puzzles.kinds import puzzle_of
 from puzzles.metrics import score
 from puzzles.parallel import Progress
+from puzzles.puzzle import Puzzle
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.reasoner import embedding_count, parameter_count
 from reasoning.records import finite
@@ -251,7 +252,8 @@ def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments:
     """What a reader of this evaluation has to know."""
     lines = []
     model = run.config.model
-    if puzzles.difficulty is None:
+    counted = type(puzzle_of(puzzles.kind)).difficulty is not Puzzle.difficulty
+    if counted and puzzles.difficulty is None:
         lines.append(f"{data} has no difficulties; `loopbench data import` adds them")
     alike = not model.reads_carry() and not model.draws()
     if alike and (segments > 1 or plan.breadth > 1):

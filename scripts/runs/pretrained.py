@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import nn
 
 from puzzles.dataset import read_json, read_record
@@ -25,8 +25,9 @@ from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, make_folder, write_json
 from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.models.variants import file_name
 from scripts.runs.session import TrainedRun, fitted, load_config, open_run, read_puzzles
-from scripts.terminal.choices import WEIGHTS
+from scripts.terminal.choices import PACKAGED, WEIGHTS
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.usage import describe
@@ -60,7 +61,7 @@ class Card(Frozen):
 def shipped(folder: Path = WEIGHTS) -> dict[str, list[int]]:
     """Sizes that there are weights for, by task."""
     by_task: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob(f"*{PACKAGED}")):
         task, _, size = path.stem.rpartition("-")
         by_task.setdefault(task, []).append(int(size))
     return {task: sorted(sizes) for task, sizes in by_task.items()}
@@ -75,15 +76,26 @@ def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) 
             f"no weights ship for {task} {size}x{size}; there are {names or 'none'}: "
             "train a run and give its folder"
         )
-    path = folder / f"{task}-{size}.safetensors"
+    return load_packaged(folder / f"{task}-{size}{PACKAGED}", world)
+
+
+def load_packaged(path: Path, world: World) -> TrainedRun:
+    """The weights of a file that `package` wrote, its card beside it, in fp32. RunError if either
+    is missing or damaged."""
     card = read_card(path.with_suffix(".json"))
-    if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
-        raise RunError(f"{path}: not as it was packaged (cut short?); install loopbench again")
-    shape = recorded_shape(card.grid | {"kind": task, "size": size})
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: not readable ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != card.sha256:
+        raise RunError(
+            f"{path}: not as it was packaged (cut short?); package it, or install loopbench, again"
+        )
+    shape = recorded_shape(card.grid | {"kind": card.task, "size": card.size})
     model = build_model(card.config, shape)
-    model.load_state_dict(load_file(path))  # copies into fp32
+    model.load_state_dict(load(content))  # copies into fp32
     model = model.to(world.device).eval()
-    return TrainedRun(path, card.config, task, size, shape, model, card.steps)
+    return TrainedRun(path, card.config, card.task, card.size, shape, model, card.steps)
 
 
 def read_card(path: Path) -> Card:
@@ -119,7 +131,7 @@ def package(
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{run.name}: segments")
         accuracy = evaluate_run(opened, puzzles, count, world, tell=tell).record["metrics"]
-    path = out / f"{opened.kind}-{opened.size}.safetensors"
+    path = out / f"{file_name(opened.kind)}-{opened.size}{PACKAGED}"
     content = save(rounded)
     if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")

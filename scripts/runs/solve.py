@@ -14,8 +14,9 @@ from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from reasoning.training.evaluation import predict
 from scripts.runs.hub_names import PREFIX
-from scripts.runs.pretrained import load_pretrained
+from scripts.runs.pretrained import load_packaged, load_pretrained
 from scripts.runs.session import TrainedRun, not_finite, open_run
+from scripts.terminal.choices import PACKAGED
 from scripts.terminal.console import Console
 
 
@@ -76,13 +77,14 @@ def solve(
 ) -> Solved:
     """What a trained run says of a puzzle's characters.
 
-    run: its folder as a Path; or, as a string, a task that weights ship for, or hub:USER/NAME.
+    run: its folder, or a file that `package` wrote, as a Path; or, as a string, a task that weights
+    ship for, or hub:USER/NAME.
     segments: None: as the run was configured. DataError for what is no puzzle of the run's kind and
     size, and RunError for weights that give no number.
     """
     world = join_world(device)
     if isinstance(run, Path):
-        trained = open_run(run, world)
+        trained = (load_packaged if run.suffix == PACKAGED else open_run)(run, world)
     elif run.startswith(PREFIX):
         from scripts.runs.hub import load_hub
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -11,6 +11,10 @@ from reasoning.names import Device
 from scripts.terminal.choices import Budget
 from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError
+
+if TYPE_CHECKING:
+    from reasoning.training.distribution import World
+    from scripts.studies.comparison import Comparison
 
 
 def compare(
@@ -25,7 +29,7 @@ def compare(
     device: Device = "auto",
     compile: bool = False,
     jobs: int | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Compare finished runs, or train presets x seeds on the same data order and compare those.
 
     Args:
@@ -43,7 +47,60 @@ def compare(
         compile: compile the nets with torch.compile.
         jobs: runs that train at a time, by one thread each, with the same results however many;
             none: as many as cores and memory allow where nets are small, else one, on every core.
+
+    Returns:
+        What comparison.json holds, see `scripts.reports.report.comparison`.
     """
+    _check_options(runs, presets, data, seeds, steps, budget, amount, jobs)
+    names = _names(presets) if presets else []
+
+    from rich.markdown import Markdown
+
+    from reasoning.training.distribution import join_world
+    from scripts.models.presets import RunConfig, preset
+    from scripts.runs.session import read_puzzles
+    from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
+    from scripts.studies.plan import lanes_of
+    from scripts.terminal.console import Console
+
+    world = join_world(device)
+    console = Console(quiet=not world.is_main)
+    if amount is not None and steps is not None:
+        console.print("--amount sets the steps: --steps is not used")
+    if runs:
+        comparison = _scored(runs, data, out, world)
+    else:
+        train = read_puzzles(data, "train")
+        changes = {"data": str(data), "device": device, "compile": compile}
+        changes |= {} if steps is None else {"steps": steps}
+        configs = [
+            RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
+            for name in names
+        ]
+        lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
+        _make(out, world.is_main)
+        with lanes.threads():
+            configs = within_budget(configs, train, world, budget, amount, out, console)
+        planned = planned_runs(configs, seeds, out, train)
+        comparison = train_and_compare(planned, lanes, data, world, console)
+    text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
+    Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
+    told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
+    console.print(told, soft_wrap=True)
+    return comparison.groups()
+
+
+def _check_options(
+    runs: tuple[Path, ...],
+    presets: str,
+    data: Path | None,
+    seeds: int,
+    steps: int | None,
+    budget: Budget,
+    amount: float | None,
+    jobs: int | None,
+) -> None:
+    """UsageError for options that do not go together, and folders that are something else."""
     if bool(runs) == bool(presets):
         raise UsageError("give either runs or --presets with --data")
     least = 1 if budget == "steps" else 0
@@ -65,56 +122,30 @@ def compare(
         expect(run, "puzzle run")
     if presets and seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+
+
+def _names(presets: str) -> list[str]:
+    """Names separated by commas. UsageError if there is none, or one twice."""
     names = [name.strip() for name in presets.split(",") if name.strip()]
-    if presets and (not names or len(set(names)) < len(names)):
+    if not names or len(set(names)) < len(names):
         fault = "one stands there twice" if names else "no name in it"
         raise UsageError(f"--presets: {fault} ({presets})")
+    return names
 
-    from rich.markdown import Markdown
 
-    from reasoning.training.distribution import join_world
-    from scripts.models.presets import RunConfig, preset
-    from scripts.runs.session import read_puzzles
-    from scripts.studies.comparison import (
-        Comparison,
-        planned_runs,
-        train_and_compare,
-        within_budget,
-    )
-    from scripts.studies.plan import lanes_of
-    from scripts.terminal.console import Console
+def _scored(runs: tuple[Path, ...], data: Path | None, out: Path, world: "World") -> "Comparison":
+    """Finished runs. UsageError if none of them can be scored."""
+    from scripts.studies.comparison import Comparison
 
-    world = join_world(device)
-    console = Console(quiet=not world.is_main)
-    if amount is not None and steps is not None:
-        console.print("--amount sets the steps: --steps is not used")
-    if runs:
-        _check_runs(runs)
-        _make(out, world.is_main)
-        comparison = Comparison(data, world)
-        for folder in runs:
-            comparison.add(folder)
-        if all(row.evaluation is None for row in comparison.rows):
-            names = ", ".join(map(str, runs))
-            raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
-    else:
-        train = read_puzzles(data, "train")
-        changes = {"data": str(data), "device": device, "compile": compile}
-        changes |= {} if steps is None else {"steps": steps}
-        configs = [
-            RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
-            for name in names
-        ]
-        lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
-        _make(out, world.is_main)
-        with lanes.threads():
-            configs = within_budget(configs, train, world, budget, amount, out, console)
-        planned = planned_runs(configs, seeds, out, train)
-        comparison = train_and_compare(planned, lanes, data, world, console)
-    text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
-    Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
-    told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
-    console.print(told, soft_wrap=True)
+    _check_runs(runs)
+    _make(out, world.is_main)
+    comparison = Comparison(data, world)
+    for folder in runs:
+        comparison.add(folder)
+    if all(row.evaluation is None for row in comparison.rows):
+        names = ", ".join(map(str, runs))
+        raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
+    return comparison
 
 
 def _make(out: Path, is_main: bool) -> None:

@@ -59,9 +59,13 @@ class Comparison:
             self._puzzles[row.data] = scored.puzzles
         self.rows.append(row)
 
+    def groups(self) -> dict[str, Any]:
+        """What comparison.json holds, by label; see `scripts.reports.report.comparison`."""
+        return comparison(self.rows)
+
     def write(self, out: Path, title: str) -> str:
         """Write everything to OUT, from the first process; returns the Markdown, on every one."""
-        groups = comparison(self.rows)
+        groups = self.groups()
         text = markdown(groups)
         if self.world.is_main:
             self._write(groups, text, out, title)

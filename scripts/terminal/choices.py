@@ -26,5 +26,6 @@ ReleasedKind = Literal["sudoku", "maze"]  # puzzles that authors released weight
 Shipped = Literal["sudoku", "maze"]  # tasks that there are weights for
 Target = Literal["onnx", "torch"]  # what a run is exported to
 WEIGHTS = Path(reasoning.__file__).parent / "weights"
+PACKAGED = ".safetensors"  # how a file of weights ends that `package` writes
 PRESETS_FILE = Path(__file__).parents[1] / "models" / "presets.json"
 MODEL_GROUPS = ("loopbench.models", "loopbench.language_models")  # of entry points

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import baselines
 import puzzles
@@ -22,10 +23,15 @@ from puzzles.dataset import read_split
 from puzzles.errors import DataError
 from puzzles.kinds import KINDS, puzzle_of
 from puzzles.sources import make
+from reasoning.training.distribution import World
+from reasoning.training.evaluation import predict
 from reasoning.training.runs import RunError
 from scripts.cli import main
+from scripts.runs.pretrained import _rounded
+from scripts.runs.session import open_run
 
 ROOT = Path(__file__).parents[2]
+CPU = World(0, 1, torch.device("cpu"))
 PAGE = (ROOT / "baselines" / "README.md").read_text()
 
 
@@ -158,12 +164,56 @@ def test_the_same_seed_gives_the_same_bytes(squares, place):
 def test_a_run_on_it_is_evaluated_and_refuses_other_puzzles(squares, sudokus, capsys):
     words = ["train", "--preset", "attractor-mini", "--data", str(squares), "--out", "short"]
     assert main([*words, "--steps", "5", "--device", "cpu", "--log-every", "5"]) == 0
+    capsys.readouterr()
     assert main(["evaluate", "short", "--data", str(squares)]) == 0
+    assert "difficult" not in capsys.readouterr().out  # it counts none, so there is none to add
     refused(capsys, ["evaluate", "short", "--data", sudokus], "latin:Latin of size 4")
     asked = ["evaluate", "short", "--data", squares, "--symmetries", "2"]
     refused(capsys, asked, "--symmetries: a latin:Latin has 1")
     refused(capsys, ["solve", "short", "1" * 15 + "7"], "character 16: '7'", "use .1234")
     refused(capsys, ["solve", "short", "1" * 15], "15 characters, expected 16")
+
+
+def test_packaged_weights_answer_from_their_file(squares, capsys):
+    """As their run's weights do, rounded."""
+    words = ["train", "--preset", "trm-mini", "--data", str(squares), "--out", "bare"]
+    assert main([*words, "--steps", "5", "--device", "cpu"]) == 0
+    assert main(["package", "bare", "--data", str(squares), "--out", "weights"]) == 0
+    file = Path("weights/latin-Latin-4.safetensors")
+    asked = "1" + 15 * "."
+    capsys.readouterr()
+    assert main(["solve", str(file), asked]) in (0, 1)
+    said = capsys.readouterr().out
+    solved = scripts.solve(asked, file)
+    assert str(solved).split() == said.split()
+    rounded = open_run(Path("bare"), CPU)
+    _rounded(rounded.model)
+    tokens, ids = puzzle_of("latin:Latin").parse(asked)[None], np.zeros(1, np.int32)
+    answers = predict(rounded.model, tokens, ids, len(solved.answers), 1, CPU).tokens[:, 0]
+    np.testing.assert_array_equal(solved.answers, answers)
+    refused(capsys, ["solve", file, asked[1:]], "15 characters, expected 16")
+    refused(capsys, ["solve", "weights/other.safetensors", asked], "weights/other.json")
+    file.write_bytes(file.read_bytes()[:-8])
+    refused(capsys, ["solve", file, asked], str(file), "package it")
+
+
+def test_a_size_that_a_puzzle_has_not_is_refused_before_it_generates(place, capsys):
+    (place / "odd.py").write_text(
+        "from latin import Latin\n\nclass Odd(Latin):\n"
+        "    def check_size(self, cells):\n"
+        "        if cells % 2 == 0: raise ValueError('its side is odd')\n"
+        "    def generate(self, size, count, seed):\n"
+        "        assert size % 2\n"
+        "        return super().generate(size, count, seed)\n"
+    )
+    words = ["data", "make", "odd:Odd", "--train", "3", "--test", "1", "--out", "odd", "--size"]
+    refused(capsys, [*words, "4"], "odd:Odd: its side is odd")
+    assert not Path("odd").exists()
+    assert main([*words, "3"]) == 0
+
+
+def test_a_set_is_shown_by_what_it_holds_not_by_its_arrays(squares):
+    assert repr(read_split(squares, "test")) == "PuzzleSet(latin:Latin 4x4, puzzles 12, groups 12)"
 
 
 def test_what_is_no_puzzle_is_refused_in_one_line(place, squares, capsys):
@@ -219,7 +269,7 @@ def test_the_notebooks_lines_run_as_they_stand(place, sudokus, capsys):
     assert 0 <= float(said[0]) <= 1
     assert said[-1].endswith("128 net calls (16, 16)")  # segments, cells
     assert (Path("notebook") / "metrics.jsonl").is_file()
-    assert (Path("pair") / "comparison.json").is_file()
+    assert names["table"] == json.loads((Path("pair") / "comparison.json").read_text())
     solved = names["solved"]
     assert solved.valid == bool(
         puzzle_of("sudoku").is_valid(solved.question[None], solved.answers[-1:])[0]
