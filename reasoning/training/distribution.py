@@ -98,6 +98,8 @@ class World:
         """Concatenate every process's rows (equal counts) in rank order, on every process."""
         if self.size == 1:
             return rows
+        if rows.dtype == torch.bool:  # which no backend carries
+            return self.gather_rows(rows.to(torch.uint8)).bool()
         parts = [torch.empty_like(rows) for _ in range(self.size)]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)

@@ -82,7 +82,7 @@ def predict(
     return Predictions(
         tokens=whole.pop("tokens").swapaxes(0, 1),
         net_calls=whole.pop("net_calls"),
-        finite=whole.pop("finite").astype(bool),
+        finite=whole.pop("finite"),
         diagnostics={name: value.T for name, value in whole.items()},
     )
 
@@ -101,8 +101,8 @@ def _run(
         "tokens": torch.stack([o.logits.argmax(-1).to(torch.uint8) for o in outputs], dim=1),
         "net_calls": torch.stack([o.net_calls for o in outputs], dim=1).sum(1),
     }
-    finite = torch.stack([o.logits.isfinite().flatten(1).all(1) for o in outputs], dim=1).all(1)
-    result["finite"] = finite.to(torch.uint8)  # bool does not travel between processes
+    finite = [output.logits.isfinite().flatten(1).all(1) for output in outputs]
+    result["finite"] = torch.stack(finite, dim=1).all(1)
     for name in outputs[0].diagnostics:
         result[name] = torch.stack([o.diagnostics[name].float() for o in outputs], dim=1)
     return result

@@ -141,7 +141,7 @@ class Trainer:
             "optimizers": self.optimizers.state_dict(),
             "state": [gather(part) for part in carry.state],
             "segments": gather(carry.segments),
-            "halted": gather(carry.halted.to(torch.uint8)).bool(),
+            "halted": gather(carry.halted),
             "puzzle": [gather(p) for p in (puzzle.inputs, puzzle.labels, puzzle.puzzle_ids)],
             "net_calls": self.net_calls,
             "rng": torch.get_rng_state(),

@@ -128,9 +128,6 @@ def explore(
             parts.append(_score(puzzles, part, trajectories, plan))
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
-    # bool does not travel between processes
-    for name in ("right", "segment_right", "rested", "claimed"):
-        whole[name] = whole[name].astype(bool)
     if any(np.isnan(whole[name]).any() for name in ("halt", "residual")):
         raise not_finite(run)
     reported = [name for name in whole if name.startswith("diagnostics.")]
@@ -232,10 +229,7 @@ def _score(
     result["segment_cell"] = np.stack([choice.of(cell) for choice in steps], axis=1)
     for name, values in trajectories.diagnostics.items():
         result[f"diagnostics.{name}"] = values.mean(1)
-    return {
-        name: torch.from_numpy(values.astype(np.uint8) if values.dtype == bool else values)
-        for name, values in result.items()
-    }
+    return {name: torch.from_numpy(values) for name, values in result.items()}
 
 
 def _certificates(whole: Candidates) -> dict[str, np.ndarray]:

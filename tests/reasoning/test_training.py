@@ -331,9 +331,14 @@ def _process(rank: int, size: int, port: int, folder: str) -> None:
     metered = sums[0] | {"saved_bytes": torch.tensor(100.0 * (rank + 1))}
     assert made._cost([metered], 1.0)["saved_bytes"] == 100 * size
     assert world.first(rank + 0.5) == 0.5
+    whose = world.gather_rows(torch.tensor([rank == 0, True]))
+    assert whose.dtype == torch.bool
+    assert whose.tolist() == [True, True, *[False, True] * (size - 1)]
     made.save()
     rows = np.random.default_rng(0).integers(1, 5, (7, 4)).astype(np.uint8)
     said = predict(made.model, rows, np.zeros(7, np.int32), 2, 3, world)
+    assert said.finite.dtype == bool
+    assert said.finite.all()
     if world.is_main:
         torch.save({"losses": losses, "tokens": said.tokens.tolist()}, Path(folder) / "said.pt")
     torch.distributed.destroy_process_group()
