@@ -140,7 +140,7 @@ def train_run(
         planned["deadline"] = plan(trainer, seconds, began)
         say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
     record = _record(train, trainer) | {"puzzles_sha256": puzzles} | planned
-    reporter = open_records(*(trainer, out, record, resume, saved, wandb, tensorboard, listen, say))
+    reporter = open_records(trainer, out, record, resume, saved, wandb, tensorboard, listen, say)
     return train_to_end(trainer, reporter)
 
 
