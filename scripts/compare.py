@@ -1,23 +1,12 @@
-"""Kept for one version: now `python -m scripts compare`, and scripts.studies.compare to import."""
+"""Kept for one version: `python -m scripts.compare` is `python -m scripts compare` now.
 
-import sys
-from types import ModuleType
-from typing import Any
+Only to be run: a module of this name that was imported would stand in the place of the function
+`scripts.compare`. What was imported from here is in scripts.studies.compare and .comparison.
+"""
 
-from scripts.studies.compare import compare
-from scripts.studies.comparison import *  # noqa: F403
+if __name__ != "__main__":
+    raise ImportError("scripts.compare is a function: its module is scripts.studies.compare")
 
+from scripts.entry import moved
 
-class _Callable(ModuleType):
-    """Once imported, a module stands in its package in place of the function of its name."""
-
-    def __call__(self, *given: Any, **named: Any) -> dict[str, Any]:
-        return compare(*given, **named)
-
-
-if __name__ == "__main__":
-    from scripts.entry import moved
-
-    moved("compare")
-else:
-    sys.modules[__name__].__class__ = _Callable
+moved("compare")

@@ -499,14 +499,15 @@ def test_identifiers_that_the_training_puzzles_lack_are_refused_before_training(
 
 
 def test_the_old_module_of_a_command_does_not_hide_its_function():
-    importlib.import_module("scripts.compare")
+    with pytest.raises(ImportError, match="is a function"):
+        importlib.import_module("scripts.compare")
     from scripts import compare
 
     with pytest.raises(UsageError, match="give either runs or --presets"):
         compare()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate-lm"])
+@pytest.mark.parametrize("command", ["train", "compare", "evaluate-lm"])
 def test_the_old_form_of_a_command_says_the_new_one_and_works(command, monkeypatch, capsys):
     old = f"scripts.{command.replace('-', '_')}"
     monkeypatch.setattr(sys, "argv", [f"{old}.py", "--nonesuch"])

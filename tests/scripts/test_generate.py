@@ -31,6 +31,7 @@ def run(monkeypatch, tmp_path):
     """A run folder that opens as an untrained Attractor over bytes."""
     model = build_language_model(language_model_config("attractor-mini"), 257, seed=0).eval()
     opened = SimpleNamespace(model=model, tokenizer=Bytes())
+    (tmp_path / "config.json").write_text("{}")
 
     def open_language_run(folder, device):
         assert folder == tmp_path
