@@ -77,7 +77,7 @@ CLAIMS: tuple[Claim, ...] = (
         "91.4 %",
         (_published("sudoku", 0.914),),
         _FULL,
-        ("published-sets", "Sudoku-Extreme's mix, 16 segments", "exact"),
+        ("published-sets", "Sudoku-Extreme's mix, a field for each digit, 16 segments", "exact"),
     ),
     Claim(
         2,
