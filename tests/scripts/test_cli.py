@@ -1,7 +1,6 @@
 """The command line end to end at toy size: what it writes, what it refuses, its exit codes."""
 
 import codecs
-import importlib
 import io
 import json
 import os
@@ -30,7 +29,6 @@ from scripts.cli import COMMANDS, main, usage
 from scripts.commands import presets as preset_table
 from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.presets import preset_names
-from scripts.usage import UsageError
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -496,15 +494,6 @@ def test_identifiers_that_the_training_puzzles_lack_are_refused_before_training(
     arguments = words("trm-mini", data, tmp_path / "run")
     refused(capsys, arguments, str(data), "2 puzzle identifiers")
     assert not (tmp_path / "run").exists()
-
-
-def test_the_old_module_of_a_command_does_not_hide_its_function():
-    with pytest.raises(ImportError, match="is a function"):
-        importlib.import_module("scripts.compare")
-    from scripts import compare
-
-    with pytest.raises(UsageError, match="give either runs or --presets"):
-        compare()
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "evaluate-lm"])
