@@ -188,11 +188,15 @@ class UnitSums(nn.Module):
 
 def _unit_sums(families: Sequence[np.ndarray]) -> Tensor:
     """(families, cells, cells): 1 / sqrt(N) where two cells share a unit of N cells."""
-    sums = torch.zeros(len(families), families[0].size, families[0].size)
-    for matrix, family in zip(sums, families, strict=True):
-        for unit in family:
-            matrix[np.ix_(unit, unit)] = 1 / math.sqrt(len(unit))
-    return sums
+    sums = [_together(family) / math.sqrt(family.shape[1]) for family in families]
+    return torch.from_numpy(np.stack(sums)).float()
+
+
+def _together(family: np.ndarray) -> np.ndarray:
+    """bool (cells, cells): whether two cells share a unit of a family."""
+    unit = np.empty(family.size, dtype=np.int64)
+    unit[family] = np.arange(len(family))[:, None]
+    return unit[:, None] == unit
 
 
 class RelationAttention(Attention):
@@ -227,9 +231,7 @@ def _relations(families: Sequence[np.ndarray]) -> np.ndarray:
     cells = families[0].size
     shared = np.zeros((cells, cells), dtype=np.int64)
     for bit, family in enumerate(families):
-        unit = np.empty(cells, dtype=np.int64)
-        unit[family] = np.arange(len(family))[:, None]
-        shared |= (unit[:, None] == unit).astype(np.int64) << bit
+        shared |= _together(family).astype(np.int64) << bit
     np.fill_diagonal(shared, 1 << len(families))
     return np.unique(shared, return_inverse=True)[1].reshape(cells, cells).astype(np.int64)
 

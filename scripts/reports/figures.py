@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from scripts.reports.curves import Curve
 from scripts.reports.pictures import DPI, finish, new_figure
-
-if TYPE_CHECKING:
-    pass
 
 _COLUMNS = 3  # panels in a row
 
