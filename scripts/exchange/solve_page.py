@@ -214,11 +214,14 @@ def build(
                 solved = gr.HTML(elem_id="solved")
         puzzle = [typed, grid]
         chosen = [*puzzle, known, number, beside, segments, notice, solved]
-        model.input(choose, model, chosen, api_name=False)
+        # What answers at once stays out of the queue: its stream of events closes after each, and
+        # one that is asked for while it closes can wait for ever.
+        at_once = {"queue": False, "api_name": False}
+        model.input(choose, model, chosen, **at_once)
         for level, button in makers.items():
             button.click(partial(generate, level=level), model, [*puzzle, notice], api_name=False)
-        known.input(load, [model, known], puzzle, api_name=False)
-        number.submit(load_row, [model, number], [*puzzle, notice], api_name=False)
+        known.input(load, [model, known], puzzle, **at_once)
+        number.submit(load_row, [model, number], [*puzzle, notice], **at_once)
         grid.input(None, grid, typed, js=_DRAWN_TO_TEXT)
         typed.change(None, puzzle, grid, js=_TEXT_TO_DRAWN)
         asked = [typed, model, beside, segments, breadth, images]

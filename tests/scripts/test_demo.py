@@ -133,10 +133,18 @@ def type_puzzle(tab, text: str) -> None:
     box = tab.get_by_label("The puzzle as text")
     box.fill("")
     box.press_sequentially(text)
+    assert box.input_value() == text
 
 
 def solve(tab) -> None:
     tab.get_by_role("button", name="Solve", exact=True).click()
+
+
+def solved_board(tab):
+    """The board, once it or a complaint is shown; the complaint fails the test in its own words."""
+    tab.locator("loopbench-solve .board svg.grid, #said [role=alert]").first.wait_for()
+    assert tab.locator("#said [role=alert]").all_inner_texts() == []
+    return tab.locator("loopbench-solve .board svg.grid")
 
 
 @pytest.mark.parametrize("tab", [1400, 390], indirect=True)
@@ -259,9 +267,8 @@ def test_a_wrong_answer_says_which_rule_breaks(tab, trained, sudokus):
     question = read_split(sudokus, "test").inputs[0]
     type_puzzle(tab, text_of("sudoku", question))
     solve(tab)
-    tab.locator("loopbench-solve .board svg.grid").wait_for()
+    texts = solved_board(tab).locator("text").all_text_contents()
     marks = {".": 1} | {str(n): n + 1 for n in range(1, 5)}
-    texts = tab.locator("loopbench-solve .board svg.grid text").all_text_contents()
     answer = np.array([marks[c] for c in texts], np.uint8)
     assert len(answer) == 16
     expected = [each.rule for each in puzzle_of("sudoku").broken(question, answer)]
