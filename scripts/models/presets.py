@@ -130,59 +130,41 @@ def _small(scale: str, model: ModelConfig) -> Settings:
     }
 
 
+def _muon(recipe: Settings, lr: float, warmup: int) -> OptimizerConfig:
+    """Muon on the net's matrices, AdamW at `lr` on the rest, both to zero as a cosine."""
+    changes = {"name": "muon", "muon_lr": 0.02, "weight_decay": 0.1, "schedule": "cosine"}
+    changes |= {"lr": lr, "warmup": warmup, "clip": 1.0}
+    return recipe["optimizer"].model_copy(update=changes)
+
+
 def _speed(scale: str, recipe: Settings) -> Settings:
-    """ "Speed is Confidence": Muon, cosine to zero, label smoothing, a light halting loss, a late
-    average; 8,000 steps where the published recipe takes 65,104. The AdamW rate of what is not a
-    matrix is ours."""
+    """ "Speed is Confidence": Muon, label smoothing, a light halting loss, a late average; 8,000
+    steps where the published recipe takes 65,104. The AdamW rate of what is not a matrix is
+    ours."""
     small = scale in SMALL_SCALES
     steps = recipe["steps"] if small else 8_000
-    optimizer = recipe["optimizer"].model_copy(
-        update={
-            "name": "muon",
-            "muon_lr": 0.02,
-            "lr": 1e-3,
-            "weight_decay": 0.1,
-            "warmup": recipe["optimizer"].warmup if small else 200,
-            "schedule": "cosine",
-            "clip": 1.0,
-        }
-    )
     return recipe | {
         "steps": steps,
-        "optimizer": optimizer,
+        "optimizer": _muon(recipe, 1e-3, recipe["optimizer"].warmup if small else 200),
         "loss": LossConfig(cells="softmax", label_smoothing=0.2, halting=0.05),
         "ema": EMAConfig(decay=0.9, start=steps * 5 // 8),
     }
 
 
 def _structured(scale: str, recipe: Settings) -> Settings:
-    """For nets that know which cells see each other: Muon, cosine to zero and the loss at every
-    answer that has a gradient. They leave the plateau at once, but few segments at first show them
-    more puzzles: 16 segments from the start see a sixteenth of them. At 1m no stage is deeper than
-    its gradient: the solver's evaluations in training bought nothing that was measured."""
-    small = scale in SMALL_SCALES
-    steps = {"mini": 60, "cpu": 1400, "1m": 11_000}.get(scale, recipe["steps"])
+    """For nets that know which cells see each other: Muon and the loss at every answer that has a
+    gradient. They leave the plateau at once, but few segments at first show them more puzzles: 16
+    segments from the start see a sixteenth of them. At 1m no stage is deeper than its gradient: the
+    solver's evaluations in training bought nothing that was measured."""
     supervision = recipe["supervision"]
     if scale == "1m":
         shallow = supervision.curriculum[0]
         parts = ((0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8))
         stages = (shallow.model_copy(update={"until": u, "segments": n}) for u, n in parts)
         supervision = supervision.model_copy(update={"curriculum": tuple(stages)})
-    optimizer = recipe["optimizer"].model_copy(
-        update={
-            "name": "muon",
-            "muon_lr": 0.02,
-            "lr": 2e-3,
-            "weight_decay": 0.1,
-            "warmup": {"mini": 10, "cpu": 50}.get(scale, 200),
-            "schedule": "cosine",
-            "clip": 1.0,
-        }
-    )
     return recipe | {
-        "steps": steps,
-        "batch": recipe["batch"] if small else 768,
-        "optimizer": optimizer,
+        "steps": 11_000 if scale == "1m" else recipe["steps"],
+        "optimizer": _muon(recipe, 2e-3, {"mini": 10, "cpu": 50}.get(scale, 200)),
         "supervision": supervision,
         "loss": LossConfig(cells="softmax", every=True, halting=0.05),
         "ema": EMAConfig(decay=0.999 if scale == "1m" else 0.99, warmup=True),
