@@ -23,7 +23,7 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
-from scripts.runs.exploration import Plan, search_images
+from scripts.runs.exploration import Plan, Trajectories, search_images
 from scripts.runs.selection import Candidates, choose, keeps_rules, trailing_mean
 from scripts.runs.session import TrainedRun, not_finite
 
@@ -73,16 +73,23 @@ class Recording(Frozen):
 
 
 def record(
+    run: TrainedRun, name: str, question: np.ndarray, segments: int, plan: Plan, world: World
+) -> Recording:
+    """Run every candidate of a plan on a question (L,) for so many segments, and keep what each
+    said. The first is what `loopbench solve` answers. Raises what `search_one` does."""
+    trajectories = search_one(run, question, segments, plan, world)
+    return recorded(run, name, question, trajectories, plan)
+
+
+def search_one(
     run: TrainedRun,
-    name: str,
     question: np.ndarray,
     segments: int,
     plan: Plan,
     world: World,
     puzzle_id: int = 0,
-) -> Recording:
-    """Run every candidate of a plan on a question (L,) for so many segments, and keep what each
-    said. The first is what `loopbench solve` answers.
+) -> Trajectories:
+    """What every candidate of a plan answers to a question (L,) after each of so many segments.
 
     puzzle_id: its identifier, for models that embed one; 0 for all in the published sets.
 
@@ -105,10 +112,18 @@ def record(
         for values in (trajectories.halt, trajectories.residual, trajectories.confidence)
     ):
         raise not_finite(run)
+    return trajectories
+
+
+def recorded(
+    run: TrainedRun, name: str, question: np.ndarray, trajectories: Trajectories, plan: Plan
+) -> Recording:
+    """The record of a question (L,) that `search_one` has answered by this plan."""
+    puzzle = puzzle_of(run.kind)
     evaluations = trajectories.diagnostics.get(
         "evaluations", np.zeros_like(trajectories.residual)
     ).astype(np.int64)
-    valid = keeps_rules(run.kind, one.inputs, trajectories.tokens)
+    valid = keeps_rules(run.kind, question[None], trajectories.tokens)
     averaged = trailing_mean(trajectories.residual)
     every = Candidates(
         trajectories.tokens, averaged, trajectories.halt, valid, trajectories.net_calls, evaluations
@@ -144,7 +159,7 @@ def record(
             Candidate(
                 image=k // plan.breadth,
                 start=k % plan.breadth,
-                segments=tuple(segment(k, s) for s in range(segments)),
+                segments=tuple(segment(k, s) for s in range(trajectories.tokens.shape[2])),
             )
             for k in range(plan.candidates)
         ),

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from puzzles.kinds import puzzle_of
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.render import to_png
 from reasoning.training.distribution import World
 from scripts.models.variants import file_name
 from scripts.runs.evaluate import Evaluated
 from scripts.runs.exploration import Plan
-from scripts.runs.recording import Recording, record
+from scripts.runs.recording import Recording, recorded, search_one
 from scripts.runs.session import TrainedRun
 
 SHOWN = (1, 2, 4)  # segments in the picture of one being solved, before the last
@@ -24,29 +23,26 @@ class Pictured:
     """What pictures need of a run: its puzzles, its scores, and one puzzle being solved.
 
     puzzle: of the set; settled: the segment from which on its answer is right, 0 if it ends wrong;
-    recording: of one candidate, under the name of the run's preset.
+    answers: tokens (S, L), what the run answers it after every segment;
+    recording: of the same, one candidate, under the name of the run's preset.
     """
 
     puzzles: PuzzleSet
     scored: Evaluated
     puzzle: int
     settled: int
+    answers: np.ndarray
     recording: Recording
 
 
 def pictured(run: TrainedRun, puzzles: PuzzleSet, scored: Evaluated, world: World) -> Pictured:
     """A run's scores with the puzzle whose solving shows most, answered once more."""
     puzzle, settled = telling_puzzle(scored.right_after)
-    recording = record(
-        run,
-        run.config.preset,
-        puzzles.inputs[puzzle],
-        scored.right_after.shape[1],
-        Plan(),
-        world,
-        int(puzzles.puzzle_ids[puzzle]),
-    )
-    return Pictured(puzzles, scored, puzzle, settled, recording)
+    question, segments = puzzles.inputs[puzzle], scored.right_after.shape[1]
+    which, plan = int(puzzles.puzzle_ids[puzzle]), Plan()
+    trajectories = search_one(run, question, segments, plan, world, which)
+    recording = recorded(run, run.config.preset, question, trajectories, plan)
+    return Pictured(puzzles, scored, puzzle, settled, trajectories.tokens[0, 0], recording)
 
 
 def telling_puzzle(right_after: np.ndarray) -> tuple[int, int]:
@@ -72,15 +68,11 @@ def caption(name: str, shown: Pictured) -> str:
 def draw_solving(shown: Pictured, path: Path) -> None:
     """Draw the puzzle after some of the segments: blue cells are as in the answer, red not."""
     settled, puzzles = shown.settled, shown.puzzles
-    (candidate,) = shown.recording.candidates
-    last = settled or len(candidate.segments)
+    last = settled or len(shown.answers)
     chosen = [*(s for s in SHOWN if s < last), last]
     question, answer = puzzles.inputs[shown.puzzle], puzzles.labels[shown.puzzle]
-    characters = puzzle_of(puzzles.kind).characters(puzzles.size)
     panels = [("puzzle", question)]
-    for s in chosen:
-        tokens = [characters.index(c) for c in candidate.segments[s - 1].answer]
-        panels.append((f"after segment {s}", np.array(tokens, np.uint8)))
+    panels += [(f"after segment {s}", shown.answers[s - 1]) for s in chosen]
     to_png(puzzles.kind, panels, path, given=question, label=answer)
 
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from scripts.runs.exploration import Plan, search_images
 from scripts.runs.opened import models_for, text_of
 from scripts.runs.recording import Recording, record
 from scripts.runs.session import open_run
+from scripts.studies import examples
 
 CPU = World(0, 1, torch.device("cpu"))
 SEGMENTS = 3
@@ -65,6 +67,23 @@ def test_the_first_candidate_says_what_evaluation_sees(run, puzzles):
     assert kept.question == text_of("sudoku", question)
     assert set(kept.free) == set(np.flatnonzero(question == 1))
     assert Recording.model_validate_json(kept.model_dump_json()) == kept
+
+
+def test_the_picture_of_a_solve_is_drawn_from_the_tokens(run, puzzles, tmp_path, monkeypatch):
+    scored = SimpleNamespace(right_after=np.zeros((len(puzzles.inputs), SEGMENTS), bool))
+    shown = examples.pictured(run, puzzles, scored, CPU)
+    said = predict(
+        run.model, puzzles.inputs[:1], np.zeros(1, np.int32), SEGMENTS, 1, CPU, run.config.precision
+    ).tokens[:, 0]
+    np.testing.assert_array_equal(shown.answers, said)
+
+    padded = said.copy()
+    padded[:, 0] = 0  # padding is no character, and an untrained model may say it
+    drawn = []
+    monkeypatch.setattr(examples, "to_png", lambda kind, panels, *_, **__: drawn.extend(panels))
+    examples.draw_solving(replace(shown, answers=padded), tmp_path / "solving.png")
+    assert [title for title, _ in drawn[1:]] == [f"after segment {s}" for s in (1, 2, 3)]
+    np.testing.assert_array_equal([tokens for _, tokens in drawn[1:]], padded)
 
 
 @pytest.mark.parametrize("cells", ["softmax", "stablemax"])
