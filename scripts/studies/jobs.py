@@ -41,6 +41,7 @@ _EVERY = 0.2  # seconds between two looks at an interrupt, and between two repor
 _BESIDE = multiprocessing.get_context("forkserver")
 
 Newest = Callable[[Progress], Mapping[str, str]]
+Message = tuple[Any, ...]  # of a job's process: its kind, then its parts
 
 
 @dataclass(frozen=True)
@@ -204,47 +205,47 @@ def _beside(
     newest: Newest,
 ) -> Iterator[Ended]:
     _load(jobs)
-    waiting = deque(range(len(jobs)))
-    running: dict[connection.Connection, _Child] = {}
-    errors, stopping = _Errors(console), False
-    with (
-        interrupts(quiet=console.quiet) as interrupted,
-        stage_progress(console=console) as show,
-    ):
-        lines = _Lines(show, newest)
+    with interrupts(quiet=console.quiet) as interrupted, stage_progress(console=console) as show:
+        children = _Children(jobs, lanes.at_once)
+        hear = partial(_hear, lines=_Lines(show, newest), names=names, console=console)
+        errors = _Errors(console)
         try:
-            while running or (waiting and not interrupted):
-                while waiting and len(running) < lanes.at_once and not interrupted:
-                    place = waiting.popleft()
-                    child = _Child(place, jobs[place], lanes.at_once)
-                    running[child.pipe] = child
-                for pipe in connection.wait(list(running), _EVERY):
-                    child = running[pipe]
-                    kind, *message = child.next()
-                    if kind == "progress":
-                        lines.progress(names[child.place], *message)
-                    elif kind == "stage":
-                        lines.stage(names[child.place], *message)
-                    elif kind == "say":
-                        _print(console, *message)
-                    else:
-                        del running[pipe]
-                        others = bool(running or waiting) and not interrupted
-                        ended = child.ended(kind, message, errors, others)
-                        if ended is not None and ended.failure and not interrupted:
-                            _print(console, f"{child.job.folder}: failed: {ended.failure}")
-                        if ended is not None:
-                            yield ended
-                if interrupted and not stopping:
-                    stopping = True
-                    for child in running.values():
-                        child.process.terminate()
+            while children.running or (children.waiting and not interrupted):
+                if interrupted:
+                    children.interrupt()
+                else:
+                    children.fill()
+                for child, message in children.messages():
+                    if hear(child, message):
+                        continue
+                    del children.running[child.pipe]
+                    others = bool(children.running or children.waiting) and not interrupted
+                    ended = child.ended(message, errors, others)
+                    if ended is not None and ended.failure and not interrupted:
+                        _print(console, f"{child.job.folder}: failed: {ended.failure}")
+                    if ended is not None:
+                        yield ended
         finally:  # interrupted once more, or whoever takes the results met an error
-            for child in running.values():
-                child.stop()
+            children.stop()
     if interrupted:
         raise KeyboardInterrupt
     errors.raise_first()
+
+
+def _hear(
+    child: "_Child", message: Message, lines: _Lines, names: Sequence[str], console: Console
+) -> bool:
+    """Show what a job says while it runs. False for its last message."""
+    kind, *parts = message
+    if kind == "progress":
+        lines.progress(names[child.place], *parts)
+    elif kind == "stage":
+        lines.stage(names[child.place], *parts)
+    elif kind == "say":
+        _print(console, *parts)
+    else:
+        return False
+    return True
 
 
 def _load(jobs: Sequence[Job]) -> None:
@@ -261,6 +262,40 @@ def _load(jobs: Sequence[Job]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class _Children:
+    """The jobs that wait and, by their pipes, those that run, so many at once."""
+
+    def __init__(self, jobs: Sequence[Job], at_once: int):
+        self._jobs, self._at_once, self._told = jobs, at_once, False
+        self.waiting = deque(range(len(jobs)))
+        self.running: dict[connection.Connection, _Child] = {}
+
+    def fill(self) -> None:
+        """Start jobs while there is room."""
+        while self.waiting and len(self.running) < self._at_once:
+            place = self.waiting.popleft()
+            child = _Child(place, self._jobs[place], self._at_once)
+            self.running[child.pipe] = child
+
+    def messages(self) -> Iterator[tuple["_Child", Message]]:
+        """One message of each job that has one, waited for a moment."""
+        for pipe in connection.wait(list(self.running), _EVERY):
+            child = self.running[pipe]
+            yield child, child.next()
+
+    def interrupt(self) -> None:
+        """Tell those that run, once, to save themselves and stop."""
+        if not self._told:
+            self._told = True
+            for child in self.running.values():
+                child.process.terminate()
+
+    def stop(self) -> None:
+        """End those that run."""
+        for child in self.running.values():
+            child.stop()
+
+
 class _Child:
     """A job in a process of its own."""
 
@@ -271,27 +306,26 @@ class _Child:
         self.process.start()
         theirs.close()
 
-    def next(self) -> tuple[Any, ...]:
+    def next(self) -> Message:
         """What it says next: a kind of message and its parts."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):  # it ended without a word, perhaps within one
             return ("lost",)
 
-    def ended(
-        self, kind: str, message: Sequence[Any], errors: _Errors, others: bool
-    ) -> Ended | None:
-        """How the job ended, when its last message is there; None for an error of another kind,
-        which is kept."""
+    def ended(self, message: Message, errors: _Errors, others: bool) -> Ended | None:
+        """How the job ended, by its last message; None for an error of another kind, which is
+        kept."""
+        kind, *parts = message
         self.pipe.close()
         self.process.join()
         if kind == "done":
-            return Ended(self.place, message[0])
+            return Ended(self.place, parts[0])
         if kind == "error":
-            errors.keep(self.job.folder, message[0], others)
+            errors.keep(self.job.folder, parts[0], others)
             return None
         if kind == "failed":
-            return Ended(self.place, failure=message[0])
+            return Ended(self.place, failure=parts[0])
         words = last_words(self.job.folder)
         if kind == "stopped" or self.process.exitcode == -signal.SIGTERM:
             return Ended(self.place, failure=f"it was told to stop (SIGTERM); {words}")
