@@ -18,28 +18,13 @@ Two more need no code, and `scripts.models.presets` names them.
   is `TRMConfig(cycles=E + K, gradient_cycles=K)` with the Attractor's n.
 """
 
-from typing import Any, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from baselines.trm import TRM, TRMConfig
-from reasoning.attractor import Attractor, AttractorConfig
+from baselines.configs import AttractorResetConfig, TwoStepConfig
+from baselines.trm import TRM
+from reasoning.attractor import Attractor
 from reasoning.supervision import Depth, SegmentOutput, State
-
-
-class TwoStepConfig(TRMConfig):
-    """TRM's settings: cycles are the sweeps, inner_steps the z updates from zero."""
-
-    kind: Literal["two-step"] = "two-step"
-    inner_steps: int = Field(2, gt=0, description="n, z updates from zero per y update")
-    states: Literal[2] = Field(2, description="(y, z)")
-
-    @classmethod
-    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
-        """Its loop is the same at every scale."""
-        return super().at_scale(scale, puzzle) | {"cycles": 3, "inner_steps": 2}
 
 
 class TwoStep(TRM):
@@ -50,15 +35,6 @@ class TwoStep(TRM):
         """With a latent of zero: the one carried so far is not read."""
         y, z = state
         return y, torch.zeros_like(z)
-
-
-class AttractorResetConfig(AttractorConfig):
-    """The Attractor's settings."""
-
-    kind: Literal["attractor-reset"] = "attractor-reset"
-
-    def reads_carry(self) -> bool:
-        return False
 
 
 class AttractorReset(Attractor):

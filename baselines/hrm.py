@@ -21,47 +21,13 @@ loopbench's, shared by all models; so is the average of the weights that is eval
 which TRM introduced: HRM's release evaluates the last weights), and mazes take sudoku's rate.
 """
 
-from typing import Any, ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from reasoning.model_config import SMALL_SCALES
+from baselines.configs import HRMConfig
 from reasoning.nn.grid import GridShape, Net
-from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.nn.reasoner import Reasoner
 from reasoning.supervision import Depth, SegmentOutput, State
-
-
-class HRMConfig(ReasonerConfig):
-    """HRM's sizes (layers of each net) and its two loop counts."""
-
-    nets: ClassVar[int] = 2
-    kind: Literal["hrm"] = "hrm"
-    puzzle_tokens: int = Field(1, ge=0, description="positions that hold the puzzle embedding")
-    cycles: int = Field(2, gt=0, description="N, high updates per segment")
-    inner_steps: int = Field(2, gt=0, description="T, low updates per high update")
-
-    @classmethod
-    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
-        """Two nets share the layers of the scale."""
-        sizes = super().at_scale(scale, puzzle)
-        return sizes | {"layers": max(1, sizes["layers"] // cls.nets), "puzzle_tokens": 1}
-
-    def recipe(self, scale: str) -> dict[str, Any]:
-        """Q-learning; at the published sizes 20k epochs of 1,000 puzzles at its batch and rate."""
-        halting = {"supervision": {"halting": "q-learning"}}
-        if scale in SMALL_SCALES:
-            return halting
-        rates = {"lr": 7e-5, "embedding_lr": 7e-5}
-        return halting | {"steps": 52_083, "batch": 384, "optimizer": rates}
-
-    def shallow(self) -> Depth:
-        """The last cycle, which has a gradient."""
-        return Depth(cycles=1)
-
-    def most_net_calls(self) -> int:
-        return self.cycles * (self.inner_steps + 1)
 
 
 class HRM(Reasoner):

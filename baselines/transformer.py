@@ -9,30 +9,13 @@ Deviations: the paper does not say how its Transformer is normalised or sized be
 here is the one every other row uses, so that only the recursion differs.
 """
 
-from typing import Any, Literal
-
 import torch
 from torch import Tensor
 
+from baselines.configs import TransformerConfig
 from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import Reasoner, ReasonerConfig
+from reasoning.nn.reasoner import Reasoner
 from reasoning.supervision import Depth, SegmentOutput, State
-
-
-class TransformerConfig(ReasonerConfig):
-    """The net's sizes; nothing else to set."""
-
-    kind: Literal["transformer"] = "transformer"
-
-    def recipe(self, scale: str) -> dict[str, Any]:
-        """One segment a puzzle: every step takes a new one."""
-        return {"supervision": {"segments": 1, "exploration": 0.0, "curriculum": ()}}
-
-    def most_net_calls(self) -> int:
-        return 1
-
-    def reads_carry(self) -> bool:
-        return False
 
 
 class Transformer(Reasoner):

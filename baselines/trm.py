@@ -16,39 +16,13 @@ Deviations: none in the forward pass. The data stream, exploration draws and eva
 loopbench's, shared by all models.
 """
 
-from typing import Any, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from reasoning.model_config import SMALL_SCALES
+from baselines.configs import TRMConfig
 from reasoning.nn.grid import GridShape
-from reasoning.nn.reasoner import LoopConfig, Reasoner
+from reasoning.nn.reasoner import Reasoner
 from reasoning.supervision import Depth, SegmentOutput, State
-
-
-class TRMConfig(LoopConfig):
-    """TRM's sizes and its two loop counts."""
-
-    kind: Literal["trm"] = "trm"
-    cycles: int = Field(3, gt=0, description="T, cycles per segment")
-    gradient_cycles: int = Field(1, gt=0, description="last cycles, which carry the gradient")
-    inner_steps: int = Field(6, gt=0, description="n, z updates per y update")
-
-    @classmethod
-    def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:
-        """The paper's n: 6, for mazes 4."""
-        small = {"cycles": 2, "inner_steps": 3}
-        loop = small if scale in SMALL_SCALES else {"inner_steps": 4 if puzzle == "maze" else 6}
-        return super().at_scale(scale, puzzle) | loop
-
-    def shallow(self) -> Depth:
-        """The cycles that have a gradient."""
-        return Depth(cycles=self.gradient_cycles)
-
-    def most_net_calls(self) -> int:
-        return self.cycles * (self.inner_steps + 1)
 
 
 class TRM(Reasoner):

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reasoning.errors import InputError
-from reasoning.names import CacheKind
+from reasoning.names import LARGEST_SEED, CacheKind
 from reasoning.nn.cache import KV, LoopCache, ModelCache
 from reasoning.nn.causal import CausalBlock, Pass
 from reasoning.nn.equilibrium import (
@@ -35,7 +35,7 @@ from reasoning.nn.equilibrium import (
 )
 from reasoning.nn.language import CausalLM, noise_at
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
-from reasoning.randomness import LARGEST_SEED, normal
+from reasoning.randomness import normal
 
 
 class AttractorLMConfig(EquilibriumConfig):

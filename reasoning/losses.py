@@ -6,39 +6,15 @@ Stablemax: s(a) = a + 1 for a >= 0 and 1 / (1 - a) below, loss = -log(s_label / 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
-from reasoning.frozen import Frozen
+from reasoning.loss_config import LossConfig
 from reasoning.precision import wide
 
 IGNORED_LABEL = 0  # PAD
-
-
-Weight = Annotated[float, Field(gt=0)]
-
-
-class LossConfig(Frozen):
-    """Which cross-entropy, and the weight of the halting loss."""
-
-    cells: Literal["stablemax", "softmax"] = Field("stablemax", description="cell probabilities")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="mass spread over the vocabulary")
-    halting: float = Field(0.5, ge=0, description="weight of the halting loss")
-    every: bool = Field(
-        False,
-        description="take the cells' loss at every evaluation or cycle that carries a gradient, "
-        "and their mean, not at the last alone",
-    )
-    candidates: float = Field(
-        0.0, ge=0, description="weight of the candidates' loss beside the cross-entropy"
-    )
-    candidate_weights: tuple[Weight, Weight] = Field(
-        (4.0, 0.5), description="in it: of the token that is right, and of each that is wrong"
-    )
 
 
 def log_stablemax(logits: Tensor, dim: int) -> Tensor:

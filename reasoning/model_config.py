@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from reasoning.frozen import Frozen
 from reasoning.solver_config import SolverConfig
-from reasoning.supervision import Depth
+from reasoning.supervision_config import Depth
 
 SCALES = ("mini", "cpu", "1m", "7m", "27m")
 SMALL_SCALES = ("mini", "cpu", "1m")

@@ -11,3 +11,4 @@ Activations = Literal["auto", "fp32", "bf16"]  # their precision; auto: bf16 on 
 CacheKind = Literal["trajectory", "solution"]
 FEW_SHOT_SEED = 1234  # the published draw of examples; 2345 and 3456 give its spread
 BATCH_TOKENS = 16_384  # tokens of one forward pass of an evaluation, padding included
+LARGEST_SEED = 2**63 - 1  # what torch's generators and an int64 both hold

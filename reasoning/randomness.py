@@ -10,7 +10,6 @@ import math
 import torch
 from torch import Tensor
 
-LARGEST_SEED = 2**63 - 1  # what torch's generators and an int64 both hold
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64

@@ -1,13 +1,15 @@
 """Settings of a solve: how a fixed point is sought and how its solution is differentiated."""
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from reasoning.errors import InputError
-from reasoning.fixed_point import Adjoint, Anderson, Neumann, OneStep, Phantom, Picard, Unrolled
 from reasoning.frozen import Frozen
+
+if TYPE_CHECKING:  # torch is imported where a solver is built: settings are read without it
+    from reasoning.fixed_point import Gradient, Solver
 
 
 class SolverConfig(Frozen):
@@ -37,8 +39,10 @@ class SolverConfig(Frozen):
         *,
         early_exit: bool | None = None,
         final_step: bool = False,
-    ) -> Anderson | Picard:
+    ) -> "Solver":
         """The solver, with another budget if one is given; see Budget for the options."""
+        from reasoning.fixed_point import Anderson, Picard
+
         most = self.max_evaluations if max_evaluations is None else max_evaluations
         least = min(self.min_evaluations, most)
         tolerance = self.tolerance if tolerance is None else tolerance
@@ -74,10 +78,18 @@ class GradientConfig(Frozen):
             )
         return self
 
-    def build(
-        self, early_exit: bool | None = None
-    ) -> OneStep | Neumann | Phantom | Adjoint | Unrolled:
+    def build(self, early_exit: bool | None = None) -> "Gradient":
         """The gradient; `early_exit` is the adjoint solve's."""
+        from reasoning.fixed_point import (
+            Adjoint,
+            Anderson,
+            Neumann,
+            OneStep,
+            Phantom,
+            Picard,
+            Unrolled,
+        )
+
         match self.kind:
             case "phantom":
                 return Phantom(self.steps, self.damping)

@@ -21,14 +21,16 @@ BOTTOM = {
     "reasoning/frozen.py": (),
     "reasoning/precision.py": ("reasoning.errors",),
     "reasoning/nn/layers.py": ("reasoning.errors", "reasoning.precision", "reasoning.randomness"),
-    "reasoning/losses.py": ("reasoning.errors", "reasoning.frozen", "reasoning.precision"),
+    "reasoning/loss_config.py": ("reasoning.frozen",),
+    "reasoning/losses.py": ("reasoning.errors", "reasoning.loss_config", "reasoning.precision"),
     "reasoning/randomness.py": ("reasoning.errors",),
     "reasoning/supervision.py": (
         "reasoning.errors",
-        "reasoning.frozen",
         "reasoning.losses",
         "reasoning.randomness",
+        "reasoning.supervision_config",
     ),
+    "reasoning/supervision_config.py": ("reasoning.errors", "reasoning.frozen"),
 }
 
 

@@ -1,45 +1,16 @@
 """The frame of a recursive grid model: embedding, one net, heads, and the two initial states."""
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from reasoning import randomness
 from reasoning.errors import InputError
-from reasoning.nn.grid import GridEmbedding, GridHeads, GridShape, Net, NetConfig, activation_dtype
+from reasoning.net_config import LoopConfig, ReasonerConfig
+from reasoning.nn.grid import GridEmbedding, GridHeads, GridShape, Net, activation_dtype
 from reasoning.nn.layers import truncated_normal_
 from reasoning.supervision import SegmentOutput, State
 
 _START = 1 << 20  # a use of a segment's seeds beyond the draws of its updates
-
-
-class ReasonerConfig(NetConfig):
-    """A net with the (y, z) state of deep supervision."""
-
-    initial: Literal["learned", "fixed", "random"] = Field(
-        "fixed",
-        description="initial (y, z): trained (the Attractor paper), constant (TRM's code), or "
-        "drawn anew for every puzzle, position and channel (EqR)",
-    )
-    update_damping: float = Field(
-        0.0, ge=0, lt=1, description="share of the old state every net call keeps (EqR: 0.05)"
-    )
-    update_noise: float = Field(
-        0.0, ge=0, description="deviation of the noise every net call adds (EqR: 0.01)"
-    )
-
-    def draws(self) -> bool:
-        return self.initial == "random" or self.update_noise > 0
-
-
-class LoopConfig(ReasonerConfig):
-    """A reasoner whose cycle may carry one state or two."""
-
-    states: Literal[1, 2] = Field(
-        2, description="2: (y, z), z <- net(z, y + x), y <- net(y, z); 1: y alone, y <- net(y, x)"
-    )
 
 
 class Reasoner(nn.Module):

@@ -6,8 +6,7 @@ from pydantic import Field, model_validator
 
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
-from reasoning.names import Activations, Device
-from reasoning.randomness import LARGEST_SEED
+from reasoning.names import LARGEST_SEED, Activations, Device
 from reasoning.training.config import Decay
 
 

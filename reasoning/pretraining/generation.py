@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.names import CacheKind
+from reasoning.names import LARGEST_SEED, CacheKind
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
-from reasoning.randomness import LARGEST_SEED
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
 """What a training run is made of, apart from the model: budget, optimiser, schedule, averages."""
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
-from reasoning.losses import LossConfig
-from reasoning.names import Activations, Device
-from reasoning.randomness import LARGEST_SEED
-from reasoning.supervision import SupervisionConfig
+from reasoning.loss_config import LossConfig
+from reasoning.names import LARGEST_SEED, Activations, Device
+from reasoning.supervision_config import SupervisionConfig
 
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 Decay = Annotated[float, Field(ge=0, lt=1)]  # of a moving average
 
 
@@ -109,3 +110,12 @@ def replanned(config: Config, steps: int) -> Config:
     values["ema"]["start"] = round(config.ema.start * scale)
     values["optimizer"]["warmup"] = round(config.optimizer.warmup * min(1.0, scale))
     return type(config).model_validate(values)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a length of time such as 2h, 1h30m, 8.5m or 420s. ValueError for anything else."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not seconds:
+        raise InputError(f"no length of time is written {text!r}; write 2h, 1h30m, 8.5m or 420s")
+    return seconds

@@ -8,7 +8,6 @@ evaluations, training ends early.
 """
 
 import copy
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,17 +20,6 @@ from reasoning.training.config import TrainingConfig, replanned
 from reasoning.training.loop import Trainer
 
 LONGEST, SHARE = 20.0, 0.02  # seconds of measuring at most, and of the time there is
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-
-
-def seconds_of(text: str) -> float:
-    """Seconds of a length of time such as 2h, 1h30m, 8.5m or 420s. ValueError for anything else."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not seconds:
-        raise InputError(f"no length of time is written {text!r}; write 2h, 1h30m, 8.5m or 420s")
-    return seconds
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def demo(
         return 0
 
     from scripts.exchange.solve_page import Options, build, launch
-    from scripts.runs.session import read_puzzles
+    from scripts.runs.data import read_puzzles
 
     published = None if data is None else read_puzzles(data, "test")
     page = build(models, world, Options(segments, breadth, symmetries), published)

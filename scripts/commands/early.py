@@ -1,8 +1,8 @@
 """What `train` and `pretrain` tell before torch is loaded: a folder or a file of settings that is
 not there.
 
-Their options are fields of the chosen model's configuration, which lies beside its net: every other
-word is read with torch loaded.
+The other words of `pretrain` are read with torch loaded: they are fields of the chosen model's
+configuration, which lies beside its net.
 """
 
 from collections.abc import Sequence

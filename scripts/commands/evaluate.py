@@ -91,10 +91,11 @@ def evaluate(
     from reasoning.training.distribution import join_world
     from reasoning.training.runs import environment, write_json
     from scripts.reports.evaluation_report import print_record, write_pictures
+    from scripts.runs.data import read_puzzles
     from scripts.runs.evaluate import check_serves, evaluate_run, notes
     from scripts.runs.exploration import Plan
     from scripts.runs.judged import search_judged, unit_rules
-    from scripts.runs.session import fitted, open_run, read_puzzles, subset
+    from scripts.runs.session import fitted, open_run, subset
     from scripts.terminal.console import Console
     from scripts.terminal.progress import stage_progress
 

@@ -10,7 +10,7 @@ import tyro
 from rich.markdown import Markdown
 
 from reasoning.names import Activations, Device
-from reasoning.training.deadline import seconds_of
+from reasoning.training.config import seconds_of
 from reasoning.training.distribution import join_world
 from scripts.studies.ablations import ABLATIONS, ablation
 from scripts.studies.language.reproduce import LANGUAGE

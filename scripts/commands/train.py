@@ -8,6 +8,10 @@ from scripts.commands.early import check_places
 def main(words: Sequence[str]) -> int:
     check_places(words, "puzzle run", "--data", "data")
 
-    from scripts.runs import train
+    from scripts.runs.train_words import read_words
 
-    return train.main(words)
+    given = read_words(words)
+
+    from scripts.runs import train  # torch with it
+
+    return train.run(words, given)

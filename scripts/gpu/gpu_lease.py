@@ -163,7 +163,7 @@ def check_parameters(recipe: Recipe, puzzles: Path, work: Path) -> None:
     from reasoning.nn.reasoner import parameter_count
     from scripts.models.grids import grid_shape
     from scripts.models.presets import build_model
-    from scripts.runs.train import read_words
+    from scripts.runs.train_words import read_words
 
     [train] = [
         t

@@ -8,22 +8,24 @@ an entry of `PRESETS`, of an installed package, or an import path (`scripts.mode
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
-from torch import nn
 
 from puzzles.kinds import puzzle_of
-from reasoning.losses import LossConfig
+from reasoning.loss_config import LossConfig
 from reasoning.model_config import SCALES, SMALL_SCALES, ModelConfig
-from reasoning.nn.grid import GridShape
 from reasoning.solver_config import GradientConfig
-from reasoning.supervision import Depth, Stage, SupervisionConfig
+from reasoning.supervision_config import Depth, Stage, SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
 from scripts.models.registry import PUZZLE_MODELS
 from scripts.models.variants import merged
 from scripts.usage import UsageError, unknown_name
+
+if TYPE_CHECKING:  # torch is imported where a model is built: a command's words are read without it
+    from torch import nn
+
+    from reasoning.nn.grid import GridShape
 
 
 class RunConfig(TrainingConfig):
@@ -48,8 +50,10 @@ class RunConfig(TrainingConfig):
         return type(self).model_validate, (self.model_dump(mode="json"),)
 
 
-def build_model(config: RunConfig, shape: GridShape) -> nn.Module:
+def build_model(config: RunConfig, shape: "GridShape") -> "nn.Module":
     """The model of a configuration, its weights drawn from the run's seed (on the CPU)."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return PUZZLE_MODELS.model_class(config.model.kind)(config.model, shape)

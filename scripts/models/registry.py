@@ -10,18 +10,18 @@ and one with `:` is an import path itself. A module is imported when its model i
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from torch import nn
 
 from puzzles.plugins import import_object
-from reasoning.model_config import ModelConfig
-from reasoning.nn.language import LanguageFacts
 from scripts.terminal.choices import MODEL_GROUPS
 from scripts.usage import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,9 @@ class Registry:
 
     what: it, in words; own: loopbench's own, name to import path; group: of entry points;
     needs: the methods of its protocol, settings: the fields that its `Config` must have;
-    answers: what a `Config` that does not say it itself is taken to say.
+    answers: import path of what a `Config` that does not say it itself is taken to say;
+    configs: import paths of the `Config` of loopbench's own that lie apart from their nets, so that
+        a command's words are read without torch.
     """
 
     what: str
@@ -38,7 +40,8 @@ class Registry:
     group: str
     needs: tuple[str, ...]
     settings: tuple[str, ...]
-    answers: type[BaseModel]
+    answers: str
+    configs: Mapping[str, str] = field(default_factory=dict)
 
     def installed(self) -> dict[str, metadata.EntryPoint]:
         """Entry points of installed packages by name, without those that loopbench's own names
@@ -67,8 +70,10 @@ class Registry:
         return others[name].value
 
     @functools.cache  # noqa: B019 - registries live as long as the process
-    def model_class(self, name: str) -> type[nn.Module]:
+    def model_class(self, name: str) -> type["nn.Module"]:
         """The class of a model. UsageError for one that does not meet the protocol."""
+        from torch import nn
+
         path = self.path_of(name)
         model = import_object(path)
         if not (isinstance(model, type) and issubclass(model, nn.Module)):
@@ -91,9 +96,12 @@ class Registry:
     def config_class(self, name: str) -> type[Any]:
         """The settings of a model. What comes from elsewhere says its name in a field `kind`,
         refuses unknown fields, and answers as `answers` does where it has no answer of its own."""
+        if name in self.configs:
+            return import_object(self.configs[name])
         config = self.model_class(name).Config
         if name in self.own:
             return config
+        answers = import_object(self.answers)
         fields = {
             "__annotations__": {"kind": Literal[name]},
             "__module__": config.__module__,
@@ -101,7 +109,7 @@ class Registry:
             "kind": name,
             "model_config": ConfigDict(frozen=True, extra="forbid"),
         }
-        bases = (config,) if issubclass(config, self.answers) else (config, self.answers)
+        bases = (config,) if issubclass(config, answers) else (config, answers)
         return type(config.__name__, bases, fields)
 
     def by_kind(self, value: Any) -> Any:
@@ -126,7 +134,15 @@ PUZZLE_MODELS = Registry(
     group=MODEL_GROUPS[0],
     needs=("initial_state", "segment", "decode"),
     settings=(),
-    answers=ModelConfig,
+    answers="reasoning.model_config:ModelConfig",
+    configs={
+        "attractor": "reasoning.attractor_config:AttractorConfig",
+        "trm": "baselines.configs:TRMConfig",
+        "hrm": "baselines.configs:HRMConfig",
+        "transformer": "baselines.configs:TransformerConfig",
+        "two-step": "baselines.configs:TwoStepConfig",
+        "attractor-reset": "baselines.configs:AttractorResetConfig",
+    },
 )
 LANGUAGE_MODELS = Registry(
     what="language model",
@@ -139,5 +155,5 @@ LANGUAGE_MODELS = Registry(
     group=MODEL_GROUPS[1],
     needs=("forward", "new_cache", "parameter_roles", "cost", "blocks", "repeated_blocks"),
     settings=("context",),
-    answers=LanguageFacts,
+    answers="reasoning.nn.language:LanguageFacts",
 )

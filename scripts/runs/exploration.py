@@ -17,7 +17,8 @@ from torch import Tensor
 from puzzles.isomorph import isomorphism
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.randomness import LARGEST_SEED, content_seeds, fold
+from reasoning.names import LARGEST_SEED
+from reasoning.randomness import content_seeds, fold
 from reasoning.search import SearchConfig, Trajectories, search
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World

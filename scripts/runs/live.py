@@ -3,17 +3,16 @@ none, Weights & Biases, TensorBoard."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reasoning.training import loop
+from scripts.runs.training_words import WandbMode
 from scripts.terminal.console import Console
 from scripts.terminal.progress import plain_lines
 from scripts.usage import UsageError
-
-WandbMode = Literal["off", "online", "offline"]
 
 
 class LiveProgress:

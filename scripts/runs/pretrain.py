@@ -20,15 +20,9 @@ from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
-from scripts.runs.live import WandbMode
 from scripts.runs.lm_session import load_language_config, run_tokenizer
-from scripts.runs.training_command import (
-    TrainingWords,
-    open_records,
-    preset_or_file,
-    run_command,
-    train_to_end,
-)
+from scripts.runs.training_command import open_records, run_command, train_to_end
+from scripts.runs.training_words import TrainingWords, WandbMode, preset_or_file
 from scripts.terminal.config_files import configured
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, option_value, parse, resumes

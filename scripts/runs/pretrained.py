@@ -26,7 +26,8 @@ from reasoning.training.runs import RunError, make_folder, write_json
 from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.models.variants import file_name
-from scripts.runs.session import TrainedRun, fitted, load_config, open_run, read_puzzles
+from scripts.runs.data import read_puzzles
+from scripts.runs.session import TrainedRun, fitted, load_config, open_run
 from scripts.terminal.choices import PACKAGED, WEIGHTS
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress

@@ -11,7 +11,6 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from puzzles.dataset import read_split
 from puzzles.metrics import score, summarise
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.names import Activations
@@ -184,17 +183,6 @@ def metrics(
         name: {"mean": value.mean, "stderr": value.stderr, "n": value.n}
         for name, value in summarise(scores).items()
     }
-
-
-def read_data(folder: str | Path) -> tuple[PuzzleSet, PuzzleSet]:
-    """The training and the held-out split of a data folder."""
-    return read_puzzles(folder, "train"), read_puzzles(folder, "test")
-
-
-def read_puzzles(folder: str | Path, split: str) -> PuzzleSet:
-    """A split of a data folder. UsageError for a folder that is something else."""
-    expect(folder, "data")
-    return read_split(folder, split)
 
 
 def evaluation_batch(config: RunConfig, puzzles: PuzzleSet, device: torch.device) -> int:

@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
@@ -15,78 +13,21 @@ from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
 from reasoning.training.checkpoints import load_weights, was_saved
-from reasoning.training.deadline import plan, seconds_of
+from reasoning.training.deadline import plan
 from reasoning.training.distribution import World
 from reasoning.training.loop import Progress, Trainer
 from reasoning.training.runs import RunError, make_folder, read_config
 from scripts.models.grids import grid_shape
-from scripts.models.presets import RunConfig, build_model, preset, preset_names
-from scripts.runs.live import WandbMode
-from scripts.runs.session import (
-    check_ids,
-    identity,
-    load_config,
-    metrics,
-    read_data,
-    run_predictions,
-    subset,
-)
+from scripts.models.presets import RunConfig, build_model
+from scripts.runs.data import read_data
+from scripts.runs.session import check_ids, identity, load_config, metrics, run_predictions, subset
+from scripts.runs.train_words import Train, read_words
 from scripts.runs.training_command import (
-    TrainingWords,
     open_records,
-    preset_or_file,
     run_command,
     train_to_end,
 )
-from scripts.terminal.config_files import configured, read_config_file
-from scripts.usage import UsageError, option_value, parse, resumes
-
-
-@dataclass(frozen=True)
-class Train(TrainingWords):
-    """Train a preset on a data folder, or go on with an interrupted run.
-
-    loopbench train --preset trm-cpu --data DIR --out RUN [options]
-    loopbench train --resume RUN
-    """
-
-    config: Annotated[RunConfig, tyro.conf.arg(name="")]
-    start: Path | None = None
-    """Begin from the averaged weights of this run, of any size of grid that they fit: say of a run
-    on smaller mazes. What was begun from stands in RUN/config.json."""
-    for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
-    """Train for so long, such as 2h or 8.5m: steps are measured first, and as many planned as end
-    then, instead of --steps; the record of that is in RUN/config.json."""
-
-    @property
-    def seconds(self) -> float | None:
-        return None if self.for_ is None else seconds_of(self.for_)
-
-
-def read_words(words: Sequence[str]) -> Train:
-    """Parse the command. The preset, and the data's kind, decide what the other words override."""
-    program = "loopbench train"
-    if resumes(words):
-        return parse(Train, words, program, Train(preset("attractor-mini")))
-    name, file = preset_or_file(words, "attractor-cpu", preset_names)
-    data = None if {"-h", "--help"} & set(words) else option_value(words, "--data")
-    if file is not None:
-        data = data or read_config_file(file).get("data") or None
-    grid = ("sudoku",)
-    if data is not None:
-        train, _ = read_data(data)
-        grid = train.kind, train.seq_len
-
-    def named(name: str) -> RunConfig:
-        return preset(name, *grid)
-
-    config = named(name) if file is None else configured(file, words, named, RunConfig)
-    given = parse(Train, words, program, Train(config))
-    if not given.config.data or given.out is None:
-        raise UsageError("give --data DIR and --out RUN")
-    if given.seconds is not None and option_value(words, "--steps") is not None:
-        raise UsageError("--for and --steps both say how long to train: give one of them")
-    return given
+from scripts.runs.training_words import WandbMode
 
 
 def train_run(
@@ -189,8 +130,11 @@ def _resumable(run: Path) -> RunConfig:
     return config
 
 
-def main(words: Sequence[str]) -> int:
-    """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
-    given = read_words(words)
+def run(words: Sequence[str], given: Train) -> int:
+    """The command, its words read. 0 when trained to the end, 130 when interrupted (resumable)."""
     train = partial(train_run, seconds=given.seconds, start=given.start)
     return run_command("train", "puzzle run", words, given, _resumable, newest, train)
+
+
+def main(words: Sequence[str]) -> int:
+    return run(words, read_words(words))

@@ -1,12 +1,9 @@
-"""What `train` and `pretrain` share: their options, and how a run begins, goes on and ends."""
+"""What `train` and `pretrain` share: how a run begins, goes on and ends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-
-import tyro
+from typing import Any, Literal, TypeVar
 
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.loop import Pretrainer
@@ -14,48 +11,14 @@ from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import join_world
 from reasoning.training.loop import Progress, Trainer
 from reasoning.training.runs import create_run, extend_run, finished, refuse_begun, restart_run
-from scripts.runs.live import LiveProgress, Reporter, WandbMode
+from scripts.runs.live import LiveProgress, Reporter
+from scripts.runs.training_words import TrainingWords, WandbMode
 from scripts.terminal.console import Console
 from scripts.terminal.extras import need
 from scripts.terminal.folders import Kind, keep_apart
-from scripts.usage import UsageError, option_value
+from scripts.usage import option_value
 
 Config = TypeVar("Config", bound=TrainingConfig | PretrainingConfig)
-
-
-@dataclass(frozen=True)
-class TrainingWords:
-    """Options of either command; a subclass gives `config` its class."""
-
-    config: Any
-    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
-    """A YAML file, or a run's config.json, of settings that differ from the preset's; options given
-    beside it count more."""
-    out: Path | None = None
-    """Folder to write the run to; it must not hold one already."""
-    resume: Path | None = None
-    """Folder of a run to go on with, bit for bit, under its own configuration; with --steps to
-    another end, its schedule planned anew."""
-    wandb: WandbMode = "off"
-    """Report to Weights & Biases too; offline needs no account."""
-    tensorboard: bool = False
-    """Write RUN/tensorboard too (extra tensorboard)."""
-
-
-def preset_or_file(
-    words: Sequence[str], shown: str, names: Callable[[], Sequence[str]]
-) -> tuple[str | None, Path | None]:
-    """What --preset and --config give, either of which is enough.
-
-    shown: the preset whose options `--help` lists where none is given; names: of all presets.
-    UsageError for neither.
-    """
-    name, file = option_value(words, "--preset"), option_value(words, "--config")
-    if name is None and {"-h", "--help"} & set(words):
-        name = shown
-    if name is None and file is None:
-        raise UsageError(f"give --preset, one of {', '.join(names())}")
-    return name, None if file is None else Path(file)
 
 
 def with_steps(config: Config, steps: int) -> Config:

@@ -11,7 +11,7 @@ from reasoning.model_config import SCALES
 from reasoning.training.distribution import World
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
-from scripts.runs.session import read_puzzles
+from scripts.runs.data import read_puzzles
 from scripts.studies.comparison import planned_runs, train_and_compare
 from scripts.studies.plan import lanes_of, state_plan
 from scripts.terminal.console import Console

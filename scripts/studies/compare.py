@@ -58,7 +58,7 @@ def compare(
 
     from reasoning.training.distribution import join_world
     from scripts.models.presets import RunConfig, preset
-    from scripts.runs.session import read_puzzles
+    from scripts.runs.data import read_puzzles
     from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
     from scripts.studies.plan import lanes_of
     from scripts.terminal.console import Console

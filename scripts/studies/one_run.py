@@ -13,15 +13,9 @@ from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World
 from scripts.models.presets import RunConfig, differences, label
 from scripts.reports.report import Row, training_cost
+from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
-from scripts.runs.session import (
-    NotFiniteError,
-    check_fits,
-    load_config,
-    open_run,
-    read_puzzles,
-    subset,
-)
+from scripts.runs.session import NotFiniteError, check_fits, load_config, open_run, subset
 from scripts.runs.train import train_run
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat

@@ -23,9 +23,10 @@ from reasoning.training.runs import read_environment, write_json
 from scripts.models.presets import RunConfig, differences, preset
 from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
+from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan
-from scripts.runs.session import TrainedRun, load_config, open_run, read_puzzles, subset
+from scripts.runs.session import TrainedRun, load_config, open_run, subset
 from scripts.runs.train import newest, train_run
 from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs

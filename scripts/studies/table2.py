@@ -17,7 +17,7 @@ from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen
 from scripts.reports.numbers import grid, over_seeds
 from scripts.reports.report import COLLAPSED, amount, comparison, marks
-from scripts.runs.session import read_puzzles
+from scripts.runs.data import read_puzzles
 from scripts.studies.comparison import Comparison, planned_runs, train_and_score
 from scripts.studies.plan import Run, lanes_of, state_plan
 from scripts.terminal.console import Console

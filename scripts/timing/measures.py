@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.trm import TRMConfig
+from baselines.configs import TRMConfig
 from puzzles.puzzle_set import PuzzleSet, vocab_size_of
 from puzzles.stream import BatchStream
 from puzzles.sudoku.symmetry import augment

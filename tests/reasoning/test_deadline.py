@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from reasoning.training import deadline
-from reasoning.training.config import TrainingConfig, replanned
-from reasoning.training.deadline import Costs, seconds_of
+from reasoning.training.config import TrainingConfig, replanned, seconds_of
+from reasoning.training.deadline import Costs
 from scripts.models.presets import RunConfig, label, preset
 from scripts.timing.measures import sudokus, trainer_of
 

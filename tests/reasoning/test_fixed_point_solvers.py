@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reasoning.fixed_point import Anderson, OneStep, Picard, Unrolled, solve
-from reasoning.nn.grid import Net, NetConfig
+from reasoning.net_config import NetConfig
+from reasoning.nn.grid import Net
 from reasoning.precision import wide
 
 SOLVERS = [Picard, Anderson]

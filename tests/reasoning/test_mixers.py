@@ -11,10 +11,11 @@ from baselines.hrm import HRM, HRMConfig
 from baselines.transformer import Transformer, TransformerConfig
 from baselines.trm import TRM, TRMConfig
 from puzzles.units import interchangeable_tokens, unit_families
-from reasoning.attractor import Attractor, AttractorConfig, GradientConfig, SolverConfig
+from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.losses import LossConfig, candidate_loss
 from reasoning.nn.grid import GridShape, Net, NetConfig
 from reasoning.nn.layers import AxialAttention, Convolution, RelationAttention, UnitSums
+from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.supervision import Batch, Depth, Stage, start, supervise
 
 SUDOKU = unit_families("sudoku", 6)

@@ -27,7 +27,7 @@ from scripts.gpu import (
 )
 from scripts.gpu.lease_tasks import PARTS, TOY, read_recipe, shares, tasks, warming
 from scripts.runs.pretrained import read_card
-from scripts.runs.train import read_words
+from scripts.runs.train_words import read_words
 from scripts.usage import UsageError, parse
 
 ROOT = Path(__file__).parent.parent.parent

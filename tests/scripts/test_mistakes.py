@@ -9,9 +9,9 @@ import pytest
 
 from puzzles import sources
 from puzzles.dataset import read_split, write_dataset
+from reasoning.names import LARGEST_SEED
 from reasoning.pretraining.generation import Sampling
 from reasoning.pretraining.tokenizer import ByteTokenizer
-from reasoning.randomness import LARGEST_SEED
 from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
 from scripts.commands.solve import read_puzzle

@@ -115,8 +115,32 @@ def test_refusals_do_without_torch(tmp_path):
     assert codes_without_torch(refusals) == [2] * len(refusals)
 
 
+def test_words_of_train_do_without_torch(sudokus, tmp_path):
+    start = ["train", "--preset", "trm-mini", "--data", str(sudokus)]
+    whole = [*start, "--out", str(tmp_path / "out")]
+    models = ("attractor", "hrm", "transformer", "two-step", "attractor-reset")
+    refusals = [
+        ["train"],
+        ["train", "--preset", "nonesuch-mini", "--out", str(tmp_path)],
+        start,
+        [*whole, "--nonsense", "3"],
+        [*whole, "--steps", "many"],
+        [*whole, "--steps", "0"],
+        [*whole, "--optimizer.name", "sgd"],
+        [*whole, "--optimizer.lr", "-1"],
+        [*whole, "--batch", "4", "--micro-batch", "8"],
+        [*whole, "--model.heads", "3"],
+        [*whole, "--for", "2h", "--steps", "3"],
+        [*whole, "--wandb", "sometimes"],
+        *([*whole, "--preset", f"{model}-mini", "--model.width", "0"] for model in models),
+    ]
+    assert codes_without_torch(refusals) == [2] * len(refusals)
+    assert codes_without_torch([["train", "--help"]]) == [0]
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_check_itself_sees_torch(tmp_path):
-    unknown = ["train", "--preset", "nonesuch-mini", "--out", str(tmp_path)]
+    unknown = ["pretrain", "--preset", "nonesuch-mini", "--out", str(tmp_path)]
     assert codes_without_torch([unknown, ["--version"]]) == [2]
 
 
