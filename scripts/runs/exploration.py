@@ -197,20 +197,26 @@ def search_images(
     )
 
 
+def candidates_of(kind: str, inputs: np.ndarray, trajectories: Trajectories) -> Candidates:
+    """What the rules of selection choose among, for questions (N, L) of a kind of puzzle."""
+    residual = trajectories.residual
+    evaluations = trajectories.diagnostics.get("evaluations", np.zeros_like(residual))
+    return Candidates(
+        trajectories.tokens,
+        trailing_mean(residual),
+        trajectories.halt,
+        keeps_rules(kind, inputs, trajectories.tokens),
+        trajectories.net_calls,
+        evaluations.astype(np.int64),
+    )
+
+
 def _score(
     puzzles: PuzzleSet, rows: np.ndarray, trajectories: Trajectories, plan: Plan
 ) -> dict[str, Tensor]:
     """The numbers of an Outcome for these rows, rows first."""
     inputs, labels = puzzles.inputs[rows], puzzles.labels[rows]
-    evaluations = trajectories.diagnostics.get("evaluations", np.zeros_like(trajectories.residual))
-    whole = Candidates(
-        trajectories.tokens,
-        trailing_mean(trajectories.residual),
-        trajectories.halt,
-        keeps_rules(puzzles.kind, inputs, trajectories.tokens),
-        trajectories.net_calls,
-        evaluations.astype(np.int64),
-    )
+    whole = candidates_of(puzzles.kind, inputs, trajectories)
     hits = trajectories.tokens == labels[:, None, None]
     right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
     width, segments = trajectories.residual.shape[1:]

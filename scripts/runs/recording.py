@@ -23,8 +23,8 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
-from scripts.runs.exploration import Plan, Trajectories, search_images
-from scripts.runs.selection import Candidates, choose, keeps_rules, trailing_mean
+from scripts.runs.exploration import Plan, Trajectories, candidates_of, search_images
+from scripts.runs.selection import choose
 from scripts.runs.session import TrainedRun, not_finite
 
 
@@ -73,11 +73,17 @@ class Recording(Frozen):
 
 
 def record(
-    run: TrainedRun, name: str, question: np.ndarray, segments: int, plan: Plan, world: World
+    run: TrainedRun,
+    name: str,
+    question: np.ndarray,
+    segments: int,
+    plan: Plan,
+    world: World,
+    puzzle_id: int = 0,
 ) -> Recording:
     """Run every candidate of a plan on a question (L,) for so many segments, and keep what each
-    said. The first is what `loopbench solve` answers. Raises what `search_one` does."""
-    trajectories = search_one(run, question, segments, plan, world)
+    said. The first is what `loopbench solve` answers. See `search_one` for puzzle_id and errors."""
+    trajectories = search_one(run, question, segments, plan, world, puzzle_id)
     return recorded(run, name, question, trajectories, plan)
 
 
@@ -120,25 +126,18 @@ def recorded(
 ) -> Recording:
     """The record of a question (L,) that `search_one` has answered by this plan."""
     puzzle = puzzle_of(run.kind)
-    evaluations = trajectories.diagnostics.get(
-        "evaluations", np.zeros_like(trajectories.residual)
-    ).astype(np.int64)
-    valid = keeps_rules(run.kind, question[None], trajectories.tokens)
-    averaged = trailing_mean(trajectories.residual)
-    every = Candidates(
-        trajectories.tokens, averaged, trajectories.halt, valid, trajectories.net_calls, evaluations
-    )
+    every = candidates_of(run.kind, question[None], trajectories)
 
     def segment(k: int, s: int) -> Said:
         tokens = trajectories.tokens[0, k, s]
         residual = float(trajectories.residual[0, k, s])
-        broken = () if valid[0, k, s] else puzzle.broken(question, tokens)
+        broken = () if every.valid[0, k, s] else puzzle.broken(question, tokens)
         return Said(
             answer=_characters(run, tokens),
             confidence=tuple(np.rint(100 * trajectories.confidence[0, k, s]).astype(int).tolist()),
             residual=residual if np.isfinite(residual) else None,
             halt=float(trajectories.halt[0, k, s]),
-            evaluations=int(evaluations[0, k, s]),
+            evaluations=int(every.evaluations[0, k, s]),
             net_calls=int(trajectories.net_calls[0, k, s]),
             broken=tuple(BrokenRule(rule=each.rule, cells=each.cells) for each in broken),
         )
@@ -152,7 +151,7 @@ def recorded(
         model=name,
         recipe=run.config.preset,
         parameters=parameter_count(run.model),
-        solved=bool(evaluations.any()),
+        solved=bool(every.evaluations.any()),
         rule=plan.rule,
         chosen=int(choose(plan.rule, every).candidate[0]),
         candidates=tuple(
