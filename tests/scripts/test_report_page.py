@@ -176,6 +176,22 @@ def test_on_paper_pictures_stand_for_what_moves_and_nothing_is_folded(opened):
     opened.emulate_media(media="screen")
 
 
+def test_on_paper_a_long_setting_leaves_its_models_name_whole(opened):
+    opened.emulate_media(media="print")
+    widths = """() => {
+        for (const fold of document.querySelectorAll("details")) fold.open = true;
+        const cell = document.querySelector(".settings td:nth-child(2)");
+        cell.dataset.heading = "attractor-mini";
+        cell.textContent = "until 0.18 segments 1; ".repeat(20);
+        const squeezed = parseFloat(getComputedStyle(cell, "::before").width);
+        cell.textContent = "";
+        return [squeezed, parseFloat(getComputedStyle(cell, "::before").width)];
+    }"""
+    squeezed, free = opened.evaluate(widths)
+    assert squeezed == pytest.approx(free)
+    assert free > 20
+
+
 def test_without_a_script_pictures_stand_there(report, chromium):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
