@@ -30,15 +30,19 @@ from scripts.usage import describe
 FILES = ("config.json", "model.safetensors", "loopbench.json")
 
 
-def results_of(run: Path) -> list[dict[str, Any]]:
+def results_of(run: Path, step: int) -> list[dict[str, Any]]:
     """What was measured on held-out puzzles: every record of `loopbench evaluate`, or else the last
-    of the training. Each: `of`, and of its scores {mean, stderr, n}."""
+    of the training. Each: `of`, and of its scores {mean, stderr, n}.
+
+    step: of the weights that are pushed; a record of others says so.
+    """
     results = []
     for path in sorted(run.glob("evaluation-*.json")):
         record = json.loads(path.read_text())
         if record["split"] == "test":
             data = path.stem.removeprefix("evaluation-")
-            results.append({"of": f"held-out puzzles of {data}", "scores": record["metrics"]})
+            of = ", ".join([f"held-out puzzles of {data}", *_how(record, step)])
+            results.append({"of": of, "scores": record["metrics"]})
     log = run / "metrics.jsonl"
     lines = read_jsonl(log) if log.is_file() and not results else []
     tests = [line for line in lines if line["split"] == "test"]
@@ -48,15 +52,37 @@ def results_of(run: Path) -> list[dict[str, Any]]:
             for name, value in line.items()
             if isinstance(value, dict) and value.keys() >= {"mean", "stderr", "n"}
         }
-        step = f"held-out puzzles, during the training, at step {line['step']}"
-        results.append({"of": step, "scores": scores})
+        of = f"held-out puzzles, during the training, at step {line['step']}"
+        results.append({"of": of, "scores": scores})
     return results
+
+
+def _how(record: dict[str, Any], step: int) -> list[str]:
+    """What was spent on the scores of an evaluation, where a record says it."""
+    search, said = record.get("search", {}), []
+    if "segments" in record:
+        said.append(f"{record['segments']} segments")
+    if record.get("evaluations") is not None:
+        said.append(f"at most {record['evaluations']} solver evaluations each")
+    if record.get("tolerance") is not None:
+        said.append(f"solved to {record['tolerance']:g}")
+    if search.get("candidates", 1) > 1:
+        said.append(f"best of {search['candidates']} by {search['rule']}")
+    if record.get("step", step) != step:
+        said.append(f"of the weights at step {record['step']}")
+    return said
 
 
 def write_folder(run: Path, name: str, out: Path) -> None:
     """What `push` uploads of a run, as files in a folder."""
     opened = open_run(run, World(0, 1, join_world("cpu").device))
     grid = read_config(run)["grid"]
+    for named in (opened.config.model.kind, opened.kind):
+        if ":" in named:
+            raise RunError(
+                f"{run}: is of a kind of its own ({named}), which nobody could load from the hub: "
+                "what a stranger pushed names no module to import; pass on its folder and that code"
+            )
     config = opened.config.model_copy(update={"data": "", "compile": False})
     weights = {key: value.float().contiguous() for key, value in opened.model.state_dict().items()}
     content = save(weights, metadata={"format": "pt"})
@@ -65,7 +91,7 @@ def write_folder(run: Path, name: str, out: Path) -> None:
         "step": opened.step,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": parameter_count(opened.model),
-        "results": results_of(run),
+        "results": results_of(run, opened.step),
         "environment": {
             key: environment.get(key) for key in ("date", "commit", "python", "packages")
         },
@@ -85,6 +111,7 @@ def card(name: str, config: RunConfig, run: TrainedRun, record: dict[str, Any]) 
         config=config,
         task=f"{run.kind} {run.size}x{run.size}",
         kind=run.kind,
+        size=run.size,
         **record,
     )
 
@@ -105,8 +132,8 @@ def load_hub(name: str, world: World) -> TrainedRun:
         for named in (run_record["config"]["model"]["kind"], grid["kind"]):
             if ":" in str(named):
                 raise RunError(
-                    f"{PREFIX}{name}: is of a kind of its own ({named}): download it, and give its "
-                    "folder"
+                    f"{PREFIX}{name}: is of a kind of its own ({named}), whose code is not "
+                    "imported at a stranger's word; ask for the run's own folder"
                 )
         config = RunConfig.model_validate(run_record["config"])
         content = (folder / "model.safetensors").read_bytes()
@@ -115,6 +142,8 @@ def load_hub(name: str, world: World) -> TrainedRun:
         shape = recorded_shape(grid)
         model = build_model(config, shape)
         model.load_state_dict(load(content))
+    except RuntimeError as error:  # names or shapes that are not those of the configuration
+        raise RunError(f"{PREFIX}{name}: its weights are not those of its config.json") from error
     except ValidationError as error:
         raise RunError(f"{PREFIX}{name}: config.json: {describe(error)}") from error
     except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:

@@ -115,5 +115,5 @@ def answer(text: str, run: Path | str, segments: int | None, device: Device) -> 
     console = Console(highlight=False)
     if solved.warning is not None:
         console.print(f"warning: {solved.warning}", soft_wrap=True)
-    console.print(str(solved))
+    console.print(str(solved), soft_wrap=True)
     return 0 if solved.valid else 1

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -73,15 +72,43 @@ def test_the_card_tells_task_recipe_scores_and_limits(evaluated, stand_in):
     assert "during the training, at step 20 | exact |" in text
 
 
-def test_the_five_lines_of_the_card_work(evaluated, stand_in, sudokus):
+def test_the_five_lines_of_the_card_work_as_they_stand(evaluated, stand_in, capsys):
     assert main(["push", str(evaluated), NAME]) == 0
     text = (stand_in / "model" / NAME / "README.md").read_text()
     lines = text.partition("```python\n")[2].partition("```")[0]
     assert len(lines.strip().splitlines()) == 5
-    tokens = read_split(sudokus, "test").inputs
-    names = {"tokens": tokens, "ids": np.zeros(len(tokens), dtype=np.int32)}
+    names = {}
+    capsys.readouterr()
     exec(lines, names)
-    assert names["answers"].shape == tokens.shape
+    assert len(names["puzzle"]) == 16
+    printed = capsys.readouterr().out
+    main(["solve", str(evaluated), names["puzzle"], "--device", "cpu"])
+    assert capsys.readouterr().out == printed
+
+
+def test_the_card_reads_as_a_sentence_and_names_what_can_be_installed(evaluated, stand_in):
+    assert main(["push", str(evaluated), NAME]) == 0
+    text = (stand_in / "model" / NAME / "README.md").read_text()
+    assert "\nAn attractor model of 14,306 parameters" in text
+    assert "pip install 'loopbench" not in text  # no index has it
+    assert text.endswith(".\n")
+
+
+def test_a_score_says_what_was_spent_on_it_and_whose_it_is(evaluated):
+    path = evaluated / "evaluation-sudoku4.json"
+    record = json.loads(path.read_text())
+    spent = {"segments": 64, "evaluations": 9, "tolerance": 1e-4, "step": 10}
+    spent["search"] = {"candidates": 16, "rule": "verified"}
+    path.write_text(json.dumps(record | spent))
+    (result,) = hub.results_of(evaluated, 20)
+    assert result["of"] == (
+        "held-out puzzles of sudoku4, 64 segments, at most 9 solver evaluations each, solved to "
+        "0.0001, best of 16 by verified, of the weights at step 10"
+    )
+    alone = {"segments": 4, "step": 20, "search": {"candidates": 1, "rule": "single"}}
+    path.write_text(json.dumps(record | alone))
+    (result,) = hub.results_of(evaluated, 20)
+    assert result["of"] == "held-out puzzles of sudoku4, 4 segments"
 
 
 def test_solve_answers_with_it(trained, stand_in, sudokus, capsys):
@@ -134,3 +161,31 @@ def test_what_was_pushed_chooses_no_module_to_import(trained, stand_in):
     config.write_text(json.dumps(made))
     with pytest.raises(RunError, match="of a kind of its own"):
         hub.load_hub(NAME, CPU)
+
+
+def test_a_run_of_a_kind_of_its_own_is_not_pushed_for_nobody_to_load(
+    trained, stand_in, tmp_path, capsys
+):
+    run = tmp_path / "own"
+    shutil.copytree(trained, run)
+    record = json.loads((run / "config.json").read_text())
+    record["config"]["model"]["kind"] = "reasoning.attractor:Attractor"
+    (run / "config.json").write_text(json.dumps(record))
+    assert main(["push", str(run), NAME]) == 2
+    said = capsys.readouterr().err
+    assert "is of a kind of its own (reasoning.attractor:Attractor)" in said
+    assert said.count("\n") == 1
+    assert not (stand_in / "model").exists()
+
+
+def test_weights_of_another_configuration_are_told_in_one_line(trained, stand_in, capsys):
+    assert main(["push", str(trained), NAME]) == 0
+    config = stand_in / "model" / NAME / "config.json"
+    made = json.loads(config.read_text())
+    made["config"]["model"]["width"] = 64
+    config.write_text(json.dumps(made))
+    capsys.readouterr()
+    assert main(["solve", "--pretrained", f"hub:{NAME}", "." * 16]) == 2
+    assert capsys.readouterr().err == (
+        f"loopbench: hub:{NAME}: its weights are not those of its config.json\n"
+    )
