@@ -135,9 +135,10 @@ def _summary(histogram: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A record's numbers and histograms by name; of a score, its mean."""
+    """A record's numbers and histograms by name; of a score, its mean. Its step is where they
+    stand."""
     for name, value in record.items():
         if isinstance(value, dict):
             yield name, value.get("mean", value)
-        elif value is not None:
+        elif value is not None and name != "step":
             yield name, value

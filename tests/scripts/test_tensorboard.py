@@ -135,6 +135,7 @@ def test_a_language_runs_solver_is_told_in_both(tmp_path, monkeypatch):
         assert list(points) == [2, 4]
         assert board[f"train/{name}"] == pytest.approx(points)
         assert other[f"train/{name}"] == pytest.approx(points)
+    assert not {"train/step", "test/step"} & (board.keys() | other.keys())  # it is the axis
     (held_out,) = [line for line in read_lines(run) if line["split"] == "validation"][:1]
     assert board["test/evaluations"][4] == pytest.approx(held_out["evaluations"])
 
