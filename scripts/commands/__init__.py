@@ -9,7 +9,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "data": (
         "scripts.commands.data",
-        "sudoku | maze | make | import | check: puzzles generated, imported, checked",
+        "sudoku | maze | make | import | check | push | pull: puzzles made, checked, shared",
     ),
     "presets": (
         "scripts.commands.presets",

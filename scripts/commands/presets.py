@@ -29,10 +29,12 @@ def _installed() -> list[dict[str, Any]]:
 
 
 def show_presets(json: bool = False) -> None:
-    """List the presets: parameters, sizes, cost, recipe. Those of puzzles are for `loopbench
-    train`, their parameters without the puzzle embedding, their net calls of sudoku / mazes where
-    these differ; those of language for `loopbench pretrain`, at a vocabulary of 32,768. Models that
-    installed packages register are listed apart.
+    """List the presets: parameters, sizes, cost, recipe; `loopbench presets NAME` prints one as
+    YAML, with --task language where puzzles have one of that name too.
+
+    Those of puzzles are for `loopbench train`, their parameters without the puzzle embedding, their
+    net calls of sudoku / mazes where these differ; those of language for `loopbench pretrain`, at a
+    vocabulary of 32,768. Models that installed packages register are listed apart.
 
     Args:
         json: print JSON, every field in full; `task` tells puzzles' presets from language's.

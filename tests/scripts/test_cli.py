@@ -26,6 +26,7 @@ from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
 from scripts import entry
 from scripts.cli import COMMANDS, main, usage
+from scripts.commands import data
 from scripts.commands import presets as preset_table
 from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.presets import preset_names
@@ -74,6 +75,16 @@ def test_help_explains_every_option(arguments, capsys):
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert "usage: loopbench " + " ".join(arguments) in said
+
+
+def test_help_names_what_a_command_takes_first(capsys):
+    assert main(["--help"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  data ")]
+    named = line.split(":")[0].removeprefix("  data ").replace("|", " ").split()
+    assert set(named) == set(data.COMMANDS)
+    with pytest.raises(SystemExit):
+        main(["presets", "--help"])
+    assert "presets NAME` prints one as YAML" in " ".join(capsys.readouterr().out.split())
 
 
 def test_train_help_shows_units_and_defaults_of_nested_fields(capsys):
