@@ -9,6 +9,7 @@ reasoning.pretraining.evaluation.answers. Rows are run in order of their length,
 `batch_tokens` holds: the harness's own batch size is not used.
 """
 
+import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.models.utils import normalize_gen_kwargs
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from lm_eval.utils import (
+    get_rolling_token_windows,
+    make_disjoint_window,
+    simple_parse_args_string,
+)
 
 from reasoning.pretraining.evaluation.answers import crop, mark_tokens
 from reasoning.pretraining.evaluation.likelihood import BATCH_TOKENS, Scorer, Span
@@ -80,6 +85,25 @@ class LoopbenchLM(LM):
             context=self.opened.config.context,
         )
         self._device = place
+
+    @classmethod
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> "LoopbenchLM":
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> "LoopbenchLM":
+        """Of the harness's --model_args; UsageError for a name that is none of them."""
+        known = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        for name in arg_dict:
+            if name not in known:
+                raise UsageError(f"--model_args: {name}: is none of {', '.join(known)}")
+        if "run" not in arg_dict:
+            raise UsageError("--model_args: name the run: run=RUN")
+        return super().create_from_arg_obj(arg_dict, additional_config)
 
     @property
     def tokenizer_name(self) -> str:

@@ -256,3 +256,18 @@ def test_a_setting_of_generation_that_is_not_known_is_refused(run):
     asked = requests("generate_until", ("ab", {"until": [], "max_gen_toks": CONTEXT}))
     with pytest.raises(UsageError, match="leaves no room"):
         lm.generate_until(asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("run=lm,evaluation=8", "evaluation: is none of run, evaluations,"),
+        ("device=cpu", "run=RUN"),
+    ],
+)
+def test_a_model_argument_that_is_none_is_told(given, told):
+    with pytest.raises(UsageError, match=told):
+        LoopbenchLM.create_from_arg_string(given)
+    pairs = dict(pair.split("=") for pair in given.split(","))
+    with pytest.raises(UsageError, match=told):
+        LoopbenchLM.create_from_arg_obj(pairs, {"batch_size": 1})
