@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +20,12 @@ from puzzles.built import (
 from puzzles.dataset import Record
 from puzzles.errors import DataError, InputError
 from puzzles.overlap import split_groups
-from puzzles.parallel import StageProgress
+from puzzles.parallel import Progress, StageProgress
 from puzzles.published import open_source
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.sudoku import rules
 from puzzles.sudoku.mix import Mix, build_mix
+from puzzles.sudoku.neighbours import neighbours as find_neighbours
 
 HUB_SETS = {
     "sudoku-extreme": "sapientinc/sudoku-extreme",
@@ -39,6 +41,7 @@ def import_path(
     test: int | Literal["all"] | None = None,
     test_hard: Sequence[Path] = (),
     test_seventeen: Path | None = None,
+    neighbours: int | None = None,
     progress: StageProgress | None = None,
 ) -> Built:
     """Import a CSV file, a folder with train.csv and test.csv, a dataset or a folder of arrays.
@@ -49,6 +52,8 @@ def import_path(
         "all" of them, which leaves no training puzzles.
     test_hard, test_seventeen: build the test puzzles as a 9x9 mix of these lists instead, as
         `sudoku` does, on no solution grid of the training puzzles.
+    neighbours: so many more training puzzles for each that is there (9x9 sudoku), in its group and
+        on no solution grid of the test puzzles: see `puzzles.sudoku.neighbours`.
 
     Every row kept is solved to check its answer. Raises DataError at the first wrong one,
     ValueError for arguments that do not fit.
@@ -86,12 +91,17 @@ def import_path(
         composition["test"] = composition_of(mix)
     else:
         test_set = (held_out or whole).select(test_groups, "checking test", progress)
+    if neighbours is not None:
+        tell = partial(progress, "neighbours") if progress else None
+        draw = child_seed(seed, 3)
+        train_set, composition["train"] = _neighboured(train_set, test_set, neighbours, draw, tell)
     options = {
         "source": path.name,
         "subsample": subsample,
         "test": test,
         "test_hard": [Path(name).name for name in test_hard],
         "test_seventeen": None if test_seventeen is None else Path(test_seventeen).name,
+        "neighbours": neighbours,
     }
     files = [*whole.files, *([] if held_out is None else held_out.files), *lists]
     record = Record("import", seed, options, hashes_of(files, path), composition=composition)
@@ -104,6 +114,7 @@ def import_hub(
     seed: int = 0,
     subsample: int | None = None,
     test: int | Literal["all"] | None = None,
+    neighbours: int | None = None,
     progress: StageProgress | None = None,
 ) -> Built:
     """Download a published set from the Hugging Face hub and import it.
@@ -131,7 +142,12 @@ def import_hub(
             "train.csv and test.csv elsewhere and import their folder"
         ) from error
     built = import_path(
-        files[0].parent, seed=seed, subsample=subsample, test=test, progress=progress
+        files[0].parent,
+        seed=seed,
+        subsample=subsample,
+        test=test,
+        neighbours=neighbours,
+        progress=progress,
     )
     options = {**built.record.options, "source": repository}
     return built._replace(record=replace(built.record, options=options))
@@ -146,6 +162,31 @@ def _test_mix(
         raise InputError("a list of 17-clue test puzzles goes with lists of hard ones; give both")
     solutions = rules.from_tokens(train.labels)
     return build_mix(list(hard), seventeen, test, seed, mix_fractions(seventeen), solutions)
+
+
+def _neighboured(
+    train: PuzzleSet, test: PuzzleSet, each: int, seed: int, progress: Progress | None
+) -> tuple[PuzzleSet, dict[str, int]]:
+    """The training puzzles, each with its neighbours after it in its group, and their counts."""
+    if train.kind != "sudoku" or train.size != 9:
+        raise InputError(f"only 9x9 sudokus have neighbours, not a {train.kind} {train.size}")
+    new = find_neighbours(
+        rules.from_tokens(train.inputs),
+        each,
+        seed,
+        exclude_solutions=rules.from_tokens(test.labels),
+        progress=progress,
+    )
+    parents = np.concatenate([np.arange(len(train)), new.parents])
+    order = np.argsort(parents, kind="stable")  # a puzzle, then its neighbours
+    before = np.searchsorted(parents[order], train.group_offsets)
+    inputs, labels = (
+        np.concatenate([there, rules.to_tokens(more)])[order]
+        for there, more in ((train.inputs, new.puzzles), (train.labels, new.solutions))
+    )
+    ids = train.puzzle_ids[parents[order]]
+    both = PuzzleSet(train.kind, train.size, inputs, labels, ids, before.astype(np.int64))
+    return both, {"source": len(train), "neighbours": len(new.parents)}
 
 
 def _draw(

@@ -97,17 +97,21 @@ def _recomplete(t, givens, order, stack, fixed, target, solved, rng):
     splitmix.shuffle(rng, order)
     band_cells = t.box_height * t.size
     for cell in order:
+        band, bit = cell // band_cells, 1 << (cell % band_cells)
+        if (givens[:, band] & bit).any():
+            continue
         open_boards(t, givens, stack[0])
         count, _ = search(t, stack, fixed, solved, 2, rng, False)
         if count == 1:
             return
-        band, bit = cell // band_cells, 1 << (cell % band_cells)
         for digit in range(t.size):
             givens[digit, band] |= target[digit, band] & bit
 
 
 @njit(cache=True, nogil=True)
-def _mutate_batch(t, seed, parents, children, solutions):
+def mutate_batch(t, seed, parents, fewest, most, children, solutions):
+    """Write a child of every parent (N, L) and its solution: fewest to most givens dropped, random
+    ones added until the solution is unique again, minimised. Child i draws from (seed, i)."""
     shape = (t.size, t.box_width)
     cells = t.size * t.size
     stack = np.empty((cells + 1, t.size, t.box_width), dtype=np.int64)
@@ -120,7 +124,7 @@ def _mutate_batch(t, seed, parents, children, solutions):
         child = children[n]
         child[:] = parents[n]
         splitmix.shuffle(rng, order)
-        dropped = 2 + splitmix.below(rng, 2)
+        dropped = fewest + splitmix.below(rng, most - fewest + 1)
         for cell in order:
             if dropped and child[cell]:
                 child[cell] = 0
@@ -157,7 +161,7 @@ def search_hard(pool: np.ndarray, rounds: int, seed: int, isomorphs: int = 10) -
     for _ in range(rounds):
         children, solutions = np.empty_like(pool), np.empty_like(pool)
         mutation_seed = splitmix.as_seed(rng.integers(2**63))
-        _mutate_batch(t, mutation_seed, members.puzzles, children, solutions)
+        mutate_batch(t, mutation_seed, members.puzzles, 2, 3, children, solutions)
         members = members.rated_again(rng, isomorphs)
         candidates = members.join(_rated(children, solutions, rng, isomorphs))
         _, distinct = np.unique(candidates.keys, return_index=True)

@@ -141,6 +141,7 @@ def import_(
     test: int | Literal["all"] | None = None,
     test_hard: tuple[Path, ...] = (),
     test_seventeen: Path | None = None,
+    neighbours: int | None = None,
     seed: int = 0,
 ) -> None:
     """Import published puzzles; every row kept is solved to check its answer.
@@ -159,6 +160,8 @@ def import_(
         test_hard: CSV lists of hard 9x9 puzzles: build the test set as a mix of these, random
             minimal and 17-clue puzzles, on no solution grid of the training set.
         test_seventeen: CSV list of 17-clue 9x9 puzzles for that mix.
+        neighbours: So many more training puzzles beside each one (9x9 sudoku): one given exchanged,
+            hard too, on no solution grid of the test set. An epoch draws one of each group.
         seed: Seed of everything drawn, 0 or more.
     """
     check_output(out)
@@ -171,7 +174,12 @@ def import_(
             if test_hard or test_seventeen is not None:
                 raise UsageError("the hub's sets have a test split; leave the test lists out")
             built = importing.import_hub(
-                hub, seed=seed, subsample=subsample, test=test, progress=progress
+                hub,
+                seed=seed,
+                subsample=subsample,
+                test=test,
+                neighbours=neighbours,
+                progress=progress,
             )
         else:
             built = importing.import_path(
@@ -181,6 +189,7 @@ def import_(
                 test=test,
                 test_hard=test_hard,
                 test_seventeen=test_seventeen,
+                neighbours=neighbours,
                 progress=progress,
             )
     _write(out, built)
