@@ -65,7 +65,7 @@ def reproduce_real(
     data: Path,
     out: Path,
     for_: Annotated[str, tyro.conf.arg(name="for")] = "6h",
-    presets: str = "attractor-axial-1m",
+    presets: str = "attractor-digits-1m",
     seeds: int = 1,
     searched: int = 100,
     compile: bool = True,

@@ -6,6 +6,7 @@ Grid, vocabulary and length come from the data folder, so one preset serves ever
 an entry of `PRESETS`, of an installed package, or an import path (`scripts.models.registry`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -214,6 +215,8 @@ _AXIAL = {
 _LOCAL = _AXIAL | {"mixer": "local"}
 
 
+_FOUR_STEPS = GradientConfig(steps=4, damping=0.5)
+
 _PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
 
 
@@ -228,6 +231,23 @@ def _axial(**changes: Any) -> Callable[[Settings, Place], Settings]:
         structure = _LOCAL if puzzle_of(place.puzzle).local else _AXIAL
         heads = {"heads": 6, "width": base["width"] // 12 * 12}
         return base | structure | heads | changes
+
+    return settings
+
+
+def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
+    """A state for each cell and symbol, sums along units; as `_axial` where cells meet their
+    neighbours or no symbols can be exchanged."""
+    otherwise = _axial(**changes)
+
+    def settings(base: Settings, place: Place) -> Settings:
+        puzzle = puzzle_of(place.puzzle)
+        if puzzle.local or not puzzle.symbols(math.isqrt(place.cells)):
+            return otherwise(base, place)
+        # Each state is narrower than a cell's one would be: 60 for 96.
+        width = max(base["width"] * 5 // 8 // 12, 1) * 12
+        fields = {"mixer": "sums", "fields": "digits", "heads": 6, "width": width}
+        return base | _AXIAL | fields | changes
 
     return settings
 
@@ -263,11 +283,12 @@ PRESETS = {
     "transformer-mlp": Preset("transformer", _with(**_MLP), beyond="transformer"),
     "attractor-speed": Preset("attractor", _speedy_attractor, _speed),
     "trm-mlp-speed": Preset("trm", _speedy_trm, _speed, beyond="trm"),
-    "attractor-axial": Preset(
-        "attractor", _axial(gradient=GradientConfig(steps=4, damping=0.5)), _structured
-    ),
+    "attractor-axial": Preset("attractor", _axial(gradient=_FOUR_STEPS), _structured),
     "trm-axial": Preset("trm", _axial(), _structured),
     "transformer-axial": Preset("transformer", _axial(), _structured),
+    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _structured),
+    "trm-digits": Preset("trm", _digits(), _structured),
+    "transformer-digits": Preset("transformer", _digits(), _structured),
     "attractor-z": Preset("attractor", _with(solve_for="z")),
     "attractor-reset": Preset("attractor-reset"),
     "trm-matched": Preset("trm", _matched),
