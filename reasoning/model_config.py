@@ -54,6 +54,11 @@ class ModelConfig(Frozen):
         """Whether a segment or its start depends on the seeds."""
         return False
 
+    def symmetric(self) -> bool:
+        """Whether its answer follows every exchange of symbols, and of cells that keeps each family
+        of units: then images of a question that are not transposed tell nothing new."""
+        return False
+
     def idles_at(self, depth: Depth) -> str | None:
         """Why a segment of this depth would leave its state as it was; None if it would not."""
         return None

@@ -66,6 +66,11 @@ class NetConfig(ModelConfig):
         sizes = super().at_scale(scale, puzzle) | _SIZES[scale]
         return sizes | ({"positions": "learned"} if scale in SMALL_SCALES else {})
 
+    def symmetric(self) -> bool:
+        """With a field for each symbol, and cells that know one another by their units alone."""
+        by_units = self.mixer in ("axial", "sums", "relations") and self.positions == "none"
+        return self.fields == "digits" and by_units
+
     @model_validator(mode="after")
     def _grid_mixers_see_cells_alone(self):
         if self.mixer in ("axial", "sums", "relations", "local") and self.puzzle_tokens:

@@ -258,6 +258,10 @@ def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments:
     alike = not model.reads_carry() and not model.draws()
     if alike and (segments > 1 or plan.breadth > 1):
         lines.append(f"{model.kind} reads no carried state: more segments or starts change nothing")
+    if model.symmetric() and plan.symmetries > 1:
+        lines.append(
+            "images of a puzzle that are not transposed get one answer: ask several starts"
+        )
     several = puzzle_of(run.kind).images_note
     if several is not None and plan.symmetries > 1:
         lines.append(several)

@@ -3,7 +3,8 @@ to a deadline and answered three ways, beside what others report.
 
 OUT/<preset>-seed<n>/ the runs; OUT/real.json, real.md the table; OUT/report.html the comparison.
 Answered three ways: the segments of training, 64 segments ("deep"), and with 64 segments on several
-images of a puzzle of which the largest halting score is taken ("chosen", on fewer puzzles).
+images of a puzzle, or from several starts where images tell nothing new, of which the largest
+halting score is taken ("chosen", on fewer puzzles).
 """
 
 import time
@@ -38,7 +39,7 @@ from scripts.usage import UsageError
 Task = Literal["sudoku", "maze"]
 
 DEEP = 64  # segments
-IMAGES = {"sudoku": 32, "maze": 8}  # of a puzzle, when the answer is chosen among several
+SEVERAL = {"sudoku": 32, "maze": 8}  # images or starts, when the answer is chosen among them
 _PRODUCT = 256  # rows and columns of the matrices whose products are timed
 
 
@@ -227,9 +228,11 @@ def _row(
     }
     row["deep"] = _asked(run, held_out, Plan(), partial(seat.tell, "deep"), seat.world)
     if searched:
-        plan = Plan(symmetries=IMAGES[task], select="q")
-        tell = partial(seat.tell, f"{plan.candidates} images")
-        row["chosen"] = {"images": plan.candidates}
+        of = "starts" if run.config.model.symmetric() else "images"
+        several = {"breadth" if of == "starts" else "symmetries": SEVERAL[task]}
+        plan = Plan(**several, select="q")
+        tell = partial(seat.tell, f"{plan.candidates} {of}")
+        row["chosen"] = {of: plan.candidates}
         row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, seat.world)
     return row
 
@@ -254,6 +257,13 @@ def _answers(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _chosen(chosen: dict[str, Any]) -> str:
+    """Accuracy of the answers chosen among several."""
+    of = next(name for name in ("images", "starts") if name in chosen)
+    exact = chosen["metrics"]["exact"]
+    return f"{accuracy(exact)} of {chosen[of]} {of}, n {exact['n']}"
+
+
 def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
     """The table: ours first, then what others report."""
     maze = task == "maze"
@@ -270,8 +280,7 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
         cells.append(accuracy(deep["metrics"]["exact"]))
         halting = deep["halting_itself"]
         cells += [accuracy(halting["exact"]), f"{halting['net_calls']:.0f}"]
-        of = f" of {chosen['images']}, n {chosen['metrics']['exact']['n']}" if chosen else ""
-        cells.append(accuracy(chosen["metrics"]["exact"]) + of if chosen else "")
+        cells.append(_chosen(chosen) if chosen else "")
         flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""
         lines.append([*cells, f"{row['hours']:.2g} h{flop}"])
     for other in PUBLISHED[task]:

@@ -176,6 +176,34 @@ def test_relabelling_the_cells_relabels_the_answer(name, mixer):
     assert (answer(inputs[:, shuffled])[0] - logits[:, shuffled]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"mixer": "sums", "fields": "digits"}, True),
+        ({"mixer": "axial", "fields": "digits"}, True),
+        ({"mixer": "axial", "fields": "digits", "positions": "rope"}, False),
+        ({"mixer": "local", "fields": "digits"}, False),
+        ({"mixer": "axial"}, False),
+    ],
+)
+def test_a_net_is_symmetric_if_its_answer_follows_every_exchange(change, expected):
+    shape = GridShape(36, 8, families=SUDOKU, symbols=interchangeable_tokens("sudoku", 6))
+    config = TRMConfig(**STRUCTURED | change, cycles=2, inner_steps=2)
+    model = TRM(config, shape).double()
+    inputs, ids = torch.randint(1, 8, (3, 36)), torch.zeros(3, dtype=torch.int64)
+
+    def answer(tokens):
+        return model.segment(model.initial_state(3), tokens, ids, Depth()).logits
+
+    logits = answer(inputs)
+    orders = [torch.from_numpy(o.reshape(-1).copy()) for o in relabellings(6, 2, 3).values()]
+    follows = [torch.allclose(answer(inputs[:, o]), logits[:, o], rtol=1e-9) for o in orders]
+    digits = torch.tensor([0, 1, 3, 4, 5, 6, 7, 2])
+    renamed = answer(digits[inputs])[..., digits]
+    follows.append(torch.allclose(renamed, logits, rtol=1e-9))
+    assert all(follows) == config.symmetric() == expected
+
+
 def test_a_maze_has_places_along_its_rows():
     config = NetConfig(**SIZE | {"heads": 4}, mixer="axial", positions="rope")
     net = Net(config, 25, MAZE).double()

@@ -199,6 +199,14 @@ def test_more_starts_are_idle_only_where_nothing_is_drawn(initial, sudokus, tmp_
     assert ("reads no carried state" in capsys.readouterr().out) == (initial == "fixed")
 
 
+def test_a_net_to_which_images_are_alike_is_asked_from_starts(sudokus, tmp_path, capsys):
+    run = tmp_path / "run"
+    words = ["train", "--preset", "attractor-digits-mini", "--data", str(sudokus)]
+    assert main([*words, "--out", str(run), "--steps", "1", "--device", "cpu"]) == 0
+    evaluated(run, sudokus, "--segments", "1", "--symmetries", "2")
+    assert "ask several starts" in " ".join(capsys.readouterr().out.split())
+
+
 def test_pictures_of_an_earlier_evaluation_go(run, sudokus):
     evaluated(run, sudokus, "--segments", "2", "--breadth", "2")
     assert (run / "evaluation-sudoku4-grid.png").exists()
