@@ -28,10 +28,11 @@ import torch
 from torch import Tensor
 
 from reasoning.attractor_config import AttractorConfig
-from reasoning.fixed_point import Anderson, Picard, Solution, solve
+from reasoning.fixed_point import Anderson, Picard, Solution, jacobian_energy, solve
 from reasoning.nn.compilation import is_compiled
 from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import Reasoner
+from reasoning.randomness import fold, normal
 from reasoning.supervision import Depth, SegmentOutput, State
 
 Solver = Anderson | Picard
@@ -69,7 +70,16 @@ class Attractor(Reasoner):
             "converged": solution.converged,
             "residual": solution.residual,
         } | dict(zip(parts, solution.part_residuals.unbind(1), strict=True))
-        return self.read(state, calls, diagnostics, earlier)
+        output = self.read(state, calls, diagnostics, earlier)
+        if not joint:
+            return output
+
+        def jacobian(drawn: Tensor) -> Tensor:
+            ends = output.state
+            probe = tuple(normal(fold(drawn, i), w.shape[1:]) for i, w in enumerate(ends))
+            return jacobian_energy(lambda w: self.cycle(w, x, steps, seeds, 0), ends, probe)
+
+        return replace(output, jacobian=jacobian)
 
     def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         answers: list[Tensor] = []

@@ -57,6 +57,9 @@ class AttractorConfig(LoopConfig):
     def solver_settings(self) -> SolverConfig:
         return self.solver
 
+    def has_map(self) -> bool:
+        return self.solve_for == "joint"
+
     def idles_at(self, depth: Depth) -> str | None:
         most = self.solver.max_evaluations if depth.evaluations is None else depth.evaluations
         if most or self.gradient.forward_steps:

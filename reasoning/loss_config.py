@@ -26,3 +26,9 @@ class LossConfig(Frozen):
     candidate_weights: tuple[Weight, Weight] = Field(
         (4.0, 0.5), description="in it: of the token that is right, and of each that is wrong"
     )
+    jacobian: float = Field(
+        0.0,
+        ge=0,
+        description="weight of |J|^2 a state's element, J the map's Jacobian where a segment ends "
+        "(Bai et al. 2021): how far the map is from contracting",
+    )

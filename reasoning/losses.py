@@ -5,7 +5,7 @@ Stablemax: s(a) = a + 1 for a >= 0 and 1 / (1 - a) below, loss = -log(s_label / 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -67,12 +67,20 @@ def exactly_right(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Losses:
-    """Per-sample losses (B,) and the weighted total that is minimised."""
+    """Per-sample losses (B,) and the weighted total that is minimised.
+
+    jacobian: |J|^2 an element, where it has a weight.
+    """
 
     cells: Tensor
     halting: Tensor
     total: Tensor
     exact: Tensor
+    jacobian: Tensor | None = None
+
+    def with_jacobian(self, energy: Tensor, config: LossConfig) -> "Losses":
+        """With the Jacobian's term (B,) in the total."""
+        return replace(self, total=self.total + config.jacobian * energy, jacobian=energy)
 
 
 def supervision_loss(

@@ -46,6 +46,10 @@ class ModelConfig(Frozen):
         """The settings of its solver, which are its field `solver`; None: nothing is solved."""
         return None
 
+    def has_map(self) -> bool:
+        """Whether its segments tell the Jacobian of a map, `SegmentOutput.jacobian`."""
+        return False
+
     def reads_carry(self) -> bool:
         """Whether a segment depends on the state that it is given."""
         return True

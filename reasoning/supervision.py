@@ -8,7 +8,7 @@ runs: it sees `SegmentModel` alone, so every model meets the same data, budget a
 Shapes: B slots, C cells, L positions, D width, V vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -21,6 +21,7 @@ from reasoning.randomness import fold
 from reasoning.supervision_config import Depth, Stage, SupervisionConfig
 
 State = tuple[Tensor, ...]
+_PROBE = 8 << 32  # use of a slot's seed, apart from the start's and the segments'
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class SegmentOutput:
     net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
         that sample stopped (what a batch computes beyond that is not counted);
     diagnostics: per-sample numbers (B,), such as residuals and solver evaluations;
-    earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`.
+    earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`;
+    jacobian: of seeds (B,), an estimate of |J|_F^2 an element (B,) with its graph, J of the map
+        whose fixed point was sought, for `loss.jacobian`.
     """
 
     state: State
@@ -41,6 +44,7 @@ class SegmentOutput:
     net_calls: Tensor
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
     earlier: tuple[Tensor, ...] = ()
+    jacobian: Callable[[Tensor], Tensor] | None = None
 
 
 class SegmentModel(Protocol):
@@ -177,6 +181,10 @@ def supervise(
     earlier = [model.decode(y)[0] for y in output.earlier] if loss.every else []
     labels = carry.puzzle.labels
     losses = supervision_loss(output.logits, output.q, labels, loss, target, earlier)
+    if loss.jacobian:
+        if output.jacobian is None or seeds is None:
+            raise InputError("loss.jacobian needs a model that tells its map's Jacobian, and seeds")
+        losses = losses.with_jacobian(output.jacobian(fold(seeds, _PROBE)), loss)
     halted = at_limit | ((score > 0) & (segments >= minimum))
     after = Carry(output.state, segments, halted, carry.puzzle)
     return Supervised(output, net_calls, losses, after)

@@ -12,7 +12,7 @@ from reasoning.fixed_point.gradients import (
 )
 from reasoning.fixed_point.iteration import Budget, Found, iterate
 from reasoning.fixed_point.picard import Picard
-from reasoning.fixed_point.probes import jacobian_norm, spectral_radius
+from reasoning.fixed_point.probes import jacobian_energy, jacobian_norm, spectral_radius
 from reasoning.fixed_point.solution import Solution, State
 from reasoning.fixed_point.solve import Solver, solve
 
@@ -32,6 +32,7 @@ __all__ = [
     "State",
     "Unrolled",
     "iterate",
+    "jacobian_energy",
     "jacobian_norm",
     "solve",
     "spectral_radius",

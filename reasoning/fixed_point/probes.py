@@ -3,12 +3,15 @@
 Both are per sample and take products with J by central differences and with J^T by autograd, so
 they work on any net, fused attention included, in fp32 or float64. Neither waits for convergence:
 the estimates are what `iterations` power steps, at least 1, give (from below for the norm).
+
+`jacobian_energy` is another kind: a term for a loss, that carries a graph.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reasoning.errors import InputError
 from reasoning.fixed_point.gradients import _vjp
@@ -81,3 +84,20 @@ def jacobian_norm(
             _, size = _normalised(product)
             v, _ = _normalised(_vjp(image, leaf, product))
     return size
+
+
+def jacobian_energy(f: Callable[[State], State], z: State, probe: State) -> Tensor:
+    """(B,) |J^T e|^2 / d of each sample, with a graph to what f captures.
+
+    Of probes e ~ N(0, I), shaped as z, the mean is |J|_F^2 / d, d the elements of a sample: the
+    regulariser of Bai, Koltun and Kolter (2021), with one probe. z stands in the graph as a
+    constant. Attention runs unfused and nets uncompiled, for neither has second derivatives.
+    """
+    mapped = Mapping(f, isinstance(z, Tensor))
+    leaf = tuple(p.detach().requires_grad_() for p in parts(z))
+    with sdpa_kernel(SDPBackend.MATH), torch.compiler.set_stance("force_eager"):
+        image = mapped(leaf)
+    given = [e.to(i.dtype) for e, i in zip(parts(probe), image, strict=True)]
+    products = torch.autograd.grad(image, leaf, given, create_graph=True, materialize_grads=True)
+    products = tuple(map(wide, products))
+    return inner(products, products) / sum(p[0].numel() for p in leaf)

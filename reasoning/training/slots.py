@@ -55,4 +55,6 @@ def measure(supervised: Supervised) -> dict[str, Tensor]:
         "finished_segments": (carry.segments * done).float().sum(),
         "net_calls": supervised.net_calls.float().sum(),
     }
+    if losses.jacobian is not None:
+        sums["jacobian_energy"] = losses.jacobian.detach().sum()
     return sums | {name: value.float().sum() for name, value in output.diagnostics.items()}

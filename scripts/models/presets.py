@@ -46,6 +46,15 @@ class RunConfig(TrainingConfig):
                 raise UsageError(fault)
         return self
 
+    @model_validator(mode="after")
+    def _the_jacobian_is_of_a_map(self):
+        if self.loss.jacobian and not self.model.has_map():
+            raise UsageError(
+                f"loss.jacobian: {self.preset} solves for no fixed point of its whole state, so "
+                "there is no map to look at; leave it out"
+            )
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         """By its fields: pickle does not find the class of settings that `Registry` derives."""
         return type(self).model_validate, (self.model_dump(mode="json"),)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from reasoning.fixed_point import jacobian_norm, spectral_radius
+from reasoning.fixed_point import jacobian_energy, jacobian_norm, spectral_radius
 
 
 def normal(seed, *shape):
@@ -103,3 +103,39 @@ def test_what_the_probes_cannot_measure_is_refused(probe):
         probe(lambda z: 0.5j * z, torch.ones(1, 2, dtype=torch.complex64), 3, generator())
     with pytest.raises(ValueError, match="shapes"):
         probe(lambda z: z.sum(1, keepdim=True), torch.ones(1, 2), 3, generator())
+
+
+def test_energy_is_that_of_the_dense_jacobian(map_and_jacobians):
+    f, z, jacobians = map_and_jacobians
+    probe = normal(2, 4, 8)
+    product = torch.einsum("bij,bi->bj", jacobians, probe)
+    exact = product.square().sum(1) / 8
+    torch.testing.assert_close(jacobian_energy(f, z, probe), exact)
+    # Probes of independent entries of deviation 1 give |J|_F^2 in the mean.
+    signs = torch.cat([torch.eye(8, dtype=torch.float64) * 8**0.5] * 4).view(4, 8, 8)
+    mean = torch.stack([jacobian_energy(f, z, signs[:, i]) for i in range(8)]).mean(0)
+    torch.testing.assert_close(mean, torch.linalg.matrix_norm(jacobians).square() / 8)
+
+
+def test_energy_has_the_gradient_of_the_dense_one():
+    weight, z, probe = normal(0, 8, 8).requires_grad_(), normal(1, 2, 8), normal(2, 2, 8)
+
+    def f(p, w=weight):
+        return torch.tanh(0.3 * p @ w)
+
+    (found,) = torch.autograd.grad(jacobian_energy(f, z, probe).sum(), weight)
+    # J^T e of tanh(a) with a = 0.3 p w, written out: 0.3 (e * (1 - tanh^2 a)) w^T.
+    product = 0.3 * (probe * (1 - torch.tanh(0.3 * z @ weight) ** 2)) @ weight.T
+    (exact,) = torch.autograd.grad(product.square().sum() / 8, weight)
+    torch.testing.assert_close(found, exact)
+
+
+def test_energy_of_joint_states_counts_all_their_elements():
+    f, z, probe = MAPS["post-norm"], normal(1, 4, 8), normal(2, 4, 8)
+
+    def joint(w):
+        image = f(torch.cat(w, 1))
+        return image[:, :3], image[:, 3:]
+
+    parts = [(t[:, :3], t[:, 3:]) for t in (z, probe)]
+    torch.testing.assert_close(jacobian_energy(joint, *parts), jacobian_energy(f, z, probe))

@@ -369,3 +369,40 @@ def test_mazes_have_no_symbols_to_exchange():
     assert interchangeable_tokens("maze", 30) == ()
     with pytest.raises(ValueError, match="this puzzle has none"):
         TRM(TRMConfig(**DIGITS, mixer="local"), GridShape(25, 6, families=MAZE))
+
+
+@pytest.mark.parametrize("states", [1, 2])
+def test_the_jacobian_of_the_map_is_added_where_a_segment_ends(states):
+    shape = GridShape(36, 8, families=SUDOKU)
+    gradient = GradientConfig(steps=2, damping=0.5)
+    config = AttractorConfig(**STRUCTURED, mixer="axial", states=states, gradient=gradient)
+    model = Attractor(config, shape).double()
+    tokens = torch.randint(1, 8, (3, 36))
+    batch, seeds = Batch(tokens, tokens, torch.zeros(3, dtype=torch.int64)), torch.arange(3)
+    stage, minimum = Stage(until=1.0, segments=2), torch.zeros(3)
+
+    def supervised(weight):
+        torch.manual_seed(0)
+        loss = LossConfig(jacobian=weight)
+        carry = start(model, batch, seeds)
+        return supervise(model, carry, batch, minimum, stage, loss, seeds=seeds)
+
+    plain, with_term = supervised(0.0), supervised(0.25)
+    assert plain.losses.jacobian is None
+    energy = with_term.losses.jacobian
+    torch.testing.assert_close(with_term.losses.total, plain.losses.total + 0.25 * energy)
+    # |J|_F^2 an element, by brute force; one probe is that times 1, give or take.
+    x, state = model.embedding(tokens, batch.puzzle_ids), with_term.output.state
+    rows = range(0, 3)
+    exact = []
+    for row in rows:
+        w = tuple(part[row : row + 1] for part in state)
+        jacobian = torch.autograd.functional.jacobian(
+            lambda *w, row=row: model.cycle(w, x[row : row + 1], 1, None, 0), w
+        )
+        squares = sum(block.square().sum() for blocks in jacobian for block in blocks)
+        exact.append(squares / sum(part.numel() for part in w))
+    torch.testing.assert_close(energy, torch.stack(exact), rtol=0.25, atol=0)
+    energy.sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.net.parameters())
+    assert sum(p.grad.abs().sum() for p in model.net.parameters()) > 0
