@@ -36,6 +36,7 @@ MODELS = {
     "attractor-z": (MAZE, {"solver": {"kind": "picard", "max_evaluations": 1}, "sweeps": 1}),
     "trm-mlp": (SUDOKU, SHORT | {"normalise_product": True}),
     "trm-axial": (SUDOKU, SHORT | {"heads": 3, "width": 24, "states": 1}),
+    "trm-digits": (SUDOKU, SHORT),
     "transformer-axial": (MAZE, {"update_damping": 0.1}),
     "two-step": (SUDOKU, SHORT | {"positions": "rope"}),
     "hrm": (SUDOKU, SHORT),
@@ -72,6 +73,16 @@ def test_onnxruntime_computes_what_the_model_does(name):
     model = small_model(name)
     compared = compare(model, onnx_calls(model), segments=2)
     assert max(compared.map, compared.heads, compared.segment, compared.solve) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("segment", "rounding", "told"),
+    [(9e-6, 0.0, False), (2e-5, 0.0, True), (2e-5, 1.1e-5, False), (2e-4, 1.0, True)],
+)
+def test_a_segment_may_differ_by_what_its_rounding_does(segment, rounding, told):
+    compared = Compared(0.0, 0.0, segment, rounding, 0.0, 1.0)
+    assert (compared.too_far() is not None) == told
+    assert Compared(2e-5, 0.0, 0.0, rounding, 0.0, 1.0).too_far() is not None
 
 
 def test_a_difference_is_seen():
@@ -176,7 +187,7 @@ def test_a_run_becomes_programs_of_torch_export(sudokus, tmp_path):
 
 def test_what_differs_is_not_written(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(export, "_torch", lambda model: ({}, {"map.pt2": None}, {}))
-    monkeypatch.setattr(export, "compare", lambda *given: Compared(0.0, 0.0, 2e-5, 0.0, 1.0))
+    monkeypatch.setattr(export, "compare", lambda *given: Compared(0.0, 0.0, 2e-5, 0.0, 0.0, 1.0))
     assert main(["export", str(trained), "--to", "torch", "--out", str(tmp_path)]) == 1
     assert "its segment differs by 2e-05" in capsys.readouterr().err
     assert not os.listdir(tmp_path)
