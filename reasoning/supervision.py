@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.losses import LossConfig, Losses, supervision_loss
 from reasoning.randomness import fold
 from reasoning.supervision_config import Depth, Stage, SupervisionConfig

@@ -39,19 +39,14 @@ class RunConfig(TrainingConfig):
     )
 
     @model_validator(mode="after")
-    def _no_segment_is_idle(self):
+    def _the_model_can_be_trained_so(self):
         for depth in (Depth(), *(stage.depth for stage in self.supervision.curriculum)):
             fault = self.model.idles_at(depth)
             if fault is not None:
                 raise UsageError(fault)
-        return self
-
-    @model_validator(mode="after")
-    def _the_jacobian_is_of_a_map(self):
         if self.loss.jacobian and not self.model.has_map():
             raise UsageError(
-                f"loss.jacobian: {self.preset} solves for no fixed point of its whole state, so "
-                "there is no map to look at; leave it out"
+                f"loss.jacobian: {self.preset} seeks no fixed point of its whole state"
             )
         return self
 
@@ -225,7 +220,6 @@ _LOCAL = _AXIAL | {"mixer": "local"}
 
 
 _FOUR_STEPS = GradientConfig(steps=4, damping=0.5)
-
 _PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
 
 
