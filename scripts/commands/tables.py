@@ -9,6 +9,7 @@ import tyro
 from scripts.reports.claims_table import claims_table, words_table
 from scripts.reports.record_table import record_table
 from scripts.reports.records import FOLDER, Record, read_records
+from scripts.reports.summary_table import SUMMARIES, summary_table
 from scripts.reports.tables import Table, fill
 from scripts.studies.claim_list import CLAIMS
 from scripts.studies.claims import WORDS, describe, judge
@@ -25,12 +26,18 @@ def pages() -> list[Path]:
 
 
 def tables_of(records: Mapping[str, Record]) -> dict[str, Table]:
-    """Every table that a page may name: a record's, `claims` and `claims-by-word`."""
+    """Every table that a page may name: a record's, `claims` and `claims-by-word`, and, where the
+    records that they put together are there, the summaries."""
     verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
-    return {name: record_table(record) for name, record in records.items()} | {
-        "claims": claims_table(verdicts),
-        "claims-by-word": words_table(verdicts, WORDS),
-    }
+    single = {name: record_table(record) for name, record in records.items()}
+    return (
+        single
+        | {name: summary_table(each, single) for name, each in SUMMARIES.items() if each.of(single)}
+        | {
+            "claims": claims_table(verdicts),
+            "claims-by-word": words_table(verdicts, WORDS),
+        }
+    )
 
 
 def tables(
@@ -39,8 +46,8 @@ def tables(
     results: Path = FOLDER,
 ) -> int:
     """Fill the tables of pages, which stand between <!-- table NAME: columns --> and <!-- end -->.
-    NAME is that of a recorded result, or claims, or claims-by-word. Exit code 1 with --check if a
-    page differs.
+    NAME is that of a recorded result, or claims, claims-by-word, in-short or in-short-language.
+    Exit code 1 with --check if a page differs.
 
     Args:
         files: pages; none: all of this checkout.

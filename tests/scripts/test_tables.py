@@ -8,6 +8,7 @@ from scripts.cli import main
 from scripts.commands.tables import ROOT, pages
 from scripts.reports.record_table import COLUMNS, record_table
 from scripts.reports.records import Arm, Estimate, Record, SeedRun, Spread, record_text
+from scripts.reports.summary_table import Line, Summary, summary_table
 from scripts.reports.tables import fill
 
 
@@ -80,6 +81,16 @@ def test_rows_are_chosen_and_ordered(tmp_path, made):
     assert text.index("| b |") < text.index("| a, damped |")
     path = page(tmp_path, "<!-- table t: model; rows b -->")
     assert "damped" not in fill(path, {"t": record_table(made)}).text
+
+
+def test_a_summary_sets_arms_of_records_beside_one_another(made):
+    lines = (Line("both", {"x": ("one", "a, damped"), "y": ("two", "b")}),)
+    lines += (Line("one alone", {"y": ("two", "b")}),)
+    summary = Summary({"what": "", "x": "X", "y": "Y"}, "exact", lines)
+    table = summary_table(summary, dict.fromkeys(("one", "two"), record_table(made)))
+    assert table.rows["both"] == {"what": "both", "x": "68.3 ± 5.0", "y": "0.5 ± 2.1"}
+    assert table.rows["one alone"] == {"what": "one alone", "x": "-", "y": "0.5 ± 2.1"}
+    assert not summary.of({"one": record_table(made)})
 
 
 def test_arms_of_several_tasks_are_columns(made):

@@ -1,0 +1,107 @@
+"""The tables at the head of RESULTS.md: one number of several records' arms beside one another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scripts.reports.record_table import DASH
+from scripts.reports.tables import Table
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: what it is about, and for each column the record and the arm it is read from."""
+
+    about: str
+    arms: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """headings: of the columns, the first that of `Line.about`; number: the arms' column shown."""
+
+    headings: Mapping[str, str]
+    number: str
+    lines: tuple[Line, ...]
+
+    def of(self, tables: Mapping[str, Table]) -> bool:
+        """Whether all of its records are there."""
+        return all(record in tables for line in self.lines for record, _ in line.arms.values())
+
+
+def _of(record: str, **arms: str) -> dict[str, tuple[str, str]]:
+    return {column: (record, arm) for column, arm in arms.items()}
+
+
+_SMALL = {"attractor": "attractor-mlp-cpu", "trm": "trm-mlp-cpu"}
+SUMMARIES = {
+    "in-short": Summary(
+        {
+            "puzzles": "exact % on held-out puzzles",
+            "attractor": "Attractor",
+            "trm": "TRM",
+            "one-pass": "one pass of the same blocks",
+        },
+        "exact",
+        (
+            Line(
+                "6x6 Sudoku, the quickstart: attention along units, 300 steps, three seeds",
+                _of("quickstart", attractor="attractor-axial-cpu", trm="trm-axial-cpu")
+                | {"one-pass": ("quickstart", "transformer-axial-cpu")},
+            ),
+            Line(
+                "the same, full attention, 1,400 steps, three seeds",
+                _of("controls-cpu", attractor="attractor", trm="trm")
+                | {"one-pass": ("controls-cpu", "transformer")},
+            ),
+            Line(
+                "the same, tokens mixed by an MLP, one seed",
+                _of("sudoku6-mlp", **_SMALL) | {"one-pass": ("sudoku6-mlp", "transformer-mlp-cpu")},
+            ),
+            Line("9x9 Sudoku, the same mixer, 1,600 steps, one seed", _of("sudoku9-mlp", **_SMALL)),
+            Line(
+                "the same with the speed recipe, one seed",
+                _of("sudoku9-mlp", attractor="attractor-speed-cpu"),
+            ),
+            Line(
+                "mazes 6x6, tokens mixed by an MLP, one seed",
+                _of("maze6-mlp", attractor="Attractor", trm="TRM")
+                | {"one-pass": ("maze6-mlp", "one pass of the same blocks")},
+            ),
+        ),
+    ),
+    "in-short-language": Summary(
+        {
+            "text": "enwik8 as bytes, 150 steps, three seeds",
+            "attractor": "Attractor",
+            "transformer": "Transformer",
+            "parcae": "Parcae",
+            "deq": "DEQ",
+        },
+        "perplexity",
+        (
+            Line(
+                "held-out perplexity",
+                _of(
+                    "language-table1-mini",
+                    attractor="Attractor, solved",
+                    transformer="Transformer",
+                    parcae="Parcae",
+                )
+                | _of("language-table3-mini", deq="DEQ"),
+            ),
+        ),
+    ),
+}
+
+
+def summary_table(summary: Summary, tables: Mapping[str, Table]) -> Table:
+    """The rows of a summary from the tables of records, by name; a column without an arm is a
+    dash. KeyError for a record or an arm that is not there."""
+    first, *columns = summary.headings
+    rows = {}
+    for line in summary.lines:
+        cells = {
+            c: tables[record].rows[arm][summary.number] for c, (record, arm) in line.arms.items()
+        }
+        rows[line.about] = {first: line.about} | {c: cells.get(c, DASH) for c in columns}
+    return Table(summary.headings, rows)
