@@ -11,6 +11,7 @@ import tyro
 from rich.table import Table
 
 from reasoning.training.runs import RunError, list_checkpoints, read_config, read_jsonl
+from scripts.reports.curves import FRESH, Curve, read_curve, spent_by
 from scripts.terminal.console import Console
 from scripts.terminal.folders import kind_of
 from scripts.usage import UsageError, parse
@@ -94,24 +95,59 @@ def _renamed(score: dict[str, float]) -> dict[str, float]:
     return {"value": score["mean"], "stderr": score["stderr"], "n": score["n"]}
 
 
-def show_runs(folder: Annotated[Path, tyro.conf.Positional], json: bool = False) -> int:
+def show_runs(
+    folder: Annotated[Path, tyro.conf.Positional], json: bool = False, curves: Path | None = None
+) -> int:
     """List the runs under a folder: preset, task, state, steps, best and last held-out score. Exit
     code 1 if one of them cannot be read.
 
     Args:
         folder: where to look, however deep; a run's own folder is one run.
         json: print JSON, every field in full.
+        curves: draw the loss and the held-out accuracy of its puzzle runs against time and FLOPs
+            into this PNG file; a run that began with another's weights follows that one.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'not a' if folder.exists() else 'no such'} folder")
     rows = [describe_run(run) for run in find_runs(folder)]
     if not rows:
         raise UsageError(f"{folder}: holds no runs; `loopbench train --out RUN` makes one")
+    if curves is not None:
+        _draw(rows, folder, curves)
     if json:
         print(json_text.dumps(rows, indent=2))
     else:
         _print(rows, folder)
     return int(any(row["state"] == "unreadable" for row in rows))
+
+
+def _draw(rows: Sequence[dict[str, Any]], folder: Path, path: Path) -> None:
+    from scripts.reports.figures import plot_curves
+
+    shown = [row for row in rows if row.get("task") not in (None, "language")]
+    if path.suffix != ".png":
+        raise UsageError(f"--curves: {path}: name a PNG file")
+    if not shown:
+        raise UsageError(f"--curves: {folder} holds no run on puzzles that can be read")
+    drawn = []
+    for row in shown:
+        run = Path(row["run"])
+        name = str(run.relative_to(folder)) if run != folder else run.name
+        drawn.append(_curve(name, run))
+    plot_curves(drawn, path)
+
+
+def _curve(label: str, run: Path) -> Curve:
+    """A run's curve, after those of the runs that its weights came from."""
+    record = read_config(run)
+    begun = record.get("started_from")
+    if begun is None:
+        before = FRESH
+    elif (Path(begun["run"]) / _LOG).is_file():
+        before = spent_by(_curve(label, Path(begun["run"])), begun["step"])
+    else:
+        raise UsageError(f"--curves: {run} began with {begun['run']}, which is no longer there")
+    return read_curve(label, record["config"]["seed"], run, before)
 
 
 def _print(rows: Sequence[dict[str, Any]], folder: Path) -> None:

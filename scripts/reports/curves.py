@@ -31,11 +31,22 @@ class Curve:
     exact: Sequence[Point]
 
 
-def read_curve(label: str, seed: int, folder: Path) -> Curve:
-    """The curves of a run's folder; its costs are of training, evaluation apart."""
+class Spent(NamedTuple):
+    """What a run was begun with: minutes and TFLOP (None: not measured) of the one before it."""
+
+    minutes: float = 0.0
+    tflop: float | None = 0.0
+
+
+FRESH = Spent()
+
+
+def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Curve:
+    """The curves of a run's folder; its costs are of training, evaluation apart, and come on top of
+    what was spent before."""
     timing = [r for r in read_jsonl(folder / "timing.jsonl") if r["split"] == "train"]
-    minutes = _sums(timing, "seconds", 1 / 60)
-    tflop = _sums(timing, "flops", 1e-12)
+    minutes = _sums(timing, "seconds", 1 / 60, before.minutes)
+    tflop = {} if before.tflop is None else _sums(timing, "flops", 1e-12, before.tflop)
 
     def points(split: str, name: str) -> list[Point]:
         curve = []
@@ -53,14 +64,23 @@ def read_curve(label: str, seed: int, folder: Path) -> Curve:
     return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"))
 
 
-def _sums(timing: Sequence[Mapping[str, Any]], name: str, unit: float) -> dict[int, float]:
-    """What training took up to every logged step; empty where it was not measured."""
+def spent_by(curve: Curve, step: int) -> Spent:
+    """What a run had spent when it was at a step, as far as it was logged by then."""
+    points = [p for p in curve.loss if p.step <= step]
+    return Spent(points[-1].minutes, points[-1].tflop) if points else FRESH
+
+
+def _sums(
+    timing: Sequence[Mapping[str, Any]], name: str, unit: float, total: float
+) -> dict[int, float]:
+    """What training took up to every logged step, from a total on; empty where it was not
+    measured."""
     if not all(name in record for record in timing):
         return {}
-    total, at = 0.0, {}
+    at = {}
     for record in timing:
-        total += record[name]
-        at[record["step"]] = total * unit
+        total += record[name] * unit
+        at[record["step"]] = total
     return at
 
 

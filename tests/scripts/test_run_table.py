@@ -7,7 +7,7 @@ import pytest
 
 from reasoning.training.loop import Trainer
 from scripts.cli import main
-from scripts.commands.runs import describe_run
+from scripts.commands.runs import _curve, describe_run
 
 
 def rewrite(run, name, change):
@@ -122,3 +122,27 @@ def test_a_run_is_called_as_its_folder_is(trained, tmp_path, capsys, name):
 def test_a_config_that_is_none_is_told(tmp_path):
     (tmp_path / "config.json").write_text('{"grid": 3, "config": []}')
     assert describe_run(tmp_path)["state"] == "unreadable"
+
+
+def test_curves_of_a_run_follow_those_it_began_with(trained, sudokus, tmp_path, capsys):
+    """Its minutes and FLOPs come on top of those of the other, up to the step it took."""
+    folder = tmp_path / "all"
+    shutil.copytree(trained, folder / "one")
+    words = ["train", "--preset", "attractor-mini", "--data", str(sudokus), "--device", "cpu"]
+    words += ["--steps", "5", "--start", str(folder / "one"), "--out", str(folder / "two")]
+    assert main(words) == 0
+    timing = [json.loads(t) for t in (folder / "one" / "timing.jsonl").read_text().splitlines()]
+    seconds = sum(t["seconds"] for t in timing if t["split"] == "train")
+    flops = sum(t["flops"] for t in timing if t["split"] == "train")
+    first = _curve("two", folder / "two").loss[0]
+    own = json.loads((folder / "two" / "timing.jsonl").read_text().splitlines()[0])
+    assert first.minutes == pytest.approx((seconds + own["seconds"]) / 60)
+    assert first.tflop == pytest.approx((flops + own["flops"]) / 1e12)
+    assert main(["runs", str(folder), "--curves", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    shutil.rmtree(folder / "one")
+    capsys.readouterr()
+    assert main(["runs", str(folder), "--curves", str(tmp_path / "curves.png")]) == 2
+    assert "no longer there" in capsys.readouterr().err
+    assert main(["runs", str(folder), "--curves", str(tmp_path / "curves.svg")]) == 2
+    assert "name a PNG file" in capsys.readouterr().err
