@@ -34,7 +34,8 @@ def plot_curves(curves: Sequence[Curve], path: Path) -> None:
     loss.set(xlabel="training minutes", ylabel="cell loss (training)")
     clock.set(xlabel="training minutes", ylabel="held-out exact, %", ylim=(-2, 102))
     flops.set(xlabel="training TFLOP, as executed", ylabel="held-out exact, %", ylim=(-2, 102))
-    clock.legend(frameon=False, fontsize=8)
+    # Over the losses, which have fallen by then, there is room.
+    loss.legend(*clock.get_legend_handles_labels(), frameon=False, fontsize=8, loc="upper right")
     finish((loss, clock, flops), figure, path)
 
 
