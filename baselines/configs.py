@@ -1,13 +1,15 @@
-"""Settings of the baselines of puzzles, apart from their nets: a command reads its words by them
-without torch."""
+"""Settings of the baselines, apart from their nets: a command reads its words by them without
+torch."""
 
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning.attractor_config import AttractorConfig
+from reasoning.language_config import EquilibriumConfig, LanguageConfig
 from reasoning.model_config import SMALL_SCALES
 from reasoning.net_config import LoopConfig, ReasonerConfig
+from reasoning.pretraining.passes import Passes
 from reasoning.supervision_config import Depth
 
 
@@ -101,3 +103,46 @@ class AttractorResetConfig(AttractorConfig):
 
     def reads_carry(self) -> bool:
         return False
+
+
+class GPTConfig(LanguageConfig):
+    """Depth, and whether values are looked up."""
+
+    kind: Literal["transformer"] = "transformer"
+    layers: int = Field(6, gt=0, description="blocks")
+    value_embeddings: bool = Field(
+        True, description="add a table's row to the values of every second layer"
+    )
+
+
+class ParcaeConfig(LanguageConfig):
+    """Depths of the three parts and the numbers of steps."""
+
+    kind: Literal["parcae"] = "parcae"
+    prelude_layers: int = Field(2, gt=0, description="blocks before the loop")
+    core_layers: int = Field(2, gt=0, description="blocks of the loop")
+    coda_layers: int = Field(2, gt=0, description="blocks after the loop")
+    value_embeddings: bool = Field(
+        True, description="add a table's row to the values of every second layer"
+    )
+    steps: int = Field(8, gt=0, description="steps in evaluation, mean of those in training")
+    gradient_steps: int = Field(4, gt=0, description="last steps that carry the gradient")
+    start_seed: int = Field(0, ge=0, description="seed of h0 in evaluation")
+
+    def mean_evaluations(self) -> float:
+        return float(self.steps)
+
+    def published_passes(self) -> Passes:
+        return Passes(8, 4)
+
+    def gradient_passes(self) -> Passes:
+        return Passes(0, self.gradient_steps)
+
+
+class DEQConfig(EquilibriumConfig):
+    """Depth, and what decodes the equilibrium."""
+
+    kind: Literal["deq"] = "deq"
+    width: int = Field(640, gt=0, description="D, channels of the residual stream")
+    layers: int = Field(8, gt=0, description="blocks of the map")
+    tied: bool = Field(False, description="read out with the embedding, not with a matrix apart")

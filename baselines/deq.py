@@ -9,26 +9,15 @@ Attractor's in scripts.models.lm_models. A budget of no evaluations reads out z 
 predictions.
 """
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from baselines.configs import DEQConfig
 from reasoning.nn.cache import CacheKind, LoopCache, ModelCache
 from reasoning.nn.causal import Pass
-from reasoning.nn.equilibrium import Equilibrium, EquilibriumConfig, EquilibriumStack, StateMap
+from reasoning.nn.equilibrium import Equilibrium, EquilibriumStack, StateMap
 from reasoning.nn.language import CausalLM
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
-
-
-class DEQConfig(EquilibriumConfig):
-    """Depth, and what decodes the equilibrium."""
-
-    kind: Literal["deq"] = "deq"
-    width: int = Field(640, gt=0, description="D, channels of the residual stream")
-    layers: int = Field(8, gt=0, description="blocks of the map")
-    tied: bool = Field(False, description="read out with the embedding, not with a matrix apart")
 
 
 class DEQ(CausalLM):

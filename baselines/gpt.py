@@ -5,25 +5,13 @@ parameters are tables; without, it is the control that a weight-tied stack of th
 be compared with. Blocks and initialisation: reasoning.nn.causal.
 """
 
-from typing import Literal
-
-from pydantic import Field
 from torch import Tensor, nn
 
+from baselines.configs import GPTConfig
 from reasoning.nn.cache import KV, CacheKind, ModelCache
 from reasoning.nn.causal import CausalBlock
-from reasoning.nn.language import CausalLM, LanguageConfig, Lookups
+from reasoning.nn.language import CausalLM, Lookups
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
-
-
-class GPTConfig(LanguageConfig):
-    """Depth, and whether values are looked up."""
-
-    kind: Literal["transformer"] = "transformer"
-    layers: int = Field(6, gt=0, description="blocks")
-    value_embeddings: bool = Field(
-        True, description="add a table's row to the values of every second layer"
-    )
 
 
 class GPT(CausalLM):

@@ -19,45 +19,19 @@ A budget sets the steps, in training too; its tolerance has no meaning here.
 """
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
+from baselines.configs import ParcaeConfig
 from reasoning.nn.cache import KV, CacheKind, LoopCache, ModelCache
 from reasoning.nn.causal import EPS, CausalBlock, Pass, init_deviation, orthogonal_linear
-from reasoning.nn.language import CausalLM, LanguageConfig, Lookups, noise_at
-from reasoning.pretraining.flops import Passes
+from reasoning.nn.language import CausalLM, Lookups, noise_at
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
 from reasoning.randomness import poisson, truncated_normal
 
 _INITIAL_DECAY = math.sqrt(1 / 5)
-
-
-class ParcaeConfig(LanguageConfig):
-    """Depths of the three parts and the numbers of steps."""
-
-    kind: Literal["parcae"] = "parcae"
-    prelude_layers: int = Field(2, gt=0, description="blocks before the loop")
-    core_layers: int = Field(2, gt=0, description="blocks of the loop")
-    coda_layers: int = Field(2, gt=0, description="blocks after the loop")
-    value_embeddings: bool = Field(
-        True, description="add a table's row to the values of every second layer"
-    )
-    steps: int = Field(8, gt=0, description="steps in evaluation, mean of those in training")
-    gradient_steps: int = Field(4, gt=0, description="last steps that carry the gradient")
-    start_seed: int = Field(0, ge=0, description="seed of h0 in evaluation")
-
-    def mean_evaluations(self) -> float:
-        return float(self.steps)
-
-    def published_passes(self) -> Passes:
-        return Passes(8, 4)
-
-    def gradient_passes(self) -> Passes:
-        return Passes(0, self.gradient_steps)
 
 
 class Parcae(CausalLM):

@@ -22,7 +22,14 @@ BOTTOM = {
     "reasoning/precision.py": ("reasoning.errors",),
     "reasoning/nn/layers.py": ("reasoning.errors", "reasoning.precision", "reasoning.randomness"),
     "reasoning/loss_config.py": ("reasoning.frozen",),
+    "reasoning/language_config.py": (
+        "reasoning.errors",
+        "reasoning.frozen",
+        "reasoning.pretraining.passes",
+        "reasoning.solver_config",
+    ),
     "reasoning/losses.py": ("reasoning.errors", "reasoning.loss_config", "reasoning.precision"),
+    "reasoning/pretraining/passes.py": (),
     "reasoning/randomness.py": ("reasoning.errors",),
     "reasoning/supervision.py": (
         "reasoning.errors",

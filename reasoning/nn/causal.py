@@ -23,12 +23,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from reasoning.errors import InputError
-from reasoning.frozen import Frozen
+from reasoning.language_config import BlockShape, GateConfig
 from reasoning.nn.cache import KV
 from reasoning.nn.layers import apply_rotary, truncated_normal_
 from reasoning.nn.moving import Moving
@@ -36,28 +34,6 @@ from reasoning.nn.moving import Moving
 EPS = 1e-5  # of every RMS norm
 ROTARY_BASE = 50_000.0
 _GATE_CHANNELS = 32  # channels of x that decide how much of a looked-up value a head takes
-_MOST_OPEN = 0.99  # of a gate's range: at 1 its sigmoid is saturated and its gradient 1e-7
-
-
-class GateConfig(Frozen):
-    """Gate = max x sigmoid(raw), one per channel."""
-
-    initial: float = Field(
-        0.75, gt=0, description="gate before training; where it equals max, 0.99 of max is taken"
-    )
-    maximum: float = Field(0.75, gt=0, description="upper bound of a gate")
-
-    @model_validator(mode="after")
-    def _within_the_bound(self):
-        if self.initial > self.maximum:
-            raise InputError(f"initial {self.initial} exceeds the gate's maximum {self.maximum}")
-        return self
-
-    @property
-    def raw(self) -> float:
-        """The parameter's value before training, in logits."""
-        share = min(self.initial / self.maximum, _MOST_OPEN)
-        return math.log(share / (1 - share))
 
 
 def init_deviation(width: int) -> float:
@@ -143,15 +119,6 @@ class ReluSquaredMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(0.5 * F.relu(self.up(x)).square())
-
-
-@dataclass(frozen=True)
-class BlockShape:
-    """Sizes of a block: width, heads and the MLP's inner width, in channels."""
-
-    width: int
-    heads: int
-    inner: int
 
 
 class CausalBlock(nn.Module):

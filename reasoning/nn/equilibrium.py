@@ -22,48 +22,21 @@ Shapes: B sequences, S tokens, D width.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from reasoning.fixed_point import Picard, Unrolled, solve
 from reasoning.fixed_point.iteration import Map, Tensors
+from reasoning.language_config import BlockShape, EquilibriumConfig, GateConfig, Injection
 from reasoning.nn.cache import KV, LoopCache
-from reasoning.nn.causal import BlockShape, CausalBlock, GateConfig, Pass
+from reasoning.nn.causal import CausalBlock, Pass
 from reasoning.nn.compilation import is_compiled
-from reasoning.nn.language import LanguageConfig
 from reasoning.nn.moving import ROWS, Moving, filled_up
 from reasoning.precision import wide
-from reasoning.pretraining.flops import NO_CORE, Passes
 from reasoning.pretraining.protocol import SolveBudget
-from reasoning.solver_config import GradientConfig, SolverConfig
 
-Injection = Literal["additive", "concatenation", "initial"]
 StateMap = Callable[[Tensor], Tensor]
-
-
-class EquilibriumConfig(LanguageConfig):
-    """A language model that solves for a fixed point. Defaults: the paper's at 140M."""
-
-    gate: GateConfig = Field(default_factory=GateConfig, description="gates of the solved blocks")
-    solver: SolverConfig = Field(
-        default_factory=lambda: SolverConfig(tolerance=3e-4, max_evaluations=64, min_evaluations=6),
-        description="the forward solve, per token",
-    )
-    gradient: GradientConfig = Field(
-        default_factory=lambda: GradientConfig(kind="one-step"), description="the backward pass"
-    )
-
-    def has_map(self) -> bool:
-        return True
-
-    def published_passes(self) -> Passes:
-        return Passes(7, 1)
-
-    def gradient_passes(self) -> Passes:
-        return Passes(*self.gradient.passes()) if self.has_map() else NO_CORE
 
 
 @dataclass(frozen=True)

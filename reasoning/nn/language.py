@@ -11,91 +11,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reasoning.errors import InputError
-from reasoning.frozen import Frozen
+from reasoning.language_config import LanguageConfig, LanguageFacts  # noqa: F401 - once lay here
 from reasoning.nn.cache import ModelCache
-from reasoning.nn.causal import EPS, ROTARY_BASE, BlockShape, CausalBlock, Pass, init_deviation
+from reasoning.nn.causal import EPS, ROTARY_BASE, CausalBlock, Pass, init_deviation
 from reasoning.nn.layers import rotary_table, truncated_normal_
 from reasoning.precision import wide
-from reasoning.pretraining.flops import NO_CORE, Passes
 from reasoning.pretraining.protocol import Cost, Role
 from reasoning.randomness import fold
 
 Draw = Callable[[Tensor, tuple[int, ...]], Tensor]  # of reasoning.randomness
 _STATES = 1  # tells a sequence's random states from its other draws
-
-
-class LanguageFacts(Frozen):
-    """What the suite asks of a language model's settings, so that nothing is decided by its name.
-
-    A model is a class that meets `reasoning.pretraining.protocol.LanguageModel`, is made by
-    `Model(config, vocabulary)` and carries its settings' class as `Config`, any pydantic model with
-    a field `context`. What a `Config` does not answer itself is answered here.
-    """
-
-    @classmethod
-    def at_size(cls, size: str) -> dict[str, Any]:
-        """Settings that a size, such as mini or 140m, asks for; by default none."""
-        return {}
-
-    def recipe(self, size: str) -> dict[str, Any]:
-        """Fields of the run, nested, in which its recipe at a size differs from the common one."""
-        return {}
-
-    def has_map(self) -> bool:
-        """Whether a map is solved, whose Jacobian may be looked at."""
-        return False
-
-    def proposes(self) -> bool:
-        """Whether a budget of no evaluations reads out a proposal of its own."""
-        return False
-
-    def mean_evaluations(self) -> float | None:
-        """Evaluations of its core that a token takes in training on average, where the settings say
-        so; None: it has none, or its solver decides."""
-        return None
-
-    def published_passes(self) -> Passes:
-        """Core passes that the published FLOP rule charges."""
-        return NO_CORE
-
-    def gradient_passes(self) -> Passes:
-        """Core passes of a training step beyond the evaluations that the model reports.
-
-        A product with J^T alone costs half a backward pass. An adjoint solve does not report how
-        many it made: its least is counted. Recomputation is not.
-        """
-        return NO_CORE
-
-
-class LanguageConfig(LanguageFacts):
-    """Sizes every language model has; the vocabulary comes from the tokenizer."""
-
-    width: int = Field(768, gt=0, description="D, channels of the residual stream")
-    head_width: int = Field(128, gt=0, description="channels of an attention head")
-    expansion: float = Field(4.0, gt=0, description="inner width of an MLP, in widths")
-    context: int = Field(2048, gt=0, description="longest sequence, in tokens")
-    checkpoint: bool = Field(
-        False, description="keep only blocks' inputs for the backward pass and recompute the rest"
-    )
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self):
-        if self.width % self.head_width or self.head_width % 2:
-            raise InputError(
-                f"head_width {self.head_width} must be even and divide width {self.width}"
-            )
-        return self
-
-    @property
-    def block(self) -> BlockShape:
-        """Sizes of one block."""
-        return BlockShape(
-            self.width, self.width // self.head_width, round(self.expansion * self.width)
-        )
 
 
 class CausalLM(nn.Module):

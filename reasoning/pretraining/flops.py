@@ -14,10 +14,10 @@ S tokens of context, d width.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
+from reasoning.pretraining.passes import NO_CORE, Passes
 from reasoning.pretraining.protocol import Cost
 
 # Peak dense bf16 TFLOP/s by the makers' data sheets; the first name that is in the device's.
@@ -25,18 +25,6 @@ _PEAK_TFLOPS = {
     **{"B200": 2250.0, "H200 NVL": 835.0, "H200": 989.0, "H100 PCIe": 756.0, "H100 NVL": 835.0},
     **{"H100": 989.0, "A100": 312.0, "L40S": 362.0},
 }
-
-
-@dataclass(frozen=True)
-class Passes:
-    """Passes through the core per token: forward, and backward ones to weights and inputs
-    (infinite, of a gradient: one through every evaluation there is)."""
-
-    forward: float
-    backward: float
-
-
-NO_CORE = Passes(0, 0)
 
 
 def _attention(cost: Cost, context: int) -> int:

@@ -1,9 +1,5 @@
-"""What `train` and `pretrain` tell before torch is loaded: a folder or a file of settings that is
-not there.
-
-The other words of `pretrain` are read with torch loaded: they are fields of the chosen model's
-configuration, which lies beside its net.
-"""
+"""What `train` and `pretrain` tell before anything else: a folder or a file of settings that is not
+there."""
 
 from collections.abc import Sequence
 from pathlib import Path

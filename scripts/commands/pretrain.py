@@ -8,6 +8,10 @@ from scripts.commands.early import check_places
 def main(words: Sequence[str]) -> int:
     check_places(words, "language run", "--corpus", "corpus")
 
-    from scripts.runs import pretrain
+    from scripts.runs.pretrain_words import read_words
 
-    return pretrain.main(words)
+    given = read_words(words)
+
+    from scripts.runs import pretrain  # torch with it
+
+    return pretrain.run(words, given)

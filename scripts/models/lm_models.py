@@ -11,20 +11,17 @@ totals differ by tables and output matrices alone: at 257 tokens 821 k for attra
 transformer-plain and deq-tied, 854 k for deq, 887 k for transformer and 920 k for parcae.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from baselines.deq import DEQConfig
-from baselines.gpt import GPTConfig
-from baselines.parcae import ParcaeConfig
-from reasoning.attractor_lm import AttractorLMConfig
-from reasoning.nn.causal import GateConfig
-from reasoning.nn.language import LanguageConfig, LanguageFacts
+from baselines.configs import DEQConfig, GPTConfig, ParcaeConfig
+from reasoning.attractor_lm_config import AttractorLMConfig
+from reasoning.language_config import GateConfig, LanguageConfig, LanguageFacts
 from reasoning.solver_config import GradientConfig, SolverConfig
 from scripts.models.registry import LANGUAGE_MODELS
 from scripts.usage import UsageError, unknown_name
+
+if TYPE_CHECKING:  # torch is imported where a model is built: a command's words are read without it
+    from torch import nn
 
 SIZES = ("mini", "60m", "140m", "370m", "770m", "1.3b")
 _CHECKPOINTED = ("770m",)  # of those whose loop keeps most
@@ -131,8 +128,10 @@ def model_and_size(name: str) -> tuple[str, str]:
     return (name, "mini") if ":" in name and ":" not in model else (model, size)
 
 
-def build_language_model(config: LanguageFacts, vocabulary: int, seed: int) -> nn.Module:
+def build_language_model(config: LanguageFacts, vocabulary: int, seed: int) -> "nn.Module":
     """The model of a configuration, its weights drawn from `seed` on the CPU."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LANGUAGE_MODELS.model_class(config.kind)(config, vocabulary)

@@ -7,11 +7,9 @@ CPU core.
 
 from typing import Annotated, Any
 
-import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from reasoning.nn.language import LanguageFacts
-from reasoning.nn.reasoner import parameter_count
+from reasoning.language_config import LanguageFacts
 from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
 from scripts.models.lm_models import (
     LANGUAGE_PRESETS,
@@ -110,6 +108,10 @@ def language_preset(name: str) -> LanguageRunConfig:
 
 def describe_language_preset(name: str) -> dict[str, Any]:
     """A preset's size, cost and recipe; parameters at a vocabulary of 32,768."""
+    import torch
+
+    from reasoning.nn.reasoner import parameter_count
+
     config = language_preset(name)
     with torch.device("meta"):
         model = build_language_model(config.model, VOCABULARY, config.seed)

@@ -155,5 +155,11 @@ LANGUAGE_MODELS = Registry(
     group=MODEL_GROUPS[1],
     needs=("forward", "new_cache", "parameter_roles", "cost", "blocks", "repeated_blocks"),
     settings=("context",),
-    answers="reasoning.nn.language:LanguageFacts",
+    answers="reasoning.language_config:LanguageFacts",
+    configs={
+        "attractor": "reasoning.attractor_lm_config:AttractorLMConfig",
+        "transformer": "baselines.configs:GPTConfig",
+        "parcae": "baselines.configs:ParcaeConfig",
+        "deq": "baselines.configs:DEQConfig",
+    },
 )

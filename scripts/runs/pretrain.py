@@ -1,12 +1,9 @@
 """`loopbench pretrain`: one run; with `torchrun`, of `-m scripts pretrain`, on many processes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from reasoning.nn.compilation import check_compiler
 from reasoning.pretraining.loop import Pretrainer
@@ -18,41 +15,14 @@ from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World
 from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError
-from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
-from scripts.models.lm_presets import LanguageRunConfig, language_preset
+from scripts.models.lm_models import build_language_model
+from scripts.models.lm_presets import LanguageRunConfig
 from scripts.runs.lm_session import load_language_config, run_tokenizer
+from scripts.runs.pretrain_words import Pretrain, read_words
 from scripts.runs.training_command import open_records, run_command, train_to_end
-from scripts.runs.training_words import TrainingWords, WandbMode, preset_or_file
-from scripts.terminal.config_files import configured
+from scripts.runs.training_words import WandbMode
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, option_value, parse, resumes
-
-
-@dataclass(frozen=True)
-class Pretrain(TrainingWords):
-    """Pretrain a language preset on a corpus, or go on with an interrupted run.
-
-    loopbench pretrain --preset attractor-mini --corpus DIR --out RUN [options]
-    loopbench pretrain --resume RUN
-    """
-
-    config: Annotated[LanguageRunConfig, tyro.conf.arg(name="")]
-
-
-def read_words(words: Sequence[str]) -> Pretrain:
-    """Parse the command. The preset decides what the other words override."""
-    program = "loopbench pretrain"
-    if resumes(words):
-        return parse(Pretrain, words, program, Pretrain(language_preset("attractor-mini")))
-    name, file = preset_or_file(words, "attractor-mini", lambda: LANGUAGE_PRESETS)
-    if file is None:
-        config = language_preset(name)
-    else:
-        config = configured(file, words, language_preset, LanguageRunConfig)
-    given = parse(Pretrain, words, program, Pretrain(config))
-    if not given.config.corpus or given.out is None:
-        raise UsageError("give --corpus DIR and --out RUN")
-    return given
+from scripts.usage import UsageError, option_value
 
 
 def pretrain_run(
@@ -155,12 +125,15 @@ def newest(progress: Progress) -> dict[str, str]:
     return numbers
 
 
-def main(words: Sequence[str]) -> int:
-    """The command. 0 when trained to the end, 130 when interrupted (resumable)."""
-    given = read_words(words)
+def run(words: Sequence[str], given: Pretrain) -> int:
+    """The command, its words read. 0 when trained to the end, 130 when interrupted (resumable)."""
     train = partial(pretrain_run, fit_rows=option_value(words, "--validation.rows") is None)
 
     def load(run: Path) -> LanguageRunConfig:
         return load_language_config(run)[0]
 
     return run_command("pretrain", "language run", words, given, load, newest, train)
+
+
+def main(words: Sequence[str]) -> int:
+    return run(words, read_words(words))

@@ -8,9 +8,10 @@ import yaml
 from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import language_preset
-from scripts.models.presets import preset, preset_names
-from scripts.runs import pretrain, train
+from scripts.models.presets import RunConfig, preset, preset_names
+from scripts.runs import pretrain_words, train_words
 from scripts.runs.session import load_config
+from scripts.terminal.config_files import configured
 
 
 @pytest.mark.parametrize("task", ["sudoku", "language"])
@@ -22,12 +23,12 @@ def test_every_preset_is_printed_as_yaml_that_reads_back_the_same(task, tmp_path
         words = ["--config", str(tmp_path / "c.yaml"), "--out", "run"]
         if task == "sudoku":
             # Of no data folder, which would be read: the file's own settings alone.
-            given = train.configured(
-                tmp_path / "c.yaml", words, lambda name: preset("trm-mini"), train.RunConfig
+            given = configured(
+                tmp_path / "c.yaml", words, lambda name: preset("trm-mini"), RunConfig
             )
             assert given == preset(name)
         else:
-            given = pretrain.read_words([*words, "--corpus", "c"]).config
+            given = pretrain_words.read_words([*words, "--corpus", "c"]).config
             assert given.model_copy(update={"corpus": ""}) == language_preset(name)
 
 
@@ -45,19 +46,19 @@ def test_a_file_changes_what_it_names_and_words_go_before_it(sudokus, tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("preset: attractor-mini\nsteps: 7\nmodel:\n  solver: {tolerance: 1e-2}\n")
     words = ["--config", str(file), "--data", str(sudokus), "--out", "run", "--seed", "5"]
-    config = train.read_words([*words, "--steps", "8"]).config
+    config = train_words.read_words([*words, "--steps", "8"]).config
     base = preset("attractor-mini", "sudoku", 16)
     assert (config.steps, config.seed, config.preset) == (8, 5, "attractor-mini")
     assert config.model.solver == base.model.solver.model_copy(update={"tolerance": 0.01})
     assert config.model.gradient == base.model.gradient
-    assert train.read_words(words).config.steps == 7
+    assert train_words.read_words(words).config.steps == 7
 
 
 def test_a_model_of_another_kind_is_taken_whole(sudokus, tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("preset: attractor-mini\nmodel: {kind: trm, width: 16, heads: 2, layers: 1}\n")
     words = ["--config", str(file), "--data", str(sudokus), "--out", "run"]
-    model = train.read_words(words).config.model
+    model = train_words.read_words(words).config.model
     assert (model.kind, model.width, model.cycles) == ("trm", 16, 3)
 
 
@@ -74,7 +75,7 @@ def test_a_runs_config_of_a_preset_that_is_gone_still_serves(trained, tmp_path):
     record["config"]["preset"] = "older-name"
     (tmp_path / "config.json").write_text(json.dumps(record))
     words = ["--config", str(tmp_path / "config.json"), "--out", "run"]
-    assert train.read_words(words).config.preset == "older-name"
+    assert train_words.read_words(words).config.preset == "older-name"
 
 
 @pytest.mark.parametrize(

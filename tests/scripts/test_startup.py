@@ -139,9 +139,39 @@ def test_words_of_train_do_without_torch(sudokus, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_words_of_pretrain_do_without_torch(tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    start = ["pretrain", "--preset", "attractor-mini", "--corpus", str(corpus)]
+    whole = [*start, "--out", str(tmp_path / "out")]
+    models = ("attractor", "transformer", "transformer-plain", "parcae", "deq", "deq-tied")
+    refusals = [
+        ["pretrain"],
+        ["pretrain", "--preset", "nonesuch-mini", "--out", str(tmp_path)],
+        start,
+        [*whole, "--nonsense", "3"],
+        [*whole, "--steps", "many"],
+        [*whole, "--optimizer.lr", "-1"],
+        [*whole, "--batch", "4", "--micro-batch", "8"],
+        [*whole, "--batch", "6"],
+        [*whole, "--context", "512"],
+        [*whole, "--checkpoint-every", "7"],
+        [*whole, "--parallel", "sharded"],
+        [*whole, "--model.gate.initial", "1"],
+        [*whole, "--model.head-width", "3"],
+        [*whole, "--model.injection", "initial", "--model.start", "zero"],
+        [*whole, "--wandb", "sometimes"],
+        *([*whole, "--preset", f"{model}-mini", "--model.width", "0"] for model in models),
+        *([*whole, "--preset", f"{m}-mini", "--jacobian-every", "10"] for m in models[1:4]),
+    ]
+    assert codes_without_torch(refusals) == [2] * len(refusals)
+    assert codes_without_torch([["pretrain", "--help"]]) == [0]
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_check_itself_sees_torch(tmp_path):
-    unknown = ["pretrain", "--preset", "nonesuch-mini", "--out", str(tmp_path)]
-    assert codes_without_torch([unknown, ["--version"]]) == [2]
+    of_torch = ["train", "--preset", "torch.nn:Nonesuch-mini", "--out", str(tmp_path)]
+    assert codes_without_torch([of_torch, ["--version"]]) == [2]
 
 
 def test_the_presets_shown_are_those_that_are_built():

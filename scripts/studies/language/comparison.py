@@ -13,8 +13,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
+from reasoning.language_config import LanguageFacts
 from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
-from reasoning.nn.language import LanguageFacts
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.corpus import source_files

@@ -1,0 +1,15 @@
+"""Passes through the core of a language model, which the FLOP rules charge."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes through the core per token: forward, and backward ones to weights and inputs
+    (infinite, of a gradient: one through every evaluation there is)."""
+
+    forward: float
+    backward: float
+
+
+NO_CORE = Passes(0, 0)
