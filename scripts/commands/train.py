@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from scripts.commands.early import check_places
+from scripts.terminal.folders import expect
 
 
 def main(words: Sequence[str]) -> int:
@@ -11,6 +12,8 @@ def main(words: Sequence[str]) -> int:
     from scripts.runs.train_words import read_words
 
     given = read_words(words)
+    if given.start is not None:
+        expect(given.start, "puzzle run")
 
     from scripts.runs import train  # torch with it
 
