@@ -64,6 +64,11 @@ def evaluate_lm(
     expect(run, "language run")
     if corpus is not None:
         expect(corpus, "corpus")
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    if bundle is not None:
+        from reasoning.pretraining.evaluation.core_tasks import read_bundle
+
+        read_bundle(bundle, names, extended)  # its mistakes are told before torch is loaded
 
     from reasoning.pretraining.evaluation.likelihood import Scorer
     from reasoning.pretraining.protocol import SolveBudget
@@ -72,7 +77,6 @@ def evaluate_lm(
     from scripts.runs.lm_session import open_language_run
     from scripts.terminal.console import Console
 
-    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
     ask = Ask(bundle, names, extended, limit, few_shot_seeds, corpus, rows)
     world = join_world(device)
     opened = open_language_run(run, str(world.device))

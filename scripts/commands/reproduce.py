@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.markdown import Markdown
 
 from reasoning.names import Activations, Device
 from reasoning.training.config import seconds_of
-from reasoning.training.distribution import join_world
-from scripts.studies.ablations import ABLATIONS, ablation
+from scripts.studies.ablations import ABLATIONS
 from scripts.studies.language.reproduce import LANGUAGE
-from scripts.studies.real import Task, real
-from scripts.studies.table2 import Scale, table2
-from scripts.terminal.console import Console
+from scripts.terminal.choices import Scale, Task
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse, unknown_name
 
 
@@ -52,6 +49,16 @@ def reproduce_table2(
     """
     if seeds < 1:
         raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    for folder in (sudoku, maze):
+        if folder is not None:
+            expect(folder, "data")
+
+    from rich.markdown import Markdown
+
+    from reasoning.training.distribution import join_world
+    from scripts.studies.table2 import table2
+    from scripts.terminal.console import Console
+
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     data = {"sudoku": sudoku, "maze": maze}
@@ -95,10 +102,18 @@ def reproduce_real(
     for flag, value, least in (("seeds", seeds, 1), ("searched", searched, 0)):
         if value < least:
             raise UsageError(f"--{flag}: must be at least {least} (got {value})")
+    seconds = seconds_of(for_)
+    expect(data, "data")
+
+    from rich.markdown import Markdown
+
+    from reasoning.training.distribution import join_world
+    from scripts.studies.real import real
+    from scripts.terminal.console import Console
+
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     names = [name.strip() for name in presets.split(",")]
-    seconds = seconds_of(for_)
     told = searched, out, world, console, compile, precision, jobs
     text = real(task, data, names, seconds, seeds, *told)
     Console(width=max(150, console.width), quiet=console.quiet).print(Markdown(text))
@@ -139,6 +154,15 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
         """
         if seeds < 1:
             raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+        if data is not None:
+            expect(data, "data")
+
+        from rich.markdown import Markdown
+
+        from reasoning.training.distribution import join_world
+        from scripts.studies.ablations import ablation
+        from scripts.terminal.console import Console
+
         world = join_world(device)
         console = Console(quiet=not world.is_main)
         names = [row.strip() for row in also.split(",") if row.strip()]

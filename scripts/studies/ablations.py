@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from puzzles.sources import generate_into, sudoku
 from reasoning.model_config import SCALES
-from reasoning.training.distribution import World
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.data import read_puzzles
-from scripts.studies.comparison import planned_runs, train_and_compare
-from scripts.studies.plan import lanes_of, state_plan
-from scripts.terminal.console import Console
 from scripts.usage import UsageError
+
+if TYPE_CHECKING:
+    from reasoning.training.distribution import World
+    from scripts.terminal.console import Console
 
 
 def _phantom(steps: int) -> Variant:
@@ -122,8 +122,8 @@ def ablation(
     seeds: int,
     steps: int | None,
     compile: bool,
-    world: World,
-    console: Console,
+    world: "World",
+    console: "Console",
     yes: bool = False,
     also: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -135,6 +135,9 @@ def ablation(
     also: models that are rows of it too; only: the rows that are trained; none: all.
     jobs: see `choose_lanes`.
     """
+    from scripts.studies.comparison import planned_runs, train_and_compare
+    from scripts.studies.plan import lanes_of, state_plan
+
     wanted = chosen(only, (variant.name for variant in ABLATIONS[name]))
     rows = (variant for variant in ABLATIONS[name] if variant.name in wanted)
     variants = (*rows, *also_rows(also, scale))

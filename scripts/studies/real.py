@@ -33,10 +33,9 @@ from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
+from scripts.terminal.choices import Task
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
-
-Task = Literal["sudoku", "maze"]
 
 DEEP = 64  # segments
 SEVERAL = {"sudoku": 32, "maze": 8}  # images or starts, when the answer is chosen among them

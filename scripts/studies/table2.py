@@ -8,7 +8,7 @@ the recipe that eight layers need (`presets.deepened`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.distribution import World
@@ -20,10 +20,10 @@ from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.data import read_puzzles
 from scripts.studies.comparison import Comparison, planned_runs, train_and_score
 from scripts.studies.plan import Run, lanes_of, state_plan
+from scripts.terminal.choices import Scale
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
-Scale = Literal["mini", "cpu", "full"]
 TASKS = ("sudoku", "maze")
 
 

@@ -49,12 +49,17 @@ def test_help_and_version_do_without_torch():
         ["claims"],
         ["tables", "--check"],
         *([name, "--help"] for name in helped),
+        ["reproduce", "--help"],
+        *(["reproduce", name, "--help"] for name in ("table2", "real", "controls", "table1")),
     ]
     assert codes_without_torch(asked) == [0] * len(asked)
 
 
 def test_refusals_do_without_torch(tmp_path):
     none, out = str(tmp_path / "none"), str(tmp_path / "out")
+    language_run = tmp_path / "language"
+    language_run.mkdir()
+    (language_run / "config.json").write_text('{"tokenizer": "", "corpus": ""}')
     refusals = [
         ["trian"],
         ["quickstart", "--stps", "3"],
@@ -92,9 +97,21 @@ def test_refusals_do_without_torch(tmp_path):
         ["bench", "--quik"],
         ["evaluate-lm", none, "--corpus", none],
         ["evaluate-lm", none, "--corpis", none],
+        ["evaluate-lm", str(language_run), "--bundle", none],
         ["generate", none],
         ["generate", none, "--promt", "a"],
         ["presets", "--jason"],
+        ["reproduce", "tabel2"],
+        ["reproduce", "table2", "--out", out, "--maze", none],
+        ["reproduce", "table2", "--out", out, "--scael", "mini"],
+        ["reproduce", "real", "--task", "maze", "--out", out, "--data", none],
+        ["reproduce", "real", "--task", "maze", "--out", out, "--data", none, "--for", "6x"],
+        ["reproduce", "controls", "--out", out, "--data", none],
+        ["reproduce", "controls", "--out", out, "--sed", "3"],
+        ["reproduce", "table1", "--out", out, "--corpus", none],
+        ["reproduce", "table1", "--out", out, "--bundle", none],
+        ["reproduce", "table1", "--out", out, "--bundel", none],
+        ["reproduce", "fig4", "--out", out, "--runs", none],
         ["train", "--preset", "trm-mini", "--data", none, "--out", out],
         ["train", "--config", none, "--out", out],
         ["train", "--resume", none],

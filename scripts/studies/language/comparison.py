@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reasoning.language_config import LanguageFacts
 from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
@@ -34,29 +34,14 @@ from scripts.runs.lm_session import LanguageRun, load_language_config, open_lang
 from scripts.runs.pretrain import newest, pretrain_run
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
+from scripts.studies.language.reading import Reading
 from scripts.studies.one_run import finish_run
+from scripts.terminal.choices import LanguageScale
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
 
-LanguageScale = Literal["mini", "full"]
 HELD_OUT = 0.05  # of the parts of --text
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a trained model is read out; None keeps the model's own.
-
-    max_evaluations, tolerance: see SolveBudget; start: where the Attractor's solver begins.
-    """
-
-    max_evaluations: int | None = None
-    tolerance: float | None = None
-    start: Literal["proposal", "zero", "gaussian"] | None = None
-
-
-OWN = Reading()
-PROPOSAL = Reading(max_evaluations=0)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from scripts.models.lm_presets import VOCABULARY, language_preset
 from scripts.reports.numbers import grid
 from scripts.reports.pictures import finish, new_figure
 from scripts.runs.lm_session import load_language_config
-from scripts.studies.language.comparison import LanguageScale, Study, training_numbers
+from scripts.studies.language.comparison import Study, training_numbers
 from scripts.studies.language.probes import step_cost
 from scripts.studies.language.tables import PARCAE, changed
+from scripts.terminal.choices import LanguageScale
 from scripts.usage import UsageError
 
 BYTES = 257  # vocabulary of the byte tokenizer, at mini

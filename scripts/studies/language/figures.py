@@ -14,8 +14,6 @@ from scripts.reports.pictures import finish, new_figure
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (
-    OWN,
-    Reading,
     Study,
     bundle_scores,
     full_rows,
@@ -23,6 +21,7 @@ from scripts.studies.language.comparison import (
     train_variants,
 )
 from scripts.studies.language.probes import distances_to_last, principal_components, trajectory
+from scripts.studies.language.reading import OWN, Reading
 from scripts.studies.language.tables import ATTRACTOR, DEQ, FROZEN, PARCAE, TABLE_1
 from scripts.usage import UsageError
 

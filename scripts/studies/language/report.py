@@ -14,8 +14,6 @@ from scripts.reports.numbers import grid
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
 from scripts.studies.language.comparison import (
-    OWN,
-    Reading,
     Study,
     bundle_scores,
     full_rows,
@@ -25,6 +23,7 @@ from scripts.studies.language.comparison import (
     training_numbers,
 )
 from scripts.studies.language.probes import step_cost
+from scripts.studies.language.reading import OWN, Reading
 from scripts.studies.language.tables import Entry, LanguageTable, Published, Relative
 
 SWEEP = (0, 1, 2, 4, 8)  # T, beside the model's own budget

@@ -1,22 +1,19 @@
-"""The words of `loopbench reproduce` for language tables and figures."""
+"""The words of `loopbench reproduce` for language tables and figures, read without torch."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.markdown import Markdown
+from typing import TYPE_CHECKING, Any
 
 from reasoning.names import Device
-from reasoning.training.distribution import join_world
-from scripts.studies.language.comparison import LanguageScale, Study, build_text
-from scripts.studies.language.costs import figure4, figure5
-from scripts.studies.language.figures import figure6, figure7
-from scripts.studies.language.report import language_table
 from scripts.studies.language.tables import LANGUAGE_TABLES
-from scripts.terminal.console import Console
+from scripts.terminal.choices import LanguageScale
+from scripts.terminal.folders import expect
 from scripts.terminal.texts import separator
 from scripts.usage import UsageError
+
+if TYPE_CHECKING:
+    from scripts.studies.language.comparison import Study
 
 _OWN_FLAGS = {"steps": "--steps", "seed": "--seeds", "corpus": "--corpus", "preset": "--scale"}
 
@@ -42,7 +39,7 @@ def changes_of(words: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..., None]:
+def _of_runs(name: str, make: Callable[["Study"], str], wrote: str) -> Callable[..., None]:
     def run(
         out: Path,
         scale: LanguageScale = "mini",
@@ -97,6 +94,17 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
             raise UsageError("--limit and --extended are of a bundle: give --bundle DIR")
         if only and name not in LANGUAGE_TABLES:
             raise UsageError(f"--only is of a table's rows: {name} has none")
+        if corpus is not None:
+            expect(corpus, "corpus")
+        if bundle is not None:
+            from reasoning.pretraining.evaluation.core_tasks import read_bundle
+
+            read_bundle(bundle, extended=extended)  # its mistakes are told before time is spent
+
+        from reasoning.training.distribution import join_world
+        from scripts.studies.language.comparison import Study, build_text
+        from scripts.terminal.console import Console
+
         world = join_world(device)
         if text and world.is_main:
             build_text(out, text, separator(split_on))
@@ -125,10 +133,30 @@ def _of_runs(name: str, make: Callable[[Study], str], wrote: str) -> Callable[..
 
 
 def _table(name: str) -> Callable[..., None]:
-    return _of_runs(name, lambda s: language_table(s, name, LANGUAGE_TABLES[name]), "md, .json")
+    def make(study: "Study") -> str:
+        from scripts.studies.language.report import language_table
+
+        return language_table(study, name, LANGUAGE_TABLES[name])
+
+    return _of_runs(name, make, "md, .json")
+
+
+def _figure(name: str, make: str) -> Callable[..., None]:
+    """A figure of trained models; `make`: the function of `figures` that draws it."""
+
+    def draw(study: "Study") -> str:
+        from scripts.studies.language import figures
+
+        return getattr(figures, make)(study)
+
+    return _of_runs(name, draw, "png, .json")
 
 
 def _show(text: str, wrote: str, quiet: bool = False) -> None:
+    from rich.markdown import Markdown
+
+    from scripts.terminal.console import Console
+
     console = Console(quiet=quiet)
     Console(width=max(160, console.width), quiet=quiet).print(Markdown(text))
     console.print(f"wrote {wrote}", soft_wrap=True)
@@ -146,6 +174,11 @@ def reproduce_figure4(
         runs: further runs whose evaluations over training to take; what is not measured is
             assumed, and marked so.
     """
+    for run in runs:
+        expect(run, "language run")
+
+    from scripts.studies.language.costs import figure4
+
     _show(figure4(out, scale, runs), f"{out}/fig4.png, .md, .json")
 
 
@@ -167,6 +200,11 @@ def reproduce_figure5(
         set: fields changed in every model, NAME=VALUE each, such as batch=1.
         device: cuda: peak allocated; elsewhere bytes kept for the backward pass.
     """
+    from reasoning.training.distribution import join_world
+    from scripts.studies.language.comparison import Study
+    from scripts.studies.language.costs import figure5
+    from scripts.terminal.console import Console
+
     study = Study(
         out=out,
         scale=scale,
@@ -182,6 +220,6 @@ LANGUAGE: dict[str, Callable[..., None]] = {
     **{name: _table(name) for name in LANGUAGE_TABLES},
     "fig4": reproduce_figure4,
     "fig5": reproduce_figure5,
-    "fig6": _of_runs("fig6", figure6, "png, .json"),
-    "fig7": _of_runs("fig7", figure7, "png, .json"),
+    "fig6": _figure("fig6", "figure6"),
+    "fig7": _figure("fig7", "figure7"),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scripts.models.variants import Variant
-from scripts.studies.language.comparison import OWN, PROPOSAL, Reading
+from scripts.studies.language.reading import OWN, PROPOSAL, Reading
 from scripts.usage import UsageError
 
 # A published number, one with its deviation, or a word such as T_max.
