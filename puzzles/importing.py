@@ -25,6 +25,7 @@ from puzzles.published import open_source
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.sudoku import rules
 from puzzles.sudoku.mix import Mix, build_mix
+from puzzles.sudoku.neighbours import check_each
 from puzzles.sudoku.neighbours import neighbours as find_neighbours
 
 HUB_SETS = {
@@ -60,8 +61,12 @@ def import_path(
     """
     if seed < 0:
         raise InputError(f"seed is {seed}, expected 0 or more")
+    if neighbours is not None:
+        check_each(neighbours)
     path = Path(path)
     whole, held_out = open_source(path)
+    if neighbours is not None:
+        _check_have_neighbours(whole.puzzles)
     rng = np.random.default_rng(child_seed(seed, 0))
     composition: dict[str, dict[str, int]] = {}
     lists = [*test_hard, *([] if test_seventeen is None else [test_seventeen])]
@@ -80,6 +85,8 @@ def import_path(
     elif test == "all":
         if subsample is not None:
             raise InputError("--test all leaves no training puzzles to draw; give --test N")
+        if neighbours is not None:
+            raise InputError("--test all leaves no training puzzles for neighbours; give --test N")
         train_groups, test_groups = train_groups[:0], train_groups
     elif not lists:
         train_groups, test_groups = split_groups(whole.puzzles, test, child_seed(seed, 1))
@@ -122,6 +129,8 @@ def import_hub(
     name: "sudoku-extreme" or "maze-hard" (or the repository's full name). Other arguments as in
     `import_path`. Raises DataError if huggingface_hub is not installed or the hub not reached.
     """
+    if neighbours is not None:
+        check_each(neighbours)
     repository = HUB_SETS.get(name, name)
     if repository not in HUB_SETS.values():
         raise InputError(f'no hub set "{name}"; there are {", ".join(HUB_SETS)}')
@@ -164,12 +173,15 @@ def _test_mix(
     return build_mix(list(hard), seventeen, test, seed, mix_fractions(seventeen), solutions)
 
 
+def _check_have_neighbours(puzzles: PuzzleSet) -> None:
+    if puzzles.kind != "sudoku" or puzzles.size != 9:
+        raise InputError(f"only 9x9 sudokus have neighbours, not a {puzzles.kind} {puzzles.size}")
+
+
 def _neighboured(
     train: PuzzleSet, test: PuzzleSet, each: int, seed: int, progress: Progress | None
 ) -> tuple[PuzzleSet, dict[str, int]]:
     """The training puzzles, each with its neighbours after it in its group, and their counts."""
-    if train.kind != "sudoku" or train.size != 9:
-        raise InputError(f"only 9x9 sudokus have neighbours, not a {train.kind} {train.size}")
     new = find_neighbours(
         rules.from_tokens(train.inputs),
         each,

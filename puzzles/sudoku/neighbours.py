@@ -20,6 +20,7 @@ from puzzles.sudoku.rules import as_grids, geometry_of
 from puzzles.sudoku.search import tables
 from puzzles.sudoku.solver import rate, solve_unique
 
+MOST = 1000  # neighbours of one puzzle: what an hour on one core looks for
 ENOUGH = 10.0  # guesses that make a neighbour hard, whatever its parent needs
 _CHUNK = 20  # parents a thread works on at a time; the neighbours depend on it
 _TRIED = 1000  # most children looked at for each neighbour wanted
@@ -52,14 +53,15 @@ def neighbours(
     solution grid is in no class of `exclude_solutions` (K, L), and no equivalent puzzle was there
     before. A parent has fewer than `each` where 1,000 children for each wanted do not hold them.
 
-    ValueError for no neighbours asked for or a negative `enough`, DataError for a puzzle that has
+    ValueError for neighbours not 1 to MOST or a negative `enough`, DataError for a puzzle that has
     not one solution.
     """
-    if each < 1:
-        raise InputError(f"neighbours of each puzzle is {each}, expected 1 or more")
+    check_each(each)
     if not enough >= 0:
         raise InputError(f"enough is {enough}, expected guesses, 0 or more")
     puzzles = as_grids(puzzles, "puzzles")
+    if progress is not None:
+        progress(0, len(puzzles))
     solutions = solve_unique(puzzles, "puzzles, row {}".format)
     wanted = np.minimum(rate(puzzles, seed, isomorphs), enough)
     banned = np.zeros(0, f"S{puzzles.shape[1]}")
@@ -72,6 +74,12 @@ def neighbours(
     keys = row_keys(canonicalise(rows["solution"], rows["puzzle"]).puzzles)
     rows = rows[np.sort(np.unique(keys, return_index=True)[1])]
     return Neighbours(rows["puzzle"].copy(), rows["solution"].copy(), rows["parent"].copy())
+
+
+def check_each(each: int) -> None:
+    """ValueError for a number of neighbours that none can have."""
+    if not 1 <= each <= MOST:
+        raise InputError(f"neighbours of each puzzle is {each}, expected 1 to {MOST:,}")
 
 
 def _of_chunk(

@@ -293,6 +293,16 @@ def _write(out: Path, built: "Built") -> None:
     for split, origins in built.record.composition.items():
         parts = ", ".join(f"{_count(rows)} {origin}" for origin, rows in origins.items())
         console.print(f"{split}: {parts}")
+    each = built.record.options.get("neighbours")
+    if each is not None:
+        origins = built.record.composition["train"]
+        found, asked = origins["neighbours"], each * origins["source"]
+        if found < asked:
+            console.print(
+                f"{_count(asked - found)} of {_count(asked)} neighbours asked for were not found: "
+                "the search ends after 1,000 tries for each",
+                soft_wrap=True,
+            )
     console.print(_overlap_text(built.record.overlap), soft_wrap=True)
     console.print(f"written to {folder}", soft_wrap=True)
 

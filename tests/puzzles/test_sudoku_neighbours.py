@@ -9,6 +9,7 @@ from puzzles.dataset import read_split
 from puzzles.errors import DataError, InputError
 from puzzles.importing import import_path
 from puzzles.stream import BatchStream
+from puzzles.sudoku import neighbours as module
 from puzzles.sudoku import rules, solver
 from puzzles.sudoku.canonical import canonical_puzzle, canonicalise
 from puzzles.sudoku.generator import generate
@@ -70,8 +71,9 @@ def test_the_seed_owns_them_and_excluded_grids_stay_out(parents, found):
 
 
 def test_wrong_arguments_are_refused(parents):
-    with pytest.raises(InputError, match="expected 1 or more"):
-        neighbours(parents, 0, seed=0)
+    for each in (0, -1, 1001, 10**20):
+        with pytest.raises(InputError, match="expected 1 to 1,000"):
+            neighbours(parents, each, seed=0)
     with pytest.raises(InputError, match="enough is -1"):
         neighbours(parents, 1, seed=0, enough=-1)
     with pytest.raises(DataError, match="row 1: more than one solution"):
@@ -106,6 +108,30 @@ def test_imported_they_stand_in_the_group_of_their_puzzle(csv, tmp_path, parents
     rows = {drawn.batch_at(step)[0].tobytes() for step in range(6)}
     assert len(rows) > 1  # an epoch is one puzzle of each group, not always the same
     assert drawn.steps_per_epoch == 1
+
+
+def test_those_that_were_not_found_are_told(csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "_TRIED", 0)
+    words = ["data", "import", str(csv), "--test", "2", "--neighbours", "2"]
+    assert main([*words, "--out", str(tmp_path / "set")]) == 0
+    said = capsys.readouterr().out
+    assert "train: 3 source, 0 neighbours" in said
+    assert "6 of 6 neighbours asked for were not found" in said
+
+
+def test_what_cannot_be_is_refused_before_rows_are_checked(csv, tmp_path, monkeypatch):
+    def none_checked(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("puzzles.published.Source.select", none_checked)
+    with pytest.raises(InputError, match="expected 1 to 1,000"):
+        import_path(csv, test=2, neighbours=0)
+    with pytest.raises(InputError, match="no training puzzles for neighbours"):
+        import_path(csv, test="all", neighbours=2)
+    four = tmp_path / "four.csv"
+    four.write_text("question,answer\n1...4...2...3...,1234432121433412\n")
+    with pytest.raises(InputError, match="only 9x9 sudokus have neighbours"):
+        import_path(four, test=1, neighbours=2)
 
 
 def test_other_puzzles_have_no_neighbours(tmp_path):
