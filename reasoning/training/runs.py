@@ -133,6 +133,23 @@ def refuse_begun(folder: Path) -> None:
         )
 
 
+def begun_with(folder: Path) -> tuple[Path, int] | None:
+    """The run whose weights this one began with, and the step they are of; None: it began afresh.
+
+    It is kept as it was named, so a relative name is sought from the run's folder upwards (both
+    may have moved together), then from here. RunError where it is not there.
+    """
+    record = read_config(folder).get("started_from")
+    if record is None:
+        return None
+    named, here = Path(record["run"]), folder.resolve()
+    places = [] if named.is_absolute() else [parent / named for parent in here.parents]
+    for place in (*places, named):
+        if (place / "config.json").is_file() and place.resolve() != here:
+            return place, record["step"]
+    raise RunError(f"{folder}: began with {named}, which is no longer there; put it back")
+
+
 def restart_run(folder: Path) -> str:
     """Record anew what runs: a run that left no checkpoint starts again from step 0. Its logs are
     emptied when training opens them. Returns the line that tells the user."""

@@ -2,6 +2,7 @@
 
 import json as json_text
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from reasoning.training.runs import RunError, list_checkpoints, read_config, read_jsonl
+from reasoning.training.runs import RunError, begun_with, list_checkpoints, read_config, read_jsonl
 from scripts.reports.curves import FRESH, Curve, read_curve, spent_by
 from scripts.terminal.console import Console
 from scripts.terminal.folders import kind_of
@@ -107,6 +108,8 @@ def show_runs(
         curves: draw the loss and the held-out accuracy of its puzzle runs against time and FLOPs
             into this PNG file; a run that began with another's weights follows that one.
     """
+    if curves is not None:
+        _check_picture(curves)
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'not a' if folder.exists() else 'no such'} folder")
     rows = [describe_run(run) for run in find_runs(folder)]
@@ -122,32 +125,57 @@ def show_runs(
 
 
 def _draw(rows: Sequence[dict[str, Any]], folder: Path, path: Path) -> None:
+    """Draw the runs on puzzles, and tell which are left out and why."""
     from scripts.reports.figures import plot_curves
 
-    shown = [row for row in rows if row.get("task") not in (None, "language")]
-    if path.suffix != ".png":
-        raise UsageError(f"--curves: {path}: name a PNG file")
-    if not shown:
-        raise UsageError(f"--curves: {folder} holds no run on puzzles that can be read")
-    drawn = []
-    for row in shown:
+    drawn, reasons = [], []
+    for row in rows:
+        if row["state"] == "unreadable" or row["task"] == "language":
+            continue
         run = Path(row["run"])
-        name = str(run.relative_to(folder)) if run != folder else run.name
-        drawn.append(_curve(name, run))
+        try:
+            curve = _curve(_name(run, folder), run)
+        except (RunError, KeyError, TypeError) as error:
+            told = (
+                str(error) if isinstance(error, RunError) else f"{run}: not as a run's ({error!r})"
+            )
+            reasons.append(told)
+            continue
+        if curve.loss or curve.exact:
+            drawn.append(curve)
+        else:
+            reasons.append(f"{run}: has logged no training")
+    if not drawn:
+        why = reasons[0] if reasons else f"{folder} holds no run on puzzles that can be read"
+        raise UsageError(f"--curves: {why}")
+    for reason in reasons:
+        print(f"--curves: left out: {reason}", file=sys.stderr)
     plot_curves(drawn, path)
 
 
-def _curve(label: str, run: Path) -> Curve:
-    """A run's curve, after those of the runs that its weights came from."""
-    record = read_config(run)
-    begun = record.get("started_from")
-    if begun is None:
-        before = FRESH
-    elif (Path(begun["run"]) / _LOG).is_file():
-        before = spent_by(_curve(label, Path(begun["run"])), begun["step"])
-    else:
-        raise UsageError(f"--curves: {run} began with {begun['run']}, which is no longer there")
-    return read_curve(label, record["config"]["seed"], run, before)
+def _check_picture(path: Path) -> None:
+    if path.suffix != ".png":
+        raise UsageError(f"--curves: {path}: name a PNG file")
+    if not path.parent.is_dir():
+        raise UsageError(f"--curves: {path.parent}: no such folder")
+
+
+def _name(run: Path, folder: Path) -> str:
+    """A run by its place under the folder, or by the folder's own name where it is that folder."""
+    return str(run.relative_to(folder)) if run != folder else folder.resolve().name
+
+
+def _curve(label: str, run: Path, after: frozenset[Path] = frozenset()) -> Curve:
+    """A run's curve, after those of the runs that its weights came from. `after`: the runs that
+    began with it. RunError where one of them cannot be read or began with itself."""
+    after = after | {run.resolve()}
+    begun, before = begun_with(run), FRESH
+    if begun is not None:
+        start, step = begun
+        if start.resolve() in after:
+            raise RunError(f"{run}: began with {start}, which began with it: one was written over")
+        before = spent_by(_curve(label, start, after), step)
+    return read_curve(label, read_config(run)["config"]["seed"], run, before)
 
 
 def _print(rows: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -157,13 +185,13 @@ def _print(rows: Sequence[dict[str, Any]], folder: Path) -> None:
         right = heading in ("step", "best", "at", "last")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for row in rows:
-        name = str(Path(row["run"]).relative_to(folder))
+        name = _name(Path(row["run"]), folder)
         if row["state"] == "unreadable":
             table.add_row(name, "", "", "unreadable", "", "", "", "", "")
             continue
         best = row["best"]
         table.add_row(
-            name if name != "." else folder.name,
+            name,
             f"{row['preset']} seed {row['seed']}",
             row["task"],
             row["state"],

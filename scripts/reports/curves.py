@@ -21,16 +21,6 @@ class Point(NamedTuple):
     error: float = 0.0
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A run's training, by its logs."""
-
-    label: str
-    seed: int
-    loss: Sequence[Point]
-    exact: Sequence[Point]
-
-
 class Spent(NamedTuple):
     """What a run was begun with: minutes and TFLOP (None: not measured) of the one before it."""
 
@@ -39,6 +29,17 @@ class Spent(NamedTuple):
 
 
 FRESH = Spent()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's training, by its logs, and what was spent before it."""
+
+    label: str
+    seed: int
+    loss: Sequence[Point]
+    exact: Sequence[Point]
+    before: Spent = FRESH
 
 
 def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Curve:
@@ -61,13 +62,14 @@ def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Cu
             curve.append(Point(step, minutes[step], tflop.get(step), value, error))
         return curve
 
-    return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"))
+    return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"), before)
 
 
 def spent_by(curve: Curve, step: int) -> Spent:
-    """What a run had spent when it was at a step, as far as it was logged by then."""
+    """What a run had spent when it was at a step, as far as it was logged by then, what came before
+    it included."""
     points = [p for p in curve.loss if p.step <= step]
-    return Spent(points[-1].minutes, points[-1].tflop) if points else FRESH
+    return Spent(points[-1].minutes, points[-1].tflop) if points else curve.before
 
 
 def _sums(

@@ -16,7 +16,7 @@ from reasoning.training.checkpoints import load_weights, was_saved
 from reasoning.training.deadline import plan
 from reasoning.training.distribution import World
 from reasoning.training.loop import Progress, Trainer
-from reasoning.training.runs import RunError, make_folder, read_config
+from reasoning.training.runs import RunError, begun_with, make_folder, read_config
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import read_data
@@ -64,7 +64,7 @@ def train_run(
     model = build_model(config, grid_shape(train)).to(world.device)
     saved = resume and was_saved(out)
     if resume and not saved:  # it begins once more, from what it began with
-        start = read_config(out).get("started_from", {}).get("run")
+        start, _ = begun_with(out) or (None, 0)
     planned: dict[str, Any] = {}
     if start is not None and not saved:
         planned["started_from"] = {"run": str(start), "step": load_weights(Path(start), model)}

@@ -146,3 +146,58 @@ def test_curves_of_a_run_follow_those_it_began_with(trained, sudokus, tmp_path, 
     assert "no longer there" in capsys.readouterr().err
     assert main(["runs", str(folder), "--curves", str(tmp_path / "curves.svg")]) == 2
     assert "name a PNG file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def chain(trained, tmp_path):
+    """Three runs, each named as it was from their folder: c began with b, which began with a."""
+    folder = tmp_path / "chain"
+    for name, start in (("a", None), ("b", "a"), ("c", "b")):
+        shutil.copytree(trained, folder / name)
+        if start:
+            begun = {"run": start, "step": 20}
+            rewrite(folder / name, "config.json", lambda r, b=begun: r.update(started_from=b))
+    return folder
+
+
+def test_curves_find_starts_from_any_folder_and_add_them_up(chain):
+    once, thrice = (_curve("x", chain / name).loss[-1] for name in "ac")
+    assert thrice.minutes == pytest.approx(3 * once.minutes)
+    assert thrice.tflop == pytest.approx(3 * once.tflop)
+
+
+def test_what_came_before_stays_where_a_start_had_logged_nothing(chain):
+    rewrite(chain / "c", "config.json", lambda r: r["started_from"].update(step=1))
+    once, later = (_curve("x", chain / name).loss[-1] for name in "ac")
+    assert later.minutes == pytest.approx(2 * once.minutes)
+
+
+def test_a_cycle_of_starts_is_told_and_left_out(chain, tmp_path, capsys):
+    rewrite(chain / "a", "config.json", lambda r: r.update(started_from={"run": "c", "step": 20}))
+    picture = tmp_path / "curves.png"
+    assert main(["runs", str(chain), "--curves", str(picture)]) == 2
+    assert "one was written over" in capsys.readouterr().err
+
+
+def test_curves_leave_out_what_cannot_be_drawn_and_say_so(runs, tmp_path, capsys):
+    (runs / "imported" / "timing.jsonl").unlink()
+    (runs / "begun" / "timing.jsonl").write_text('{"step": 5}\n')
+    lost = {"run": "lost", "step": 20}
+    rewrite(runs / "killed", "config.json", lambda record: record.update(started_from=lost))
+    picture = tmp_path / "curves.png"
+    assert main(["runs", str(runs), "--curves", str(picture)]) == 1
+    said = capsys.readouterr().err
+    for part in ("imported/timing.jsonl", "begun: not as", "began with lost"):
+        assert part in said
+    assert picture.is_file()
+
+
+def test_a_picture_in_no_folder_is_refused_at_once(trained, tmp_path, capsys):
+    assert main(["runs", str(trained), "--curves", str(tmp_path / "no" / "c.png")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_run_that_one_stands_in_has_its_name(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(shutil.copytree(trained, tmp_path / "within"))
+    assert main(["runs", "."]) == 0
+    assert "within" in capsys.readouterr().out
