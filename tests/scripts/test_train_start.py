@@ -1,6 +1,7 @@
 """`loopbench train --start`: a run that begins with the averaged weights of another."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from puzzles import sources
 from puzzles.dataset import write_dataset
 from reasoning.training.checkpoints import load_weights
 from reasoning.training.loop import Trainer
-from reasoning.training.runs import read_jsonl
+from reasoning.training.runs import RunError, begun_with, read_jsonl
 from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model
@@ -66,6 +67,22 @@ def test_stopped_before_its_first_checkpoint_it_begins_there_again(
     assert main(["train", "--resume", str(killed)]) == 0
     assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert read_jsonl(whole / "metrics.jsonl")[-1]["step"] == 6
+
+
+def test_begun_again_from_elsewhere_it_finds_what_it_began_with(
+    first, larger, tmp_path, dies_at, monkeypatch
+):
+    shutil.copytree(first, tmp_path / "first")
+    monkeypatch.chdir(tmp_path)
+    words = [*WORDS, "--data", str(larger), "--steps", "6", "--start", "first", "--out", "killed"]
+    with dies_at(Trainer, 3):
+        main([*words, "--checkpoint-every", "5"])
+    monkeypatch.chdir(larger)
+    assert main(["train", "--resume", str(tmp_path / "killed")]) == 0
+    shutil.rmtree(tmp_path / "killed" / "checkpoints")
+    (tmp_path / "first").rename(tmp_path / "moved")
+    with pytest.raises(RunError, match="began with first, which is no longer there"):
+        begun_with(tmp_path / "killed")
 
 
 def test_weights_that_do_not_fit_are_refused(first, sudokus, tmp_path, capsys):
