@@ -25,14 +25,17 @@ def pages() -> list[Path]:
     return [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*.md"))]
 
 
-def tables_of(records: Mapping[str, Record]) -> dict[str, Table]:
-    """Every table that a page may name: a record's, `claims` and `claims-by-word`, and, where the
-    records that they put together are there, the summaries."""
+def tables_of(records: Mapping[str, Record]) -> dict[str, Table | str]:
+    """Every table that a page may name: a record's, `claims` and `claims-by-word`, and the
+    summaries, or what they lack."""
     verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
     single = {name: record_table(record) for name, record in records.items()}
     return (
         single
-        | {name: summary_table(each, single) for name, each in SUMMARIES.items() if each.of(single)}
+        | {
+            name: each.lacks(single) or summary_table(each, single)
+            for name, each in SUMMARIES.items()
+        }
         | {
             "claims": claims_table(verdicts),
             "claims-by-word": words_table(verdicts, WORDS),

@@ -23,9 +23,14 @@ class Summary:
     number: str
     lines: tuple[Line, ...]
 
-    def of(self, tables: Mapping[str, Table]) -> bool:
-        """Whether all of its records are there."""
-        return all(record in tables for line in self.lines for record, _ in line.arms.values())
+    def lacks(self, tables: Mapping[str, Table]) -> str | None:
+        """What of its records is not there, in words; None: nothing."""
+        for record, arm in (place for line in self.lines for place in line.arms.values()):
+            if record not in tables:
+                return f"no recorded result is called {record!r}"
+            if self.number not in tables[record].rows.get(arm, {}):
+                return f"the recorded result {record!r} has no {self.number} of {arm!r}"
+        return None
 
 
 def _of(record: str, **arms: str) -> dict[str, tuple[str, str]]:
@@ -96,7 +101,7 @@ SUMMARIES = {
 
 def summary_table(summary: Summary, tables: Mapping[str, Table]) -> Table:
     """The rows of a summary from the tables of records, by name; a column without an arm is a
-    dash. KeyError for a record or an arm that is not there."""
+    dash. KeyError for what it lacks."""
     first, *columns = summary.headings
     rows = {}
     for line in summary.lines:

@@ -38,9 +38,10 @@ class Filled:
     differing: tuple[str, ...]
 
 
-def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
+def fill(page: Path, tables: Mapping[str, Table | str]) -> Filled:
     """A page with its tables filled; nothing is written. UsageError for a marker that is not
-    understood or has no end, and for an unknown table, column or row."""
+    understood or has no end, for an unknown table, column or row, and for a table of which there is
+    only what it lacks, in words."""
     lines, filled = page.read_text().split("\n"), []
     names, differing, i = [], [], 0
     while i < len(lines):
@@ -63,7 +64,7 @@ def fill(page: Path, tables: Mapping[str, Table]) -> Filled:
     return Filled("\n".join(filled), tuple(names), tuple(dict.fromkeys(differing)))
 
 
-def _grid(marker: str, where: str, tables: Mapping[str, Table]) -> tuple[str, list[str]]:
+def _grid(marker: str, where: str, tables: Mapping[str, Table | str]) -> tuple[str, list[str]]:
     """The name in a marker, and its table's lines."""
     parts = _OPENS.fullmatch(marker)
     if parts is None:
@@ -74,6 +75,8 @@ def _grid(marker: str, where: str, tables: Mapping[str, Table]) -> tuple[str, li
     table = tables.get(name)
     if table is None:
         raise UsageError(f"{where}: {unknown_name('recorded result', name, tables)}")
+    if isinstance(table, str):
+        raise UsageError(f"{where}: {name} cannot be filled: {table}")
     keys = _known("column", columns.split(","), table.headings, f"{where}: {name}")
     names = list(table.rows)
     if rows is not None:

@@ -5,11 +5,12 @@ import re
 import pytest
 
 from scripts.cli import main
-from scripts.commands.tables import ROOT, pages
+from scripts.commands.tables import ROOT, pages, tables_of
 from scripts.reports.record_table import COLUMNS, record_table
 from scripts.reports.records import Arm, Estimate, Record, SeedRun, Spread, record_text
 from scripts.reports.summary_table import Line, Summary, summary_table
 from scripts.reports.tables import fill
+from scripts.usage import UsageError
 
 
 def run(seed: int, exact: float, **values: float) -> SeedRun:
@@ -90,7 +91,22 @@ def test_a_summary_sets_arms_of_records_beside_one_another(made):
     table = summary_table(summary, dict.fromkeys(("one", "two"), record_table(made)))
     assert table.rows["both"] == {"what": "both", "x": "68.3 ± 5.0", "y": "0.5 ± 2.1"}
     assert table.rows["one alone"] == {"what": "one alone", "x": "-", "y": "0.5 ± 2.1"}
-    assert not summary.of({"one": record_table(made)})
+    assert summary.lacks(dict.fromkeys(("one", "two"), record_table(made))) is None
+
+
+def test_a_summary_tells_what_it_lacks_where_a_page_asks_for_it(made, tmp_path, monkeypatch):
+    lines = (Line("both", {"x": ("one", "a, damped"), "y": ("two", "renamed")}),)
+    summary = Summary({"what": "", "x": "X", "y": "Y"}, "exact", lines)
+    monkeypatch.setattr("scripts.commands.tables.SUMMARIES", {"short": summary})
+    asks = page(tmp_path, "<!-- table short: x -->")
+    for names, told in (
+        (["one"], "no recorded result is called 'two'"),
+        (["one", "two"], "'two' has no exact of 'renamed'"),
+    ):
+        with pytest.raises(UsageError, match=f"page.md:3: short cannot be filled: .*{told}"):
+            fill(asks, tables_of(dict.fromkeys(names, made)))
+    other = tables_of({"one": made})  # a page that asks for something else is filled
+    assert fill(page(tmp_path, "<!-- table one: exact -->"), other).differing == ("one",)
 
 
 def test_arms_of_several_tasks_are_columns(made):
