@@ -66,7 +66,7 @@ def import_path(
     path = Path(path)
     whole, held_out = open_source(path)
     if neighbours is not None:
-        _check_have_neighbours(whole.puzzles)
+        _check_9x9(whole.puzzles, "only 9x9 sudokus have neighbours")
     rng = np.random.default_rng(child_seed(seed, 0))
     composition: dict[str, dict[str, int]] = {}
     lists = [*test_hard, *([] if test_seventeen is None else [test_seventeen])]
@@ -165,17 +165,16 @@ def import_hub(
 def _test_mix(
     train: PuzzleSet, test: int, hard: Sequence[Path], seventeen: Path | None, seed: int
 ) -> Mix:
-    if train.kind != "sudoku" or train.size != 9:
-        raise InputError(f"lists of test puzzles need 9x9 sudokus, not a {train.kind} {train.size}")
+    _check_9x9(train, "lists of test puzzles need 9x9 sudokus")
     if not hard:
         raise InputError("a list of 17-clue test puzzles goes with lists of hard ones; give both")
     solutions = rules.from_tokens(train.labels)
     return build_mix(list(hard), seventeen, test, seed, mix_fractions(seventeen), solutions)
 
 
-def _check_have_neighbours(puzzles: PuzzleSet) -> None:
+def _check_9x9(puzzles: PuzzleSet, told: str) -> None:
     if puzzles.kind != "sudoku" or puzzles.size != 9:
-        raise InputError(f"only 9x9 sudokus have neighbours, not a {puzzles.kind} {puzzles.size}")
+        raise InputError(f"{told}, not a {puzzles.kind} {puzzles.size}")
 
 
 def _neighboured(

@@ -71,7 +71,7 @@ class Attractor(Reasoner):
             "residual": solution.residual,
         } | dict(zip(parts, solution.part_residuals.unbind(1), strict=True))
         output = self.read(state, calls, diagnostics, earlier)
-        if not joint:
+        if not joint or not torch.is_grad_enabled():  # what is kept without a graph keeps no x
             return output
 
         def jacobian(drawn: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from puzzles.errors import DataError, InputError
+from puzzles.rows import row_keys
 from puzzles.sudoku.rules import Geometry, as_grids, geometry, geometry_of, is_solution
 from puzzles.sudoku.solver import solve_unique
 
@@ -201,6 +202,14 @@ def canonicalise(solutions: np.ndarray, puzzles: np.ndarray | None = None) -> Ca
     size = geometry_of(solutions).size
     _canonical_batch(orders(size), solutions, puzzles, out, out_puzzles, automorphisms)
     return CanonicalForm(out, out_puzzles, automorphisms)
+
+
+def classes_of(solutions: np.ndarray | None) -> np.ndarray:
+    """The classes of solution grids (N, L) as sorted keys, `row_keys` of their canonical forms; of
+    None, none."""
+    if solutions is None or not len(solutions):
+        return np.zeros(0, "S1")
+    return np.unique(row_keys(canonicalise(solutions).solutions))
 
 
 def canonical_grid(solutions: np.ndarray) -> np.ndarray:

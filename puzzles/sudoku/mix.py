@@ -14,7 +14,7 @@ import numpy as np
 from puzzles.csv_text import csv_text
 from puzzles.errors import DataError, InputError
 from puzzles.rows import row_keys
-from puzzles.sudoku.canonical import canonicalise
+from puzzles.sudoku.canonical import canonicalise, classes_of
 from puzzles.sudoku.generator import generate
 from puzzles.sudoku.rules import as_grids, parse
 from puzzles.sudoku.solver import solve_unique
@@ -65,9 +65,7 @@ def build_mix(
     if counts[0] and not hard:
         raise InputError("hard puzzles asked for without a list; give one or make fractions[0] 0")
     rng = np.random.default_rng(seed)
-    banned = np.zeros(0, dtype=f"S{SIZE * SIZE}")
-    if exclude_solutions is not None:
-        banned = np.unique(row_keys(canonicalise(exclude_solutions).solutions))
+    banned = classes_of(exclude_solutions)
     seen: set[bytes] = set()
     generator_seed = int(rng.integers(2**63))
     chunks = (

@@ -14,7 +14,7 @@ from puzzles.errors import InputError
 from puzzles.parallel import Progress, map_rows
 from puzzles.rows import row_keys
 from puzzles.sudoku import splitmix
-from puzzles.sudoku.canonical import canonicalise
+from puzzles.sudoku.canonical import canonicalise, classes_of
 from puzzles.sudoku.generator import mutate_batch
 from puzzles.sudoku.rules import as_grids, geometry_of
 from puzzles.sudoku.search import tables
@@ -23,7 +23,7 @@ from puzzles.sudoku.solver import rate, solve_unique
 MOST = 1000  # neighbours of one puzzle: what an hour on one core looks for
 ENOUGH = 10.0  # guesses that make a neighbour hard, whatever its parent needs
 _CHUNK = 20  # parents a thread works on at a time; the neighbours depend on it
-_TRIED = 1000  # most children looked at for each neighbour wanted
+TRIED = 1000  # most children looked at for each neighbour wanted
 _AT_ONCE = 4096  # children made together
 
 
@@ -51,7 +51,7 @@ def neighbours(
     again (it may be another than the parent's), and every given that is not needed taken away. It
     is a neighbour if it needs as many guesses as its parent, or `enough` (`solver.rate`), its
     solution grid is in no class of `exclude_solutions` (K, L), and no equivalent puzzle was there
-    before. A parent has fewer than `each` where 1,000 children for each wanted do not hold them.
+    before. A parent has fewer than `each` where TRIED children for each wanted do not hold them.
 
     ValueError for neighbours not 1 to MOST or a negative `enough`, DataError for a puzzle that has
     not one solution.
@@ -64,9 +64,7 @@ def neighbours(
         progress(0, len(puzzles))
     solutions = solve_unique(puzzles, "puzzles, row {}".format)
     wanted = np.minimum(rate(puzzles, seed, isomorphs), enough)
-    banned = np.zeros(0, f"S{puzzles.shape[1]}")
-    if exclude_solutions is not None and len(exclude_solutions):
-        banned = np.unique(row_keys(canonicalise(exclude_solutions).solutions))
+    banned = classes_of(exclude_solutions)
     known = set(row_keys(canonicalise(solutions, puzzles).puzzles).tolist())
     work = partial(_of_chunk, puzzles, wanted, each, seed, banned, known, isomorphs)
     rows = map_rows(work, len(puzzles), progress, _CHUNK)
@@ -101,7 +99,7 @@ def _of_chunk(
     t, known = tables(geometry_of(puzzles).size), set(known)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, chunk.start)))
     missing = np.full(chunk.stop - chunk.start, each)
-    left = len(missing) * each * _TRIED
+    left = len(missing) * each * TRIED
     found = []
     while missing.any() and left > 0:
         open_parents = np.flatnonzero(missing)

@@ -295,12 +295,14 @@ def _write(out: Path, built: "Built") -> None:
         console.print(f"{split}: {parts}")
     each = built.record.options.get("neighbours")
     if each is not None:
+        from puzzles.sudoku.neighbours import TRIED
+
         origins = built.record.composition["train"]
         found, asked = origins["neighbours"], each * origins["source"]
         if found < asked:
             console.print(
                 f"{_count(asked - found)} of {_count(asked)} neighbours asked for were not found: "
-                "the search ends after 1,000 tries for each",
+                f"the search ends after {TRIED:,} tries for each",
                 soft_wrap=True,
             )
     console.print(_overlap_text(built.record.overlap), soft_wrap=True)

@@ -44,23 +44,26 @@ SUMMARIES = {
             "puzzles": "exact % on held-out puzzles",
             "attractor": "Attractor",
             "trm": "TRM",
-            "one-pass": "one pass of the same blocks",
+            "one_pass": "one pass of the same blocks",
         },
         "exact",
         (
             Line(
                 "6x6 Sudoku, the quickstart: attention along units, 300 steps, three seeds",
-                _of("quickstart", attractor="attractor-axial-cpu", trm="trm-axial-cpu")
-                | {"one-pass": ("quickstart", "transformer-axial-cpu")},
+                _of(
+                    "quickstart",
+                    attractor="attractor-axial-cpu",
+                    trm="trm-axial-cpu",
+                    one_pass="transformer-axial-cpu",
+                ),
             ),
             Line(
                 "the same, full attention, 1,400 steps, three seeds",
-                _of("controls-cpu", attractor="attractor", trm="trm")
-                | {"one-pass": ("controls-cpu", "transformer")},
+                _of("controls-cpu", attractor="attractor", trm="trm", one_pass="transformer"),
             ),
             Line(
                 "the same, tokens mixed by an MLP, one seed",
-                _of("sudoku6-mlp", **_SMALL) | {"one-pass": ("sudoku6-mlp", "transformer-mlp-cpu")},
+                _of("sudoku6-mlp", **_SMALL, one_pass="transformer-mlp-cpu"),
             ),
             Line("9x9 Sudoku, the same mixer, 1,600 steps, one seed", _of("sudoku9-mlp", **_SMALL)),
             Line(
@@ -69,8 +72,12 @@ SUMMARIES = {
             ),
             Line(
                 "mazes 6x6, tokens mixed by an MLP, one seed",
-                _of("maze6-mlp", attractor="Attractor", trm="TRM")
-                | {"one-pass": ("maze6-mlp", "one pass of the same blocks")},
+                _of(
+                    "maze6-mlp",
+                    attractor="Attractor",
+                    trm="TRM",
+                    one_pass="one pass of the same blocks",
+                ),
             ),
         ),
     ),

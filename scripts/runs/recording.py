@@ -20,10 +20,11 @@ from puzzles.puzzle_set import PuzzleSet
 from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig, log_probabilities
 from reasoning.nn.reasoner import parameter_count
+from reasoning.search import Trajectories
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
-from scripts.runs.exploration import Plan, Trajectories, candidates_of, search_images
+from scripts.runs.exploration import Plan, candidates_of, search_images
 from scripts.runs.selection import choose
 from scripts.runs.session import TrainedRun, not_finite
 

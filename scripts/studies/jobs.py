@@ -211,10 +211,9 @@ def _beside(
         errors = _Errors(console)
         try:
             while children.running or (children.waiting and not interrupted):
+                children.fill(interrupted)
                 if interrupted:
                     children.interrupt()
-                else:
-                    children.fill()
                 for child, message in children.messages():
                     if hear(child, message):
                         continue
@@ -270,9 +269,9 @@ class _Children:
         self.waiting = deque(range(len(jobs)))
         self.running: dict[connection.Connection, _Child] = {}
 
-    def fill(self) -> None:
-        """Start jobs while there is room."""
-        while self.waiting and len(self.running) < self._at_once:
+    def fill(self, interrupted: Sequence[int]) -> None:
+        """Start jobs while there is room and no interrupt."""
+        while self.waiting and len(self.running) < self._at_once and not interrupted:
             place = self.waiting.popleft()
             child = _Child(place, self._jobs[place], self._at_once)
             self.running[child.pipe] = child

@@ -111,7 +111,7 @@ def test_imported_they_stand_in_the_group_of_their_puzzle(csv, tmp_path, parents
 
 
 def test_those_that_were_not_found_are_told(csv, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "_TRIED", 0)
+    monkeypatch.setattr(module, "TRIED", 0)
     words = ["data", "import", str(csv), "--test", "2", "--neighbours", "2"]
     assert main([*words, "--out", str(tmp_path / "set")]) == 0
     said = capsys.readouterr().out
