@@ -9,7 +9,11 @@ returned here.
 
 A start that has come to rest may leave the batch: its residual is at most `leave` and its answer is
 the one of the segment before. What it last said stands for all later segments, which then cost
-nothing, so the cost follows the difficulty of the puzzle.
+nothing, so the cost follows the difficulty of the puzzle. A model that halts may be taken at its
+word: a start that claims an answer (halting score above 0, the answer that of the segment before)
+leaves as well, and its puzzle is not started again. Starts are then run one after another, and what
+the claim's start said stands for those that never ran. A claim may be early: it is the answer that
+stood for a segment which is hardly ever wrong (RESULTS.md).
 
 Every start's randomness follows from its puzzle's seed (`reasoning.randomness`), so an answer
 depends on neither batch-mates nor processes; start 0 draws what `infer` would.
@@ -17,8 +21,8 @@ depends on neither batch-mates nor processes; start 0 draws what `infer` would.
 Shapes: N puzzles, B starts, S segments, C cells.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -53,6 +57,11 @@ class SearchConfig(Frozen):
         gt=0,
         description="residual at which a start whose answer stands leaves the batch; none: never",
     )
+    until_claimed: bool = Field(
+        False,
+        description="a start that claims (halting score above 0) an answer that stands leaves too, "
+        "and ends its puzzle",
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Trajectories:
     halt: fp32 (N, B, S), the halting score: positive where the model would halt;
     residual: fp32 (N, B, S): the solver's relative residual, or, where a segment makes no solver
         evaluation, |y - y'| / |y| between the answer states after this segment and the one before;
-    net_calls: int64 (N, B, S), calls in that segment; 0 once a start has left;
+    net_calls: int64 (N, B, S), calls in that segment; 0 once a start has left, or if it never ran;
     diagnostics: name to fp32 (N, B, S), what the model reported;
     confidence: fp32 (N, B, S, C), where it was asked for.
     """
@@ -74,6 +83,98 @@ class Trajectories:
     net_calls: np.ndarray
     diagnostics: dict[str, np.ndarray]
     confidence: np.ndarray | None = None
+
+    @property
+    def claimed(self) -> np.ndarray:
+        """bool (N,): some start of the puzzle claimed an answer that stood."""
+        return standing_claims(self.tokens, self.halt).any((1, 2))
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Trajectories":
+        """Every array of them changed."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        reported = {name: change(values) for name, values in arrays.pop("diagnostics").items()}
+        changed = {n: None if v is None else change(v) for n, v in arrays.items()}
+        return Trajectories(**changed, diagnostics=reported)
+
+    def of(self, puzzles: np.ndarray, count: int) -> "Trajectories":
+        """These, of the places `puzzles` (N,), among `count` puzzles; the others' never ran."""
+
+        def among(values: np.ndarray) -> np.ndarray:
+            whole = np.zeros((count, *values.shape[1:]), values.dtype)
+            whole[puzzles] = values
+            return whole
+
+        return self.mapped(among)
+
+    def standing(self, starts: int) -> "Trajectories":
+        """`starts` a puzzle; what its last one said stands, at no cost, for who never ran."""
+        ran = np.zeros((len(self.net_calls), starts), bool)
+        ran[:, : self.net_calls.shape[1]] = self.net_calls.any(2)
+        last = (ran * np.arange(starts)).max(1, keepdims=True)
+        speaker = np.where(ran, np.arange(starts), last)
+        whole = self.mapped(lambda values: values[np.arange(len(ran))[:, None], speaker])
+        whole.net_calls[~ran] = 0
+        for name, values in whole.diagnostics.items():
+            if _REPORTED + name in _COUNTED:
+                values[~ran] = 0
+        return whole
+
+
+def standing_claims(tokens: np.ndarray, halt: np.ndarray) -> np.ndarray:
+    """bool (N, K, S): the halting score (N, K, S) is positive and the answer, of tokens
+    (N, K, S, C), that of the segment before; never after the first segment."""
+    claims = halt > 0
+    claims[:, :, 0] = False
+    claims[:, :, 1:] &= (tokens[:, :, 1:] == tokens[:, :, :-1]).all(-1)
+    return claims
+
+
+def joined(parts: Sequence[Trajectories]) -> Trajectories:
+    """The starts of several searches of the same puzzles, as those of one."""
+    names = [item.name for item in fields(Trajectories) if item.name != "diagnostics"]
+    arrays = {name: [getattr(part, name) for part in parts] for name in names}
+    whole = {n: None if v[0] is None else np.concatenate(v, axis=1) for n, v in arrays.items()}
+    reported = parts[0].diagnostics
+    return Trajectories(
+        **whole,
+        diagnostics={
+            name: np.concatenate([part.diagnostics[name] for part in parts], axis=1)
+            for name in reported
+        },
+    )
+
+
+@dataclass
+class _Record:
+    """What the starts of N puzzles said, B of each, filled in as they run."""
+
+    puzzles: int
+    starts: int
+    said: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def claimed(self) -> Tensor:
+        """bool (N,)."""
+        if not self.said:
+            return torch.zeros(self.puzzles, dtype=torch.bool)
+        return torch.from_numpy(self.trajectories().claimed)
+
+    def take(self, places: Tensor, said: dict[str, Tensor]) -> None:
+        """places: int64 (block,), puzzle * B + start."""
+        for name, values in said.items():
+            if name not in self.said:
+                shape = (self.puzzles * self.starts, *values.shape[1:])
+                self.said[name] = torch.zeros(shape, dtype=values.dtype)
+            self.said[name][places.cpu()] = values.cpu()
+
+    def trajectories(self) -> Trajectories:
+        whole = {
+            name: values.unflatten(0, (self.puzzles, self.starts)).numpy()
+            for name, values in self.said.items()
+        }
+        reported = [name for name in whole if name.startswith(_REPORTED)]
+        diagnostics = {name.removeprefix(_REPORTED): whole.pop(name) for name in reported}
+        return Trajectories(**whole, diagnostics=diagnostics)
 
 
 def random_state(model: SegmentModel, seeds: Tensor) -> State:
@@ -119,26 +220,28 @@ def search(
     if segments < 1 or batch < 1:
         raise InputError(f"segments and batch must be at least 1, got {segments} and {batch}")
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
-    drawn = torch.stack(starts, dim=1).flatten()  # a puzzle's starts follow one another
+    drawn = torch.stack(starts, dim=1)  # (N, B)
     run = _Run(model, config, depth or Depth(), q_learning, confidence)
-    blocks, total = [], len(drawn) * segments
-    for block in torch.arange(len(drawn), device=drawn.device).split(batch):
-        puzzle = block // config.breadth
-        state = _initial(model, drawn[block], block % config.breadth == 0)
-        before = int(block[0]) * segments
+    total, record = drawn.numel() * segments, _Record(*drawn.shape)
+    every = torch.arange(drawn.numel(), device=drawn.device).view_as(drawn)
+    # Places to run together: all, a puzzle's starts following one another, or one start of each.
+    for places in every.split(1 if config.until_claimed else config.breadth, dim=1):
+        open_places = places[~record.claimed.to(places.device)].flatten()
+        spared = places.numel() - len(open_places)  # of this wave alone
+        before = int(places[0, 0]) * len(drawn) * segments + spared * segments
+        for block in open_places.split(batch):
+            puzzle, start = block // config.breadth, block % config.breadth
+            seed = drawn.flatten()[block]
 
-        def done(segment: int, before: int = before, rows: int = len(block)) -> None:
-            tell(before + rows * segment, total)
+            def done(segment: int, before: int = before, rows: int = len(block)) -> None:
+                tell(before + rows * segment, total)
 
-        said = run(state, inputs[puzzle], puzzle_ids[puzzle], drawn[block], segments, done)
-        blocks.append({name: value.cpu() for name, value in said.items()})
-    found = {
-        name: torch.cat([b[name] for b in blocks]).unflatten(0, (-1, config.breadth)).numpy()
-        for name in blocks[0]
-    }
-    reported = [name for name in found if name.startswith(_REPORTED)]
-    diagnostics = {name.removeprefix(_REPORTED): found.pop(name) for name in reported}
-    return Trajectories(**found, diagnostics=diagnostics)
+            state = _initial(model, seed, start == 0)
+            record.take(block, run(state, inputs[puzzle], puzzle_ids[puzzle], seed, segments, done))
+            before += len(block) * segments
+    tell(total, total)
+    found = record.trajectories()
+    return found.standing(config.breadth) if config.until_claimed else found
 
 
 def _initial(model: SegmentModel, seeds: Tensor, own: Tensor) -> State:
@@ -190,13 +293,22 @@ class _Run:
             for name, value in said.items():
                 record[name][here, segment] = value
             state = output.state
-            if self.config.leave is not None and segment:
+            if segment and (self.config.leave is not None or self.config.until_claimed):
                 stood = (said["tokens"] == record["tokens"][here, segment - 1]).all(1)
-                stays = ~(stood & (said["residual"] <= self.config.leave))
+                stays = ~(stood & self._done(said))
                 here, state = here[stays], tuple(part[stays] for part in state)
             done(segment + 1)
         done(segments)
         return record
+
+    def _done(self, said: dict[str, Tensor]) -> Tensor:
+        """Who leaves if its answer stood, bool."""
+        done = torch.zeros(len(said["halt"]), dtype=torch.bool, device=said["halt"].device)
+        if self.config.leave is not None:
+            done |= said["residual"] <= self.config.leave
+        if self.config.until_claimed:
+            done |= said["halt"] > 0
+        return done
 
     def _disturbed(self, state: State, seeds: Tensor) -> State:
         if not self.config.noise:

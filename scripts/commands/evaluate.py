@@ -13,7 +13,8 @@ from scripts.terminal.choices import Headline
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, parse
 
-_LEAVE = {"rest": 1e-3, "converged": 1.0}  # residual to leave at, of the solver's tolerance
+# Residual to leave at, of the solver's tolerance.
+_LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
 
 
 def evaluate(
@@ -24,7 +25,7 @@ def evaluate(
     select: Headline | None = None,
     symmetries: int = 1,
     noise: float = 0.0,
-    leave: float | Literal["rest", "converged", "never"] = "rest",
+    leave: float | Literal["rest", "converged", "claimed", "never"] = "rest",
     evaluations: int | None = None,
     tolerance: float | None = None,
     precision: Activations | None = None,
@@ -45,15 +46,18 @@ def evaluate(
         data: data folder; of another size than the run's where its weights do not depend on it.
         segments: depth, segments per start; none: as the run was configured.
         breadth: starts per puzzle; the first is the model's own, the others are random.
-        select: rule that picks the headline's answer among the candidates; none: residual, or the
-            only candidate. Every rule has its row; "verified" checks the puzzle's rules and is
-            never the headline.
+        select: rule that picks the headline's answer among the candidates; none: residual (restart
+            with --leave claimed), or the only candidate. Every rule has its row; "verified" checks
+            the puzzle's rules and is never the headline.
         symmetries: images of each puzzle that are asked; answers are mapped back.
         noise: deviation of the normal noise added to the state between segments.
         leave: residual at which a start whose answer did not change leaves the batch and costs no
             more; converged: the solver's tolerance; rest: a thousandth of it (without a solver none
-            leaves); never: every segment is run. The residual of who left stays where it was: at
-            the tolerance it tells less of which answer is right, at a thousandth as much as ever.
+            leaves); claimed: as rest, and a start also leaves once its halting score is above 0 and
+            its answer that of the segment before, and its puzzle is not started again: starts run
+            one after another until one claims; never: every segment is run. The residual of who
+            left stays where it was: at the tolerance it tells less of which answer is right, at a
+            thousandth as much as ever.
         evaluations: the solver's evaluations per segment; none: as the run was configured.
         tolerance: the solver's relative tolerance; none: as the run was configured.
         precision: activations; none: as the run was configured. In bf16 a residual ends at 0.005.
@@ -105,6 +109,7 @@ def evaluate(
         symmetries=symmetries,
         noise=noise,
         leave=None if isinstance(leave, str) else leave,
+        until_claimed=leave == "claimed",
         seed=seed,
     )
     world = join_world(device)

@@ -91,8 +91,8 @@ def reproduce_real(
         for_: training of each run, such as 6h or 90m; evaluation comes on top.
         presets: what to train, separated by commas.
         seeds: seeds per preset, 0 upwards.
-        searched: held-out puzzles that are asked in several images, the answer of the largest
-            halting score being taken; 0 leaves that out.
+        searched: held-out puzzles that are asked in several images, or from several starts, one
+            after another until the halting score claims an answer; 0 leaves that out.
         compile: compile the nets with torch.compile.
         precision: activations; auto: bf16 where this machine multiplies faster in it, as timed.
         device: where to run; auto: the best present.

@@ -37,6 +37,8 @@ def print_record(record: dict[str, Any], title: str, console: Console) -> None:
         cost += f"; median last residual ({record['search']['residual_of']}) {shown}"
     if record["search"]["leave"] is not None:
         cost += f"; starts leave at {record['search']['leave']:g}"
+    if record["search"]["until_claimed"]:
+        cost += "; a claim (halting score > 0, answer unchanged) ends its puzzle"
     console.print(f"{record['segments']} segments, {cost}")
     _print_rest(record["at_rest"], console)
     for name, score in record["abstention"].items():

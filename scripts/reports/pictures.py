@@ -49,14 +49,20 @@ def plot_grid(grid: Mapping[str, Any], rule: str, path: Path) -> None:
 def plot_cost(grid: Mapping[str, Any], rule: str, path: Path) -> None:
     """Exact % against net calls, and against solver evaluations where there are any, a puzzle.
 
-    A line per breadth along growing depth, with standard errors. At full breadth also what
-    answering at the first halt gives and, grey, what checking the rules would.
+    A line per breadth along growing depth, with standard errors; of one depth, a line along growing
+    breadth. At full breadth also what answering at the first halt gives and, grey, what checking
+    the rules would.
     """
-    most = grid["breadths"][-1]
-    lines = [(rule, w, f"{rule}, breadth {b}") for w, b in enumerate(grid["breadths"])]
-    if rule != "halt-first":
-        lines.append(("halt-first", -1, f"halt-first, breadth {most}"))
-    lines.append(("verified", -1, f"verified by the rules, breadth {most}"))
+    every, most = np.s_[:], grid["breadths"][-1]
+    if len(grid["depths"]) > 1:
+        lines = [(rule, (every, w), f"{rule}, breadth {b}") for w, b in enumerate(grid["breadths"])]
+        beside, of = (every, -1), f"breadth {most}"
+    else:
+        lines = [(rule, (0, every), f"{rule}, breadth 1 to {most}")]
+        beside, of = (0, every), f"breadth 1 to {most}"
+    if rule not in ("halt-first", "restart"):
+        lines.append(("halt-first", beside, f"halt-first, {of}"))
+    lines.append(("verified", beside, f"verified by the rules, {of}"))
     costs = {"net_calls": "net calls a puzzle", "evaluations": "solver evaluations a puzzle"}
     if not np.any(grid["evaluations"][rule]):
         del costs["evaluations"]
@@ -64,12 +70,12 @@ def plot_cost(grid: Mapping[str, Any], rule: str, path: Path) -> None:
     for axes, (cost, title) in zip(
         np.atleast_1d(figure.subplots(1, len(costs), sharey=True)), costs.items(), strict=True
     ):
-        for place, (name, w, label) in enumerate(lines):
+        for place, (name, of, label) in enumerate(lines):
             plain = name == rule
             axes.errorbar(
-                np.array(grid[cost][name])[:, w],
-                100 * np.array(grid["exact"][name]["mean"])[:, w],
-                100 * np.array(grid["exact"][name]["stderr"])[:, w],
+                np.array(grid[cost][name])[of],
+                100 * np.array(grid["exact"][name]["mean"])[of],
+                100 * np.array(grid["exact"][name]["stderr"])[of],
                 label=label,
                 marker="o",
                 ms=3,

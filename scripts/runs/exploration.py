@@ -7,7 +7,7 @@ the grid is that many first candidates.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.names import LARGEST_SEED
 from reasoning.randomness import content_seeds, fold
-from reasoning.search import SearchConfig, Trajectories, search
+from reasoning.search import SearchConfig, Trajectories, joined, search
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
@@ -41,7 +41,8 @@ class Plan(SearchConfig):
     )
     select: Headline | None = Field(
         None,
-        description="rule of the headline; none: single for one candidate, else residual",
+        description="rule of the headline; none: single for one candidate, else residual, or "
+        "restart where a claim ends the puzzle",
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of starts, noise and symmetries")
 
@@ -51,9 +52,19 @@ class Plan(SearchConfig):
         return self.breadth * self.symmetries
 
     @property
+    def in_turn(self) -> bool:
+        """Candidates are run one after another: what fewer segments would give is not known."""
+        return self.until_claimed and self.candidates > 1
+
+    def depths(self, segments: int) -> tuple[int, ...]:
+        """Segments at which the candidates are scored."""
+        return (segments,) if self.in_turn else doublings(segments)
+
+    @property
     def rule(self) -> Headline:
         """The rule of the headline."""
-        return self.select or ("single" if self.candidates == 1 else "residual")
+        several = "restart" if self.until_claimed else "residual"
+        return self.select or ("single" if self.candidates == 1 else several)
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ def explore(
     reported = [name for name in whole if name.startswith("diagnostics.")]
     diagnostics = {name.removeprefix("diagnostics."): whole.pop(name) for name in reported}
     return Outcome(
-        doublings(segments), doublings(plan.candidates), **whole, diagnostics=diagnostics
+        plan.depths(segments), doublings(plan.candidates), **whole, diagnostics=diagnostics
     )
 
 
@@ -154,9 +165,12 @@ def search_images(
     inputs = puzzles.inputs[rows]
     ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
     seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
-    tokens, parts, believed = [], [], []
+    parts, claimed = [], np.zeros(len(rows), bool)
     for image in range(plan.symmetries):
-        image_seeds = fold(seeds, _IMAGE + image) if image else seeds
+        asked = np.flatnonzero(~claimed) if plan.until_claimed else np.arange(len(rows))
+        if not len(asked):
+            break
+        image_seeds = fold(seeds[asked], _IMAGE + image) if image else seeds
 
         def told(done: int, total: int, image: int = image) -> None:
             tell(image * total + done, plan.symmetries * total)
@@ -164,10 +178,10 @@ def search_images(
         to_image = isomorphism(
             puzzles.kind, puzzles.size, image, image_seeds.numpy().view(np.uint64)
         )
-        trajectories = search(
+        said = search(
             run.model,
-            torch.from_numpy(to_image(inputs)).to(world.device, torch.int64),
-            ids,
+            torch.from_numpy(to_image(inputs[asked])).to(world.device, torch.int64),
+            ids[torch.from_numpy(asked).to(world.device)],
             image_seeds.to(world.device),
             segments,
             plan,
@@ -178,23 +192,14 @@ def search_images(
             confidence=confidence,
         )
         back = to_image.inverse()
-        tokens.append(back(trajectories.tokens))
-        if trajectories.confidence is not None:
-            believed.append(
-                np.take_along_axis(trajectories.confidence, back.cells[:, None, None], axis=3)
-            )
-        parts.append(trajectories)
-    return Trajectories(
-        tokens=np.concatenate(tokens, axis=1),
-        halt=np.concatenate([part.halt for part in parts], axis=1),
-        residual=np.concatenate([part.residual for part in parts], axis=1),
-        net_calls=np.concatenate([part.net_calls for part in parts], axis=1),
-        diagnostics={
-            name: np.concatenate([part.diagnostics[name] for part in parts], axis=1)
-            for name in parts[0].diagnostics
-        },
-        confidence=np.concatenate(believed, axis=1) if believed else None,
-    )
+        said = replace(said, tokens=back(said.tokens))
+        if said.confidence is not None:
+            cells = back.cells[:, None, None]
+            said = replace(said, confidence=np.take_along_axis(said.confidence, cells, axis=3))
+        parts.append(said.of(asked, len(rows)))
+        claimed |= parts[-1].claimed
+    whole = joined(parts)
+    return whole.standing(plan.candidates) if plan.until_claimed else whole
 
 
 def candidates_of(kind: str, inputs: np.ndarray, trajectories: Trajectories) -> Candidates:
@@ -220,7 +225,7 @@ def _score(
     hits = trajectories.tokens == labels[:, None, None]
     right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
     width, segments = trajectories.residual.shape[1:]
-    result: dict[str, np.ndarray] = _grid(whole, right)
+    result: dict[str, np.ndarray] = _grid(whole, right, plan.depths(segments))
 
     full = {rule: choose(rule, whole) for rule in RULES}
     result["answers"] = np.stack(
@@ -255,10 +260,9 @@ def _certificates(whole: Candidates) -> dict[str, np.ndarray]:
     return {name: np.stack(values, axis=1).reshape(shape) for name, values in certificates.items()}
 
 
-def _grid(whole: Candidates, right: np.ndarray) -> dict[str, np.ndarray]:
+def _grid(whole: Candidates, right: np.ndarray, depths: tuple[int, ...]) -> dict[str, np.ndarray]:
     """right, net_calls and evaluations (N, R, D, W) of every rule at every depth and breadth."""
-    width, segments = right.shape[1:]
-    depths, breadths = doublings(segments), doublings(width)
+    breadths = doublings(right.shape[1])
     shape = (len(right), len(RULES), len(depths), len(breadths))
     result = {"right": np.empty(shape, bool)}
     result |= {name: np.empty(shape, np.int64) for name in ("net_calls", "evaluations")}

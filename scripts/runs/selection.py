@@ -8,6 +8,8 @@ as EqR does: one small step may be a pause, a row of them is rest.
     single      the first candidate: the model's own start, the question as it is
     residual    the smallest residual
     halt-first  the first answer whose halting score was positive; without one, as residual
+    restart     candidates one after another, each until its halting score is positive and its
+                answer that of the segment before: the first such answer; without one, as residual
     q           the largest halting score
     majority    the answer that most candidates give, compared as a whole
     verified    the first answer that keeps the rules and the givens; without one, as residual
@@ -18,15 +20,16 @@ is no headline: it is always told apart. Shapes: N puzzles, K candidates, S segm
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from puzzles.metrics import is_valid
+from reasoning.search import standing_claims
 from scripts.usage import UsageError
 
-Rule = Literal["single", "residual", "halt-first", "q", "majority", "verified"]
-RULES: tuple[Rule, ...] = ("single", "residual", "halt-first", "q", "majority", "verified")
+Rule = Literal["single", "residual", "halt-first", "restart", "q", "majority", "verified"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 WINDOW = 4  # segments a residual is averaged over
 
 
@@ -93,18 +96,28 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Choice:
-    """The answer given to each puzzle: candidate (N,) after segment (N,), both from 0."""
+    """The answer given to each puzzle: candidate (N,) after segment (N,), both from 0.
+
+    in_turn: bool (N,): every earlier candidate was run to its end, no later one was run; else all
+    were run side by side up to that segment.
+    """
 
     candidate: np.ndarray
     segment: np.ndarray
+    in_turn: np.ndarray | None = None
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """The chosen entries (N, ...) of values (N, K, S, ...)."""
         return values[np.arange(len(values)), self.candidate, self.segment]
 
     def cost(self, counts: np.ndarray) -> np.ndarray:
-        """What all candidates (N, K, S) took up to the segment that answered, (N,)."""
-        return np.take_along_axis(counts.sum(1).cumsum(1), self.segment[:, None], axis=1)[:, 0]
+        """What the candidates (N, K, S) took until one answered, (N,)."""
+        together = np.take_along_axis(counts.sum(1).cumsum(1), self.segment[:, None], axis=1)[:, 0]
+        if self.in_turn is None:
+            return together
+        earlier = np.arange(counts.shape[1]) < self.candidate[:, None]
+        own = self.of(counts.cumsum(2))
+        return np.where(self.in_turn, (counts.sum(2) * earlier).sum(1) + own, together)
 
 
 def choose(rule: Rule, candidates: Candidates) -> Choice:
@@ -123,6 +136,15 @@ def choose(rule: Rule, candidates: Candidates) -> Choice:
         case "majority":
             votes = candidates.votes
             return Choice(_least(residual, votes == votes.max(1, keepdims=True)), last)
+        case "restart":
+            claims = standing_claims(candidates.tokens, candidates.halt)
+            in_turn = claims.any((1, 2))
+            first = claims.any(2).argmax(1)
+            segment = claims[np.arange(count), first].argmax(1)
+            calmest = _least(residual, np.ones((count, width), dtype=bool))
+            return Choice(
+                np.where(in_turn, first, calmest), np.where(in_turn, segment, last), in_turn
+            )
         case "halt-first":
             return _earliest(candidates, candidates.halt > 0)
         case "verified":

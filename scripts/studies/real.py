@@ -3,8 +3,8 @@ to a deadline and answered three ways, beside what others report.
 
 OUT/<preset>-seed<n>/ the runs; OUT/real.json, real.md the table; OUT/report.html the comparison.
 Answered three ways: the segments of training, 64 segments ("deep"), and with 64 segments on several
-images of a puzzle, or from several starts where images tell nothing new, of which the largest
-halting score is taken ("chosen", on fewer puzzles).
+images of a puzzle, or from several starts where images tell nothing new, one after another until
+the halting score claims an answer ("chosen", on fewer puzzles).
 """
 
 import time
@@ -229,7 +229,7 @@ def _row(
     if searched:
         of = "starts" if run.config.model.symmetric() else "images"
         several = {"breadth" if of == "starts" else "symmetries": SEVERAL[task]}
-        plan = Plan(**several, select="q")
+        plan = Plan(**several, until_claimed=True)
         tell = partial(seat.tell, f"{plan.candidates} {of}")
         row["chosen"] = {of: plan.candidates}
         row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, seat.world)

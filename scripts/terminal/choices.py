@@ -6,7 +6,7 @@ from typing import Literal
 
 import reasoning
 
-Headline = Literal["single", "residual", "halt-first", "q", "majority"]
+Headline = Literal["single", "residual", "halt-first", "restart", "q", "majority"]
 Budget = Literal["steps", "flops", "time"]
 Part = Literal[
     "training",

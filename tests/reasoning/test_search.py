@@ -1,5 +1,7 @@
 """Search at test time: whose randomness, who leaves, what is recorded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,44 @@ def test_who_has_come_to_rest_leaves_and_nobody_else_notices(solver):
     if solver:
         evaluations = leaving.diagnostics["evaluations"]
         np.testing.assert_array_equal(evaluations, np.where(left, 0, 3))
+
+
+class Claiming(Settling):
+    """Claims to be right once y moves by less than a bound, which depends on where z began."""
+
+    def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
+        output = super().segment(state, inputs, puzzle_ids, depth, seeds)
+        halt = 0.05 + 1.0 * state[1][:, 0, 0] - output.diagnostics["residual"]
+        return replace(output, q=torch.stack((halt, torch.zeros_like(halt)), dim=1))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_claim_ends_its_puzzle(noise):
+    settings = {"segments": 4, "breadth": 3, "noise": noise}
+    everything, model = run(Claiming(), **settings), Claiming()
+    found = run(model, batch=2, until_claimed=True, **settings)
+    claims = np.zeros((7, 3, 4), dtype=bool)
+    for n, k, s in np.argwhere(everything.halt > 0):
+        stood = (everything.tokens[n, k, s] == everything.tokens[n, k, s - 1]).all()
+        claims[n, k, s] = s > 0 and stood
+    assert (claims != (everything.halt > 0)).any()
+    assert 0 < claims.any((1, 2)).sum() < len(GRIDS)
+    assert claims[:, 0].any(1).sum() < claims.any((1, 2)).sum()  # some need a second start
+    np.testing.assert_array_equal(found.claimed, claims.any((1, 2)))
+    for n, starts in enumerate(claims):
+        speaker = starts.any(1).argmax() if starts.any() else 2
+        for k in range(3):
+            said = min(k, speaker)
+            last = starts[said].argmax() if starts[said].any() else 3
+            for s in range(4):
+                names = ("tokens", "halt", "residual")
+                for name in names:
+                    expected = getattr(everything, name)[n, said, min(s, last)]
+                    np.testing.assert_array_equal(getattr(found, name)[n, k, s], expected)
+                ran = k <= speaker and s <= last
+                assert found.net_calls[n, k, s] == 2 * ran
+                assert found.diagnostics["evaluations"][n, k, s] == 3 * ran
+    assert 2 * sum(model.sizes) == found.net_calls.sum()
 
 
 def test_a_model_leaves_as_it_stays():

@@ -15,6 +15,7 @@ from reasoning.training.meter import Meter
 from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model
+from scripts.runs import session
 from scripts.runs.evaluate import difficulty_edges, evaluate_run
 from scripts.runs.exploration import Plan, explore
 from scripts.runs.session import load_config, open_run, subset
@@ -37,7 +38,7 @@ def test_a_search_reports_every_rule_and_the_headline_is_the_chosen(run, sudokus
     said = capsys.readouterr().out
     assert "majority (headline)" in said
     assert said.index("majority (headline)") < said.index("single") < said.index("verified")
-    rules = ["single", "residual", "halt-first", "q", "majority", "verified"]
+    rules = ["single", "residual", "halt-first", "restart", "q", "majority", "verified"]
     assert list(record["selection"]) == rules
     assert record["metrics"] == record["selection"]["majority"]["metrics"]
     assert record["by_segment"][-1]["exact"] == record["metrics"]["exact"]["mean"]
@@ -61,6 +62,35 @@ def test_a_search_reports_every_rule_and_the_headline_is_the_chosen(run, sudokus
         "evaluation-sudoku4-grid.png",
         "evaluation-sudoku4-cost.png",
     }
+
+
+def test_starts_run_until_one_claims_to_be_right(run, sudokus, capsys, monkeypatch):
+    def claiming(*arguments):
+        opened, draws = open_run(*arguments), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            opened.model.heads.q_head.bias.fill_(-6)
+            opened.model.heads.q_head.weight.normal_(generator=draws)
+        return opened
+
+    monkeypatch.setattr(session, "open_run", claiming)
+    words = ("--segments", "3", "--breadth", "4", "--noise", "0.3")
+    record = evaluated(run, sudokus, *words, "--leave", "claimed")
+    said = capsys.readouterr().out
+    assert "restart (headline)" in said
+    assert "a claim (halting score > 0, answer unchanged) ends its puzzle" in " ".join(said.split())
+    wide = evaluated(run, sudokus, *words)
+    assert record["metrics"] == wide["selection"]["restart"]["metrics"]
+    calls = wide["selection"]["restart"]["net_calls_per_puzzle"]["mean"]
+    assert record["net_calls_per_puzzle"] == calls < wide["net_calls_per_puzzle"]
+    # What fewer segments of all starts would have said is not known.
+    assert [entry["segment"] for entry in record["by_segment"]] == record["grid"]["depths"] == [3]
+    assert len(wide["by_segment"]) == 3
+    assert (run / "evaluation-sudoku4-cost.png").exists()
+    # Of one start, the answer that the rule takes of it.
+    alone = evaluated(run, sudokus, "--segments", "3", "--leave", "claimed")
+    restart = evaluated(run, sudokus, "--segments", "3")["selection"]["restart"]
+    assert alone["metrics"] == restart["metrics"]
+    assert alone["net_calls_per_puzzle"] == restart["net_calls_per_puzzle"]["mean"]
 
 
 def test_the_first_candidate_is_the_plain_evaluation(run, sudokus):

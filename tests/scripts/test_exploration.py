@@ -106,6 +106,29 @@ def test_the_grid_is_made_of_smaller_searches(sudokus):
     assert whole.solved
 
 
+def test_candidates_run_until_one_claims_give_what_all_would(sudokus):
+    puzzles = read_split(sudokus, "test")
+    run = tiny(puzzles)
+    with torch.no_grad():
+        run.model.heads.q_head.bias.fill_(-3)
+        run.model.heads.q_head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    plan = Plan(breadth=2, symmetries=3, noise=0.05, select="restart")
+    everything = explore(run, puzzles, 8, plan, ALONE)
+    found = explore(run, puzzles, 8, plan.model_copy(update={"until_claimed": True}), ALONE)
+    restart = RULES.index("restart")
+    assert len(np.unique(everything.net_calls[:, restart, -1, -1])) > 4
+    np.testing.assert_array_equal(found.answers[:, restart], everything.answers[:, restart])
+    for name in ("right", "net_calls"):
+        whole = getattr(everything, name)[:, restart, -1]
+        np.testing.assert_array_equal(getattr(found, name)[:, restart, -1], whole)
+    assert found.depths == (8,)
+    # Who never ran costs nothing: every rule paid the same.
+    residual = RULES.index("residual")
+    np.testing.assert_array_equal(
+        found.net_calls[:, residual, -1, -1], found.net_calls[:, restart, -1, -1]
+    )
+
+
 def same(a, b) -> None:
     for name in ("answers", "right", "net_calls", "segment_right"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))

@@ -1,6 +1,7 @@
 """Every rule of selection against a plain loop over hand-made and random candidates."""
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ def candidates(seed: int, n: int, width: int, segments: int) -> Candidates:
     )
 
 
+def claims(c: Candidates, row: int, k: int, segment: int) -> bool:
+    """It would halt, and says what it said before."""
+    before, now = c.tokens[row, k, max(0, segment - 1)], c.tokens[row, k, segment]
+    return bool(segment and c.halt[row, k, segment] > 0 and tuple(before) == tuple(now))
+
+
 def by_hand(rule: str, c: Candidates, row: int) -> tuple[int, int]:
     """(candidate, segment) of one puzzle, read off the definitions."""
     width, segments = c.residual.shape[1:]
@@ -44,6 +51,10 @@ def by_hand(rule: str, c: Candidates, row: int) -> tuple[int, int]:
         answers = [tuple(c.tokens[row, k, last]) for k in everyone]
         most = max(Counter(answers).values())
         return calmest([k for k in everyone if Counter(answers)[answers[k]] == most], last)
+    if rule == "restart":
+        for k, segment in product(everyone, range(segments)):
+            if claims(c, row, k, segment):
+                return k, segment
     if rule in ("halt-first", "verified"):
         flags = c.halt > 0 if rule == "halt-first" else c.valid
         for segment in range(segments):
@@ -62,8 +73,12 @@ def test_every_rule_is_its_definition(seed, width, segments, rule):
     assert list(zip(choice.candidate.tolist(), choice.segment.tolist(), strict=True)) == expected
     for row, (k, s) in enumerate(expected):
         assert (choice.of(found.tokens)[row] == found.tokens[row, k, s]).all()
-        # Everyone ran until the answer came.
-        assert choice.cost(found.net_calls)[row] == found.net_calls[row, :, : s + 1].sum()
+        calls = found.net_calls[row]
+        if rule == "restart" and claims(found, row, k, s):
+            together = calls[:k].sum() + calls[k, : s + 1].sum()  # one after another
+        else:
+            together = calls[:, : s + 1].sum()  # everyone ran until the answer came
+        assert choice.cost(found.net_calls)[row] == together
 
 
 def test_first_candidates_to_a_segment_are_those():
