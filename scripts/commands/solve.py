@@ -42,6 +42,7 @@ def solve(
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional],
     pretrained: str | None = None,
     segments: int | None = None,
+    starts: int = 1,
     device: Device = "auto",
 ) -> int:
     """Answer one puzzle; exit 0 if the answer keeps the rules, 1 if it breaks one.
@@ -53,10 +54,14 @@ def solve(
         pretrained: answer with the weights that ship for its kind (sudoku or maze), of the puzzle's
             size, or with those of hub:USER/NAME, a run that was pushed to the Hugging Face hub.
         segments: segments to run; none: as the run was configured.
+        starts: starts at most, one after another until one claims an answer that stands: the
+            model's own, then random ones.
         device: where to run; auto: the best present.
     """
     if segments is not None and segments < 1:
         raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    if starts < 1:
+        raise UsageError(f"--starts: must be at least 1 (got {starts})")
     if len(arguments) != (1 if pretrained else 2):
         expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
         raise UsageError(f"give {expected} (got {len(arguments)} arguments)")
@@ -69,7 +74,7 @@ def solve(
 
     from scripts.runs.solve import answer
 
-    return answer(text, pretrained or Path(arguments[0]), segments, device)
+    return answer(text, pretrained or Path(arguments[0]), segments, device, starts)
 
 
 def _characters(run: Path) -> str:

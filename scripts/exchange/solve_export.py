@@ -40,7 +40,7 @@ def write_page(
     for name in names:
         run = models[name]
         count = segments or run.config.supervision.segments
-        recordings.append(record(run, name, tokens_of(text, run)[0], count, plan, world))
+        recordings.append(record(run, name, tokens_of(text, run), count, plan, world))
     one = recordings[0]
     title = f"A {one.kind} {one.size}x{one.size} being solved, segment by segment"
     about = (

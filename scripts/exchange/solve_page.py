@@ -285,7 +285,7 @@ def _solved(
             f"at most {MOST_CANDIDATES} are run here"
         )
     asked = [(name, models[name]) for name in names if name in models]
-    puzzle = tokens_of(text, asked[0][1])[0]
+    puzzle = tokens_of(text, asked[0][1])
     shown = [
         record(run, name, puzzle, segments, plan, world).model_dump(mode="json")
         for name, run in asked

@@ -8,14 +8,15 @@ import numpy as np
 
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
-from puzzles.metrics import is_valid
 from puzzles.render import to_text
 from reasoning.names import Device
 from reasoning.training.distribution import join_world
-from reasoning.training.evaluation import predict
+from scripts.runs.exploration import Plan, candidates_of
 from scripts.runs.hub_names import PREFIX
 from scripts.runs.pretrained import load_packaged, load_pretrained
-from scripts.runs.session import TrainedRun, not_finite, open_run
+from scripts.runs.recording import search_one
+from scripts.runs.selection import choose
+from scripts.runs.session import TrainedRun, open_run
 from scripts.terminal.choices import PACKAGED
 from scripts.terminal.console import Console
 
@@ -30,7 +31,7 @@ def size_of(text: str, kind: str) -> int:
 
 
 def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
-    """The puzzle as tokens (1, L). DataError unless it is one of the run's kind and size."""
+    """The puzzle as tokens (L,). DataError unless it is one of the run's kind and size."""
     puzzle = puzzle_of(run.kind)
     tokens = puzzle.parse(text, run.size)
     if len(tokens) != run.size**2:
@@ -40,16 +41,17 @@ def tokens_of(text: str, run: TrainedRun) -> np.ndarray:
     fault = puzzle.unanswerable(tokens)
     if fault is not None:
         raise DataError(fault)
-    return tokens[None]
+    return tokens
 
 
 @dataclass(frozen=True)
 class Solved:
     """A puzzle and what a model says of it; printed, the last answer and whether it is right.
 
-    question: uint8 (L,); answers: uint8 (segments, L), after each segment; valid: whether the last
-    keeps every rule; residual: (segments,), None of a model that solves nothing; net_calls: made in
-    all; warning: why the puzzle has more than one answer, if it has.
+    question: uint8 (L,); answers: uint8 (segments, L), after each segment of the start that
+    answers; valid: whether the last keeps every rule; residual: (segments,), None of a model that
+    solves nothing; net_calls: made in all; warning: why the puzzle has more than one answer, if it
+    has; starts: how many were run.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class Solved:
     residual: np.ndarray | None
     net_calls: int
     warning: str | None
+    starts: int = 1
 
     def __str__(self) -> str:
         verdict = "valid: every rule holds"
@@ -69,18 +72,24 @@ class Solved:
         if self.residual is not None:
             verdict += f"; residual {self.residual[-1]:.2g} after segment {len(self.residual)}"
         grid = to_text(self.kind, self.answers[-1], self.question)
-        return f"{grid}\n{verdict}; {self.net_calls} net calls"
+        starts = f", {self.starts} starts" if self.starts > 1 else ""
+        return f"{grid}\n{verdict}; {self.net_calls} net calls{starts}"
 
 
 def solve(
-    puzzle: str, run: Path | str, segments: int | None = None, device: Device = "auto"
+    puzzle: str,
+    run: Path | str,
+    segments: int | None = None,
+    device: Device = "auto",
+    starts: int = 1,
 ) -> Solved:
     """What a trained run says of a puzzle's characters.
 
     run: its folder, or a file that `package` wrote, as a Path; or, as a string, a task that weights
     ship for, or hub:USER/NAME.
-    segments: None: as the run was configured. DataError for what is no puzzle of the run's kind and
-    size, and RunError for weights that give no number.
+    segments: of a start; None: as the run was configured. starts: at most so many, the model's own
+    first, until one claims an answer that stood (`reasoning.search`). DataError for what is no
+    puzzle of the run's kind and size, and RunError for weights that give no number.
     """
     world = join_world(device)
     if isinstance(run, Path):
@@ -91,27 +100,31 @@ def solve(
         trained = load_hub(run.removeprefix(PREFIX), world)
     else:
         trained = load_pretrained(run, size_of(puzzle, run), world)
-    inputs = tokens_of(puzzle, trained)
+    question = tokens_of(puzzle, trained)
     count = segments or trained.config.supervision.segments
-    ids = np.zeros(1, dtype=np.int32)
-    predictions = predict(trained.model, inputs, ids, count, 1, world, trained.config.precision)
-    if not predictions.finite.all():
-        raise not_finite(trained)
-    residual = predictions.diagnostics.get("residual")
+    plan = Plan(breadth=starts, until_claimed=starts > 1)
+    said = search_one(trained, question, count, plan, world)
+    candidates = candidates_of(trained.kind, question[None], said)
+    choice = choose(plan.rule, candidates)
+    start, last = int(choice.candidate[0]), int(choice.segment[0])
+    residual = said.diagnostics.get("residual")
     return Solved(
         kind=trained.kind,
-        question=inputs[0],
-        answers=predictions.tokens[:, 0],
-        valid=bool(is_valid(trained.kind, inputs, predictions.tokens[-1])[0]),
-        residual=None if residual is None else residual[:, 0],
-        net_calls=int(predictions.net_calls[0]),
-        warning=puzzle_of(trained.kind).ambiguity(inputs[0]),
+        question=question,
+        answers=said.tokens[0, start, : last + 1],
+        valid=bool(candidates.valid[0, start, last]),
+        residual=None if residual is None else residual[0, start, : last + 1],
+        net_calls=int(said.net_calls.sum()),
+        warning=puzzle_of(trained.kind).ambiguity(question),
+        starts=int(said.net_calls.any(2).sum()),
     )
 
 
-def answer(text: str, run: Path | str, segments: int | None, device: Device) -> int:
+def answer(
+    text: str, run: Path | str, segments: int | None, device: Device, starts: int = 1
+) -> int:
     """Print what `solve` says; 0 if it keeps the rules, 1 if it breaks one."""
-    solved = solve(text, run, segments, device)
+    solved = solve(text, run, segments, device, starts)
     console = Console(highlight=False)
     if solved.warning is not None:
         console.print(f"warning: {solved.warning}", soft_wrap=True)

@@ -206,16 +206,40 @@ def test_solve_says_whether_the_answer_is_valid_by_its_exit_code(
 
     import scripts.runs.solve as module
 
-    real = module.predict
+    real = module.search_one
 
     def right(*arguments):
         said = real(*arguments)
-        said.tokens[-1] = test.labels[:1]
+        said.tokens[:, -1, -1] = test.labels[0]
         return said
 
-    monkeypatch.setattr(module, "predict", right)
+    monkeypatch.setattr(module, "search_one", right)
     assert main(["solve", str(trained), text]) == 0
     capsys.readouterr()
+
+
+def test_solve_answers_by_the_first_start_that_claims(trained, sudokus, capsys, monkeypatch):
+    test = read_split(sudokus, "test")
+    text = format_grid(from_tokens(test.inputs[0]))
+    import scripts.runs.solve as module
+
+    real, plans = module.search_one, []
+
+    def second(run, question, segments, plan, world):
+        plans.append(plan)
+        said = real(run, question, segments, plan, world)
+        said.halt[:] = -1
+        said.tokens[0, 1] = test.labels[0]
+        said.halt[0, 1, 1:] = 1
+        return said
+
+    monkeypatch.setattr(module, "search_one", second)
+    assert main(["solve", str(trained), text, "--starts", "3", "--segments", "4"]) == 0
+    said = capsys.readouterr().out
+    assert (plans[0].breadth, plans[0].until_claimed) == (3, True)
+    assert "after segment 2;" in said
+    assert "3 starts" in said
+    refused(capsys, ["solve", trained, text, "--starts", "0"], "--starts: must be at least 1")
 
 
 def test_solve_answers_a_puzzle_with_two_solutions_and_says_where_they_differ(trained, capsys):
