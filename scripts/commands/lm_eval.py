@@ -18,7 +18,8 @@ def main(words: Sequence[str]) -> int:
     need("lm-eval", "lm-eval", "lm_eval")
     from lm_eval.__main__ import cli_evaluate
 
-    import scripts.exchange.harness_model  # noqa: F401 - registers the model
+    if not {"-h", "--help"} & set(words):  # help needs no torch
+        import scripts.exchange.harness_model  # noqa: F401 - registers the model
 
     given = list(words)
     if not given or given[0] not in _COMMANDS:

@@ -18,6 +18,7 @@ class Pretrain(TrainingWords):
     """Pretrain a language preset on a corpus, or go on with an interrupted run.
 
     loopbench pretrain --preset attractor-mini --corpus DIR --out RUN [options]
+
     loopbench pretrain --resume RUN
     """
 

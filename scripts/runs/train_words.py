@@ -20,6 +20,7 @@ class Train(TrainingWords):
     """Train a preset on a data folder, or go on with an interrupted run.
 
     loopbench train --preset trm-cpu --data DIR --out RUN [options]
+
     loopbench train --resume RUN
     """
 
