@@ -17,7 +17,7 @@ from baselines.configs import DEQConfig, GPTConfig, ParcaeConfig
 from reasoning.attractor_lm_config import AttractorLMConfig
 from reasoning.language_config import GateConfig, LanguageConfig, LanguageFacts
 from reasoning.solver_config import GradientConfig, SolverConfig
-from scripts.models.registry import LANGUAGE_MODELS
+from scripts.models.registry import LANGUAGE_MODELS, no_preset
 from scripts.usage import UsageError, unknown_name
 
 if TYPE_CHECKING:  # torch is imported where a model is built: a command's words are read without it
@@ -119,7 +119,7 @@ def language_model_config(name: str) -> LanguageFacts:
         return config.model_validate(config.at_size(size))
     if ":" in name:
         raise UsageError(f"{name}: {unknown_name('size', size, SIZES)}")
-    raise UsageError(unknown_name("language model", name, LANGUAGE_PRESETS))
+    raise no_preset(name, "language", LANGUAGE_PRESETS)
 
 
 def model_and_size(name: str) -> tuple[str, str]:

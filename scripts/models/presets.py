@@ -19,7 +19,7 @@ from reasoning.model_config import SCALES, SMALL_SCALES, ModelConfig
 from reasoning.solver_config import GradientConfig
 from reasoning.supervision_config import Depth, Stage, SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
-from scripts.models.registry import PUZZLE_MODELS
+from scripts.models.registry import PUZZLE_MODELS, no_preset
 from scripts.models.variants import merged
 from scripts.usage import UsageError, unknown_name
 
@@ -328,7 +328,7 @@ def named_preset(name: str) -> tuple[str, str, Preset]:
             f"{module}:{last}"
         )
     known = [*preset_names(), *(f"{other}-{scale}" for other in others for scale in SCALES)]
-    raise UsageError(unknown_name("preset", name, known, "`loopbench presets`"))
+    raise no_preset(name, "puzzles", known)
 
 
 def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunConfig:

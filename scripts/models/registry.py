@@ -9,7 +9,8 @@ and one with `:` is an import path itself. A module is imported when its model i
 """
 
 import functools
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from puzzles.plugins import import_object
-from scripts.terminal.choices import MODEL_GROUPS
+from scripts.terminal.choices import MODEL_GROUPS, PRESETS_FILE
 from scripts.usage import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -119,6 +120,17 @@ class Registry:
         if not isinstance(value.get("kind"), str):
             raise UsageError(f"needs a `kind`, the name of a {self.what}")
         return self.config_class(value["kind"]).model_validate(value)
+
+
+def no_preset(name: str, task: Literal["puzzles", "language"], known: Iterable[str]) -> UsageError:
+    """What to say of a name that is none of the `known` presets of a task: that it is one of the
+    other task's, or which is nearest."""
+    other = {"puzzles": "language", "language": "puzzles"}[task]
+    command = {"puzzles": "train", "language": "pretrain"}[other]
+    for row in json.loads(PRESETS_FILE.read_text()):
+        if (row["preset"], row["task"]) == (name, other):
+            return UsageError(f"{name} is a preset of {other}; `loopbench {command}` takes it")
+    return UsageError(unknown_name("preset", name, known, "`loopbench presets`"))
 
 
 PUZZLE_MODELS = Registry(

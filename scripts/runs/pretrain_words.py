@@ -8,7 +8,7 @@ import tyro
 
 from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
-from scripts.runs.training_words import TrainingWords, preset_or_file
+from scripts.runs.training_words import OF_PUZZLES, TrainingWords, preset_or_file
 from scripts.terminal.config_files import configured
 from scripts.usage import UsageError, parse, resumes
 
@@ -34,7 +34,7 @@ def read_words(words: Sequence[str]) -> Pretrain:
     if file is None:
         config = language_preset(name)
     else:
-        config = configured(file, words, language_preset, LanguageRunConfig)
+        config = configured(file, words, language_preset, LanguageRunConfig, OF_PUZZLES)
     given = parse(Pretrain, words, program, Pretrain(config))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")

@@ -10,7 +10,7 @@ import tyro
 from reasoning.training.config import seconds_of
 from scripts.models.presets import RunConfig, preset, preset_names
 from scripts.runs.data import read_data
-from scripts.runs.training_words import TrainingWords, preset_or_file
+from scripts.runs.training_words import OF_LANGUAGE, TrainingWords, preset_or_file
 from scripts.terminal.config_files import configured, read_config_file
 from scripts.usage import UsageError, option_value, parse, resumes
 
@@ -54,7 +54,7 @@ def read_words(words: Sequence[str]) -> Train:
     def named(name: str) -> RunConfig:
         return preset(name, *grid)
 
-    config = named(name) if file is None else configured(file, words, named, RunConfig)
+    config = named(name) if file is None else configured(file, words, named, RunConfig, OF_LANGUAGE)
     given = parse(Train, words, program, Train(config))
     if not given.config.data or given.out is None:
         raise UsageError("give --data DIR and --out RUN")

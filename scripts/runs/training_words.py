@@ -7,9 +7,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from scripts.models.lm_presets import LanguageRunConfig
+from scripts.models.presets import RunConfig
+from scripts.terminal.config_files import Elsewhere
 from scripts.usage import UsageError, option_value
 
 WandbMode = Literal["off", "online", "offline"]
+OF_PUZZLES = Elsewhere(RunConfig, "describes a run on puzzles; `loopbench train --config` takes it")
+OF_LANGUAGE = Elsewhere(
+    LanguageRunConfig, "describes a run on text; `loopbench pretrain --config` takes it"
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ A file is YAML, or any run's config.json. What it leaves out is as in its preset
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,14 @@ from pydantic import BaseModel, ValidationError
 from scripts.usage import UsageError, option_value
 
 Config = TypeVar("Config", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a file describes that is for another command: its form, and how that is told."""
+
+    form: type[BaseModel]
+    told: str
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -42,14 +51,18 @@ def configured(
     words: Sequence[str],
     preset: Callable[[str], Config],
     form: type[Config],
+    elsewhere: Elsewhere,
 ) -> Config:
     """The configuration that a file describes, on top of its preset's (--preset's, if it names
     none). A run's own serves where its preset is no longer known.
 
-    UsageError that names the file and the key for one that is unknown or has a value that cannot
-    be.
+    elsewhere: what a file may be instead. UsageError that names the file, and the key for one that
+    is unknown or has a value that cannot be.
     """
     values = read_config_file(path)
+    named, ours, theirs = set(_named(values)), set(_known(form)), set(_known(elsewhere.form))
+    if named & theirs - ours and not named & ours - theirs:
+        raise UsageError(f"--config: {path}: {elsewhere.told}")
     named, given = values.get("preset"), option_value(words, "--preset")
     if named is not None and given not in (None, named):
         raise UsageError(f"--preset {given}: {path} is of preset {named}; leave --preset out")
@@ -67,6 +80,25 @@ def configured(
         return form.model_validate(merged)
     except ValidationError as error:
         raise UsageError(f"--config: {path}: {_told(error, merged)}") from error
+
+
+def _known(form: type[BaseModel]) -> Iterator[str]:
+    """The keys of a form, and of the groups in it; those of a model are its own."""
+    for name, entry in form.model_fields.items():
+        yield name
+        if (
+            name != "model"
+            and isinstance(entry.annotation, type)
+            and issubclass(entry.annotation, BaseModel)
+        ):
+            yield from (f"{name}.{below}" for below in entry.annotation.model_fields)
+
+
+def _named(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        yield name
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{below}" for below in value)
 
 
 def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import language_preset
 from scripts.models.presets import RunConfig, preset, preset_names
-from scripts.runs import pretrain_words, train_words
+from scripts.runs import pretrain_words, train_words, training_words
 from scripts.runs.session import load_config
 from scripts.terminal.config_files import configured
 
@@ -24,7 +24,11 @@ def test_every_preset_is_printed_as_yaml_that_reads_back_the_same(task, tmp_path
         if task == "sudoku":
             # Of no data folder, which would be read: the file's own settings alone.
             given = configured(
-                tmp_path / "c.yaml", words, lambda name: preset("trm-mini"), RunConfig
+                tmp_path / "c.yaml",
+                words,
+                lambda name: preset("trm-mini"),
+                RunConfig,
+                training_words.OF_LANGUAGE,
             )
             assert given == preset(name)
         else:
@@ -130,3 +134,54 @@ def test_a_file_that_is_not_there_and_one_of_another_preset(tmp_path, capsys):
     words = ["train", "--config", str(tmp_path / "c.yaml"), "--preset", "hrm-mini", "--out", "run"]
     assert main(words) == 2
     assert "leave --preset out" in capsys.readouterr().err
+
+
+_OF_PUZZLES = "c.yaml: describes a run on puzzles; `loopbench train --config` takes it"
+_OF_TEXT = "c.yaml: describes a run on text; `loopbench pretrain --config` takes it"
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "told"),
+    [
+        # The name is one of both sides' presets: only the settings tell.
+        ("pretrain", "preset: attractor-mini\noptimizer: {name: muon}", _OF_PUZZLES),
+        ("pretrain", "preset: attractor-mini\nsupervision: {segments: 4}\nsteps: 9", _OF_PUZZLES),
+        (
+            "pretrain",
+            "preset: hrm-cpu\nsteps: 9",
+            "hrm-cpu is a preset of puzzles; `loopbench train`",
+        ),
+        ("train", "preset: attractor-mini\nvalidation: {every: 4}", _OF_TEXT),
+        ("train", "preset: attractor-mini\noptimizer: {cooldown: 0.1}", _OF_TEXT),
+        (
+            "train",
+            "preset: deq-60m\nsteps: 9",
+            "deq-60m is a preset of language; `loopbench pretrain`",
+        ),
+        # Of both sides, so of neither: the key that this command does not know is told.
+        ("train", "preset: trm-mini\nlanes: 2\naugment: false", "c.yaml: unknown key lanes"),
+    ],
+)
+def test_a_file_for_the_other_command_is_told_as_that(command, text, told, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(text)
+    assert main([command, "--config", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "r")]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("preset_of", "command"), [("sudoku", "pretrain"), ("language", "train")])
+def test_every_preset_of_the_other_side_is_told_as_that(preset_of, command, tmp_path, capsys):
+    told = _OF_PUZZLES if preset_of == "sudoku" else _OF_TEXT
+    for name in preset_names() if preset_of == "sudoku" else LANGUAGE_PRESETS:
+        if not name.endswith("-mini"):
+            continue
+        assert main(["presets", name, "--task", preset_of]) == 0
+        (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
+        assert main([command, "--config", str(tmp_path / "c.yaml"), "--out", "r"]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_puzzle_runs_own_config_is_told_to_pretraining(trained, capsys):
+    assert main(["pretrain", "--config", str(trained / "config.json"), "--out", "r"]) == 2
+    assert "describes a run on puzzles" in capsys.readouterr().err
