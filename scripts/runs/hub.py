@@ -2,7 +2,7 @@
 
 config.json         the run's configuration and grid, as in its own folder, without its paths
 model.safetensors   its averaged weights, fp32
-loopbench.json      step, sha256 of the weights, results, commit and versions of the training
+loopbench.json      step, sha256 of the weights, training puzzles, results, commit and versions
 README.md           the model card, made of these
 """
 
@@ -16,16 +16,19 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from puzzles.dataset import read_record
+from puzzles.errors import DataError
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
 from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model, label
-from scripts.runs.hub_cards import render_card
+from scripts.runs.data import read_data
+from scripts.runs.hub_cards import render_card, told_options
 from scripts.runs.hub_names import PREFIX, check_repository, told
-from scripts.runs.session import TrainedRun, open_run
+from scripts.runs.session import TrainedRun, identity, open_run, subset
 from scripts.terminal.console import Console
-from scripts.usage import describe
+from scripts.usage import UsageError, describe
 
 FILES = ("config.json", "model.safetensors", "loopbench.json")
 
@@ -73,6 +76,39 @@ def _how(record: dict[str, Any], step: int) -> list[str]:
     return said
 
 
+def trained_on(run: Path, config: RunConfig) -> dict[str, Any]:
+    """What is recorded of the puzzles that a run learned from.
+
+    name: of their folder, None for weights that were imported, from `file`; started_from: `run` and
+    `step` of the weights that it began with, if any. Where the folder still holds those puzzles,
+    by their sha256 in the run's record: how many `puzzles` and `groups`, and what made them.
+    """
+    record = read_config(run)
+    begun = record.get("started_from")
+    if begun is not None:
+        begun = {"run": Path(begun["run"]).name, "step": begun["step"]}
+    told: dict[str, Any] = {"name": None, "file": None, "started_from": begun}
+    if not config.data:
+        return told | {"file": record.get("released", {}).get("file")}
+    folder = Path(config.data)
+    told["name"] = folder.name
+    try:
+        train, test = read_data(folder)
+        made = read_record(folder) or {}
+    except (DataError, UsageError):  # it was moved or changed since
+        return told
+    if identity(train, subset(test, config.evaluate_puzzles)) != record.get("puzzles_sha256"):
+        return told
+    return told | {
+        "puzzles": len(train),
+        "groups": train.groups,
+        "command": made.get("command"),
+        "seed": made.get("seed"),
+        "options": told_options(made),
+        "sources": made.get("sources", {}),
+    }
+
+
 def write_folder(run: Path, name: str, out: Path) -> None:
     """What `push` uploads of a run, as files in a folder."""
     opened = open_run(run, World(0, 1, join_world("cpu").device))
@@ -91,6 +127,7 @@ def write_folder(run: Path, name: str, out: Path) -> None:
         "step": opened.step,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": parameter_count(opened.model),
+        "trained_on": trained_on(run, opened.config),
         "results": results_of(run, opened.step),
         "environment": {
             key: environment.get(key) for key in ("date", "commit", "python", "packages")

@@ -1,9 +1,20 @@
 """Cards of what is pushed to the hub, of the templates that lie beside this module."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+
+def told_options(record: Mapping[str, Any]) -> dict[str, str]:
+    """The options that a data folder's record says it was made with, as text; none that was not
+    given."""
+    given = {k: v for k, v in record.get("options", {}).items() if v not in (None, [], ())}
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in given.items()
+    }
 
 
 def render_card(template: str, **values: Any) -> str:

@@ -20,7 +20,7 @@ from puzzles.dataset import (
 )
 from puzzles.errors import DataError
 from puzzles.parallel import StageProgress
-from scripts.runs.hub_cards import render_card
+from scripts.runs.hub_cards import render_card, told_options
 from scripts.runs.hub_names import PREFIX, told
 
 FILES = (
@@ -53,7 +53,7 @@ def card(folder: Path, name: str, report: CheckReport) -> str:
         overlap=report.overlap,
         command=record.get("command"),
         seed=record.get("seed"),
-        options={k: v for k, v in record.get("options", {}).items() if v not in (None, [], ())},
+        options=told_options(record),
         sources=record.get("sources", {}),
     )
 

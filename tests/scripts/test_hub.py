@@ -72,6 +72,68 @@ def test_the_card_tells_task_recipe_scores_and_limits(evaluated, stand_in):
     assert "during the training, at step 20 | exact |" in text
 
 
+def card_of(run, stand_in):
+    assert main(["push", str(run), NAME]) == 0
+    return (stand_in / "model" / NAME / "README.md").read_text()
+
+
+def rewrite(path, change):
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_the_card_tells_what_the_weights_learned_from(evaluated, sudokus, stand_in, tmp_path):
+    puzzles = len(read_split(sudokus, "train").inputs)
+    text = card_of(evaluated, stand_in)
+    assert (
+        f"{puzzles} puzzles of sudoku 4x4, the folder `sudoku4`.\nMade by `loopbench data sudoku`"
+        in text
+    )
+    assert f"seed 0, size 4, train {puzzles}, test 20, search_rounds 0." in text
+    assert "A fresh random symmetry is taken of every puzzle drawn." in text
+    assert "It began with" not in text
+    config = evaluated / "config.json"
+    begun = {"run": "/some/where/before", "step": 7}
+    rewrite(config, lambda record: record.update(started_from=begun))
+    rewrite(config, lambda record: record["config"].update(augment=False))
+    text = card_of(evaluated, stand_in)
+    for part in (
+        "drawn as it stands, without symmetries.",
+        "weights of another run, `before` at step 7",
+    ):
+        assert part in text
+    assert "/some" not in text
+
+
+def test_the_card_tells_no_number_of_puzzles_that_are_not_there_any_more(
+    evaluated, sudokus, stand_in, tmp_path
+):
+    config, moved = evaluated / "config.json", tmp_path / "sudoku4"
+    rewrite(config, lambda record: record["config"].update(data=str(moved)))
+    told = "The folder `sudoku4`; it does not hold them where the run was pushed"
+    assert told in card_of(evaluated, stand_in)
+    # Others of the same name are not those that it was trained on.
+    words = ["data", "sudoku", "--size", "4", "--train", "30", "--test", "20", "--seed", "1"]
+    assert main([*words, "--out", str(moved)]) == 0
+    text = card_of(evaluated, stand_in)
+    assert told in text
+    assert "30 puzzles" not in text
+    shutil.rmtree(moved)
+    shutil.copytree(sudokus, moved)
+    assert "puzzles of sudoku 4x4, the folder `sudoku4`" in card_of(evaluated, stand_in)
+
+
+def test_the_card_of_imported_weights_tells_no_training(evaluated, stand_in):
+    config = evaluated / "config.json"
+    rewrite(config, lambda record: record["config"].update(data=""))
+    rewrite(config, lambda record: record.update(released={"file": "step_5"}))
+    text = card_of(evaluated, stand_in)
+    assert "Not recorded: the weights were imported, from `step_5`." in text
+    assert "symmetry" not in text
+    assert "steps of batch" not in text
+
+
 def test_the_five_lines_of_the_card_work_as_they_stand(evaluated, stand_in, capsys):
     assert main(["push", str(evaluated), NAME]) == 0
     text = (stand_in / "model" / NAME / "README.md").read_text()
