@@ -3,7 +3,7 @@
 import json as json_text
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,9 @@ from scripts.terminal.folders import kind_of
 from scripts.usage import UsageError, parse
 
 _LOG = "metrics.jsonl"
+_PUSHED = ("loopbench.json", "model.safetensors")  # what a run is on the hub, beside its settings
+# How a state is told that is no state of a training here.
+_TOLD = {"imported": "imported weights", "pulled": "files of the hub"}
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
@@ -34,7 +37,8 @@ def describe_run(run: Path) -> dict[str, Any]:
     """What a run is, where it stands and the best of its held-out scores.
 
     state: finished; stopped (it has a checkpoint to resume from, and may be running now); begun (it
-    has none yet); imported (weights not trained here); unreadable, with a `reason`.
+    has none yet); imported (weights that others trained, of no step); pulled (files of the hub, of
+    the step that they were pushed at, no run to go on with); unreadable, with a `reason`.
     best, last: `name`, `value`, `stderr` and `n` of a held-out score and the `step` it is of: exact
     of puzzles, of text the loss in nats per token at the model's own budget. None before the first.
     """
@@ -53,15 +57,13 @@ def describe_run(run: Path) -> dict[str, Any]:
         choose = min if language else max
         row["best"] = choose(scores, key=lambda score: score["value"]) if scores else None
         row["last"] = scores[-1] if scores else None
-    except (RunError, OSError, KeyError, TypeError, AttributeError) as error:
+        row |= _standing(run, record, steps)
+    except (RunError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         told = (
             str(error) if isinstance(error, RunError | OSError) else f"not as a run's ({error!r})"
         )
         return row | {"state": "unreadable", "reason": told}
-    saved = list_checkpoints(run)
-    row["step"] = int(saved[-1].name.removeprefix("step-")) if saved else 0
     row["logged"] = max((line["step"] for line in lines), default=0)
-    row["state"] = _state(row, imported=not language and not config["data"])
     newest = max(
         path.stat().st_mtime for path in (run / "config.json", run / _LOG) if path.exists()
     )
@@ -74,12 +76,17 @@ def _size(record: dict[str, Any]) -> str:
     return f"{side}x{side}"
 
 
-def _state(row: dict[str, Any], imported: bool) -> str:
-    if imported:
-        return "imported"
-    if row["step"] >= row["steps"]:
-        return "finished"
-    return "stopped" if row["step"] else "begun"
+def _standing(run: Path, record: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The state of a run that can be read, and the step of its weights."""
+    saved = list_checkpoints(run)
+    if not saved and all((run / name).is_file() for name in _PUSHED):
+        pushed = json_text.loads((run / _PUSHED[0]).read_text())
+        return {"state": "pulled", "step": pushed["step"]}
+    if not record["config"].get("data", "a corpus"):
+        return {"state": "imported", "step": None}
+    step = int(saved[-1].name.removeprefix("step-")) if saved else 0
+    state = "finished" if step >= steps else "stopped" if step else "begun"
+    return {"state": state, "step": step}
 
 
 def _score(line: dict[str, Any], language: bool) -> dict[str, Any] | None:
@@ -194,8 +201,8 @@ def _print(rows: Sequence[dict[str, Any]], folder: Path) -> None:
             name,
             f"{row['preset']} seed {row['seed']}",
             row["task"],
-            row["state"],
-            f"{row['step']:,} of {row['steps']:,}",
+            _TOLD.get(row["state"], row["state"]),
+            "-" if row["step"] is None else f"{row['step']:,} of {row['steps']:,}",
             _told(best),
             f"{best['step']:,}" if best else "",
             _told(row["last"]).partition(" ±")[0],

@@ -97,6 +97,28 @@ def test_the_table_names_them_all(runs, capsys):
         assert part in said
 
 
+def test_weights_that_were_not_trained_here_are_told_as_that(runs, trained, stand_in, capsys):
+    assert main(["push", str(trained), "me/it"]) == 0
+    shutil.copytree(stand_in / "model" / "me" / "it", runs / "fetched")
+    shutil.rmtree(runs / "broken")
+    capsys.readouterr()
+    assert main(["runs", str(runs)]) == 0
+    lines = {
+        line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "seed" in line
+    }
+    assert "files of the hub" in lines["fetched"]
+    assert "20 of 20" in lines["fetched"]
+    assert "imported weights" in lines["imported"]
+    assert " of 20" not in lines["imported"]
+    assert main(["runs", str(runs), "--json"]) == 0
+    found = {row["run"].rpartition("/")[2]: row for row in json.loads(capsys.readouterr().out)}
+    assert (found["fetched"]["state"], found["fetched"]["step"]) == ("pulled", 20)
+    assert (found["imported"]["state"], found["imported"]["step"]) == ("imported", None)
+    (runs / "fetched" / "loopbench.json").write_text("{")
+    assert main(["runs", str(runs)]) == 1
+    assert "unreadable" in capsys.readouterr().out
+
+
 def test_a_run_is_the_one_run_in_its_folder(trained, capsys):
     assert main(["runs", str(trained)]) == 0
     assert trained.name in capsys.readouterr().out
