@@ -16,6 +16,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import httpx
 
 from puzzles.difficulty import LEVELS, at_level
 from puzzles.errors import DataError
@@ -239,22 +240,30 @@ def launch(page: gr.Blocks, host: str | None, port: int | None) -> str:
     """Serve the page and return its address; the server runs on in threads of its own.
 
     host: None: as GRADIO_SERVER_NAME says, or else loopback. port: None: the first that is free
-    from 7860 on. OSError for a port that is taken.
+    from 7860 on. OSError for a port that is taken. UsageError if Gradio, which asks its own server
+    for the page, gets no answer: it goes by way of a proxy if the environment names one.
     """
     page.queue(max_size=_WAITING, default_concurrency_limit=1)
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        ssr_mode=False,
-        footer_links=[],
-        max_file_size=1,  # the server takes uploads whether or not a page has any: here it does not
-        head=script(),
-        css=_CSS,
-        theme=gr.themes.Default(**_FONTS),
-    )
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            footer_links=[],
+            max_file_size=1,  # the server takes uploads whether or not a page has any: not here
+            head=script(),
+            css=_CSS,
+            theme=gr.themes.Default(**_FONTS),
+        )
+    except (ValueError, httpx.HTTPError) as error:
+        page.close()
+        raise UsageError(
+            f"the page does not answer this machine itself ({error}): if HTTP_PROXY is "
+            "set, set NO_PROXY=127.0.0.1,localhost too; if the machine is busy, try again"
+        ) from error
     return address
 
 

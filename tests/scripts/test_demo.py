@@ -42,6 +42,23 @@ def client(address):
     return Client(address, verbose=False)
 
 
+def test_a_proxy_in_between_is_told_with_its_remedy(monkeypatch, capsys):
+    with socket.socket() as closed, socket.socket() as free:
+        closed.bind(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        free.close()
+        assert main(["demo", "--pretrained", "sudoku", "--port", str(port), "--device", "cpu"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "set NO_PROXY=127.0.0.1,localhost too" in said
+    with socket.socket() as again:  # the server is gone
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
 def right_answer(text: str) -> str:
     return "".join(map(str, solve_unique(parse(text)[None])[0]))
 
