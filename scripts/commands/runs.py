@@ -1,106 +1,22 @@
 """`loopbench runs`: the runs under a folder, where each stands and its best numbers so far."""
 
 import json as json_text
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
 
-from reasoning.training.runs import RunError, begun_with, list_checkpoints, read_config, read_jsonl
-from scripts.reports.curves import FRESH, Curve, read_curve, spent_by
+from reasoning.training.runs import RunError
+from scripts.reports.curves import run_curve
+from scripts.runs.described import describe_run, find_runs, reading
 from scripts.terminal.console import Console
-from scripts.terminal.folders import kind_of
 from scripts.usage import UsageError, parse
 
-_LOG = "metrics.jsonl"
-_PUSHED = ("loopbench.json", "model.safetensors")  # what a run is on the hub, beside its settings
 # How a state is told that is no state of a training here.
 _TOLD = {"imported": "imported weights", "pulled": "files of the hub"}
-
-
-def find_runs(folder: Path) -> Iterator[Path]:
-    """Every folder with a config.json at or under this one, in order of their names; none within
-    another."""
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        if "config.json" in files:
-            folders.clear()
-            yield Path(place)
-
-
-def describe_run(run: Path) -> dict[str, Any]:
-    """What a run is, where it stands and the best of its held-out scores.
-
-    state: finished; stopped (it has a checkpoint to resume from, and may be running now); begun (it
-    has none yet); imported (weights that others trained, of no step); pulled (files of the hub, of
-    the step that they were pushed at, no run to go on with); unreadable, with a `reason`.
-    best, last: `name`, `value`, `stderr` and `n` of a held-out score and the `step` it is of: exact
-    of puzzles, of text the loss in nats per token at the model's own budget. None before the first.
-    """
-    row: dict[str, Any] = {"run": str(run)}
-    try:
-        kind, record = kind_of(run), read_config(run)
-        config = record["config"]
-        language = kind == "language run"
-        steps = config["steps"]
-        row |= {"preset": config["preset"], "seed": config["seed"], "steps": steps}
-        row["task"] = "language" if language else f"{record['grid']['kind']} {_size(record)}"
-        lines = read_jsonl(run / _LOG) if (run / _LOG).is_file() else []
-        split = "validation" if language else "test"
-        held_out = [_score(line, language) for line in lines if line["split"] == split]
-        scores = [score for score in held_out if score is not None]
-        choose = min if language else max
-        row["best"] = choose(scores, key=lambda score: score["value"]) if scores else None
-        row["last"] = scores[-1] if scores else None
-        row |= _standing(run, record, steps)
-    except (RunError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        told = (
-            str(error) if isinstance(error, RunError | OSError) else f"not as a run's ({error!r})"
-        )
-        return row | {"state": "unreadable", "reason": told}
-    row["logged"] = max((line["step"] for line in lines), default=0)
-    newest = max(
-        path.stat().st_mtime for path in (run / "config.json", run / _LOG) if path.exists()
-    )
-    row["written"] = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
-    return row
-
-
-def _size(record: dict[str, Any]) -> str:
-    side = record["grid"]["size"]
-    return f"{side}x{side}"
-
-
-def _standing(run: Path, record: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """The state of a run that can be read, and the step of its weights."""
-    saved = list_checkpoints(run)
-    if not saved and all((run / name).is_file() for name in _PUSHED):
-        pushed = json_text.loads((run / _PUSHED[0]).read_text())
-        return {"state": "pulled", "step": pushed["step"]}
-    if not record["config"].get("data", "a corpus"):
-        return {"state": "imported", "step": None}
-    step = int(saved[-1].name.removeprefix("step-")) if saved else 0
-    state = "finished" if step >= steps else "stopped" if step else "begun"
-    return {"state": state, "step": step}
-
-
-def _score(line: dict[str, Any], language: bool) -> dict[str, Any] | None:
-    """The held-out score in a line of the log; None of another budget, or where it is no number."""
-    if not language:
-        return {"name": "exact", "step": line["step"]} | _renamed(line["exact"])
-    if line["max_evaluations"] is not None or line["loss"] is None:
-        return None
-    spread = {"stderr": line["stderr"], "n": line["tokens"]}
-    return {"name": "loss", "step": line["step"], "value": line["loss"]} | spread
-
-
-def _renamed(score: dict[str, float]) -> dict[str, float]:
-    return {"value": score["mean"], "stderr": score["stderr"], "n": score["n"]}
 
 
 def show_runs(
@@ -141,12 +57,10 @@ def _draw(rows: Sequence[dict[str, Any]], folder: Path, path: Path) -> None:
             continue
         run = Path(row["run"])
         try:
-            curve = _curve(_name(run, folder), run)
-        except (RunError, KeyError, TypeError) as error:
-            told = (
-                str(error) if isinstance(error, RunError) else f"{run}: not as a run's ({error!r})"
-            )
-            reasons.append(told)
+            with reading(run):
+                curve = run_curve(_name(run, folder), run)
+        except RunError as error:
+            reasons.append(str(error))
             continue
         if curve.loss or curve.exact:
             drawn.append(curve)
@@ -170,19 +84,6 @@ def _check_picture(path: Path) -> None:
 def _name(run: Path, folder: Path) -> str:
     """A run by its place under the folder, or by the folder's own name where it is that folder."""
     return str(run.relative_to(folder)) if run != folder else folder.resolve().name
-
-
-def _curve(label: str, run: Path, after: frozenset[Path] = frozenset()) -> Curve:
-    """A run's curve, after those of the runs that its weights came from. `after`: the runs that
-    began with it. RunError where one of them cannot be read or began with itself."""
-    after = after | {run.resolve()}
-    begun, before = begun_with(run), FRESH
-    if begun is not None:
-        start, step = begun
-        if start.resolve() in after:
-            raise RunError(f"{run}: began with {start}, which began with it: one was written over")
-        before = spent_by(_curve(label, start, after), step)
-    return read_curve(label, read_config(run)["config"]["seed"], run, before)
 
 
 def _print(rows: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -211,7 +112,7 @@ def _print(rows: Sequence[dict[str, Any]], folder: Path) -> None:
     console.print(table)
     for row in rows:
         if row["state"] == "unreadable":
-            console.print(f"{row['run']}: {row['reason']}", soft_wrap=True)
+            console.print(row["reason"], soft_wrap=True)
 
 
 def _told(score: dict[str, Any] | None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reasoning.training.runs import read_jsonl
+from reasoning.training.runs import RunError, begun_with, read_config, read_jsonl
 
 _MOST = 400  # points of one curve that a page holds
 
@@ -65,7 +65,20 @@ def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Cu
     return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"), before)
 
 
-def spent_by(curve: Curve, step: int) -> Spent:
+def run_curve(label: str, run: Path, after: frozenset[Path] = frozenset()) -> Curve:
+    """A run's curve, after those of the runs that its weights came from. `after`: the runs that
+    began with it. RunError where one of them cannot be read or began with itself."""
+    after = after | {run.resolve()}
+    begun, before = begun_with(run), FRESH
+    if begun is not None:
+        start, step = begun
+        if start.resolve() in after:
+            raise RunError(f"{run}: began with {start}, which began with it: one was written over")
+        before = _spent_by(run_curve(label, start, after), step)
+    return read_curve(label, read_config(run)["config"]["seed"], run, before)
+
+
+def _spent_by(curve: Curve, step: int) -> Spent:
     """What a run had spent when it was at a step, as far as it was logged by then, what came before
     it included."""
     points = [p for p in curve.loss if p.step <= step]

@@ -7,7 +7,8 @@ import pytest
 
 from reasoning.training.loop import Trainer
 from scripts.cli import main
-from scripts.commands.runs import _curve, describe_run
+from scripts.reports.curves import run_curve
+from scripts.runs.described import describe_run
 
 
 def rewrite(run, name, change):
@@ -156,7 +157,7 @@ def test_curves_of_a_run_follow_those_it_began_with(trained, sudokus, tmp_path, 
     timing = [json.loads(t) for t in (folder / "one" / "timing.jsonl").read_text().splitlines()]
     seconds = sum(t["seconds"] for t in timing if t["split"] == "train")
     flops = sum(t["flops"] for t in timing if t["split"] == "train")
-    first = _curve("two", folder / "two").loss[0]
+    first = run_curve("two", folder / "two").loss[0]
     own = json.loads((folder / "two" / "timing.jsonl").read_text().splitlines()[0])
     assert first.minutes == pytest.approx((seconds + own["seconds"]) / 60)
     assert first.tflop == pytest.approx((flops + own["flops"]) / 1e12)
@@ -183,14 +184,14 @@ def chain(trained, tmp_path):
 
 
 def test_curves_find_starts_from_any_folder_and_add_them_up(chain):
-    once, thrice = (_curve("x", chain / name).loss[-1] for name in "ac")
+    once, thrice = (run_curve("x", chain / name).loss[-1] for name in "ac")
     assert thrice.minutes == pytest.approx(3 * once.minutes)
     assert thrice.tflop == pytest.approx(3 * once.tflop)
 
 
 def test_what_came_before_stays_where_a_start_had_logged_nothing(chain):
     rewrite(chain / "c", "config.json", lambda r: r["started_from"].update(step=1))
-    once, later = (_curve("x", chain / name).loss[-1] for name in "ac")
+    once, later = (run_curve("x", chain / name).loss[-1] for name in "ac")
     assert later.minutes == pytest.approx(2 * once.minutes)
 
 
