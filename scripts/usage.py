@@ -109,6 +109,23 @@ def option_value(words: Sequence[str], flag: str) -> str | None:
     return value
 
 
+def at_least(least: int, **options: float | None) -> None:
+    """UsageError for an option, by its field's name, that is below `least`; None: not given."""
+    for name, value in options.items():
+        if value is not None and not value >= least:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag}: must be at least {least} (got {value})")
+
+
+def names_in(words: str, flag: str) -> list[str]:
+    """Names separated by commas. UsageError if there is none, or one twice."""
+    names = [name.strip() for name in words.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        fault = "one stands there twice" if names else "no name in it"
+        raise UsageError(f"{flag}: {fault} ({words})")
+    return names
+
+
 def describe(error: ValidationError) -> str:
     """A pydantic error as one line: --field: reason (got value)."""
     first = error.errors()[0]

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from reasoning.names import Device
+from scripts.models.lm_presets import language_preset
+from scripts.models.presets import preset
 from scripts.terminal.choices import PARTS, Mode, Part, Precision
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 
 def bench(
@@ -53,9 +55,13 @@ def bench(
         rows: rows of a language step; none: the preset's, or 2 with --quick.
         seconds: how long every figure is measured; none: 1, or 0.2 with --quick.
     """
-    for name, count in (("batch", batch), ("rows", rows), ("seconds", seconds)):
-        if count is not None and count <= 0:
-            raise UsageError(f"--{name}: must be above 0 (got {count})")
+    at_least(1, batch=batch, micro_batch=micro_batch, rows=rows)
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"--seconds: must be above 0 (got {seconds})")
+    for name in presets or ():
+        preset(name)
+    for name in lm_presets or ():
+        language_preset(name)
     if json is not None and not json.parent.is_dir():
         raise UsageError(f"--json: there is no folder {json.parent}; make it first")
     for folder in runs:
@@ -65,8 +71,6 @@ def bench(
 
     from reasoning.training.distribution import choose_device
     from reasoning.training.runs import environment, write_json
-    from scripts.models.lm_presets import language_preset
-    from scripts.models.presets import preset
     from scripts.reports.bench_report import plot_scaling, table
     from scripts.runs.session import load_config
     from scripts.terminal.console import Console
@@ -75,10 +79,6 @@ def bench(
     from scripts.timing.clocks import Clock, Yardstick
     from scripts.timing.growth import exponents
 
-    for name in presets or ():
-        preset(name)
-    for name in lm_presets or ():
-        language_preset(name)
     sizes = QUICK if quick else FULL
     given = {
         "presets": presets,

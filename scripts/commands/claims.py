@@ -16,7 +16,7 @@ from scripts.reports.records import FOLDER, read_records
 from scripts.studies.claim_list import CLAIMS
 from scripts.studies.claims import SEEDS, Claim, describe, judge
 from scripts.terminal.console import Console
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 
 def claims(
@@ -88,8 +88,7 @@ def _words(
 ) -> list[str]:
     """The command behind a claim. UsageError for a folder that it needs and was not given, but in
     a dry run, where its name stands for it."""
-    if seeds < 1:
-        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    at_least(1, seeds=seeds)
     needed = [name for name in folders if f"{{{name}}}" in claim.run]
     missing = [name for name in needed if folders[name] is None]
     if missing and not dry_run:

@@ -14,7 +14,7 @@ from scripts.reports.solve_player import expect_bounded
 from scripts.terminal.choices import Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 _LOOPBACK = "127.0.0.1"
 
@@ -49,11 +49,7 @@ def demo(
         port: port to serve on; none: the first free one from 7860 on.
         device: where to run; auto: the best present.
     """
-    for flag, value in (
-        ("--segments", segments), ("--breadth", breadth), ("--symmetries", symmetries)
-    ):  # fmt: skip
-        if value is not None and value < 1:
-            raise UsageError(f"{flag}: must be at least 1 (got {value})")
+    at_least(1, segments=segments, breadth=breadth, symmetries=symmetries)
     expect_bounded(segments or 1, breadth * symmetries)
     if port is not None and not 0 < port < 2**16:
         raise UsageError(f"--port: must be from 1 to {2**16 - 1} (got {port})")

@@ -8,7 +8,7 @@ import tyro
 
 from reasoning.names import BATCH_TOKENS, FEW_SHOT_SEED, Device
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 
 def evaluate_lm(
@@ -51,14 +51,8 @@ def evaluate_lm(
         raise UsageError("nothing to score: give --bundle DIR, --corpus DIR or both")
     if bundle is None and (tasks or extended):
         raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
-    for name, value, least in (
-        ("limit", limit, 0),
-        ("rows", rows, 0),
-        ("solver-evaluations", solver_evaluations, 0),
-        ("batch-tokens", batch_tokens, 1),
-    ):
-        if value is not None and value < least:
-            raise UsageError(f"--{name}: must be {least} or more (got {value})")
+    at_least(0, limit=limit, rows=rows, solver_evaluations=solver_evaluations)
+    at_least(1, batch_tokens=batch_tokens)
     if tolerance is not None and not tolerance > 0:
         raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
     expect(run, "language run")

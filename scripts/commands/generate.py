@@ -9,7 +9,7 @@ import tyro
 from reasoning.names import CacheKind, Device
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import argument_text, standard_input
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 
 def continue_text(
@@ -41,10 +41,8 @@ def continue_text(
             model; solution: the last, cheaper and equal only as far as they converged.
         device: where to run; auto: the best present.
     """
-    if tokens < 1:
-        raise UsageError(f"--tokens: must be at least 1 (got {tokens})")
-    if solver_evaluations is not None and solver_evaluations < 0:
-        raise UsageError(f"--solver-evaluations: must be at least 0 (got {solver_evaluations})")
+    at_least(1, tokens=tokens, top_k=top_k)
+    at_least(0, solver_evaluations=solver_evaluations, temperature=temperature)
     if tolerance is not None and not tolerance > 0:
         raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
     expect(run, "language run")

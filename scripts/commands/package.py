@@ -9,7 +9,7 @@ import tyro
 from reasoning.names import Device
 from scripts.terminal.choices import WEIGHTS
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, parse
+from scripts.usage import at_least, parse
 
 
 def package(
@@ -29,8 +29,7 @@ def package(
         out: folder to write to; none: where loopbench looks for weights.
         device: where to score; auto: the best present.
     """
-    if segments is not None and segments < 1:
-        raise UsageError(f"--segments: must be at least 1 (got {segments})")
+    at_least(1, segments=segments)
     expect(run, "puzzle run")
     expect(data, "data")
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from scripts.usage import UsageError, parse
+from scripts.usage import at_least, parse
 
 
 def quickstart(
     out: Path = Path("runs/quickstart"),
-    size: int = 6,
+    size: Literal[4, 6, 9] = 6,
     seeds: int = 1,
     steps: int = 300,
     test: int = 500,
@@ -18,15 +19,14 @@ def quickstart(
 
     Args:
         out: folder for everything.
-        size: side of the sudokus, 4, 6 or 9 cells.
+        size: side of the sudokus in cells.
         seeds: seeds per model, 0 upwards.
         steps: optimiser steps per run.
         test: held-out puzzles.
         jobs: runs that train at a time, by one thread each, with the same results however many;
             none: as many as cores and memory allow.
     """
-    if seeds < 1:
-        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    at_least(1, seeds=seeds, steps=steps, test=test, jobs=jobs)
 
     from scripts.studies import quickstart as study
 

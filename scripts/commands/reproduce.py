@@ -8,168 +8,95 @@ from typing import Annotated, Literal
 
 import tyro
 
-from reasoning.names import Activations, Device
+from reasoning.names import Activations
 from reasoning.training.config import seconds_of
-from scripts.studies.ablations import ABLATIONS
+from scripts.runs.data import read_puzzles
+from scripts.studies.ablations import ABLATIONS, ablation
+from scripts.studies.asked import PuzzlesAsked, TableAsked, configurations
 from scripts.studies.language.reproduce import LANGUAGE
+from scripts.studies.table2 import table2
 from scripts.terminal.choices import Scale, Task
-from scripts.terminal.folders import expect
-from scripts.usage import UsageError, parse, unknown_name
+from scripts.usage import UsageError, at_least, names_in, parse, unknown_name
+
+_PuzzlesAsked = Annotated[PuzzlesAsked, tyro.conf.arg(name="")]
+_TableAsked = Annotated[TableAsked, tyro.conf.arg(name="")]
 
 
 def reproduce_table2(
-    out: Path,
+    asked: _TableAsked,
     scale: Scale = "cpu",
     sudoku: Path | None = None,
     maze: Path | None = None,
-    seeds: int = 1,
-    steps: int | None = None,
-    device: Device = "auto",
-    compile: bool = False,
-    yes: bool = False,
-    only: tuple[str, ...] = (),
-    jobs: int | None = None,
 ) -> None:
     """Table 2: every puzzle system on sudoku and on mazes. Resumable: the same command goes on.
 
     Args:
-        out: folder for runs, tables and reports.
+        asked: of every table.
         scale: full: the published sizes and recipe (days of GPU); cpu: hours; mini: a minute.
         sudoku: data folder; none: generated (at full: random minimal puzzles, easier than
             Sudoku-Extreme, which `loopbench data import` brings in).
         maze: data folder; none: generated.
-        seeds: seeds per system, 0 upwards.
-        steps: optimiser steps per run; none: each preset's own.
-        device: where to run; auto: the best present.
-        compile: compile the nets with torch.compile.
-        yes: begin though it takes more than an hour; the plan is told either way.
-        only: systems to train and tell of, such as trm-7m trm-27m; none: all.
-        jobs: runs that train at a time, by one thread each, with the same results however many;
-            none: as many as cores and memory allow where nets are small, else one, on every core.
     """
-    if seeds < 1:
-        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-    for folder in (sudoku, maze):
-        if folder is not None:
-            expect(folder, "data")
-
-    from rich.markdown import Markdown
-
-    from reasoning.training.distribution import join_world
-    from scripts.studies.table2 import table2
-    from scripts.terminal.console import Console
-
-    world = join_world(device)
-    console = Console(quiet=not world.is_main)
-    data = {"sudoku": sudoku, "maze": maze}
-    text = table2(scale, out, data, seeds, steps, compile, world, console, yes, only, jobs)
-    Console(width=max(120, console.width), quiet=console.quiet).print(Markdown(text))
-    console.print(f"wrote {out}/table2.md, table2.json and a report per task")
+    asked.check()
+    table2(asked, scale, {"sudoku": sudoku, "maze": maze})
 
 
 def reproduce_real(
+    asked: _PuzzlesAsked,
     task: Task,
     data: Path,
-    out: Path,
     for_: Annotated[str, tyro.conf.arg(name="for")] = "6h",
     presets: str = "attractor-digits-1m",
-    seeds: int = 1,
     searched: int = 100,
     compile: bool = True,
     precision: Activations = "auto",
-    device: Device = "auto",
-    jobs: int | None = None,
 ) -> None:
     """Sudoku-Extreme or Maze-Hard from 1,000 puzzles, trained to a deadline, beside what others
     report. Resumable: the same command goes on.
 
     Args:
+        asked: of every table.
         task: sudoku or maze.
         data: data folder, 9x9 sudokus or 30x30 mazes (`loopbench data import` makes it of the
             published files).
-        out: folder for runs, table and report.
         for_: training of each run, such as 6h or 90m; evaluation comes on top.
         presets: what to train, separated by commas.
-        seeds: seeds per preset, 0 upwards.
         searched: held-out puzzles that are asked in several images, or from several starts, one
             after another until the halting score claims an answer; 0 leaves that out.
         compile: compile the nets with torch.compile.
         precision: activations; auto: bf16 where this machine multiplies faster in it, as timed.
-        device: where to run; auto: the best present.
-        jobs: runs that train at a time, by one thread each; none: as many as cores and memory allow
-            where nets are small, else one, on every core.
     """
-    for flag, value, least in (("seeds", seeds, 1), ("searched", searched, 0)):
-        if value < least:
-            raise UsageError(f"--{flag}: must be at least {least} (got {value})")
-    seconds = seconds_of(for_)
-    expect(data, "data")
+    asked.check()
+    at_least(0, searched=searched)
+    seconds, train = seconds_of(for_), read_puzzles(data, "train")
+    if train.kind != task:
+        raise UsageError(f"{data}: holds {train.kind} puzzles, --task {task} asks for others")
+    changes = {"data": str(data), "compile": compile}
+    configs = configurations(names_in(presets, "--presets"), train, changes)
 
-    from rich.markdown import Markdown
-
-    from reasoning.training.distribution import join_world
     from scripts.studies.real import real
-    from scripts.terminal.console import Console
 
-    world = join_world(device)
-    console = Console(quiet=not world.is_main)
-    names = [name.strip() for name in presets.split(",")]
-    told = searched, out, world, console, compile, precision, jobs
-    text = real(task, data, names, seconds, seeds, *told)
-    Console(width=max(150, console.width), quiet=console.quiet).print(Markdown(text))
-    console.print(f"wrote {out}/real.md, real.json and report.html")
+    real(asked, task, configs, train, seconds, searched, precision)
 
 
 def _reproduce_ablation(name: str) -> Callable[..., None]:
     def run(
-        out: Path,
+        asked: _TableAsked,
         scale: Literal["mini", "cpu"] = "cpu",
         data: Path | None = None,
-        seeds: int = 1,
-        steps: int | None = None,
-        device: Device = "auto",
-        compile: bool = False,
-        yes: bool = False,
         also: str = "",
-        only: tuple[str, ...] = (),
-        jobs: int | None = None,
     ) -> None:
         """Variants of one model that differ in one thing, compared. Resumable.
 
         Args:
-            out: folder for runs, table and report.
+            asked: of every table.
             scale: cpu: minutes a variant and seed; mini: seconds.
             data: folder of sudokus; none: generated.
-            seeds: seeds per variant, 0 upwards.
-            steps: optimiser steps per run; none: the preset's own.
-            device: where to run; auto: the best present.
-            compile: compile the nets with torch.compile.
-            yes: begin though it takes more than an hour; the plan is told either way.
             also: models that are rows too, separated by commas: a preset without its scale, or the
                 import path of one of your own, mypackage.module:MyModel.
-            only: rows to train and tell of, by their names; none: all.
-            jobs: runs that train at a time, by one thread each, with the same results however many;
-                none: as many as cores and memory allow where nets are small, else one, on every
-                core.
         """
-        if seeds < 1:
-            raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
-        if data is not None:
-            expect(data, "data")
-
-        from rich.markdown import Markdown
-
-        from reasoning.training.distribution import join_world
-        from scripts.studies.ablations import ablation
-        from scripts.terminal.console import Console
-
-        world = join_world(device)
-        console = Console(quiet=not world.is_main)
-        names = [row.strip() for row in also.split(",") if row.strip()]
-        given = scale, out, data, seeds, steps, compile, world, console, yes, names, only, jobs
-        text = ablation(name, *given)
-        Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
-        console.print(f"wrote {out}/report.html, comparison.md and comparison.json")
+        asked.check()
+        ablation(name, asked, scale, data, names_in(also, "--also") if also else [])
 
     return run
 

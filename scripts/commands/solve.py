@@ -16,7 +16,7 @@ from scripts.terminal.choices import PACKAGED, Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import file_text, standard_input
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 _LETTERS = "SG"  # of a maze's ends
 
@@ -58,10 +58,7 @@ def solve(
             model's own, then random ones.
         device: where to run; auto: the best present.
     """
-    if segments is not None and segments < 1:
-        raise UsageError(f"--segments: must be at least 1 (got {segments})")
-    if starts < 1:
-        raise UsageError(f"--starts: must be at least 1 (got {starts})")
+    at_least(1, segments=segments, starts=starts)
     if len(arguments) != (1 if pretrained else 2):
         expected = "PUZZLE alone with --pretrained" if pretrained else "RUN PUZZLE"
         raise UsageError(f"give {expected} (got {len(arguments)} arguments)")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from reasoning.training.runs import refuse_begun
 from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
 from scripts.runs.training_words import OF_PUZZLES, TrainingWords, preset_or_file
@@ -38,4 +39,5 @@ def read_words(words: Sequence[str]) -> Pretrain:
     given = parse(Pretrain, words, program, Pretrain(config))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")
+    refuse_begun(given.out)
     return given

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from reasoning.training.config import seconds_of
+from reasoning.training.runs import refuse_begun
 from scripts.models.presets import RunConfig, preset, preset_names
 from scripts.runs.data import read_data
 from scripts.runs.training_words import OF_LANGUAGE, TrainingWords, preset_or_file
@@ -60,4 +61,5 @@ def read_words(words: Sequence[str]) -> Train:
         raise UsageError("give --data DIR and --out RUN")
     if given.seconds is not None and option_value(words, "--steps") is not None:
         raise UsageError("--for and --steps both say how long to train: give one of them")
+    refuse_begun(given.out)
     return given

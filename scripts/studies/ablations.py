@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from puzzles.sources import generate_into, sudoku
 from reasoning.model_config import SCALES
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.data import read_puzzles
+from scripts.studies.asked import TableAsked
+from scripts.terminal.console import show
 from scripts.usage import UsageError
-
-if TYPE_CHECKING:
-    from reasoning.training.distribution import World
-    from scripts.terminal.console import Console
 
 
 def _phantom(steps: int) -> Variant:
@@ -115,43 +113,33 @@ def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
 
 
 def ablation(
-    name: str,
-    scale: str,
-    out: Path,
-    data: Path | None,
-    seeds: int,
-    steps: int | None,
-    compile: bool,
-    world: "World",
-    console: "Console",
-    yes: bool = False,
-    also: Sequence[str] = (),
-    only: Sequence[str] = (),
-    jobs: int | None = None,
-) -> str:
-    """Train and score every variant of an ablation under OUT; resumable. Returns the Markdown.
+    name: str, asked: TableAsked, scale: str, data: Path | None, also: Sequence[str]
+) -> None:
+    """Train and score every variant of an ablation under OUT, and print the table; resumable.
 
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
-    also: models that are rows of it too; only: the rows that are trained; none: all.
-    jobs: see `choose_lanes`.
+    also: models that are rows of it too.
     """
+    wanted = chosen(asked.only, (variant.name for variant in ABLATIONS[name]))
+    rows = (variant for variant in ABLATIONS[name] if variant.name in wanted)
+    variants = (*rows, *also_rows(also, scale))
+    folder = data or asked.out / "data"
+    configs = [configuration(variant, scale, folder, asked.changes) for variant in variants]
+    if data is not None:
+        read_puzzles(data, "train")  # refused before torch is loaded
+
     from scripts.studies.comparison import planned_runs, train_and_compare
     from scripts.studies.plan import lanes_of, state_plan
 
-    wanted = chosen(only, (variant.name for variant in ABLATIONS[name]))
-    rows = (variant for variant in ABLATIONS[name] if variant.name in wanted)
-    variants = (*rows, *also_rows(also, scale))
-    folder = data or out / "data"
+    world, console = asked.world, asked.console
     if data is None and world.is_main:
         size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
-    train = read_puzzles(folder, "train")  # refused before anything is trained
-    changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
-    configs = [configuration(variant, scale, folder, changes) for variant in variants]
-    runs = planned_runs(configs, seeds, out, train)
-    lanes = lanes_of(jobs, runs, world)
+    runs = planned_runs(configs, asked.seeds, asked.out, read_puzzles(folder, "train"))
+    lanes = lanes_of(asked.jobs, runs, world)
     origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
-    state_plan(runs, lanes, [origin], yes, world, console)
+    state_plan(runs, lanes, [origin], asked.yes, world, console)
     compared = train_and_compare(runs, lanes, folder, world, console)
-    return compared.write(out, f"{name.capitalize()}, scale {scale}")
+    show(compared.write(asked.out, f"{name.capitalize()}, scale {scale}"), 190, console.quiet)
+    console.print(f"wrote {asked.out}/report.html, comparison.md and comparison.json")

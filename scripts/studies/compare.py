@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from reasoning.names import Device
+from scripts.runs.data import read_puzzles
+from scripts.studies.asked import configurations
 from scripts.terminal.choices import Budget
+from scripts.terminal.console import Console, show
 from scripts.terminal.folders import expect, keep_apart
-from scripts.usage import UsageError
+from scripts.usage import UsageError, at_least, names_in
 
 if TYPE_CHECKING:
     from reasoning.training.distribution import World
@@ -52,39 +55,37 @@ def compare(
         What comparison.json holds, see `scripts.reports.report.comparison`.
     """
     _check_options(runs, presets, data, seeds, steps, budget, amount, jobs)
-    names = _names(presets) if presets else []
-
-    from rich.markdown import Markdown
+    keep_apart(out, "comparison")
+    if presets:
+        train = read_puzzles(data, "train")
+        changes = {"data": str(data), "device": device, "compile": compile}
+        changes |= {} if steps is None else {"steps": steps}
+        configs = configurations(names_in(presets, "--presets"), train, changes)
 
     from reasoning.training.distribution import join_world
-    from scripts.models.presets import RunConfig, preset
-    from scripts.runs.data import read_puzzles
+    from reasoning.training.runs import make_folder
     from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
     from scripts.studies.plan import lanes_of
-    from scripts.terminal.console import Console
 
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     if amount is not None and steps is not None:
         console.print("--amount sets the steps: --steps is not used")
     if runs:
-        comparison = _scored(runs, data, out, world)
+        _check_kinds(runs)
     else:
-        train = read_puzzles(data, "train")
-        changes = {"data": str(data), "device": device, "compile": compile}
-        changes |= {} if steps is None else {"steps": steps}
-        configs = [
-            RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
-            for name in names
-        ]
         lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
-        _make(out, world.is_main)
+    if world.is_main:
+        make_folder(out)  # before hours are spent: RunError if the report could not be written
+    if runs:
+        comparison = _scored(runs, data, world)
+    else:
         with lanes.threads():
             configs = within_budget(configs, train, world, budget, amount, out, console)
         planned = planned_runs(configs, seeds, out, train)
         comparison = train_and_compare(planned, lanes, data, world, console)
     text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
-    Console(width=max(190, console.width), quiet=console.quiet).print(Markdown(text))
+    show(text, 190, console.quiet)
     told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
     console.print(told, soft_wrap=True)
     return comparison.groups()
@@ -106,8 +107,7 @@ def _check_options(
     least = 1 if budget == "steps" else 0
     if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
         raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
-    if steps is not None and steps < 1:
-        raise UsageError(f"--steps: must be at least 1 (got {steps})")
+    at_least(1, steps=steps, jobs=jobs)
     if runs and steps is not None:
         raise UsageError("--steps is for training: give --presets, not runs")
     if runs and (budget != "steps" or amount is not None):
@@ -120,25 +120,16 @@ def _check_options(
         raise UsageError("--presets needs --data DIR")
     for run in runs:
         expect(run, "puzzle run")
-    if presets and seeds < 1:
-        raise UsageError(f"--seeds: must be at least 1 (got {seeds})")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("a run stands there twice: it would count as two seeds")
+    if presets:
+        at_least(1, seeds=seeds)
 
 
-def _names(presets: str) -> list[str]:
-    """Names separated by commas. UsageError if there is none, or one twice."""
-    names = [name.strip() for name in presets.split(",") if name.strip()]
-    if not names or len(set(names)) < len(names):
-        fault = "one stands there twice" if names else "no name in it"
-        raise UsageError(f"--presets: {fault} ({presets})")
-    return names
-
-
-def _scored(runs: tuple[Path, ...], data: Path | None, out: Path, world: "World") -> "Comparison":
+def _scored(runs: tuple[Path, ...], data: Path | None, world: "World") -> "Comparison":
     """Finished runs. UsageError if none of them can be scored."""
     from scripts.studies.comparison import Comparison
 
-    _check_runs(runs)
-    _make(out, world.is_main)
     comparison = Comparison(data, world)
     for folder in runs:
         comparison.add(folder)
@@ -148,21 +139,10 @@ def _scored(runs: tuple[Path, ...], data: Path | None, out: Path, world: "World"
     return comparison
 
 
-def _make(out: Path, is_main: bool) -> None:
-    """Before hours are spent: RunError if the report could not be written."""
-    from reasoning.training.runs import make_folder
-
-    keep_apart(out, "comparison")
-    if is_main:
-        make_folder(out)
-
-
-def _check_runs(runs: Sequence[Path]) -> None:
-    """UsageError unless these are different runs of one kind of puzzle."""
+def _check_kinds(runs: Sequence[Path]) -> None:
+    """UsageError unless these are runs of one kind of puzzle."""
     from scripts.runs.session import load_config
 
-    if len({run.resolve() for run in runs}) < len(runs):
-        raise UsageError("a run stands there twice: it would count as two seeds")
     kinds = {load_config(run)[1]["kind"] for run in runs}
     if len(kinds) > 1:
         raise UsageError(

@@ -13,7 +13,7 @@ import torch
 
 from reasoning.training.distribution import World
 from scripts.terminal.memory import available_memory
-from scripts.usage import UsageError
+from scripts.usage import UsageError, at_least
 
 # Multiply-adds of a net call, from which on a second thread is worth a core: nets of the small
 # scales stand at 1e7 to 1.4e9, the published sizes above 2e11.
@@ -46,8 +46,7 @@ def choose_lanes(asked: int | None, runs: int, small: Callable[[], bool], world:
     asked: --jobs; None: as many as there are cores and memory for, where all nets are `small`;
     otherwise one run at a time on every core. UsageError for a number that cannot be had.
     """
-    if asked is not None and asked < 1:
-        raise UsageError(f"--jobs: must be at least 1 (got {asked})")
+    at_least(1, jobs=asked)
     if world.size > 1 or world.device.type != "cpu":
         if asked not in (None, 1):
             where = "several processes" if world.size > 1 else f"a {world.device.type} device"

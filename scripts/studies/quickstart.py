@@ -8,15 +8,13 @@ and an interrupted training goes on from its last checkpoint.
 import time
 from pathlib import Path
 
-from rich.markdown import Markdown
-
 from puzzles.sources import generate_into, sudoku
 from reasoning.training.distribution import join_world
-from scripts.models.presets import RunConfig, preset
 from scripts.runs.data import read_puzzles
+from scripts.studies.asked import configurations
 from scripts.studies.comparison import planned_runs, train_and_compare
 from scripts.studies.plan import lanes_of
-from scripts.terminal.console import Console
+from scripts.terminal.console import Console, show
 
 # Attention along rows, columns and boxes: the structure that is worth most where minutes count.
 PRESETS = ("attractor-axial-cpu", "trm-axial-cpu", "transformer-axial-cpu")
@@ -35,11 +33,10 @@ def quickstart(out: Path, size: int, seeds: int, steps: int, test: int, jobs: in
     generate_into(data, sudoku, size=size, train=1000, test=test, seed=0)
     train = read_puzzles(data, "train")
     changes = {"data": str(data), "device": "cpu", "steps": steps}
-    configs = [RunConfig.model_validate(preset(name).model_dump() | changes) for name in PRESETS]
-    runs = planned_runs(configs, seeds, out, train)
+    runs = planned_runs(configurations(PRESETS, train, changes), seeds, out, train)
     compared = train_and_compare(runs, lanes_of(jobs, runs, world), data, world, console)
     text = compared.write(out, f"Quickstart: {size}x{size} sudoku")
-    Console(width=max(190, console.width)).print(Markdown(text))
+    show(text, 190)
     minutes = (time.perf_counter() - began) / 60
     told = f"{minutes:.1f} minutes; the table, report.html and pictures are in {out}"
     console.print(told, soft_wrap=True)

@@ -21,7 +21,7 @@ from reasoning.names import Activations
 from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_environment, write_json
-from scripts.models.presets import RunConfig, differences, preset
+from scripts.models.presets import RunConfig, differences
 from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
 from scripts.runs.data import read_puzzles
@@ -29,12 +29,13 @@ from scripts.runs.evaluate import evaluate_run
 from scripts.runs.exploration import Plan
 from scripts.runs.session import TrainedRun, load_config, open_run, subset
 from scripts.runs.train import newest, train_run
+from scripts.studies.asked import PuzzlesAsked
 from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
 from scripts.terminal.choices import Task
-from scripts.terminal.console import Console
+from scripts.terminal.console import show
 from scripts.usage import UsageError
 
 DEEP = 64  # segments
@@ -76,48 +77,37 @@ PUBLISHED: dict[Task, tuple[Published, ...]] = {
 
 
 def real(
+    asked: PuzzlesAsked,
     task: Task,
-    data: Path,
-    presets: Sequence[str],
+    configs: Sequence[RunConfig],
+    train: PuzzleSet,
     seconds: float,
-    seeds: int,
     searched: int,
-    out: Path,
-    world: World,
-    console: Console,
-    compile: bool = True,
-    precision: Activations = "auto",
-    jobs: int | None = None,
-) -> str:
-    """Train, answer and tell; resumable. Returns the Markdown.
+    precision: Activations,
+) -> None:
+    """Train, answer and tell; resumable.
 
-    seconds: training of each run. searched: held-out puzzles of which several images are asked; 0
-    leaves that out. precision: of activations; auto: see `faster_precision`. jobs: see
-    `choose_lanes`. UsageError for a folder that holds other puzzles.
+    configs: what is trained on the puzzles of their data folder, `train`. seconds: training of each
+    run. searched: held-out puzzles of which several images are asked; 0 leaves that out.
+    precision: of activations; auto: see `faster_precision`.
     """
-    train = read_puzzles(data, "train")
-    if train.kind != task:
-        raise UsageError(f"{data}: holds {train.kind} puzzles, --task {task} asks for others")
-    choose = precision == "auto"
+    world, console = asked.world, asked.console
+    out, data, choose = asked.out, configs[0].data, precision == "auto"
     if choose:  # what the first process finds: timings differ
         faster = faster_precision(world.device) == "bf16"
         precision = "bf16" if world.first(float(faster)) else "fp32"
-    changes = {"data": str(data), "compile": compile, "precision": precision}
-    configs = [
-        RunConfig.model_validate(preset(name, task, train.seq_len).model_dump() | changes)
-        for name in presets
-    ]
-    runs = planned_runs(configs, seeds, out, train)
-    lanes = lanes_of(jobs, runs, world)
+    configs = [config.model_copy(update={"precision": precision}) for config in configs]
+    runs = planned_runs(configs, asked.seeds, out, train)
+    lanes = lanes_of(asked.jobs, runs, world)
     for config, folder, _ in runs:
         as_begun(config, folder, choose)
-    jobs_of = [
+    jobs = [
         Job(folder, partial(_train_and_tell, config, folder, seconds, task, searched, choose))
         for config, folder, _ in runs
     ]
     told: dict[int, tuple[Scored, dict[str, Any] | None]] = {}
     text = _markdown(task, [])
-    for ended in run_jobs(jobs_of, lanes, world, console, newest):
+    for ended in run_jobs(jobs, lanes, world, console, newest):
         config, folder, _ = runs[ended.place]
         told[ended.place] = ended.value
         if ended.failure is not None:
@@ -126,14 +116,15 @@ def real(
         rows = [row for _, (_, row) in sorted(told.items()) if row is not None]
         text = _markdown(task, rows)
         if world.is_main:  # as it comes: the next run may take as long again
-            write_json(out / "real.json", {"task": task, "data": str(data), "runs": rows})
+            write_json(out / "real.json", {"task": task, "data": data, "runs": rows})
             (out / "real.md").write_text(text)
         world.barrier()
-    compared = Comparison(data, world)
+    compared = Comparison(Path(data), world)
     for place in range(len(runs)):
         compared.take(told[place][0])
     compared.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
-    return text
+    show(text, 150, console.quiet)
+    console.print(f"wrote {out}/real.md, real.json and report.html")
 
 
 def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:

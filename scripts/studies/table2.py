@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from puzzles.sources import generate_into, maze, sudoku
-from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen
 from scripts.reports.numbers import grid, over_seeds
 from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.data import read_puzzles
-from scripts.studies.comparison import Comparison, planned_runs, train_and_score
-from scripts.studies.plan import Run, lanes_of, state_plan
+from scripts.studies.asked import TableAsked
 from scripts.terminal.choices import Scale
-from scripts.terminal.console import Console
+from scripts.terminal.console import show
 from scripts.usage import UsageError
 
 TASKS = ("sudoku", "maze")
@@ -95,59 +93,52 @@ def make_data(scale: Scale, task: str, folder: Path) -> None:
         generate_into(folder, maze, kind="unique", size=7, **few)
 
 
-def table2(
-    scale: Scale,
-    out: Path,
-    data: Mapping[str, Path | None],
-    seeds: int,
-    steps: int | None,
-    compile: bool,
-    world: World,
-    console: Console,
-    yes: bool = False,
-    only: Sequence[str] = (),
-    jobs: int | None = None,
-) -> str:
-    """Train and score every system on both tasks under OUT; resumable. Returns the Markdown.
+def table2(asked: TableAsked, scale: Scale, data: Mapping[str, Path | None]) -> None:
+    """Train and score every system on both tasks under OUT, and print the table; resumable.
 
     data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
     of each task in OUT/<task>/. UsageError for more than an hour of training without `yes`.
-    only: systems that are trained, `trm-27m` say; none: all. jobs: see `choose_lanes`.
     """
-    wanted = chosen(only, map(_slug, SYSTEMS))
-    systems = [system for system in SYSTEMS if _slug(system) in wanted]
-    changes = {"compile": compile} | ({} if steps is None else {"steps": steps})
-    results: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
+    out = asked.out
+    wanted = chosen(asked.only, map(_slug, SYSTEMS))
     folders = {task: data[task] or out / "data" / task for task in TASKS}
+    configs = {
+        (task, _slug(system)): _config(system, scale, task, folder, asked.changes)
+        for task, folder in folders.items()
+        for system in SYSTEMS
+        if _slug(system) in wanted and system.published[task] is not None
+    }
+    for task, folder in data.items():
+        if folder and (kind := read_puzzles(folder, "train").kind) != task:
+            raise UsageError(f"{folder}: holds {kind} puzzles, not {task}")
+
+    from scripts.studies.comparison import Comparison, planned_runs, train_and_score
+    from scripts.studies.plan import lanes_of, state_plan
+
+    world, console = asked.world, asked.console
     for task, folder in folders.items():  # all of it, before anything is trained
         if data[task] is None and world.is_main:
             make_data(scale, task, folder)
-        world.barrier()
-        kind = read_puzzles(folder, "train").kind
-        if kind != task:
-            raise UsageError(f"{folder}: holds {kind} puzzles, not {task}")
-    runs: list[Run] = []
-    rows: list[tuple[str, str]] = []  # task and system of a run
-    origins = []
-    for task, folder in folders.items():
-        train = read_puzzles(folder, "train")
-        for system in systems:
-            if system.published[task] is not None:
-                config = _config(system, scale, task, folder, changes)
-                of_system = planned_runs([config], seeds, out / task / _slug(system), train)
-                runs += of_system
-                rows += [(task, _slug(system))] * len(of_system)
-        origins.append(f"{task}: {folder}" + ("" if data[task] else _GENERATED[scale == "full"]))
-    lanes = lanes_of(jobs, runs, world)
-    state_plan(runs, lanes, origins, yes, world, console)
-    scored = train_and_score(runs, lanes, world, console)
-    for task, folder in folders.items():
-        whole, served = Comparison(folder, world), dict.fromkeys(s for t, s in rows if t == task)
-        for slug in served:
-            members = [s for s, row in zip(scored, rows, strict=True) if row == (task, slug)]
-            (results[task][slug],) = comparison([s.row for s in members]).values()
-            for one in members:
-                whole.take(one)
+    world.barrier()
+    puzzles = {task: read_puzzles(folder, "train") for task, folder in folders.items()}
+    planned = {
+        (task, slug): planned_runs([config], asked.seeds, out / task / slug, puzzles[task])
+        for (task, slug), config in configs.items()
+    }
+    runs = [run for each in planned.values() for run in each]
+    lanes = lanes_of(asked.jobs, runs, world)
+    made = _GENERATED[scale == "full"]
+    origins = [f"{t}: {folder}" + ("" if data[t] else made) for t, folder in folders.items()]
+    state_plan(runs, lanes, origins, asked.yes, world, console)
+    scored = iter(train_and_score(runs, lanes, world, console))
+    results: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
+    wholes = {task: Comparison(folder, world) for task, folder in folders.items()}
+    for (task, slug), each in planned.items():
+        members = [next(scored) for _ in each]
+        (results[task][slug],) = comparison([one.row for one in members]).values()
+        for one in members:
+            wholes[task].take(one)
+    for task, whole in wholes.items():
         whole.write(out / task, f"Table 2, {task}, scale {scale}")
     text = _markdown(results, scale)
     if world.is_main:
@@ -155,7 +146,8 @@ def table2(
         write_json(out / "table2.json", record)
         (out / "table2.md").write_text(text)
     world.barrier()
-    return text
+    show(text, 120, console.quiet)
+    console.print(f"wrote {out}/table2.md, table2.json and a report per task")
 
 
 def _slug(system: System) -> str:

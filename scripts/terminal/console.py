@@ -11,3 +11,11 @@ class Console(rich.console.Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False} | options)
+
+
+def show(text: str, width: int, quiet: bool = False) -> None:
+    """Print Markdown, its tables at least so wide."""
+    from rich.markdown import Markdown
+
+    wide = max(width, Console().width)
+    Console(width=wide, quiet=quiet).print(Markdown(text))

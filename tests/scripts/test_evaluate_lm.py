@@ -201,11 +201,11 @@ def test_a_missing_task_of_core_extended_is_listed(run, bundle, capsys):
         (["--bundle", "nowhere"], "nowhere/core.yaml: missing"),
         (["--bundle", "BUNDLE", "--tasks", "chose"], "did you mean choose?"),
         (["--bundle", "BUNDLE", "--tasks", "gone"], "gone.jsonl: missing"),
-        (["--bundle", "BUNDLE", "--limit", "-1"], "--limit: must be 0 or more (got -1)"),
+        (["--bundle", "BUNDLE", "--limit", "-1"], "--limit: must be at least 0 (got -1)"),
         (["--bundle", "BUNDLE", "--solver-evaluations", "-2"], "--solver-evaluations: must be"),
         (["--bundle", "BUNDLE", "--tolerance", "nan"], "--tolerance: must be above 0"),
         (["--bundle", "BUNDLE", "--few-shot-seeds", "1", "1"], "all different"),
-        (["--bundle", "BUNDLE", "--rows", "-1"], "--rows: must be 0 or more"),
+        (["--bundle", "BUNDLE", "--rows", "-1"], "--rows: must be at least 0"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(run, bundle, capsys, words, message):

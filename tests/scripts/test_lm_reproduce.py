@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from reasoning.pretraining.flops import matmul_rule, measured_passes
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
-from reasoning.training.distribution import World
 from reasoning.training.loop import TrainingError
 from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
@@ -28,7 +26,7 @@ from scripts.studies.language.probes import (
     trajectory,
 )
 from scripts.studies.language.report import language_table
-from scripts.studies.language.reproduce import changes_of
+from scripts.studies.language.study import Study, build_text, changes_of, text_of
 from scripts.studies.language.tables import (
     ATTRACTOR,
     DEQ,
@@ -284,15 +282,12 @@ def test_the_matmul_rule_charges_a_gradient_what_it_executes(gradient):
     assert step_cost(model, tokens, "fp32").flops / 32 == pytest.approx(rule, rel=0.02)
 
 
-def study(out: Path, place: Path, seeds: int, steps: int = 2) -> lm_comparison.Study:
+def study(out: Path, place: Path, seeds: int, steps: int = 2) -> Study:
     """Of its own runs, on the corpus of the others."""
     if not (out / "corpus").exists():
-        lm_comparison.build_text(out, [out / "words.txt"], "\n\n")
-    world, console = World(0, 1, torch.device("cpu")), Console(quiet=True)
-    changes = changes_of(SMALL.split())
-    return lm_comparison.Study(
-        place, "mini", world, console, out / "corpus", seeds, steps, rows=4, changes=changes
-    )
+        build_text(out, text_of([out / "words.txt"], "\n\n"))
+    asked = {"asked_seeds": seeds, "steps": steps, "rows": 4, "set": tuple(SMALL.split())}
+    return Study(out=place, corpus=out / "corpus", device="cpu", **asked)
 
 
 def test_a_run_that_fails_is_listed_and_the_others_are_kept(out, tmp_path, monkeypatch):
@@ -357,7 +352,7 @@ def test_two_commands_do_not_train_one_run_at_once(out, tmp_path):
     [
         (["table1"], ["--corpus", "--text"]),
         (["table1", "--scale", "full", "--corpus", "nowhere"], ["nowhere"]),
-        (["table3", "--seeds", "0"], ["--seeds", "1 or more"]),
+        (["table3", "--seeds", "0"], ["--seeds", "at least 1"]),
         (["table3", "--limit", "5"], ["--bundle"]),
         (["table3", "--set", "width"], ["width", "NAME=VALUE"]),
         (["table3", "--set", "steps=3"], ["--steps"]),
@@ -392,10 +387,9 @@ def test_changes_are_nested_and_read_as_json():
 def test_a_variants_name_stands_for_one_configuration():
     """At every size, so that tables can share runs by name."""
     found: dict[str, dict] = {}
-    world, console = World(0, 1, torch.device("cpu")), Console(quiet=True)
     for table in LANGUAGE_TABLES.values():
         for scale in ("mini", "full"):
-            made = lm_comparison.Study(Path("out"), scale, world, console)
+            made = Study(out=Path("out"), scale=scale)
             for size in table.sizes(scale, ()):
                 for entry in table.rows(size):
                     config = made.configuration(entry.variant, size).model_dump()

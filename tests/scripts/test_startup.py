@@ -1,10 +1,15 @@
 """What a command answers before there is work does not wait for torch."""
 
+import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from scripts.cli import main
+from scripts.commands import COMMANDS, data
+from scripts.commands.reproduce import TABLES
 from scripts.models.preset_sizes import describe_presets
 from scripts.terminal.choices import PRESETS_FILE
 
@@ -130,6 +135,83 @@ def test_refusals_do_without_torch(tmp_path):
         ["record", none, "--name", "a"],
     ]
     assert codes_without_torch(refusals) == [2] * len(refusals)
+
+
+def test_unknown_names_and_numbers_that_cannot_be_do_without_torch(sudokus, tmp_path):
+    data, out = str(sudokus), str(tmp_path / "out")
+    corpus, none = tmp_path / "corpus", str(tmp_path / "none.txt")
+    corpus.mkdir()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"grid": {"kind": "sudoku"}}')
+    compare = ["compare", "--data", data, "--out", out, "--presets"]
+    table2 = ["reproduce", "table2", "--scale", "mini", "--out", out]
+    real = ["reproduce", "real", "--task", "sudoku", "--data", data, "--out", out]
+    text = ["--out", out, "--corpus", str(corpus)]
+    refusals = [
+        *([*compare, names] for names in ("nonesuch-mini", "trm-mini,nonesuch-mini", "trm-huge")),
+        [*compare, "trm-mini", "--jobs", "0"],
+        [*compare, "trm-mini", "--steps", "0"],
+        ["compare", "--data", data, "--presets", "trm-mini", "--out", str(run)],
+        ["compare", str(run), str(run), "--out", out],
+        [*table2, "--only", "nonesuch"],
+        [*table2, "--steps", "0"],
+        [*table2, "--jobs", "0"],
+        [*table2, "--maze", data],
+        ["reproduce", "table2", "--scale", "mini", "--out", str(run)],
+        *([*real, "--presets", names] for names in ("nonesuch-mini", "trm-mini,trm-mini", ",")),
+        ["reproduce", "real", "--task", "maze", *real[4:], "--presets", "trm-mini"],
+        *(
+            ["reproduce", name, "--scale", "mini", "--out", out, *wrong]
+            for name in ("controls", "layers", "layers-mlp", "gradients", "recipes")
+            for wrong in (["--only", "nonesuch"], ["--also", "nonesuch"], ["--also", "trm-cpu"])
+        ),
+        *(
+            ["reproduce", name, *text, *wrong]
+            for name in ("table1", "table3", "table4", "table5", "table6", "fig6", "fig7")
+            for wrong in (
+                *(["--set", word] for word in ("nonesuch", "nonesuch=3", "model.nonesuch=3")),
+                *(["--only", "nonesuch"], ["--sizes", "60m"], ["--jobs", "0"], ["--rows", "0"]),
+                ["--scale", "full", "--sizes", "nonesuch"],
+            )
+        ),
+        ["reproduce", "table1", "--out", out, "--text", none],
+        ["reproduce", "table1", "--out", out],
+        *(
+            ["reproduce", "fig5", "--out", out, *wrong]
+            for wrong in (
+                ["--scale", "full", "--sizes", "nonesuch"],
+                ["--scale", "full", "--sizes", "140m", "370m"],
+                *(["--depths", "0"], ["--set", "nonesuch"], ["--set", "model.nonesuch=3"]),
+            )
+        ),
+        ["bench", "--presets", "trm-mini", "nonesuch-mini"],
+        ["bench", "--lm-presets", "nonesuch-mini"],
+        ["bench", "--micro-batch", "0"],
+        ["train", "--preset", "trm-mini", "--data", data, "--out", str(run)],
+        ["pretrain", "--preset", "deq-mini", "--corpus", str(corpus), "--out", str(run)],
+        ["quickstart", "--out", out, "--size", "5"],
+        ["quickstart", "--out", out, "--steps", "0"],
+        ["quickstart", "--out", out, "--jobs", "0"],
+    ]
+    assert codes_without_torch(refusals) == [2] * len(refusals)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_choice_does_without_torch(capsys):
+    """Of every option of every command that takes one of several words."""
+    parts = {"reproduce": TABLES, "data": data.COMMANDS}
+    programs = [[name, part] for name in parts for part in parts[name]]
+    programs += [[name] for name in COMMANDS if name not in (*parts, "lm-eval")]
+    wrong = []
+    for words in programs:
+        with contextlib.suppress(SystemExit):
+            main([*words, "--help"])
+        text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        flags = re.findall(r"(--[a-z][a-z.-]*) \[?\{\w[^}]*,", text)
+        wrong += [[*words, flag, "nonesuch"] for flag in dict.fromkeys(flags)]
+    assert {"evaluate", "compare", "solve", "generate", "bench"} <= {words[0] for words in wrong}
+    assert codes_without_torch(wrong) == [2] * len(wrong)
 
 
 def test_words_of_train_do_without_torch(sudokus, tmp_path):

@@ -7,115 +7,33 @@ OUT/runs/<variant>-<size>-seed<k>     one run of every variant, size and seed, t
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reasoning.language_config import LanguageFacts
-from reasoning.names import FEW_SHOT_SEED, MANIFEST_FILE
-from reasoning.pretraining.build import TextFiles, build_corpus
+from reasoning.names import FEW_SHOT_SEED
 from reasoning.pretraining.config import ValidationConfig
-from reasoning.pretraining.corpus import source_files
 from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.flops import NO_CORE
 from reasoning.pretraining.packing import validation_rows
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.pretraining.shards import Corpus
-from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.pretraining.validation import validate
-from reasoning.training.distribution import World
 from reasoning.training.runs import read_jsonl, write_json
-from scripts.models.lm_presets import LanguageRunConfig, language_preset
-from scripts.models.variants import Variant, merged
+from scripts.models.lm_presets import LanguageRunConfig
+from scripts.models.variants import Variant
 from scripts.runs.evaluate_lm import Ask, evaluate_language_run, settings_hash
 from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.runs.pretrain import newest, pretrain_run
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
 from scripts.studies.language.reading import Reading
+from scripts.studies.language.study import Study
 from scripts.studies.one_run import finish_run
-from scripts.terminal.choices import LanguageScale
-from scripts.terminal.console import Console
-from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
-
-HELD_OUT = 0.05  # of the parts of --text
-
-
-@dataclass(frozen=True)
-class Study:
-    """What the tables and figures of one folder share.
-
-    corpus: folder of one; None: OUT/corpus. rows: held-out rows scored, all if there are fewer.
-    steps: of every run; None: each preset's own. changes: nested fields laid over every preset.
-    bundle: of CORE; None: not run. limit: items of each of its tasks, 0 for all.
-    only: variants of a table that are trained; none: all.
-    jobs: see `choose_lanes`.
-    """
-
-    out: Path
-    scale: LanguageScale
-    world: World
-    console: Console
-    corpus: Path | None = None
-    seeds: int = 1
-    steps: int | None = None
-    sizes: tuple[str, ...] = ()
-    rows: int = 256
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    bundle: Path | None = None
-    limit: int = 0
-    extended: bool = False
-    only: tuple[str, ...] = ()
-    jobs: int | None = None
-
-    @cached_property
-    def text(self) -> Corpus:
-        """The corpus, opened. UsageError if none was given or built."""
-        folder = self.corpus or self.out / "corpus"
-        if self.corpus is None and not (folder / MANIFEST_FILE).exists():
-            raise UsageError("give --corpus DIR, made by loopbench corpus build, or --text FILES")
-        return Corpus(folder)
-
-    def folder(self, variant: Variant, size: str, seed: int) -> Path:
-        """Where a run lies."""
-        return self.out / "runs" / f"{variant.name}-{size}-seed{seed}"
-
-    def configuration(self, variant: Variant, size: str, seed: int = 0) -> LanguageRunConfig:
-        """A variant at a size; its name takes the preset's place as the label."""
-        values = language_preset(f"{variant.model}-{size}").model_dump()
-        values = merged(merged(values, variant.changes), self.changes)
-        steps = values["steps"] if self.steps is None else self.steps
-        corpus = str(self.corpus or self.out / "corpus")
-        name = {"preset": f"{variant.name}-{size}", "corpus": corpus, "seed": seed, "steps": steps}
-        return LanguageRunConfig.model_validate(values | name)
-
-    def describe(self) -> dict[str, Any]:
-        """What the numbers are of, for the record."""
-        manifest, text = self.text.manifest, self.text
-        return {
-            "scale": self.scale,
-            "seeds": self.seeds,
-            "steps": self.steps,
-            "changes": dict(self.changes),
-            "corpus": {
-                "sources": [source.name for source in manifest.plan.sources],
-                "identity": text.identity,
-                "tokenizer": "bytes" if isinstance(text.tokenizer, ByteTokenizer) else "bpe",
-                "vocabulary": text.vocabulary,
-                "training_tokens": text.counts("train").tokens,
-                "validation_tokens": text.counts("validation").tokens,
-            },
-        }
-
-
-def build_text(out: Path, files: Sequence[Path], split_on: str | None) -> None:
-    """Write OUT/corpus from files of text, one token per byte, unless it is there."""
-    text = TextFiles(source_files(files), split_on=split_on, held_out=HELD_OUT)
-    with stage_progress() as progress:
-        build_corpus(out / "corpus", ByteTokenizer(), text, progress)
 
 
 def iterates(model: LanguageFacts) -> bool:

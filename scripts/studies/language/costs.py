@@ -18,9 +18,8 @@ from scripts.reports.pictures import finish, new_figure
 from scripts.runs.lm_session import load_language_config
 from scripts.studies.language.comparison import Study, training_numbers
 from scripts.studies.language.probes import step_cost
-from scripts.studies.language.tables import PARCAE, changed
+from scripts.studies.language.tables import FIGURE_5
 from scripts.terminal.choices import LanguageScale
-from scripts.usage import UsageError
 
 BYTES = 257  # vocabulary of the byte tokenizer, at mini
 
@@ -182,23 +181,12 @@ def _passes(bar: Mapping[str, Any]) -> str:
 
 # Figure 5
 
-_ALWAYS = {"max_evaluations": 64, "min_evaluations": 64}  # a budget T is then spent whole
-_DEEP = {
-    "attractor, one-step": changed("deep", solver=_ALWAYS),
-    "attractor, unrolled": changed("deep", solver=_ALWAYS, gradient={"kind": "unrolled"}),
-    "parcae, every loop with gradient": changed("deep", "parcae", gradient_steps=64),
-    "parcae, last 4 loops with gradient": PARCAE,
-}
 
-
-def figure5(study: Study, depths: Sequence[int]) -> str:
+def figure5(study: Study, size: str, depths: Sequence[int]) -> str:
     """Memory of a training step against T; writes fig5.png and .json. No corpus is needed."""
-    if not depths or min(depths) < 1 or max(depths) > 64:
-        raise UsageError(f"--depths: must be from 1 to 64 (got {' '.join(map(str, depths))})")
-    size = "mini" if study.scale == "mini" else (study.sizes or ("140m",))[0]
     vocabulary, device = BYTES if size == "mini" else VOCABULARY, study.world.device
     series = {}
-    for name, variant in _DEEP.items():
+    for name, variant in FIGURE_5[size].items():
         config = study.configuration(variant, size)
         model = build_language_model(config.model, vocabulary, config.seed).to(device)
         shape = (config.micro_batch or config.batch, config.context)

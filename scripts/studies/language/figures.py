@@ -22,8 +22,7 @@ from scripts.studies.language.comparison import (
 )
 from scripts.studies.language.probes import distances_to_last, principal_components, trajectory
 from scripts.studies.language.reading import OWN, Reading
-from scripts.studies.language.tables import ATTRACTOR, DEQ, FROZEN, PARCAE, TABLE_1
-from scripts.usage import UsageError
+from scripts.studies.language.tables import FIGURE_6, FIGURE_7, TABLE_1, sizes_of
 
 ITERATIONS = 16
 _ROWS = 16  # held-out rows whose states are followed; the first is drawn
@@ -32,10 +31,9 @@ _ROWS = 16  # held-out rows whose states are followed; the first is drawn
 def figure6(study: Study) -> str:
     """The last position's state over 16 iterations, and evaluations over training; writes
     fig6.png and .json."""
-    size = _size(study, ("60m",))
-    moving = [ATTRACTOR, FROZEN, PARCAE] if size == "mini" else [ATTRACTOR]
-    solving = [ATTRACTOR, FROZEN, DEQ] if size == "mini" else [ATTRACTOR, DEQ]
-    failures = train_variants(study, {v.name: v for v in moving + solving}.values(), size)
+    (size,) = sizes_of(FIGURE_6, study.scale, study.sizes)
+    moving, solving = FIGURE_6[size]
+    failures = train_variants(study, moving + solving, size)
     trajectories = {
         v.name: _trajectory(study, study.folder(v, size, 0))
         for v in moving
@@ -62,16 +60,6 @@ def figure6(study: Study) -> str:
         write_json(study.out / "fig6.json", study.describe() | record)
         _draw_figure6(record, study.out / "fig6.png")
     return _figure6_text(record)
-
-
-def _size(study: Study, published: tuple[str, ...]) -> str:
-    """The one size of a figure that is of runs."""
-    if study.scale == "mini":
-        return "mini"
-    size = (study.sizes or published)[0]
-    if size not in published:
-        raise UsageError(f"--sizes {size}: this figure has {', '.join(published)} at full scale")
-    return size
 
 
 def _trajectory(study: Study, run: Path) -> dict[str, Any]:
@@ -138,12 +126,7 @@ _BUDGETS = range(9)
 
 def figure7(study: Study) -> str:
     """Held-out perplexity against T, and CORE with a bundle; writes fig7.png and .json."""
-    sizes = TABLE_1.sizes(study.scale, study.sizes)
-    sizes = [size for size in sizes if size != "1.3b"]  # a Transformer alone
-    if not sizes:
-        raise UsageError(
-            "--sizes: figure 7 is of recurrent models, and 1.3b has a Transformer alone"
-        )
+    sizes = sizes_of(FIGURE_7, study.scale, study.sizes)
     panels = {size: _figure7_size(study, size) for size in sizes}
     record = study.describe() | {"budgets": list(_BUDGETS), "sizes": panels}
     if study.world.is_main:
@@ -153,7 +136,7 @@ def figure7(study: Study) -> str:
 
 
 def _figure7_size(study: Study, size: str) -> dict[str, Any]:
-    variants = [ATTRACTOR, PARCAE, *([FROZEN] if size == "mini" else [])]
+    variants = FIGURE_7[size]
     failures = train_variants(study, variants, size)
     published = {
         entry.name: entry.published["perplexity"]
@@ -210,3 +193,6 @@ def _figure7_text(panels: Mapping[str, Any]) -> str:
         published = ", ".join(f"{name} {value}" for name, value in panel["published"].items())
         lines.append(f"* paper, table 1 (140m beside mini): {published}")
     return "\n".join(lines) + "\n"
+
+
+FIGURES = {"fig6": figure6, "fig7": figure7}

@@ -9,7 +9,6 @@ import torch
 
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
-from scripts.models.variants import chosen
 from scripts.reports.numbers import grid
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
@@ -80,9 +79,9 @@ def language_table(study: Study, name: str, table: LanguageTable) -> str:
 
 
 def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]:
-    wanted = chosen(study.only, (entry.variant.name for entry in table.rows(size)))
-    entries = [entry for entry in table.rows(size) if entry.variant.name in wanted]
-    failures = train_variants(study, (entry.variant for entry in entries), size)
+    variants = table.variants(size, study.only)
+    entries = [entry for entry in table.rows(size) if entry.variant in variants]
+    failures = train_variants(study, variants, size)
     runs = {
         entry.name: [
             _run(study, table, entry, size, seed, failures.get((entry.variant.name, seed)))

@@ -1,165 +1,95 @@
 """The words of `loopbench reproduce` for language tables and figures, read without torch."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
+
+import tyro
 
 from reasoning.names import Device
-from scripts.studies.language.tables import LANGUAGE_TABLES
+from scripts.models.variants import Variant
+from scripts.studies.language.study import Study, build_text, text_of
+from scripts.studies.language.tables import (
+    FIGURE_5,
+    FIGURE_6,
+    FIGURE_7,
+    LANGUAGE_TABLES,
+    sizes_of,
+)
 from scripts.terminal.choices import LanguageScale
+from scripts.terminal.console import Console, show
 from scripts.terminal.folders import expect
-from scripts.terminal.texts import separator
 from scripts.usage import UsageError
 
-if TYPE_CHECKING:
-    from scripts.studies.language.comparison import Study
-
-_OWN_FLAGS = {"steps": "--steps", "seed": "--seeds", "corpus": "--corpus", "preset": "--scale"}
+Trained = Iterable[tuple[Variant, str]]  # with its size
 
 
-def changes_of(words: Sequence[str]) -> dict[str, Any]:
-    """Nested fields from words such as batch=4 or model.width=64. UsageError for any other word,
-    and for fields that have an option of their own."""
-    changes: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--set {word}: expected NAME=VALUE, such as model.width=64")
-        if name in _OWN_FLAGS:
-            raise UsageError(f"--set {word}: use {_OWN_FLAGS[name]}")
-        *groups, field = name.split(".")
-        place = changes
-        for group in groups:
-            place = place.setdefault(group, {})
-        try:
-            place[field] = json.loads(text)
-        except ValueError:
-            place[field] = text
-    return changes
+def _of_runs(
+    name: str, trained: Callable[[Study], Trained], make: Callable[[Study], str], wrote: str
+) -> Callable[..., None]:
+    """The command of a table or figure.
 
+    trained: of a study, the variants with their sizes. make: trains, measures, writes files, whose
+    endings are `wrote`, and returns Markdown.
+    """
 
-def _of_runs(name: str, make: Callable[["Study"], str], wrote: str) -> Callable[..., None]:
-    def run(
-        out: Path,
-        scale: LanguageScale = "mini",
-        corpus: Path | None = None,
-        text: tuple[Path, ...] = (),
-        split_on: str | None = None,
-        seeds: int | None = None,
-        steps: int | None = None,
-        sizes: tuple[str, ...] = (),
-        rows: int = 256,
-        bundle: Path | None = None,
-        limit: int = 0,
-        extended: bool = False,
-        set: tuple[str, ...] = (),
-        only: tuple[str, ...] = (),
-        device: Device = "auto",
-        jobs: int | None = None,
-    ) -> None:
+    def run(study: Annotated[Study, tyro.conf.arg(name="")]) -> None:
         """Train language models and measure what this table or figure shows. Resumable: the same
         command goes on, and several tables given one --out share their runs.
 
         Args:
-            out: folder for runs, tables and pictures.
-            scale: mini: minutes a run on one CPU core; full: the published presets.
-            corpus: folder made by `loopbench corpus build`.
-            text: files of text to build OUT/corpus of, a token a byte, when there is no --corpus.
-            split_on: what separates documents in --text; none: a file is one document.
-            seeds: seeds per model, 0 upwards; none: 3 at mini, 1 at full.
-            steps: optimiser steps per run; none: the preset's own.
-            sizes: published sizes at full, such as 140m 370m; none: all of the table.
-            rows: held-out rows scored, all if there are fewer.
-            bundle: folder of a CORE bundle, for LAMBADA and CORE; none: not run.
-            limit: items of each task of the bundle; 0: all.
-            extended: score every task of the bundle, for CORE-Extended.
-            set: fields changed in every run, NAME=VALUE each, such as micro_batch=8.
-            only: rows of a table, by what is trained, such as transformer parcae; none: all.
-            device: where to run; auto: the best present.
-            jobs: runs that train at a time, by one thread each, with the same results however many;
-                none: as many as cores and memory allow at mini, else one, on every core.
+            study: what is trained and measured.
         """
-        for flag, value, least in (
-            ("seeds", seeds, 1),
-            ("steps", steps, 1),
-            ("rows", rows, 1),
-            ("limit", limit, 0),
-        ):
-            if value is not None and value < least:
-                raise UsageError(f"--{flag}: must be {least} or more (got {value})")
-        if corpus is not None and text:
-            raise UsageError("give either --corpus DIR or --text FILES")
-        if bundle is None and (limit or extended):
-            raise UsageError("--limit and --extended are of a bundle: give --bundle DIR")
-        if only and name not in LANGUAGE_TABLES:
+        if study.only and name not in LANGUAGE_TABLES:
             raise UsageError(f"--only is of a table's rows: {name} has none")
-        if corpus is not None:
-            expect(corpus, "corpus")
-        if bundle is not None:
-            from reasoning.pretraining.evaluation.core_tasks import read_bundle
-
-            read_bundle(bundle, extended=extended)  # its mistakes are told before time is spent
-
-        from reasoning.training.distribution import join_world
-        from scripts.studies.language.comparison import Study, build_text
-        from scripts.terminal.console import Console
-
-        world = join_world(device)
-        if text and world.is_main:
-            build_text(out, text, separator(split_on))
-        world.barrier()
-        study = Study(
-            out=out,
-            scale=scale,
-            world=world,
-            console=Console(stderr=True, quiet=not world.is_main),
-            corpus=corpus,
-            seeds=seeds or (3 if scale == "mini" else 1),
-            steps=steps,
-            sizes=sizes,
-            rows=rows,
-            changes=changes_of(set),
-            bundle=bundle,
-            limit=limit,
-            extended=extended,
-            only=only,
-            jobs=jobs,
-        )
-        study.text  # noqa: B018 - opened, so that a bad corpus is told before time is spent
-        _show(make(study), f"{out}/{name}.{wrote}", quiet=not world.is_main)
+        study.check()
+        for variant, size in trained(study):
+            study.configuration(variant, size)
+        text = text_of(study.files, study.split_on) if study.files else None
+        if text is None:
+            study.text  # noqa: B018 - opened: a bad corpus is told before torch is loaded
+        elif study.world.is_main:
+            build_text(study.out, text)
+        study.world.barrier()
+        _show(make(study), study, f"{name}.{wrote}")
 
     return run
 
 
 def _table(name: str) -> Callable[..., None]:
-    def make(study: "Study") -> str:
+    table = LANGUAGE_TABLES[name]
+
+    def trained(study: Study) -> Trained:
+        for size in table.sizes(study.scale, study.sizes):
+            yield from ((variant, size) for variant in table.variants(size, study.only))
+
+    def make(study: Study) -> str:
         from scripts.studies.language.report import language_table
 
-        return language_table(study, name, LANGUAGE_TABLES[name])
+        return language_table(study, name, table)
 
-    return _of_runs(name, make, "md, .json")
-
-
-def _figure(name: str, make: str) -> Callable[..., None]:
-    """A figure of trained models; `make`: the function of `figures` that draws it."""
-
-    def draw(study: "Study") -> str:
-        from scripts.studies.language import figures
-
-        return getattr(figures, make)(study)
-
-    return _of_runs(name, draw, "png, .json")
+    return _of_runs(name, trained, make, "md, .json")
 
 
-def _show(text: str, wrote: str, quiet: bool = False) -> None:
-    from rich.markdown import Markdown
+def _figure(name: str, variants: Mapping[str, Sequence[Variant]]) -> Callable[..., None]:
+    """A figure of trained models, by their sizes."""
 
-    from scripts.terminal.console import Console
+    def trained(study: Study) -> Trained:
+        for size in sizes_of(variants, study.scale, study.sizes):
+            yield from ((variant, size) for variant in variants[size])
 
-    console = Console(quiet=quiet)
-    Console(width=max(160, console.width), quiet=quiet).print(Markdown(text))
-    console.print(f"wrote {wrote}", soft_wrap=True)
+    def draw(study: Study) -> str:
+        from scripts.studies.language.figures import FIGURES
+
+        return FIGURES[name](study)
+
+    return _of_runs(name, trained, draw, "png, .json")
+
+
+def _show(text: str, study: Study, wrote: str) -> None:
+    quiet = not study.world.is_main
+    show(text, 160, quiet)
+    Console(quiet=quiet).print(f"wrote {study.out}/{wrote}", soft_wrap=True)
 
 
 def reproduce_figure4(
@@ -179,7 +109,8 @@ def reproduce_figure4(
 
     from scripts.studies.language.costs import figure4
 
-    _show(figure4(out, scale, runs), f"{out}/fig4.png, .md, .json")
+    show(figure4(out, scale, runs), 160)
+    Console().print(f"wrote {out}/fig4.png, .md, .json", soft_wrap=True)
 
 
 def reproduce_figure5(
@@ -200,26 +131,25 @@ def reproduce_figure5(
         set: fields changed in every model, NAME=VALUE each, such as batch=1.
         device: cuda: peak allocated; elsewhere bytes kept for the backward pass.
     """
-    from reasoning.training.distribution import join_world
-    from scripts.studies.language.comparison import Study
-    from scripts.studies.language.costs import figure5
-    from scripts.terminal.console import Console
+    if not depths or min(depths) < 1 or max(depths) > 64:
+        raise UsageError(f"--depths: must be from 1 to 64 (got {' '.join(map(str, depths))})")
+    study = Study(out=out, scale=scale, sizes=sizes, set=set, device=device)
+    size, *others = sizes_of(FIGURE_5, scale, sizes)
+    if sizes and others:
+        raise UsageError("--sizes: the figure is of one size")
+    study.check()
+    for variant in FIGURE_5[size].values():
+        study.configuration(variant, size)
 
-    study = Study(
-        out=out,
-        scale=scale,
-        world=join_world(device),
-        console=Console(stderr=True),
-        sizes=sizes,
-        changes=changes_of(set),
-    )
-    _show(figure5(study, depths), f"{out}/fig5.png, .json")
+    from scripts.studies.language.costs import figure5
+
+    _show(figure5(study, size, depths), study, "fig5.png, .json")
 
 
 LANGUAGE: dict[str, Callable[..., None]] = {
     **{name: _table(name) for name in LANGUAGE_TABLES},
     "fig4": reproduce_figure4,
     "fig5": reproduce_figure5,
-    "fig6": _figure("fig6", "figure6"),
-    "fig7": _figure("fig7", "figure7"),
+    "fig6": _figure("fig6", {size: sum(each, ()) for size, each in FIGURE_6.items()}),
+    "fig7": _figure("fig7", FIGURE_7),
 }

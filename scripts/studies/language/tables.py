@@ -3,11 +3,11 @@
 A row is a trained variant and a way of reading it out, so that one run can stand in several rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scripts.models.variants import Variant
+from scripts.models.variants import Variant, chosen
 from scripts.studies.language.reading import OWN, PROPOSAL, Reading
 from scripts.usage import UsageError
 
@@ -66,15 +66,27 @@ class LanguageTable:
         return self.entries.get(size) or next(iter(self.entries.values()))
 
     def sizes(self, scale: str, chosen: tuple[str, ...]) -> tuple[str, ...]:
-        """mini, or the published sizes (those chosen). ValueError for one that is not there."""
-        published = tuple(size for size in self.entries if size != "mini")
-        unknown = set(chosen) - set(published)
-        if unknown or (chosen and scale == "mini"):
-            raise UsageError(
-                f"--sizes {' '.join(chosen)}: this table has {', '.join(published)} at full scale "
-                "and the one size mini at mini"
-            )
-        return ("mini",) if scale == "mini" else chosen or published
+        """mini, or the published sizes (those chosen). UsageError for one that is not there."""
+        return sizes_of(self.entries, scale, chosen)
+
+    def variants(self, size: str, only: Sequence[str]) -> tuple[Variant, ...]:
+        """What is trained at a size for these rows, all if none is named; each once. UsageError for
+        a row that is not there."""
+        known = {entry.variant.name: entry.variant for entry in self.rows(size)}
+        wanted = chosen(only, known)
+        return tuple(variant for name, variant in known.items() if name in wanted)
+
+
+def sizes_of(known: Iterable[str], scale: str, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the sizes that a table or figure has: mini, or the published ones (those chosen).
+    UsageError for one that is not there."""
+    published = tuple(size for size in known if size != "mini")
+    if set(chosen) - set(published) or (chosen and scale == "mini"):
+        raise UsageError(
+            f"--sizes {' '.join(chosen)}: there are {', '.join(published)} at full scale and the "
+            "one size mini at mini"
+        )
+    return ("mini",) if scale == "mini" else tuple(dict.fromkeys(chosen)) or published
 
 
 def changed(name: str, model: str = "attractor", **changes: object) -> Variant:
@@ -328,4 +340,21 @@ LANGUAGE_TABLES = {
     "table4": TABLE_4,
     "table5": TABLE_5,
     "table6": TABLE_6,
+}
+# Of figures 5 to 7, what is trained at each size; of figure 6 whose states are followed, and whose
+# evaluations.
+_ALWAYS = {"max_evaluations": 64, "min_evaluations": 64}  # a budget T is then spent whole
+_DEEP = {
+    "attractor, one-step": changed("deep", solver=_ALWAYS),
+    "attractor, unrolled": changed("deep", solver=_ALWAYS, gradient={"kind": "unrolled"}),
+    "parcae, every loop with gradient": changed("deep", "parcae", gradient_steps=64),
+    "parcae, last 4 loops with gradient": PARCAE,
+}
+FIGURE_5 = dict.fromkeys(("140m", "370m", "770m", "mini"), _DEEP)
+FIGURE_6 = {
+    "60m": ((ATTRACTOR,), (ATTRACTOR, DEQ)),
+    "mini": ((ATTRACTOR, FROZEN, PARCAE), (ATTRACTOR, FROZEN, DEQ)),
+}
+FIGURE_7 = dict.fromkeys(("140m", "370m", "770m"), (ATTRACTOR, PARCAE)) | {
+    "mini": (ATTRACTOR, PARCAE, FROZEN)
 }
