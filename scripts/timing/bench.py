@@ -5,17 +5,23 @@ and stands beside their rate.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from puzzles.dataset import read_split
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, choose_device
+from reasoning.training.runs import environment, write_json
 from scripts.models.presets import MODELS, preset
-from scripts.runs.session import open_run, subset
+from scripts.reports.bench_report import plot_scaling, table
+from scripts.runs.session import load_config, open_run, subset
 from scripts.terminal.choices import Mode, Precision
-from scripts.timing import measures, peers
+from scripts.terminal.console import Console
+from scripts.timing import measures, peer_folder, peers
+from scripts.timing.asked import BenchAsked
 from scripts.timing.clocks import Clock, Yardstick
+from scripts.timing.growth import exponents
 from scripts.timing.lm_measures import language_scaling, language_training
 from scripts.timing.measures import Record, against_published, full_depth, trm_d128
 from scripts.timing.peer_folder import Peers
@@ -200,3 +206,41 @@ class Bench:
         if self.there is None:
             raise UsageError("solvers of others are compared where they are: give `there`")
         yield from peers.compare(self.there, self.clock, self.sizes.peer_batch)
+
+
+def measure(asked: BenchAsked) -> None:
+    """Measure what was asked for; every part is printed, and written, as soon as it is done."""
+    for folder in asked.runs:
+        load_config(folder)
+    sizes = replace(QUICK if asked.quick else FULL, **asked.sizes())
+    length = asked.seconds or (0.2 if asked.quick else 1.0)
+    clock = Clock(choose_device(asked.device), length, least=2 if asked.quick else 3)
+    console = Console(width=max(144, Console().width))
+    yardstick = Yardstick(MATMUL[clock.device.type])
+    products = ", ".join(f"{size} in {name}" for name, size in yardstick.sizes.items())
+    console.print(f"{clock.device}; shares and ratios are of matrix products of {products}")
+    record = {
+        "environment": environment(),
+        "device": str(clock.device),
+        "matmul_sizes": yardstick.sizes,
+    }
+    with ExitStack() as stack:
+        rivals = None
+        if "peers" in asked.parts:
+            rivals = stack.enter_context(peer_folder.peers(asked.peers))
+            record["peer_versions"], record["peers_missing"] = rivals.versions, rivals.missing
+            for name, why in rivals.missing.items():
+                console.print(f"peers: without {name}: {why}")
+        how = asked.precisions, asked.modes, asked.runs, rivals
+        measured = Bench(sizes, clock, yardstick, *how)
+        for part in asked.parts:
+            record[part] = list(getattr(measured, part)())
+            console.print(table(part, record[part]))
+            if part == "scaling":
+                record["exponents"] = exponents(record[part])
+                console.print(table("exponents", record["exponents"]))
+            if asked.json is not None:
+                write_json(asked.json, record)
+    if asked.json is not None and "scaling" in record:
+        picture = asked.json.with_name(f"{asked.json.stem}-scaling.png")
+        plot_scaling(record["scaling"], picture)
