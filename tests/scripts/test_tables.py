@@ -3,13 +3,29 @@
 import re
 
 import pytest
+import torch
 
+from reasoning.nn.grid import GridShape
+from reasoning.nn.reasoner import parameter_count
+from reasoning.supervision import Depth
+from reasoning.training.meter import Meter
 from scripts.cli import main
 from scripts.commands.tables import ROOT, pages, tables_of
+from scripts.models.grids import puzzle_structure
+from scripts.models.presets import build_model, preset
 from scripts.reports.record_table import COLUMNS, record_table
-from scripts.reports.records import Arm, Estimate, Record, SeedRun, Spread, record_text
+from scripts.reports.records import (
+    Arm,
+    Estimate,
+    Record,
+    SeedRun,
+    Spread,
+    read_records,
+    record_text,
+)
 from scripts.reports.summary_table import Line, Summary, summary_table
 from scripts.reports.tables import fill
+from scripts.studies.table2 import SYSTEMS
 from scripts.usage import UsageError
 
 
@@ -189,3 +205,28 @@ def test_the_pages_are_as_recorded(capsys):
     words = (ROOT / "README.md").read_text().split("<!-- table claims-by-word")[1]
     numbers = re.findall(r"\((\d+)\)", words.split("<!-- end -->")[0])
     assert sorted(map(int, numbers)) == list(range(1, 15)), "the fourteen, each once"
+
+
+def test_published_sizes_are_what_the_presets_count_and_table2_says():
+    """A segment at full solver budget, on a device without memory: no solver can look at its
+    residuals there, so that of the Attractor is counted from its gradient's steps alone."""
+    grids = {"Sudoku-Extreme": ("sudoku", 9, 11), "Maze-Hard": ("maze", 30, 6)}
+    said = {(s.preset_name("full"), k): v for s in SYSTEMS for k, v in s.published.items()}
+    for arm in read_records()["published-sizes"].arms:
+        (kind, size, tokens), name = grids[arm.of], arm.config["preset"]
+        config = preset(name, kind)
+        shape = GridShape(size * size, tokens, 1, *puzzle_structure(kind, size))
+        solver, gradient = config.model.solver_settings(), getattr(config.model, "gradient", None)
+        with torch.device("meta"), torch.no_grad(), Meter() as meter:
+            model = build_model(config, shape).eval()
+            puzzle = torch.zeros(1, shape.cells, dtype=torch.int64)
+            ids = torch.zeros(1, dtype=torch.int64)
+            model.segment(model.initial_state(1), puzzle, ids, Depth(evaluations=solver and 0))
+        steps = gradient.forward_steps if solver else 1
+        evaluations = steps + (solver.max_evaluations if solver else 0)
+        counted = 1e-9 * meter.flops * evaluations / steps
+        assert arm.runs[0].values["gflop_segment"].mean == pytest.approx(counted)
+        assert arm.parameters == parameter_count(model)
+        if arm.name == name and (name, kind) in said:  # not with another paper's recipe
+            published = said[name, kind]
+            assert arm.published.get("exact") == pytest.approx(published and published / 100)
