@@ -117,6 +117,13 @@ def at_least(least: int, **options: float | None) -> None:
             raise UsageError(f"--{flag}: must be at least {least} (got {value})")
 
 
+def above_0(**options: float | None) -> None:
+    """UsageError for an option, as in `at_least`, that is not above 0."""
+    for name, value in options.items():
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name}: must be above 0 (got {value})")
+
+
 def names_in(words: str, flag: str) -> list[str]:
     """Names separated by commas. UsageError if there is none, or one twice."""
     names = [name.strip() for name in words.split(",") if name.strip()]

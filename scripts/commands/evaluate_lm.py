@@ -8,7 +8,7 @@ import tyro
 
 from reasoning.names import BATCH_TOKENS, FEW_SHOT_SEED, Device
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, at_least, parse
+from scripts.usage import UsageError, above_0, at_least, parse
 
 
 def evaluate_lm(
@@ -53,8 +53,7 @@ def evaluate_lm(
         raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
     at_least(0, limit=limit, rows=rows, solver_evaluations=solver_evaluations)
     at_least(1, batch_tokens=batch_tokens)
-    if tolerance is not None and not tolerance > 0:
-        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
+    above_0(tolerance=tolerance)
     expect(run, "language run")
     if corpus is not None:
         expect(corpus, "corpus")

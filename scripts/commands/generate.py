@@ -9,7 +9,7 @@ import tyro
 from reasoning.names import CacheKind, Device
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import argument_text, standard_input
-from scripts.usage import UsageError, at_least, parse
+from scripts.usage import above_0, at_least, parse
 
 
 def continue_text(
@@ -43,8 +43,7 @@ def continue_text(
     """
     at_least(1, tokens=tokens, top_k=top_k)
     at_least(0, solver_evaluations=solver_evaluations, temperature=temperature)
-    if tolerance is not None and not tolerance > 0:
-        raise UsageError(f"--tolerance: must be above 0 (got {tolerance})")
+    above_0(tolerance=tolerance)
     expect(run, "language run")
     text = standard_input() if prompt == "-" else argument_text(prompt, "--prompt")
 

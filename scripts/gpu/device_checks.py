@@ -50,7 +50,7 @@ from scripts.models.lm_presets import language_preset
 from scripts.models.presets import MODELS, build_model, preset
 from scripts.terminal.console import Console
 from scripts.terminal.guard import run_guarded
-from scripts.timing.measures import sudokus
+from scripts.timing.measures import asked, sudokus
 from scripts.usage import parse
 
 PUZZLE_PRESETS = tuple(f"{model}-mini" for model in MODELS)
@@ -92,8 +92,7 @@ def _puzzle_numbers(
     puzzles = sudokus(9, batch)
     model = model.to(device).train()
     model.zero_grad()
-    questions = torch.from_numpy(puzzles.inputs).to(device, torch.int64)
-    ids = torch.from_numpy(puzzles.puzzle_ids).to(device, torch.int64)
+    questions, ids = asked(puzzles, device)
     with autocast(device, precision):
         output = model.segment(model.initial_state(batch), questions, ids, Depth())
     values = [output.logits, output.q, *(part.float() for part in output.state)]

@@ -34,7 +34,7 @@ from scripts.terminal.guard import run_guarded
 from scripts.timing import measures
 from scripts.timing.clocks import Clock, Yardstick
 from scripts.timing.lm_measures import language_training, pretrainer_of
-from scripts.timing.measures import Record, full_depth, sudokus, trainer_of
+from scripts.timing.measures import Record, asked, full_depth, sudokus, trainer_of
 from scripts.usage import UsageError, parse
 
 _WAITS = ("aten::_local_scalar_dense", "aten::nonzero")  # what makes the host wait for numbers
@@ -191,8 +191,7 @@ def segment_waits(sizes: Sizes, device: torch.device) -> int:
     puzzles = sudokus(9, 8)
     config = preset(sizes.profiled)
     model = build_model(config, grid_shape(puzzles)).to(device).eval()
-    questions = torch.from_numpy(puzzles.inputs).to(device, torch.int64)
-    ids = torch.from_numpy(puzzles.puzzle_ids).to(device, torch.int64)
+    questions, ids = asked(puzzles, device)
     state = model.initial_state(8)
     with torch.no_grad(), autocast(device, sizes.precision), _profile(device) as profile:
         model.segment(state, questions, ids, Depth())

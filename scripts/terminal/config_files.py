@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from scripts.usage import UsageError, option_value
+from scripts.usage import UsageError, describe, option_value
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -127,9 +127,7 @@ def _told(error: ValidationError, settings: Mapping[str, Any]) -> str:
         )
         hint = f", did you mean {'.'.join([*place[:-1], *near])}?" if near else ""
         return f"unknown key {key}{hint}"
-    message = first["msg"].removeprefix("Value error, ")
-    got = "" if first["type"] in ("value_error", "missing") else f" (got {first['input']!r})"
-    return f"{key}: {message}{got}" if key else message
+    return describe(error).removeprefix("--")
 
 
 def to_yaml(config: BaseModel) -> str:

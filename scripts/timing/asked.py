@@ -9,7 +9,7 @@ from scripts.models.lm_presets import language_preset
 from scripts.models.presets import preset
 from scripts.terminal.choices import PARTS, Mode, Part, Precision
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, at_least
+from scripts.usage import UsageError, above_0, at_least
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class BenchAsked:
     def check(self) -> None:
         """UsageError for what cannot be asked for."""
         at_least(1, batch=self.batch, micro_batch=self.micro_batch, rows=self.rows)
-        if self.seconds is not None and not self.seconds > 0:
-            raise UsageError(f"--seconds: must be above 0 (got {self.seconds})")
+        above_0(seconds=self.seconds)
         for name in self.presets or ():
             preset(name)
         for name in self.lm_presets or ():

@@ -60,6 +60,13 @@ def sudokus(size: int, count: int, seed: int = 0) -> PuzzleSet:
     return PuzzleSet.ungrouped("sudoku", size, *augment(inputs, labels, draw))
 
 
+def asked(puzzles: PuzzleSet, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Questions (N, L) and identifiers (N,) of puzzles, as a model takes them."""
+    pair = puzzles.inputs, puzzles.puzzle_ids
+    questions, ids = (torch.from_numpy(values).to(device, torch.int64) for values in pair)
+    return questions, ids
+
+
 def grids(size: int, count: int, seed: int = 0) -> PuzzleSet:
     """Random tokens in the shape of mazes, for timing alone."""
     tokens = np.random.default_rng(seed).integers(
@@ -167,8 +174,7 @@ def solver_cost(clock: Clock, batch: int, evaluations: int, compiled: bool) -> I
     model = Attractor(config, grid_shape(puzzles)).to(clock.device).eval()
     if compiled:
         compile_nets(model.nets())
-    questions = torch.from_numpy(puzzles.inputs).to(clock.device, torch.int64)
-    ids = torch.from_numpy(puzzles.puzzle_ids).to(clock.device, torch.int64)
+    questions, ids = asked(puzzles, clock.device)
     with torch.no_grad(), autocast(clock.device, "auto"):
         x, start = model.embedding(questions, ids), model.initial_state(batch)
         start = tuple(part.contiguous() for part in start)
@@ -304,8 +310,7 @@ def _kept(
     solver = SolverConfig(tolerance=1e-30, max_evaluations=count, min_evaluations=count)
     gradient = GradientConfig(kind=kind)
     model = Attractor(attractor_d128(solver, gradient, layers=layers), shape).to(device).train()
-    questions = torch.from_numpy(puzzles.inputs).to(device, torch.int64)
-    ids = torch.from_numpy(puzzles.puzzle_ids).to(device, torch.int64)
+    questions, ids = asked(puzzles, device)
 
     def segment() -> None:
         with autocast(device, "auto"):

@@ -13,7 +13,7 @@ from reasoning.training.distribution import World
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model, preset
 from scripts.runs.pretrained import load_pretrained
-from scripts.timing.measures import sudokus
+from scripts.timing.measures import asked, sudokus
 
 Tensors = tuple[Tensor, ...]
 Map = Callable[[Tensors], Tensors]
@@ -144,8 +144,7 @@ def attractor(name: str, model: Attractor, size: int, batch: int, device: torch.
     """The map of a model at synthetic puzzles, from its initial state."""
     puzzles = sudokus(size, batch)
     model = model.to(device).eval()
-    questions = torch.from_numpy(puzzles.inputs).to(device, torch.int64)
-    ids = torch.from_numpy(puzzles.puzzle_ids).to(device, torch.int64)
+    questions, ids = asked(puzzles, device)
     with torch.no_grad():
         x = model.embedding(questions, ids)
         start = tuple(part.contiguous() for part in model.initial_state(batch))
