@@ -149,7 +149,7 @@ def test_of_models_that_do_not_solve_it_says_nothing_of_convergence(name, run, c
         (["--tokens", "0"], "--tokens"),
         (["--tokens", "300"], "ask for at most 256"),
         (["--temperature", "-1"], "temperature"),
-        (["--top-k", "0"], "top_k"),
+        (["--top-k", "0"], "--top-k"),
         (["--solver-evaluations", "-1"], "--solver-evaluations"),
         (["--tolerance", "0"], "--tolerance"),
         (["--cache", "none"], "cache"),
