@@ -110,7 +110,8 @@ def _print_selection(record: dict[str, Any], console: Console) -> None:
     names, search = list(record["metrics"]), record["search"]
     rules = sorted(record["selection"], key=lambda rule: rule != search["rule"])
     if search["candidates"] == 1:
-        rules = [rule for rule in rules if rule in (search["rule"], "halt-first", "verified")]
+        early = (search["rule"], "halt-first", "restart", "verified")
+        rules = [rule for rule in rules if rule in early]
     shape = f"{search['breadth']} starts x {search['symmetries']} images"
     table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
     headings = (*(f"{name} %" for name in names), "net calls", "evaluations")

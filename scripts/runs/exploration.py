@@ -166,14 +166,19 @@ def search_images(
     ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
     seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
     parts, claimed = [], np.zeros(len(rows), bool)
+    each = plan.breadth * segments  # of one image
+    total = len(rows) * plan.symmetries * each
     for image in range(plan.symmetries):
         asked = np.flatnonzero(~claimed) if plan.until_claimed else np.arange(len(rows))
         if not len(asked):
             break
         image_seeds = fold(seeds[asked], _IMAGE + image) if image else seeds
 
-        def told(done: int, total: int, image: int = image) -> None:
-            tell(image * total + done, plan.symmetries * total)
+        # Images of this one and those before that are done, or never asked.
+        before = (image + 1) * len(rows) - len(asked)
+
+        def told(done: int, _: int, before: int = before) -> None:
+            tell(before * each + done, total)
 
         to_image = isomorphism(
             puzzles.kind, puzzles.size, image, image_seeds.numpy().view(np.uint64)
@@ -198,6 +203,7 @@ def search_images(
             said = replace(said, confidence=np.take_along_axis(said.confidence, cells, axis=3))
         parts.append(said.of(asked, len(rows)))
         claimed |= parts[-1].claimed
+    tell(total, total)
     whole = joined(parts)
     return whole.standing(plan.candidates) if plan.until_claimed else whole
 
@@ -225,7 +231,7 @@ def _score(
     hits = trajectories.tokens == labels[:, None, None]
     right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
     width, segments = trajectories.residual.shape[1:]
-    result: dict[str, np.ndarray] = _grid(whole, right, plan.depths(segments))
+    result: dict[str, np.ndarray] = _grid(whole, right, plan.depths(segments), plan.in_turn)
 
     full = {rule: choose(rule, whole) for rule in RULES}
     result["answers"] = np.stack(
@@ -260,8 +266,13 @@ def _certificates(whole: Candidates) -> dict[str, np.ndarray]:
     return {name: np.stack(values, axis=1).reshape(shape) for name, values in certificates.items()}
 
 
-def _grid(whole: Candidates, right: np.ndarray, depths: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """right, net_calls and evaluations (N, R, D, W) of every rule at every depth and breadth."""
+def _grid(
+    whole: Candidates, right: np.ndarray, depths: tuple[int, ...], in_turn: bool
+) -> dict[str, np.ndarray]:
+    """right, net_calls and evaluations (N, R, D, W) of every rule at every depth and breadth.
+
+    in_turn: a claim alone ended the candidates, so that every rule paid for all that ran.
+    """
     breadths = doublings(right.shape[1])
     shape = (len(right), len(RULES), len(depths), len(breadths))
     result = {"right": np.empty(shape, bool)}
@@ -273,6 +284,8 @@ def _grid(whole: Candidates, right: np.ndarray, depths: tuple[int, ...]) -> dict
                 choice = choose(rule, part)
                 result["right"][:, r, d, w] = choice.of(right)
                 run = whole.first(1, depth) if rule == "single" else part  # who had to be run
-                result["net_calls"][:, r, d, w] = choice.cost(run.net_calls)
-                result["evaluations"][:, r, d, w] = choice.cost(run.evaluations)
+                for name in ("net_calls", "evaluations"):
+                    counts = getattr(run, name)
+                    took = counts.sum((1, 2)) if in_turn else choice.cost(counts)
+                    result[name][:, r, d, w] = took
     return result

@@ -4,7 +4,8 @@ to a deadline and answered three ways, beside what others report.
 OUT/<preset>-seed<n>/ the runs; OUT/real.json, real.md the table; OUT/report.html the comparison.
 Answered three ways: the segments of training, 64 segments ("deep"), and with 64 segments on several
 images of a puzzle, or from several starts where images tell nothing new, one after another until
-the halting score claims an answer ("chosen", on fewer puzzles).
+the halting score claims an answer ("chosen", on fewer puzzles; of one pass, in which no answer
+stands, the image of the largest halting score).
 """
 
 import time
@@ -220,9 +221,10 @@ def _row(
     if searched:
         of = "starts" if run.config.model.symmetric() else "images"
         several = {"breadth" if of == "starts" else "symmetries": SEVERAL[task]}
-        plan = Plan(**several, until_claimed=True)
+        claims = run.config.supervision.segments > 1  # an answer stands from the second on
+        plan = Plan(**several, **({"until_claimed": True} if claims else {"select": "q"}))
         tell = partial(seat.tell, f"{plan.candidates} {of}")
-        row["chosen"] = {of: plan.candidates}
+        row["chosen"] = {of: plan.candidates, "rule": plan.rule}
         row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, seat.world)
     return row
 

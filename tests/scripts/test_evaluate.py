@@ -88,9 +88,11 @@ def test_starts_run_until_one_claims_to_be_right(run, sudokus, capsys, monkeypat
     assert (run / "evaluation-sudoku4-cost.png").exists()
     # Of one start, the answer that the rule takes of it.
     alone = evaluated(run, sudokus, "--segments", "3", "--leave", "claimed")
+    capsys.readouterr()
     restart = evaluated(run, sudokus, "--segments", "3")["selection"]["restart"]
     assert alone["metrics"] == restart["metrics"]
     assert alone["net_calls_per_puzzle"] == restart["net_calls_per_puzzle"]["mean"]
+    assert "restart" in capsys.readouterr().out  # the row of the same, where it runs on
 
 
 def test_the_first_candidate_is_the_plain_evaluation(run, sudokus):

@@ -114,7 +114,19 @@ def test_candidates_run_until_one_claims_give_what_all_would(sudokus):
         run.model.heads.q_head.weight.normal_(generator=torch.Generator().manual_seed(0))
     plan = Plan(breadth=2, symmetries=3, noise=0.05, select="restart")
     everything = explore(run, puzzles, 8, plan, ALONE)
-    found = explore(run, puzzles, 8, plan.model_copy(update={"until_claimed": True}), ALONE)
+    steps = []
+    found = explore(
+        run,
+        puzzles,
+        8,
+        plan.model_copy(update={"until_claimed": True}),
+        ALONE,
+        tell=lambda *step: steps.append(step),
+    )
+    done, totals = map(list, zip(*steps, strict=True))
+    assert set(totals) == {len(puzzles) * 6 * 8}
+    assert done == sorted(done)
+    assert done[-1] == totals[0]
     restart = RULES.index("restart")
     assert len(np.unique(everything.net_calls[:, restart, -1, -1])) > 4
     np.testing.assert_array_equal(found.answers[:, restart], everything.answers[:, restart])
@@ -122,11 +134,30 @@ def test_candidates_run_until_one_claims_give_what_all_would(sudokus):
         whole = getattr(everything, name)[:, restart, -1]
         np.testing.assert_array_equal(getattr(found, name)[:, restart, -1], whole)
     assert found.depths == (8,)
-    # Who never ran costs nothing: every rule paid the same.
-    residual = RULES.index("residual")
-    np.testing.assert_array_equal(
-        found.net_calls[:, residual, -1, -1], found.net_calls[:, restart, -1, -1]
-    )
+    # Who never ran costs nothing; a claim alone ended who did, whatever a rule would have stopped
+    # at: every rule paid the same, but for the first alone.
+    for rule, name in enumerate(RULES):
+        took = found.net_calls[:, rule, -1]
+        if name == "single":
+            np.testing.assert_array_equal(took, found.net_calls[:, restart, -1, :1].repeat(4, 1))
+        else:
+            np.testing.assert_array_equal(took, found.net_calls[:, restart, -1])
+    halted = everything.net_calls[:, RULES.index("halt-first"), -1, -1]
+    assert (halted < everything.net_calls[:, restart, -1, -1]).any()
+
+
+def test_the_total_is_told_where_the_first_image_ends_every_puzzle(sudokus):
+    puzzles = read_split(sudokus, "test")
+    run, steps = tiny(puzzles), []
+    with torch.no_grad():
+        run.model.heads.q_head.weight.zero_()
+        run.model.heads.q_head.bias.fill_(1)  # claims whatever stands
+        run.model.heads.lm_head.weight.zero_()
+    plan = Plan(breadth=2, symmetries=4, until_claimed=True)
+    found = explore(run, puzzles, 3, plan, ALONE, tell=lambda *step: steps.append(step))
+    one = explore(run, puzzles, 2, Plan(), ALONE).net_calls[:, 0, -1, -1]
+    np.testing.assert_array_equal(found.net_calls[:, RULES.index("restart"), -1, -1], one)
+    assert steps[-1] == (len(puzzles) * 8 * 3,) * 2
 
 
 def same(a, b) -> None:

@@ -53,6 +53,8 @@ def test_every_run_is_trained_to_its_deadline_and_told_beside_others(sudokus, tm
         assert run["hours"] > 0
     assert solved["chosen"]["starts"] == 32  # to which images tell little
     assert one_pass["chosen"]["images"] == 32
+    # After one pass no answer stands, so none is claimed, and its y has moved from nowhere.
+    assert (solved["chosen"]["rule"], one_pass["chosen"]["rule"]) == ("restart", "q")
     table = (out / "real.md").read_text().splitlines()
     assert len(table) == 2 + 2 + len(PUBLISHED["sudoku"])
     assert table[2].startswith("| attractor-digits-mini, seed 0 |")
