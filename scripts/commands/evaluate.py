@@ -11,7 +11,7 @@ import tyro
 from reasoning.names import Activations, Device
 from scripts.terminal.choices import Headline
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, parse
+from scripts.usage import UsageError, at_least, parse
 
 # Residual to leave at, of the solver's tolerance.
 _LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
@@ -72,17 +72,13 @@ def evaluate(
         search_control: search with an untrained net too.
         device: where to run; auto: the best present.
     """
-    if segments is not None and segments < 1:
-        raise UsageError(f"--segments: must be at least 1 (got {segments})")
-    for flag, value in (("evaluations", evaluations), ("puzzles", puzzles)):
-        if value is not None and value < 0:
-            raise UsageError(f"--{flag}: must be 0 or more (got {value})")
+    at_least(1, segments=segments, search_calls=search_calls, search_segments=search_segments)
+    at_least(0, evaluations=evaluations, puzzles=puzzles)
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
+    if leave == "claimed" and select == "majority":
+        raise UsageError("--select majority: with --leave claimed who never ran has no vote")
     settings = {"calls": search_calls, "segments": search_segments}
-    for name, value in settings.items():
-        if value is not None and value < 1:
-            raise UsageError(f"--search-{name}: must be at least 1 (got {value})")
     given = [f"--search-{name}" for name, value in settings.items() if value is not None]
     given += ["--search-control"] if search_control else []
     if given and search is None:
@@ -129,6 +125,10 @@ def evaluate(
     if search is not None:
         unit_rules(chosen, world.device)  # said before time is spent
     count = segments or trained.config.supervision.segments
+    if plan.until_claimed and count < 2:
+        raise UsageError(
+            "--leave claimed: an answer stands from the second segment on; run 2 or more"
+        )
     record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
     record |= {"precision": trained.config.precision, "trained_on_size": size}

@@ -70,7 +70,8 @@ def _how(record: dict[str, Any], step: int) -> list[str]:
     if record.get("tolerance") is not None:
         said.append(f"solved to {record['tolerance']:g}")
     if search.get("candidates", 1) > 1:
-        said.append(f"best of {search['candidates']} by {search['rule']}")
+        by = "the first to claim, of {}" if search["rule"] == "restart" else "best of {} by {}"
+        said.append(by.format(search["candidates"], search["rule"]))
     if record.get("step", step) != step:
         said.append(f"of the weights at step {record['step']}")
     return said

@@ -19,6 +19,7 @@ from scripts.runs.selection import choose
 from scripts.runs.session import TrainedRun, open_run
 from scripts.terminal.choices import PACKAGED
 from scripts.terminal.console import Console
+from scripts.usage import UsageError
 
 
 def size_of(text: str, kind: str) -> int:
@@ -89,7 +90,8 @@ def solve(
     ship for, or hub:USER/NAME.
     segments: of a start; None: as the run was configured. starts: at most so many, the model's own
     first, until one claims an answer that stood (`reasoning.search`). DataError for what is no
-    puzzle of the run's kind and size, and RunError for weights that give no number.
+    puzzle of the run's kind and size, UsageError for several starts of one segment, and RunError
+    for weights that give no number.
     """
     world = join_world(device)
     if isinstance(run, Path):
@@ -102,6 +104,8 @@ def solve(
         trained = load_pretrained(run, size_of(puzzle, run), world)
     question = tokens_of(puzzle, trained)
     count = segments or trained.config.supervision.segments
+    if starts > 1 and count < 2:
+        raise UsageError("--starts: an answer stands, to be claimed, from the second segment on")
     plan = Plan(breadth=starts, until_claimed=starts > 1)
     said = search_one(trained, question, count, plan, world)
     candidates = candidates_of(trained.kind, question[None], said)

@@ -240,6 +240,8 @@ def test_solve_answers_by_the_first_start_that_claims(trained, sudokus, capsys, 
     assert "after segment 2;" in said
     assert "3 starts" in said
     refused(capsys, ["solve", trained, text, "--starts", "0"], "--starts: must be at least 1")
+    one = ["solve", trained, text, "--starts", "2", "--segments", "1"]
+    refused(capsys, one, "--starts: an answer stands, to be claimed, from the second segment on")
 
 
 def test_solve_answers_a_puzzle_with_two_solutions_and_says_where_they_differ(trained, capsys):

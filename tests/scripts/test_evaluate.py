@@ -173,6 +173,8 @@ def test_abstention_tells_right_from_wrong_where_there_are_both(run, sudokus):
         (["--evaluations", "-1"], ["--evaluations"]),
         (["--puzzles", "-1"], ["--puzzles"]),
         (["--select", "verified"], ["select", "majority"]),
+        (["--select", "majority", "--leave", "claimed"], ["--select majority", "no vote"]),
+        (["--segments", "1", "--leave", "claimed"], ["--leave claimed", "second segment"]),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(words, parts, trained, sudokus, capsys):

@@ -167,6 +167,10 @@ def test_a_score_says_what_was_spent_on_it_and_whose_it_is(evaluated):
         "held-out puzzles of sudoku4, 64 segments, at most 9 solver evaluations each, solved to "
         "0.0001, best of 16 by verified, of the weights at step 10"
     )
+    spent["search"] = {"candidates": 32, "rule": "restart"}
+    path.write_text(json.dumps(record | spent))
+    (result,) = hub.results_of(evaluated, 20)
+    assert "the first to claim, of 32" in result["of"]
     alone = {"segments": 4, "step": 20, "search": {"candidates": 1, "rule": "single"}}
     path.write_text(json.dumps(record | alone))
     (result,) = hub.results_of(evaluated, 20)
