@@ -11,6 +11,7 @@ from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
 from scripts.runs.training_words import OF_PUZZLES, TrainingWords, preset_or_file
 from scripts.terminal.config_files import configured
+from scripts.terminal.folders import keep_apart
 from scripts.usage import UsageError, parse, resumes
 
 
@@ -39,5 +40,6 @@ def read_words(words: Sequence[str]) -> Pretrain:
     given = parse(Pretrain, words, program, Pretrain(config))
     if not given.config.corpus or given.out is None:
         raise UsageError("give --corpus DIR and --out RUN")
+    keep_apart(given.out, "language run")
     refuse_begun(given.out)
     return given

@@ -13,6 +13,7 @@ from scripts.models.presets import RunConfig, preset, preset_names
 from scripts.runs.data import read_data
 from scripts.runs.training_words import OF_LANGUAGE, TrainingWords, preset_or_file
 from scripts.terminal.config_files import configured, read_config_file
+from scripts.terminal.folders import keep_apart
 from scripts.usage import UsageError, option_value, parse, resumes
 
 
@@ -61,5 +62,6 @@ def read_words(words: Sequence[str]) -> Train:
         raise UsageError("give --data DIR and --out RUN")
     if given.seconds is not None and option_value(words, "--steps") is not None:
         raise UsageError("--for and --steps both say how long to train: give one of them")
+    keep_apart(given.out, "puzzle run")
     refuse_begun(given.out)
     return given
