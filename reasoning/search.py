@@ -121,11 +121,11 @@ class Trajectories:
 
 
 def standing_claims(tokens: np.ndarray, halt: np.ndarray) -> np.ndarray:
-    """bool (N, K, S): the halting score (N, K, S) is positive and the answer, of tokens
-    (N, K, S, C), that of the segment before; never after the first segment."""
+    """bool (..., S): the halting score (..., S) is positive and the answer, of tokens (..., S, C),
+    that of the segment before; never after the first segment."""
     claims = halt > 0
-    claims[:, :, 0] = False
-    claims[:, :, 1:] &= (tokens[:, :, 1:] == tokens[:, :, :-1]).all(-1)
+    claims[..., 0] = False
+    claims[..., 1:] &= (tokens[..., 1:, :] == tokens[..., :-1, :]).all(-1)
     return claims
 
 
@@ -146,26 +146,26 @@ def joined(parts: Sequence[Trajectories]) -> Trajectories:
 
 @dataclass
 class _Record:
-    """What the starts of N puzzles said, B of each, filled in as they run."""
+    """What the starts of N puzzles said, B of each, filled in as they run.
+
+    claimed: bool (N,), some start claimed an answer that stood.
+    """
 
     puzzles: int
     starts: int
+    claimed: Tensor
     said: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def claimed(self) -> Tensor:
-        """bool (N,)."""
-        if not self.said:
-            return torch.zeros(self.puzzles, dtype=torch.bool)
-        return torch.from_numpy(self.trajectories().claimed)
 
     def take(self, places: Tensor, said: dict[str, Tensor]) -> None:
         """places: int64 (block,), puzzle * B + start."""
+        places, said = places.cpu(), {name: values.cpu() for name, values in said.items()}
         for name, values in said.items():
             if name not in self.said:
                 shape = (self.puzzles * self.starts, *values.shape[1:])
                 self.said[name] = torch.zeros(shape, dtype=values.dtype)
-            self.said[name][places.cpu()] = values.cpu()
+            self.said[name][places] = values
+        claims = standing_claims(said["tokens"].numpy(), said["halt"].numpy()).any(1)
+        self.claimed[places[torch.from_numpy(claims)] // self.starts] = True
 
     def trajectories(self) -> Trajectories:
         whole = {
@@ -222,7 +222,7 @@ def search(
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
     drawn = torch.stack(starts, dim=1)  # (N, B)
     run = _Run(model, config, depth or Depth(), q_learning, confidence)
-    total, record = drawn.numel() * segments, _Record(*drawn.shape)
+    total, record = drawn.numel() * segments, _Record(*drawn.shape, torch.zeros(len(drawn)).bool())
     every = torch.arange(drawn.numel(), device=drawn.device).view_as(drawn)
     # Places to run together: all, a puzzle's starts following one another, or one start of each.
     for places in every.split(1 if config.until_claimed else config.breadth, dim=1):

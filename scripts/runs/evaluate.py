@@ -80,7 +80,7 @@ def evaluate_run(
             {"segment": s + 1, "exact": exact["mean"], "exact_stderr": exact["stderr"]}
             | {"cell": float(outcome.segment_cell[:, s].mean()), "n": exact["n"]}
             for s, exact in enumerate(map(mean, outcome.segment_right.T))
-            if s + 1 == segments or not plan.in_turn
+            if s + 1 == segments or not plan.claim_ends
         ],
         "net_calls_per_puzzle": float(outcome.net_calls[:, headline, -1, -1].mean()),
         "search": plan.model_dump(exclude={"select"})

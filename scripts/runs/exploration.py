@@ -52,13 +52,13 @@ class Plan(SearchConfig):
         return self.breadth * self.symmetries
 
     @property
-    def in_turn(self) -> bool:
+    def claim_ends(self) -> bool:
         """Candidates are run one after another: what fewer segments would give is not known."""
         return self.until_claimed and self.candidates > 1
 
     def depths(self, segments: int) -> tuple[int, ...]:
         """Segments at which the candidates are scored."""
-        return (segments,) if self.in_turn else doublings(segments)
+        return (segments,) if self.claim_ends else doublings(segments)
 
     @property
     def rule(self) -> Headline:
@@ -231,7 +231,7 @@ def _score(
     hits = trajectories.tokens == labels[:, None, None]
     right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
     width, segments = trajectories.residual.shape[1:]
-    result: dict[str, np.ndarray] = _grid(whole, right, plan.depths(segments), plan.in_turn)
+    result: dict[str, np.ndarray] = _grid(whole, right, plan.depths(segments), plan.claim_ends)
 
     full = {rule: choose(rule, whole) for rule in RULES}
     result["answers"] = np.stack(
@@ -267,11 +267,11 @@ def _certificates(whole: Candidates) -> dict[str, np.ndarray]:
 
 
 def _grid(
-    whole: Candidates, right: np.ndarray, depths: tuple[int, ...], in_turn: bool
+    whole: Candidates, right: np.ndarray, depths: tuple[int, ...], claim_ends: bool
 ) -> dict[str, np.ndarray]:
     """right, net_calls and evaluations (N, R, D, W) of every rule at every depth and breadth.
 
-    in_turn: a claim alone ended the candidates, so that every rule paid for all that ran.
+    claim_ends: a claim alone ended the candidates, so that every rule paid for all that ran.
     """
     breadths = doublings(right.shape[1])
     shape = (len(right), len(RULES), len(depths), len(breadths))
@@ -286,6 +286,6 @@ def _grid(
                 run = whole.first(1, depth) if rule == "single" else part  # who had to be run
                 for name in ("net_calls", "evaluations"):
                     counts = getattr(run, name)
-                    took = counts.sum((1, 2)) if in_turn else choice.cost(counts)
+                    took = counts.sum((1, 2)) if claim_ends else choice.cost(counts)
                     result[name][:, r, d, w] = took
     return result
