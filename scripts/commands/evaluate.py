@@ -11,7 +11,7 @@ import tyro
 from reasoning.names import Activations, Device
 from scripts.terminal.choices import Headline
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, at_least, parse
+from scripts.usage import UsageError, above_0, at_least, parse
 
 # Residual to leave at, of the solver's tolerance.
 _LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
@@ -73,7 +73,10 @@ def evaluate(
         device: where to run; auto: the best present.
     """
     at_least(1, segments=segments, search_calls=search_calls, search_segments=search_segments)
-    at_least(0, evaluations=evaluations, puzzles=puzzles)
+    at_least(1, breadth=breadth, symmetries=symmetries)
+    at_least(0, evaluations=evaluations, puzzles=puzzles, noise=noise, seed=seed)
+    if not isinstance(leave, str):
+        above_0(leave=leave)
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
     if leave == "claimed" and select == "majority":

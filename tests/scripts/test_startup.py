@@ -188,6 +188,13 @@ def test_unknown_names_and_numbers_that_cannot_be_do_without_torch(sudokus, tmp_
         ["bench", "--presets", "trm-mini", "nonesuch-mini"],
         ["bench", "--lm-presets", "nonesuch-mini"],
         ["bench", "--micro-batch", "0"],
+        *(
+            ["evaluate", str(run), "--data", data, *wrong]
+            for wrong in (
+                *([flag, "0"] for flag in ("--breadth", "--symmetries", "--segments", "--leave")),
+                *(["--noise", "-1"], ["--seed", "-1"], ["--leave", "sometimes"]),
+            )
+        ),
         ["train", "--preset", "trm-mini", "--data", data, "--out", str(run)],
         ["pretrain", "--preset", "deq-mini", "--corpus", str(corpus), "--out", str(run)],
         ["quickstart", "--out", out, "--size", "5"],
