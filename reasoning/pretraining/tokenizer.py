@@ -136,15 +136,20 @@ class BPETokenizer:
         _write(folder, self._text)
 
 
+def check_vocabulary(vocabulary: int) -> None:
+    """InputError for a size that `train_bpe` cannot give."""
+    if not MIN_VOCABULARY <= vocabulary <= MAX_VOCABULARY:
+        raise InputError(
+            f"--vocabulary is {vocabulary}, expected {MIN_VOCABULARY} to {MAX_VOCABULARY}"
+        )
+
+
 def train_bpe(documents: Iterable[str], vocabulary: int) -> BPETokenizer:
     """Learn the merges of a vocabulary, BOS included, from documents.
 
     Raises ValueError for a vocabulary outside 256..65536, TokenizerError for too little text.
     """
-    if not MIN_VOCABULARY <= vocabulary <= MAX_VOCABULARY:
-        raise InputError(
-            f"--vocabulary is {vocabulary}, expected {MIN_VOCABULARY} to {MAX_VOCABULARY}"
-        )
+    check_vocabulary(vocabulary)
     library = LibraryTokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
     pieces = pre_tokenizers.Split(Regex(rf"[\s\S]{{{MAX_LEARNT}}}"), behavior="isolated")

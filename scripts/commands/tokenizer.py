@@ -11,7 +11,13 @@ from rich.table import Table
 from reasoning.names import TOKENIZER_FILE
 from reasoning.pretraining.build import is_empty
 from reasoning.pretraining.corpus import CorpusError, read_documents, source_files
-from reasoning.pretraining.tokenizer import Tokenizer, TokenizerError, load_tokenizer, train_bpe
+from reasoning.pretraining.tokenizer import (
+    Tokenizer,
+    TokenizerError,
+    check_vocabulary,
+    load_tokenizer,
+    train_bpe,
+)
 from reasoning.training.runs import make_folder
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
@@ -42,6 +48,7 @@ def train(
         raise UsageError("name files or folders of text to learn from")
     if not limit_mb > 0:
         raise UsageError(f"--limit-mb is {limit_mb}, expected more than 0")
+    check_vocabulary(vocabulary)
     sources = source_files(files)
     make_folder(out)
     with stage_progress() as tell:

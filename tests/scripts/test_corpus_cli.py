@@ -101,3 +101,5 @@ def test_bad_words_are_one_line(tmp_path, text, capsys, words, told):
     assert error.count("\n") == 1
     assert told in error
     assert not (tmp_path / "c").exists()
+    if "Give more text" not in told:
+        assert not (tmp_path / "t").exists()
