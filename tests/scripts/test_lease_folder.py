@@ -231,7 +231,13 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 # No GPU's minutes go to them.
-EXTRAS = ("exported_onnx", "harness_model", "solve_page", "solve_without_torch")
+EXTRAS = (
+    "exported_onnx",
+    "harness_model",
+    "solve_answers",
+    "solve_page",
+    "solve_without_torch",
+)
 for top in sys.argv[3].split(","):
     for path in sorted((root / top).rglob("*.py")):
         if path.stem in EXTRAS:
