@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import tyro
 
 from reasoning.names import Activations, Device
-from scripts.terminal.choices import Headline
-from scripts.terminal.folders import expect
+from scripts.commands.solve import expect_weights
+from scripts.terminal.choices import PACKAGED, Headline
+from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, above_0, at_least, parse
 
 # Residual to leave at, of the solver's tolerance.
@@ -18,8 +19,11 @@ _LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
 
 
 def evaluate(
-    run: Annotated[Path, tyro.conf.Positional],
+    run: Annotated[Path | None, tyro.conf.Positional] = None,
+    *,
     data: Path,
+    pretrained: str | None = None,
+    out: Path | None = None,
     segments: int | None = None,
     breadth: int = 1,
     select: Headline | None = None,
@@ -42,8 +46,11 @@ def evaluate(
     pictures beside it; what --puzzles asks for goes to a file of its own.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or a .safetensors file that `package` wrote.
         data: data folder; of another size than the run's where its weights do not depend on it.
+        pretrained: in place of a run, the weights that ship for a task (sudoku or maze), of the
+            size of the puzzles, or those of hub:USER/NAME.
+        out: folder to write to; none: the run's own.
         segments: depth, segments per start; none: as the run was configured.
         breadth: starts per puzzle; the first is the model's own, the others are random.
         select: rule that picks the headline's answer among the candidates; none: residual (restart
@@ -86,19 +93,20 @@ def evaluate(
     given += ["--search-control"] if search_control else []
     if given and search is None:
         raise UsageError(f"{given[0]}: says how to search; add --search judge, or leave it out")
-    expect(run, "puzzle run")
+    folder, label = _places(run, pretrained, out)
     expect(data, "data")
 
     from reasoning.judged import JudgeConfig
     from reasoning.supervision import Depth
     from reasoning.training.distribution import join_world
-    from reasoning.training.runs import environment, write_json
+    from reasoning.training.runs import environment, make_folder, write_json
     from scripts.reports.evaluation_report import print_record, write_pictures
     from scripts.runs.data import read_puzzles
     from scripts.runs.evaluate import check_serves, evaluate_run, notes
     from scripts.runs.exploration import Plan
     from scripts.runs.judged import search_judged, unit_rules
-    from scripts.runs.session import fitted, open_run, subset
+    from scripts.runs.opened import open_weights
+    from scripts.runs.session import adjusted, fitted, subset
     from scripts.terminal.console import Console
     from scripts.terminal.progress import stage_progress
 
@@ -113,15 +121,15 @@ def evaluate(
     )
     world = join_world(device)
     console = Console(width=max(110, Console().width))
-    trained = open_run(run, world, tolerance, precision)
+    chosen = subset(read_puzzles(data, split), puzzles)
+    opened = open_weights(run or label, lambda: chosen.size, world)
+    trained = adjusted(opened, tolerance, precision)
     solver = trained.config.model.solver_settings() if evaluations != 0 else None
     if leave == "converged" and solver is None:
         raise UsageError("--leave converged: nothing is solved here, so none converges")
     if leave in _LEAVE and solver is not None:
         least = _LEAVE[leave] * solver.tolerance
         plan = plan.model_copy(update={"leave": least})
-    chosen = subset(read_puzzles(data, split), puzzles)
-    size = trained.size
     trained = fitted(trained, chosen, data)
     check_serves(trained, chosen, plan, evaluations)
     judge = JudgeConfig(**{name: value for name, value in settings.items() if value is not None})
@@ -132,28 +140,47 @@ def evaluate(
         raise UsageError(
             "--leave claimed: an answer stands from the second segment on; run 2 or more"
         )
-    record = {"run": str(run), "data": str(data), "split": split, "puzzles": puzzles}
+    make_folder(folder)
+    record = {"run": label, "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
-    record |= {"precision": trained.config.precision, "trained_on_size": size}
+    record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
     depth = Depth(evaluations=evaluations)
     with stage_progress(quiet=not world.is_main) as progress:
-        tell = partial(progress, f"{run.name}: segments")
+        tell = partial(progress, f"{Path(label).name}: segments")
         record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
         if search is not None:
-            tell = partial(progress, f"{run.name}: calls of the judge")
+            tell = partial(progress, f"{Path(label).name}: calls of the judge")
             record["judged"] = search_judged(
                 trained, chosen, judge, world, depth, seed, search_control, tell
             )
     name = data.resolve().name + (f"-{split}" if split != "test" else "")
     name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
-    path = run / f"evaluation-{name}.json"
+    path = folder / f"evaluation-{name}.json"
     if world.is_main:
         write_json(path, record | {"environment": environment()})
-        print_record(record, f"{run} at step {trained.step} on {data} ({split})", console)
+        print_record(record, f"{label} at step {trained.step} on {data} ({split})", console)
         for note in notes(trained, chosen, data, plan, count):
             console.print(f"note: {note}")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
+
+
+def _places(run: Path | None, pretrained: str | None, out: Path | None) -> tuple[Path, str]:
+    """The folder to write to, and what the weights are called. UsageError for weights that are not
+    there, or not named once, and for a folder that cannot be written to."""
+    if (run is None) == (pretrained is None):
+        raise UsageError("give the folder of a run, or --pretrained and the name of weights")
+    if pretrained is not None:
+        expect_weights(pretrained)
+    elif run.suffix != PACKAGED:
+        expect(run, "puzzle run")
+    elif not run.is_file():
+        raise UsageError(f"{run}: no such file; `loopbench package` makes one of a run")
+    if out is not None:
+        keep_apart(out, "comparison")
+    elif run is None or run.suffix == PACKAGED:
+        raise UsageError("--out: these weights have no folder of a run to write to; give one")
+    return out or run, pretrained or str(run)
 
 
 def main(words: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """Models by the names that a person gives them: folders of runs, weights that ship, the hub."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,23 @@ from puzzles.kinds import puzzle_of
 from puzzles.sudoku.well_known import WELL_KNOWN
 from reasoning.training.distribution import World
 from scripts.runs.hub_names import PREFIX
-from scripts.runs.pretrained import load_pretrained, shipped
+from scripts.runs.pretrained import load_packaged, load_pretrained, shipped
 from scripts.runs.session import TrainedRun, open_run
+from scripts.terminal.choices import PACKAGED
+
+
+def open_weights(run: Path | str, size: Callable[[], int], world: World) -> TrainedRun:
+    """A run by its folder, or by a file that `package` wrote, as a Path; as text, by hub:USER/NAME,
+    or by a task that weights ship for, those of a size. RunError for what cannot be read."""
+    if isinstance(run, Path):
+        return (load_packaged if run.suffix == PACKAGED else open_run)(run, world)
+    return _of_hub(run, world) if run.startswith(PREFIX) else load_pretrained(run, size(), world)
+
+
+def _of_hub(name: str, world: World) -> TrainedRun:
+    from scripts.runs.hub import load_hub
+
+    return load_hub(name.removeprefix(PREFIX), world)
 
 
 def open_models(
@@ -23,9 +38,7 @@ def open_models(
     models = {run: open_run(Path(run), world) for run in runs}
     for name in pretrained:
         if name.startswith(PREFIX):
-            from scripts.runs.hub import load_hub
-
-            models[name] = load_hub(name.removeprefix(PREFIX), world)
+            models[name] = _of_hub(name, world)
             continue
         for size in reversed(shipped()[name]):
             label = f"{name} {size}x{size} (ships with loopbench)"

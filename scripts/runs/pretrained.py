@@ -27,7 +27,7 @@ from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.models.variants import file_name
 from scripts.runs.data import read_puzzles
-from scripts.runs.session import TrainedRun, fitted, load_config, open_run
+from scripts.runs.session import TrainedRun, adjusted, fitted, load_config, open_run
 from scripts.terminal.choices import PACKAGED, WEIGHTS
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
@@ -124,7 +124,8 @@ def package(
 
     world = join_world(device)
     puzzles = read_puzzles(data, "test")
-    opened = fitted(open_run(run, world, precision="auto"), puzzles, data)  # who loads them differs
+    # Who loads them differs.
+    opened = fitted(adjusted(open_run(run, world), precision="auto"), puzzles, data)
     environment = read_json(run / "environment.json")
     make_folder(out)
     rounded = _rounded(opened.model)

@@ -72,22 +72,9 @@ class TrainedRun:
     step: int
 
 
-def open_run(
-    run: Path,
-    world: World,
-    tolerance: float | None = None,
-    precision: Activations | None = None,
-) -> TrainedRun:
-    """Load a run's latest averaged weights onto `world.device`.
-
-    tolerance, precision: the solver's and the activations', others than the run's if given.
-    RunError for a tolerance where the model has no solver.
-    """
+def open_run(run: Path, world: World) -> TrainedRun:
+    """Load a run's latest averaged weights onto `world.device`. RunError for what is none."""
     config, grid = load_config(run)
-    if precision is not None:
-        config = RunConfig.model_validate(config.model_dump() | {"precision": precision})
-    if tolerance is not None:
-        config = _with_tolerance(config, tolerance, run)
     shape = recorded_shape(grid)
     model = build_model(config, shape)
     step = load_weights(run, model)
@@ -95,12 +82,24 @@ def open_run(
     return TrainedRun(run, config, *made_for, model.to(world.device).eval(), step)
 
 
-def _with_tolerance(config: RunConfig, tolerance: float, run: Path) -> RunConfig:
-    changed = config.model_dump()
-    if config.model.solver_settings() is None:
-        raise RunError(f"{run}: a {config.model.kind} has no solver to give a tolerance")
-    changed["model"]["solver"]["tolerance"] = tolerance
-    return RunConfig.model_validate(changed)
+def adjusted(
+    run: TrainedRun, tolerance: float | None = None, precision: Activations | None = None
+) -> TrainedRun:
+    """The run with another tolerance of its solver, or other activations, if given. RunError for a
+    tolerance where the model has no solver."""
+    changed = run.config.model_dump()
+    if precision is not None:
+        changed["precision"] = precision
+    if tolerance is not None:
+        if run.config.model.solver_settings() is None:
+            kind = run.config.model.kind
+            raise RunError(f"{run.folder}: a {kind} has no solver to give a tolerance")
+        changed["model"]["solver"]["tolerance"] = tolerance
+    config = RunConfig.model_validate(changed)
+    model = build_model(config, run.shape)
+    model.load_state_dict(run.model.state_dict())
+    model = model.to(next(run.model.parameters()).device).eval()
+    return replace(run, config=config, model=model)
 
 
 def check_fits(run: TrainedRun, puzzles: PuzzleSet, data: Path) -> None:

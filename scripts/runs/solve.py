@@ -12,12 +12,10 @@ from puzzles.render import to_text
 from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from scripts.runs.exploration import Plan, candidates_of
-from scripts.runs.hub_names import PREFIX
-from scripts.runs.pretrained import load_packaged, load_pretrained
+from scripts.runs.opened import open_weights
 from scripts.runs.recording import search_one
 from scripts.runs.selection import choose
-from scripts.runs.session import TrainedRun, open_run
-from scripts.terminal.choices import PACKAGED
+from scripts.runs.session import TrainedRun
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
 
@@ -94,14 +92,7 @@ def solve(
     for weights that give no number.
     """
     world = join_world(device)
-    if isinstance(run, Path):
-        trained = (load_packaged if run.suffix == PACKAGED else open_run)(run, world)
-    elif run.startswith(PREFIX):
-        from scripts.runs.hub import load_hub
-
-        trained = load_hub(run.removeprefix(PREFIX), world)
-    else:
-        trained = load_pretrained(run, size_of(puzzle, run), world)
+    trained = open_weights(run, lambda: size_of(puzzle, str(run)), world)
     question = tokens_of(puzzle, trained)
     count = segments or trained.config.supervision.segments
     if starts > 1 and count < 2:

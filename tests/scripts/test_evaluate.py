@@ -15,7 +15,7 @@ from reasoning.training.meter import Meter
 from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model
-from scripts.runs import session
+from scripts.runs import opened as opening
 from scripts.runs.evaluate import difficulty_edges, evaluate_run
 from scripts.runs.exploration import Plan, explore
 from scripts.runs.session import load_config, open_run, subset
@@ -72,7 +72,7 @@ def test_starts_run_until_one_claims_to_be_right(run, sudokus, capsys, monkeypat
             opened.model.heads.q_head.weight.normal_(generator=draws)
         return opened
 
-    monkeypatch.setattr(session, "open_run", claiming)
+    monkeypatch.setattr(opening, "open_run", claiming)
     words = ("--segments", "3", "--breadth", "4", "--noise", "0.3")
     record = evaluated(run, sudokus, *words, "--leave", "claimed")
     said = capsys.readouterr().out
@@ -161,10 +161,57 @@ def test_abstention_tells_right_from_wrong_where_there_are_both(run, sudokus):
         assert (found["auroc"] is None) == (exact["mean"] in (0, 1))
 
 
+def test_packaged_weights_score_as_their_card_says(trained, sudokus, tmp_path, capsys):
+    assert main(["package", str(trained), "--data", str(sudokus), "--out", str(tmp_path)]) == 0
+    weights, out = tmp_path / "sudoku-4.safetensors", tmp_path / "scores"
+    card = json.loads(weights.with_suffix(".json").read_text())
+    words = ["evaluate", str(weights), "--data", str(sudokus), "--device", "cpu"]
+    assert main([*words, "--out", str(out), "--leave", "never"]) == 0
+    record = json.loads((out / f"evaluation-{sudokus.name}.json").read_text())
+    assert record["run"] == str(weights)
+    assert record["metrics"] == card["accuracy"]
+    assert main([*words, "--out", str(out), "--tolerance", "10", "--precision", "fp32"]) == 0
+    loose = json.loads((out / f"evaluation-{sudokus.name}.json").read_text())
+    assert loose["precision"] == "fp32"
+    assert loose["evaluations_per_puzzle"] < record["evaluations_per_puzzle"]
+
+
+def test_weights_that_ship_are_scored_by_the_name_of_their_task(tmp_path, capsys):
+    data, out = tmp_path / "six", tmp_path / "scores"
+    made = ["data", "sudoku", "--size", "6", "--train", "4", "--test", "8", "--out", str(data)]
+    assert main(made) == 0
+    words = ["evaluate", "--pretrained", "sudoku", "--data", str(data), "--device", "cpu"]
+    assert main([*words, "--out", str(out)]) == 0
+    record = json.loads((out / "evaluation-six.json").read_text())
+    assert record["run"] == "sudoku"
+    assert record["metrics"]["exact"] == {"mean": 1.0, "stderr": 0.0, "n": 8}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "give the folder of a run"),
+        (["{}", "--pretrained", "sudoku"], "give the folder of a run"),
+        (["--pretrained", "sudoku"], "--out"),
+        (["--pretrained", "chess", "--out", "{}/o"], "no weights ship for 'chess'"),
+        (["--pretrained", "maze", "--out", "{}/o"], "no weights ship for maze 4x4"),
+        (["{}/none.safetensors", "--out", "{}/o"], "no such file"),
+        (["--pretrained", "sudoku", "--out", "{}"], "choose another --out"),
+    ],
+)
+def test_weights_that_cannot_be_scored_are_told(words, told, trained, sudokus, capsys):
+    named = [word.replace("{}", str(trained)) for word in words]
+    assert main(["evaluate", *named, "--data", str(sudokus)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert told in said
+    assert not (trained / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--breadth", "0"], ["--breadth", "greater than 0"]),
+        (["--breadth", "0"], ["--breadth", "at least 1"]),
         (["--symmetries", "0"], ["--symmetries"]),
         (["--noise", "-1"], ["--noise"]),
         (["--leave", "0"], ["--leave"]),
