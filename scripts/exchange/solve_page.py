@@ -242,7 +242,10 @@ def launch(page: gr.Blocks, host: str | None, port: int | None) -> str:
             css=_CSS,
             theme=gr.themes.Default(**_FONTS),
         )
-    except (ValueError, httpx.HTTPError) as error:
+    except Exception as error:
+        # Where its server is answered for with a refusal Gradio raises a plain Exception.
+        if type(error) is not Exception and not isinstance(error, ValueError | httpx.HTTPError):
+            raise
         page.close()
         raise UsageError(
             f"the page does not answer this machine itself ({error}): if HTTP_PROXY is "

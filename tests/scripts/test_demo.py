@@ -2,6 +2,8 @@
 
 import socket
 from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -42,12 +44,36 @@ def client(address):
     return Client(address, verbose=False)
 
 
-def test_a_proxy_in_between_is_told_with_its_remedy(monkeypatch, capsys):
-    with socket.socket() as closed, socket.socket() as free:
-        closed.bind(("127.0.0.1", 0))
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that lets nobody through."""
+
+    def do_GET(self):
+        self.send_error(403)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture(params=["closed", "refusing"])
+def proxy_port(request):
+    if request.param == "closed":
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            yield closed.getsockname()[1]
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_proxy_in_between_is_told_with_its_remedy(proxy_port, monkeypatch, capsys):
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy_port}")
         for name in ("NO_PROXY", "no_proxy", "http_proxy"):
             monkeypatch.delenv(name, raising=False)
         free.close()
