@@ -9,7 +9,7 @@ resumed run, and one on another number of processes, trains on the same.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -236,7 +236,7 @@ class Pretrainer:
                     started = time.perf_counter()
                     self.save()
                     self._clock += time.perf_counter() - started
-                shown = validations[0] if validations else None
+                shown = _shown(validations) if validations else None
                 self.listen(Progress(self.done, config.steps, record, shown))
         logs.close()
         return self.done < config.steps
@@ -273,6 +273,13 @@ class Pretrainer:
             record["jacobian_norm"] = norm
         record |= numbers | {f"flops_{rule}": value for rule, value in self.flops.items()}
         return record, spent
+
+
+def _shown(validations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a listener is told of a validation: the record of the model's own budget, and the loss
+    at each other one by its evaluations, loss_at_0 the proposal's."""
+    own, *others = validations
+    return {**own} | {f"loss_at_{each['max_evaluations']}": each["loss"] for each in others}
 
 
 def sequence_seeds(seed: int, step: int, batch: int) -> Tensor:

@@ -125,7 +125,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _go_back(folder: Path) -> str:
-    return f"delete {folder} to go on from the checkpoint before it"
+    others = any(each != folder for each in folder.parent.glob("step-*"))
+    where = "go on from the checkpoint before it" if others else "begin anew: it is the only one"
+    return f"delete {folder} to {where}"
 
 
 def verified(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, Any]:

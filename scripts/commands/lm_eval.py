@@ -10,6 +10,10 @@ from collections.abc import Sequence
 
 from scripts.terminal.extras import need
 
+_HELP = """\
+loopbench lm-eval --model_args run=RUN[,evaluations=N,tolerance=X,batch_tokens=N] --tasks NAMES
+RUN is the folder of a pretraining run; the rest is the harness's own:
+"""
 _COMMANDS = ("run", "ls", "validate")  # of the harness; without one it takes `run`
 
 
@@ -18,7 +22,9 @@ def main(words: Sequence[str]) -> int:
     need("lm-eval", "lm-eval", "lm_eval")
     from lm_eval.__main__ import cli_evaluate
 
-    if not {"-h", "--help"} & set(words):  # help needs no torch
+    if {"-h", "--help"} & set(words):  # needs no torch
+        print(_HELP)
+    else:
         import scripts.exchange.harness_model  # noqa: F401 - registers the model
 
     given = list(words)

@@ -37,6 +37,8 @@ from scripts.usage import UsageError
 
 _LOG = logging.getLogger(__name__)
 _GENERATION = {"until", "max_gen_toks", "do_sample", "temperature", "top_k", "seed"}
+_LENGTHS = {"max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"}
+_LENGTH = 256  # tokens that the harness asks for where a task does not say
 
 
 @register_model("loopbench")
@@ -67,8 +69,8 @@ class LoopbenchLM(LM):
             whole = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and not (whole and value >= least):
                 raise UsageError(f"{name}={value}: must be a whole number, {least} or more")
-        if tolerance is not None and not tolerance > 0:
-            raise UsageError(f"tolerance={tolerance}: must be above 0")
+        if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance > 0):
+            raise UsageError(f"tolerance={tolerance}: must be a number above 0")
         if not isinstance(run, str):
             raise UsageError(
                 f"run={run}: the harness took the folder's name for a number; quote it, "
@@ -85,6 +87,7 @@ class LoopbenchLM(LM):
             context=self.opened.config.context,
         )
         self._device = place
+        self._told = False
 
     @classmethod
     def create_from_arg_string(
@@ -167,13 +170,8 @@ class LoopbenchLM(LM):
         prompts, settings = [], []
         for i, request in enumerate(requests):
             context, given = request.args
-            asked = _settings(given)
+            asked = self._settings(given)
             room = self.scorer.longest - asked["max_gen_toks"]
-            if room < 1:
-                raise UsageError(
-                    f"max_gen_toks={asked['max_gen_toks']}: leaves no room for a prompt in the "
-                    f"run's context of {self.scorer.longest}"
-                )
             prompts.append(self._encode([context])[0][-room:])
             settings.append(asked)
             # Drawn tokens depend on a row's place in its batch: each is drawn alone.
@@ -192,6 +190,31 @@ class LoopbenchLM(LM):
                     texts[i] = text
                     self.cache_hook.add_partial("generate_until", requests[i].args, text)
         return texts
+
+    def _settings(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Of a request; where it does not say, the likeliest tokens, the harness's 256 of them, or
+        half the context, which is told once.
+
+        UsageError for a setting that is not known, or more tokens than leave room for a prompt.
+        """
+        longest = self.scorer.longest
+        default = min(_LENGTH, longest // 2)
+        asked = {"temperature": 0.0} | normalize_gen_kwargs(dict(given), default)
+        for name in asked:
+            if name not in _GENERATION:
+                known = ", ".join(sorted(_GENERATION))
+                raise UsageError(
+                    f"generation setting {name}={asked[name]}: not known; there are {known}"
+                )
+        if asked["max_gen_toks"] >= longest:
+            raise UsageError(
+                f"max_gen_toks={asked['max_gen_toks']}: leaves no room for a prompt in the run's "
+                f"context of {longest}; give fewer: --gen_kwargs max_gen_toks={longest // 2}"
+            )
+        if default < _LENGTH and not given.keys() & _LENGTHS and not self._told:
+            _LOG.warning("a task does not say how much to generate: %d tokens at most", default)
+            self._told = True
+        return asked
 
     def _continue(self, rows: np.ndarray, settings: Sequence[dict[str, Any]]) -> list[str]:
         """What follows prompts of equal length, which share all but their stops."""
@@ -228,17 +251,6 @@ def _place(device: str | None) -> torch.device:
         _LOG.warning("there is no %s here: the model runs on the CPU", device)
         name = "cpu"
     return choose_device(name)
-
-
-def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    asked = {"temperature": 0.0} | normalize_gen_kwargs(dict(given))
-    for name in asked:
-        if name not in _GENERATION:
-            known = ", ".join(sorted(_GENERATION))
-            raise UsageError(
-                f"generation setting {name}={asked[name]}: not known; there are {known}"
-            )
-    return asked
 
 
 def _before_stop(text: str, stops: Sequence[str]) -> str:

@@ -48,6 +48,10 @@ def write_page(
         "cells."
     )
     write_whole(path, page([each.model_dump(mode="json") for each in recordings], title, about))
+    left_out = [name for name in models if name not in names]
+    if left_out:
+        others = ", ".join(left_out)
+        Console(highlight=False).print(f"not of this puzzle: {others}", soft_wrap=True)
     for each in recordings:
         last = each.candidates[each.chosen].segments[-1]
         verdict = "every rule holds" if not last.broken else f"breaks: {last.broken[0].rule}"

@@ -4,7 +4,7 @@
 // Confidence is lightness, a change is a corner, a broken rule is a hatch: none needs a hue.
 "use strict";
 (() => {
-const MAZE = { wall: "#", path: "o", ends: "SG" };
+const MAZE = { wall: "#", path: "o", ends: "SG", names: { "#": "wall", o: "path", " ": "no path", S: "start", G: "goal" } };
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const place = (cell, size) => `row ${Math.floor(cell / size) + 1} column ${(cell % size) + 1}`;
 const number = (v) => (v !== 0 && (v < 1e-3 || v >= 1e4) ? v.toExponential(1) : v.toPrecision(3));
@@ -74,7 +74,7 @@ function draw(look, text, marks, cursor) {
   }
   if (cursor !== null)
     parts.push(`<rect x="${cursor % size + .05}" y="${Math.floor(cursor / size) + .05}" width=".9" height=".9" fill="none"
-      stroke="#c8321f" stroke-width="${size / 120}"/>`);
+      stroke="#16212b" stroke-width="${size / 90}"/>`);
   const edge = size / 90;
   return `<svg class="grid" viewBox="${-edge} ${-edge} ${size + 2 * edge} ${size + 2 * edge}" tabindex="0" role="group"
     aria-label="${escape(`${kind} ${size} by ${size}; arrow keys move over the cells`)}"><defs>${HATCH("hatch")}</defs>${parts.join("")}</svg>`;
@@ -104,10 +104,9 @@ function chart(title, values, shown, now, rule) {
     if (own) values[k].forEach((v, s) => { if (v > 0) parts.push(
       `<circle cx="${X(s)}" cy="${Y(v)}" r="${s === now ? 5 : 3}" fill="#1f5f99"><title>segment ${s + 1}: ${number(v)}</title></circle>`); });
   }
-  if (rule) parts.push(`<text x="${W - R}" y="${Y(1) + (Y(1) < 20 ? 12 : -4)}" text-anchor="end" stroke="#fff" stroke-width="3" paint-order="stroke">${rule}</text>`);
   for (const s of new Set([0, n - 1])) parts.push(`<text x="${X(s)}" y="${H - 5}" text-anchor="middle">${s + 1}</text>`);
   const here = values[shown][now];
-  return `<figure><figcaption>${title}: ${here === null ? "overflow" : number(here)}</figcaption>
+  return `<figure><figcaption>${title}: ${here === null ? "overflow" : number(here)}${rule && `; ${rule}`}</figcaption>
     <svg viewBox="0 0 ${W} ${H}" font-size="11" fill="#4a5864" role="img" aria-label="${title} by segment, log axis">${parts.join("")}</svg></figure>`;
 }
 
@@ -166,7 +165,7 @@ class Solve extends HTMLElement {
       .replace('tabindex="0" role="group"', 'aria-hidden="true"').replace(/hatch/g, "hatch-key");
     const shades = (text) => [.2, .6, 1].map((s) => cell(s, none, none, false, text)).join("");
     const own = maze
-      ? `<span>${cell(1, none, none, true, "#")}wall</span><span>${shades("o")}path, unsure to sure</span><span>${shades(" ")}no path, unsure to sure</span>`
+      ? `<span>${cell(1, none, none, true, "#")}wall</span><span>${shades("o")}path, unsure to sure</span><span>${shades(" ")}no path, unsure to sure</span><span>S start, G goal</span>`
       : `<span>${cell(1, none, none, true, "5")}given</span><span>${shades(" ")}unsure to sure</span>`;
     return `<div class="legend">${own}<span>${cell(1, one, none, maze, blank)}changed in this segment</span>
       <span>${cell(1, none, one, maze, blank)}breaks a rule</span></div>`;
@@ -216,8 +215,9 @@ class Solve extends HTMLElement {
     drawn.innerHTML = draw(r, said.answer, marks, this.cursor[i]);
     if (focused) drawn.querySelector("svg").focus();
     const at = this.cursor[i];
-    panel.querySelector(".where").textContent = at === null ? "" : `${place(at, r.size)}: ${said.answer[at] === " " ? "free" : said.answer[at]}, ${
-      said.confidence[at]} % sure${changed.has(at) ? ", changed" : ""}${broken.has(at) ? ", breaks a rule" : ""}`;
+    const named = (cell) => MAZE.names[said.answer[cell]] ?? said.answer[cell];
+    panel.querySelector(".where").textContent = at === null ? "" : `${place(at, r.size)}: ${named(at)}, ${
+      marks.fixed(at) ? "given" : `${said.confidence[at]} % sure`}${changed.has(at) ? ", changed" : ""}${broken.has(at) ? ", breaks a rule" : ""}`;
     const sum = (name, upTo) => segments.slice(0, upTo + 1).reduce((total, s) => total + s[name], 0);
     const total = r.candidates.reduce((n, c) => n + c.segments.slice(0, now + 1).reduce((m, s) => m + s.net_calls, 0), 0);
     const rules = said.broken.slice(0, 4).map((b) => `<li>${escape(b.rule)}</li>`).join("");
@@ -229,7 +229,7 @@ class Solve extends HTMLElement {
       r.solved ? `${counted(made, "solver evaluation")} so far (${said.evaluations} in this segment), ` : ""}${counted(sum("net_calls", now), "net call")}${
       r.candidates.length > 1 ? `, ${total} of all candidates` : ""}</p>
       ${chart(r.solved ? "relative residual" : "change of the state", r.candidates.map((c) => c.segments.map((s) => s.residual)), this.shown[i], now, "")}
-      ${chart("halting odds, e^score", r.candidates.map((c) => c.segments.map((s) => Math.exp(s.halt))), this.shown[i], now, "halts above")}`;
+      ${chart("halting odds, e^score", r.candidates.map((c) => c.segments.map((s) => Math.exp(s.halt))), this.shown[i], now, "halts above the dashed line")}`;
   }
 }
 

@@ -56,6 +56,11 @@ class LiveProgress:
         self._progress.update(self._task, completed=progress.step, said=numbers)
 
 
+def events_folder(run: Path) -> Path:
+    """Where a run's TensorBoard events are."""
+    return run / "tensorboard"
+
+
 class Reporter:
     """Sends a run's records to Weights & Biases, to RUN/tensorboard, to both or nowhere.
 
@@ -67,7 +72,7 @@ class Reporter:
         self, mode: WandbMode, run: Path, config: dict[str, Any], tensorboard: bool = False
     ):
         self._run = self._writer = None
-        self._folder = run / "tensorboard" if tensorboard else None
+        self._folder = events_folder(run) if tensorboard else None
         if mode != "off":
             import wandb
 

@@ -24,6 +24,7 @@ from reasoning.search import Trajectories
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
+from scripts.models.presets import label
 from scripts.runs.exploration import Plan, candidates_of, search_images
 from scripts.runs.selection import choose
 from scripts.runs.session import TrainedRun, not_finite
@@ -150,7 +151,7 @@ def recorded(
         question=_characters(run, question),
         free=tuple(np.flatnonzero(_is_free(run.kind, question)).tolist()),
         model=name,
-        recipe=run.config.preset,
+        recipe=_recipe(run),
         parameters=parameter_count(run.model),
         solved=bool(every.evaluations.any()),
         rule=plan.rule,
@@ -164,6 +165,13 @@ def recorded(
             for k in range(plan.candidates)
         ),
     )
+
+
+def _recipe(run: TrainedRun) -> str:
+    """The preset, and what of the model differs from it."""
+    name, *changed = label(run.config, run.kind, run.shape.cells).split()
+    model = [word.removeprefix("model.") for word in changed if word.startswith("model.")]
+    return " ".join([name, *model])
 
 
 def _confidence(logits: Tensor, config: LossConfig) -> Tensor:

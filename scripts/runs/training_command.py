@@ -11,7 +11,7 @@ from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import join_world
 from reasoning.training.loop import Progress, Trainer
 from reasoning.training.runs import create_run, extend_run, finished, refuse_begun, restart_run
-from scripts.runs.live import LiveProgress, Reporter
+from scripts.runs.live import LiveProgress, Reporter, events_folder
 from scripts.runs.training_words import TrainingWords, WandbMode
 from scripts.terminal.console import Console
 from scripts.terminal.extras import need
@@ -52,6 +52,9 @@ def run_command(
         need("--tensorboard", "tensorboard", "tensorboard")
     world = join_world(config.device)
     console = Console(stderr=True, quiet=not world.is_main)
+    if resume and not given.tensorboard and events_folder(out).is_dir():
+        told = f"{events_folder(out)} gets no events from here on; --tensorboard goes on with it"
+        console.print(f"warning: {told}", soft_wrap=True)
     with LiveProgress(f"{config.preset} seed {config.seed}", console, newest) as live:
         stopped = train(
             *(config, out, world, resume),
@@ -61,7 +64,10 @@ def run_command(
             say=partial(console.print, soft_wrap=True),
         )
     if stopped is not None:
-        console.print(f"stopped at step {stopped}; go on with: loopbench {command} --resume {out}")
+        follow = f" --wandb {given.wandb}" if given.wandb != "off" else ""
+        follow += " --tensorboard" if given.tensorboard else ""
+        again = f"loopbench {command} --resume {out}{follow}"
+        console.print(f"stopped at step {stopped}; go on with: {again}", soft_wrap=True)
         return 130
     return 0
 

@@ -36,14 +36,30 @@ def read_config_file(path: Path) -> dict[str, Any]:
             f"--config: {path}: cannot be read ({why}); give a YAML file or a run's config.json"
         ) from error
     try:
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Once)
     except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"--config: {path}: {' '.join(str(error).split())}") from error
+        why = " ".join(str(error).replace('"<unicode string>", ', "").split())
+        raise UsageError(
+            f"--config: {path}: {why}; mend it, or print a whole one: loopbench presets NAME"
+        ) from error
     if isinstance(values, dict) and isinstance(values.get("config"), dict):
         values = values["config"]  # a run's, beside what the run was made on
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"--config: {path}: holds no settings, one `name: value` a line")
     return values
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a key that stands twice in one place, where YAML's own would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key.value in [other.value for other in keys[:i]]:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def configured(

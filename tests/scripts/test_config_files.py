@@ -96,6 +96,9 @@ def test_a_runs_config_of_a_preset_that_is_gone_still_serves(trained, tmp_path):
         ("preset: trm-mimi", "no preset is called 'trm-mimi', did you mean trm-mini?"),
         ("- a\n- b", "holds no settings"),
         ("a: [", "while parsing"),
+        ("a: [", "loopbench presets NAME"),
+        ("preset: trm-mini\nsteps: 5\nsteps: 6", "steps stands twice in line 3"),
+        ("preset: trm-mini\nmodel: {width: 3, width: 4}", "width stands twice"),
     ],
 )
 def test_what_a_file_has_wrong_is_told_in_one_line(text, told, tmp_path, capsys):

@@ -240,6 +240,7 @@ def test_the_budget_is_the_arguments(run, model):
         ({"evaluations": "many"}, "evaluations=many: must be"),
         ({"batch_tokens": 0}, "batch_tokens=0"),
         ({"tolerance": 0.0}, r"tolerance=0\.0"),
+        ({"tolerance": "abc"}, "tolerance=abc: must be a number"),
         ({"run": 202401.0}, r"run=202401\.0: the harness took"),
     ],
 )
@@ -254,8 +255,18 @@ def test_a_setting_of_generation_that_is_not_known_is_refused(run):
     with pytest.raises(UsageError, match=r"top_p=0\.5: not known"):
         lm.generate_until(asked)
     asked = requests("generate_until", ("ab", {"until": [], "max_gen_toks": CONTEXT}))
-    with pytest.raises(UsageError, match="leaves no room"):
+    with pytest.raises(UsageError, match=f"leaves no room.*max_gen_toks={CONTEXT // 2}"):
         lm.generate_until(asked)
+
+
+def test_a_task_that_does_not_say_how_much_gets_half_the_context(run, caplog):
+    lm = LoopbenchLM("run", device="cpu")
+    silent = requests("generate_until", *((text, {"until": []}) for text in ("ab", "cd")))
+    told = {"until": [], "max_gen_toks": CONTEXT // 2}
+    asked = requests("generate_until", *((text, told) for text in ("ab", "cd")))
+    assert lm.generate_until(silent) == lm.generate_until(asked)
+    warnings = [record for record in caplog.records if "does not say" in record.message]
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,18 @@ def test_a_killed_and_resumed_run_logs_its_metrics_once_each(sudokus, tmp_path, 
         assert found[f"{split}/{name}"] == pytest.approx(expected)
 
 
+def test_a_run_that_goes_on_without_it_is_told(sudokus, tmp_path, capsys):
+    pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
+    run = tmp_path / "run"
+    words = ["train", "--preset", "transformer-mini", "--data", str(sudokus), "--out", str(run)]
+    assert main([*words, "--steps", "5", "--device", "cpu", "--tensorboard"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    more = ["train", "--resume", str(run), "--steps", "10"]
+    assert main(more) == 0
+    assert f"{run}/tensorboard gets no events from here on" in capsys.readouterr().err
+    assert max(logged(run)["train/loss"]) == 5
+
+
 def test_the_residuals_of_held_out_puzzles_are_a_histogram_in_both(sudokus, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -136,8 +148,14 @@ def test_a_language_runs_solver_is_told_in_both(tmp_path, monkeypatch):
         assert board[f"train/{name}"] == pytest.approx(points)
         assert other[f"train/{name}"] == pytest.approx(points)
     assert not {"train/step", "test/step"} & (board.keys() | other.keys())  # it is the axis
-    (held_out,) = [line for line in read_lines(run) if line["split"] == "validation"][:1]
-    assert board["test/evaluations"][4] == pytest.approx(held_out["evaluations"])
+    held_out = [line for line in read_lines(run) if line["split"] == "validation"]
+    own, proposal = (
+        next(v for v in held_out if v["max_evaluations"] == most) for most in (None, 0)
+    )
+    assert board["test/evaluations"][4] == pytest.approx(own["evaluations"])
+    assert board["test/loss"][4] == pytest.approx(own["loss"])
+    assert board["test/loss_at_0"][4] == pytest.approx(proposal["loss"])
+    assert other["test/loss_at_0"][4] == pytest.approx(proposal["loss"])
 
 
 def test_a_histogram_counts_by_halves_of_powers_of_ten():
