@@ -8,7 +8,7 @@ import tyro
 
 from scripts.terminal.choices import Target
 from scripts.terminal.extras import need
-from scripts.terminal.folders import expect
+from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import parse
 
 
@@ -26,6 +26,8 @@ def export(
         out: folder to write to; none: RUN/onnx or RUN/torch.
     """
     expect(run, "puzzle run")
+    if out is not None:
+        keep_apart(out, "puzzle run")
     if to == "onnx":
         need("export --to onnx", "export", "onnx", "onnxscript", "onnxruntime")
 

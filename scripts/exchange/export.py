@@ -174,6 +174,7 @@ def export(run: Path, to: Target, out: Path | None = None) -> int:
     out: folder to write to; none: RUN/onnx or RUN/torch.
     """
     opened = open_run(run, join_world("cpu"))
+    opened.model.requires_grad_(False)  # nor do the outputs of who loads it
     out = run / to if out is None else out
     make_folder(out)
     calls, files, versions = (_onnx if to == "onnx" else _torch)(opened.model)

@@ -179,10 +179,15 @@ def test_a_run_becomes_programs_of_torch_export(sudokus, tmp_path):
     for batch, segments in ((1, 1), (5, 3)):
         puzzle = torch.randint(1, 6, (batch, 16)), torch.zeros(batch, dtype=torch.int64)
         ours = list(infer(model, *puzzle, segments, Depth()))[-1]
-        with torch.no_grad():
-            logits, q = solve.module()(*puzzle, torch.tensor(segments))
+        logits, q = solve.module()(*puzzle, torch.tensor(segments))
+        assert not logits.requires_grad
         torch.testing.assert_close(logits, ours.logits, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(q, ours.q, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_is_written_among_puzzles(trained, sudokus, capsys):
+    assert main(["export", str(trained), "--to", "torch", "--out", str(sudokus)]) == 2
+    assert "is a folder of puzzles; choose another --out" in capsys.readouterr().err
 
 
 def test_what_differs_is_not_written(trained, tmp_path, monkeypatch, capsys):
