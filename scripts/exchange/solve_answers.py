@@ -91,7 +91,7 @@ class Answers:
         run, seed = self.models[name], secrets.randbelow(2**31)
         part = at_level(run.kind, run.size, level, seed)
         hard = "" if part.difficulty is None else f"{part.difficulty[0]:.3g} {part.difficulty_name}"
-        told = said(f"Generated, {level}: {hard or 'no measure'}")
+        told = alert(f"Generated, {level}: {hard or 'no measure'}")
         return *self.puzzle(name, text_of(run.kind, part.inputs[0])), told
 
     def load(self, name: str, chosen: str | None) -> tuple[str, str]:
@@ -101,19 +101,19 @@ class Answers:
         count = self.numbered(name)
         if self.published is None or not 0 <= (row or 0) < count:
             told = f"There is no puzzle {row}; they are numbered 0 to {count - 1}."
-            return gr.skip(), gr.skip(), said(told)
+            return gr.skip(), gr.skip(), alert(told)
         question = self.published.inputs[int(row or 0)]
         return *self.puzzle(name, text_of(self.models[name].kind, question)), ""
 
     def solve(
         self, text: str, name: str, beside: str, segments: float, breadth: float, images: float
     ) -> tuple[str, str]:
-        """What is to be said and shown."""
+        """What is to be told and shown."""
         plan = Plan(breadth=int(breadth), symmetries=int(images))
         try:
             return self._solved(text, (name, beside), int(segments), plan)
         except (DataError, RunError) as error:
-            return said(str(error)), ""
+            return alert(str(error)), ""
 
     def _solved(
         self, text: str, names: Sequence[str], segments: int, plan: Plan
@@ -134,10 +134,10 @@ class Answers:
             if _same(run, first)
         ]
         warning = puzzle_of(first.kind).ambiguity(puzzle)
-        return "" if warning is None else said(f"Warning: {warning}"), element(shown)
+        return "" if warning is None else alert(f"Warning: {warning}"), element(shown)
 
 
-def said(sentence: str) -> str:
+def alert(sentence: str) -> str:
     """A sentence to the reader, as markup."""
     return f'<p role="alert">{escape(sentence)}</p>'
 

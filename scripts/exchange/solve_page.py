@@ -213,8 +213,8 @@ def _connect_choice(
     at_once = {"queue": False, "api_name": False}
     choice.model.input(answers.choose, choice.model, changed, **at_once)
     for level, button in choice.makers.items():
-        made = partial(answers.generate, level=level)
-        button.click(made, choice.model, [*both, notice], api_name=False)
+        generate = partial(answers.generate, level=level)
+        button.click(generate, choice.model, [*both, notice], api_name=False)
     choice.known.input(answers.load, [choice.model, choice.known], both, **at_once)
     asked = [choice.model, choice.number]
     choice.number.submit(answers.load_row, asked, [*both, notice], **at_once)

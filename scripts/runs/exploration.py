@@ -183,7 +183,7 @@ def search_images(
         to_image = isomorphism(
             puzzles.kind, puzzles.size, image, image_seeds.numpy().view(np.uint64)
         )
-        said = search(
+        trajectories = search(
             run.model,
             torch.from_numpy(to_image(inputs[asked])).to(world.device, torch.int64),
             ids[torch.from_numpy(asked).to(world.device)],
@@ -197,11 +197,12 @@ def search_images(
             confidence=confidence,
         )
         back = to_image.inverse()
-        said = replace(said, tokens=back(said.tokens))
-        if said.confidence is not None:
+        trajectories = replace(trajectories, tokens=back(trajectories.tokens))
+        if trajectories.confidence is not None:
             cells = back.cells[:, None, None]
-            said = replace(said, confidence=np.take_along_axis(said.confidence, cells, axis=3))
-        parts.append(said.of(asked, len(rows)))
+            confident = np.take_along_axis(trajectories.confidence, cells, axis=3)
+            trajectories = replace(trajectories, confidence=confident)
+        parts.append(trajectories.of(asked, len(rows)))
         claimed |= parts[-1].claimed
     tell(total, total)
     whole = joined(parts)

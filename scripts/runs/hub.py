@@ -62,19 +62,19 @@ def results_of(run: Path, step: int) -> list[dict[str, Any]]:
 
 def _how(record: dict[str, Any], step: int) -> list[str]:
     """What was spent on the scores of an evaluation, where a record says it."""
-    search, said = record.get("search", {}), []
+    search, parts = record.get("search", {}), []
     if "segments" in record:
-        said.append(f"{record['segments']} segments")
+        parts.append(f"{record['segments']} segments")
     if record.get("evaluations") is not None:
-        said.append(f"at most {record['evaluations']} solver evaluations each")
+        parts.append(f"at most {record['evaluations']} solver evaluations each")
     if record.get("tolerance") is not None:
-        said.append(f"solved to {record['tolerance']:g}")
+        parts.append(f"solved to {record['tolerance']:g}")
     if search.get("candidates", 1) > 1:
         by = "the first to claim, of {}" if search["rule"] == "restart" else "best of {} by {}"
-        said.append(by.format(search["candidates"], search["rule"]))
+        parts.append(by.format(search["candidates"], search["rule"]))
     if record.get("step", step) != step:
-        said.append(f"of the weights at step {record['step']}")
-    return said
+        parts.append(f"of the weights at step {record['step']}")
+    return parts
 
 
 def trained_on(run: Path, config: RunConfig) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def trained_on(run: Path, config: RunConfig) -> dict[str, Any]:
     told["name"] = folder.name
     try:
         train, test = read_data(folder)
-        made = read_record(folder) or {}
+        origin = read_record(folder) or {}
     except (DataError, UsageError):  # it was moved or changed since
         return told
     if identity(train, subset(test, config.evaluate_puzzles)) != record.get("puzzles_sha256"):
@@ -103,10 +103,10 @@ def trained_on(run: Path, config: RunConfig) -> dict[str, Any]:
     return told | {
         "puzzles": len(train),
         "groups": train.groups,
-        "command": made.get("command"),
-        "seed": made.get("seed"),
-        "options": told_options(made),
-        "sources": made.get("sources", {}),
+        "command": origin.get("command"),
+        "seed": origin.get("seed"),
+        "options": told_options(origin),
+        "sources": origin.get("sources", {}),
     }
 
 

@@ -98,20 +98,20 @@ def solve(
     if starts > 1 and count < 2:
         raise UsageError("--starts: an answer stands, to be claimed, from the second segment on")
     plan = Plan(breadth=starts, until_claimed=starts > 1)
-    said = search_one(trained, question, count, plan, world)
-    candidates = candidates_of(trained.kind, question[None], said)
+    trajectories = search_one(trained, question, count, plan, world)
+    candidates = candidates_of(trained.kind, question[None], trajectories)
     choice = choose(plan.rule, candidates)
     start, last = int(choice.candidate[0]), int(choice.segment[0])
-    residual = said.diagnostics.get("residual")
+    residual = trajectories.diagnostics.get("residual")
     return Solved(
         kind=trained.kind,
         question=question,
-        answers=said.tokens[0, start, : last + 1],
+        answers=trajectories.tokens[0, start, : last + 1],
         valid=bool(candidates.valid[0, start, last]),
         residual=None if residual is None else residual[0, start, : last + 1],
-        net_calls=int(said.net_calls.sum()),
+        net_calls=int(trajectories.net_calls.sum()),
         warning=puzzle_of(trained.kind).ambiguity(question),
-        starts=int(said.net_calls.any(2).sum()),
+        starts=int(trajectories.net_calls.any(2).sum()),
     )
 
 

@@ -127,8 +127,8 @@ def table2(asked: TableAsked, scale: Scale, data: Mapping[str, Path | None]) -> 
     }
     runs = [run for each in planned.values() for run in each]
     lanes = lanes_of(asked.jobs, runs, world)
-    made = _GENERATED[scale == "full"]
-    origins = [f"{t}: {folder}" + ("" if data[t] else made) for t, folder in folders.items()]
+    generated = _GENERATED[scale == "full"]
+    origins = [f"{t}: {folder}" + ("" if data[t] else generated) for t, folder in folders.items()]
     state_plan(runs, lanes, origins, asked.yes, world, console)
     scored = iter(train_and_score(runs, lanes, world, console))
     results: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
