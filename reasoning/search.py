@@ -229,7 +229,7 @@ def search(
         open_places = places[~record.claimed.to(places.device)].flatten()
         spared = places.numel() - len(open_places)  # of this wave alone
         before = int(places[0, 0]) * len(drawn) * segments + spared * segments
-        for block in open_places.split(batch):
+        for block in open_places.split(batch) if len(open_places) else ():
             puzzle, start = block // config.breadth, block % config.breadth
             seed = drawn.flatten()[block]
 
