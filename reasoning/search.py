@@ -153,8 +153,11 @@ class _Record:
 
     puzzles: int
     starts: int
-    claimed: Tensor
     said: dict[str, Tensor] = field(default_factory=dict)
+    claimed: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claimed = torch.zeros(self.puzzles, dtype=torch.bool)
 
     def take(self, places: Tensor, said: dict[str, Tensor]) -> None:
         """places: int64 (block,), puzzle * B + start."""
@@ -222,7 +225,7 @@ def search(
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
     drawn = torch.stack(starts, dim=1)  # (N, B)
     run = _Run(model, config, depth or Depth(), q_learning, confidence)
-    total, record = drawn.numel() * segments, _Record(*drawn.shape, torch.zeros(len(drawn)).bool())
+    total, record = drawn.numel() * segments, _Record(*drawn.shape)
     every = torch.arange(drawn.numel(), device=drawn.device).view_as(drawn)
     # Places to run together: all, a puzzle's starts following one another, or one start of each.
     for places in every.split(1 if config.until_claimed else config.breadth, dim=1):

@@ -276,10 +276,11 @@ class Pretrainer:
 
 
 def _shown(validations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a listener is told of a validation: the record of the model's own budget, and the loss
-    at each other one by its evaluations, loss_at_0 the proposal's."""
-    own, *others = validations
-    return {**own} | {f"loss_at_{each['max_evaluations']}": each["loss"] for each in others}
+    """What a listener is told of a validation: the record of the model's own budget (else of the
+    first), and the loss at each other one by its evaluations, loss_at_0 the proposal's."""
+    own = next((each for each in validations if each["max_evaluations"] is None), validations[0])
+    others = {f"loss_at_{v['max_evaluations']}": v["loss"] for v in validations if v is not own}
+    return {**own} | others
 
 
 def sequence_seeds(seed: int, step: int, batch: int) -> Tensor:

@@ -125,8 +125,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _go_back(folder: Path) -> str:
-    others = any(each != folder for each in folder.parent.glob("step-*"))
-    where = "go on from the checkpoint before it" if others else "begin anew: it is the only one"
+    others = any(each < folder for each in list_checkpoints(folder.parents[1]))
+    where = "go on from the checkpoint before it" if others else "begin anew: there is no other"
     return f"delete {folder} to {where}"
 
 
@@ -153,8 +153,7 @@ def latest_checkpoint(run: Path) -> Path:
         return found[-1]
     if parts := sorted((run / "checkpoints").glob("step-*")):
         raise CheckpointError(
-            f"{parts[-1]}: has no manifest.json, so it is not whole; {_go_back(parts[-1])}, or, "
-            "where there is none, from the beginning"
+            f"{parts[-1]}: has no manifest.json, so it is not whole; {_go_back(parts[-1])}"
         )
     raise CheckpointError(f"{run}: holds no checkpoint; train it first")
 

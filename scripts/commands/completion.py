@@ -172,6 +172,7 @@ def _values(name: str) -> dict[str, list[str]]:
         "presets": {"": [*presets["puzzles"], *presets["language"]]},
         "solve": shipped,
         "demo": shipped,
+        "evaluate": shipped,
     }.get(name, {})
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, get_args
 import tyro
 
 from reasoning.names import Device
-from scripts.commands.solve import expect_weights, read_puzzle
+from scripts.commands.solve import read_puzzle
 from scripts.reports.solve_player import expect_bounded
+from scripts.runs.hub_names import expect_weights
 from scripts.terminal.choices import Shipped
 from scripts.terminal.extras import need
 from scripts.terminal.folders import expect

@@ -1,16 +1,15 @@
 """`loopbench evaluate`: score a run on held-out puzzles; see `scripts.runs.evaluate`."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
 from reasoning.names import Activations, Device
-from scripts.commands.solve import expect_weights
-from scripts.terminal.choices import PACKAGED, Headline
+from scripts.runs.hub_names import expect_weights
+from scripts.terminal.choices import PACKAGED, Headline, Shipped
 from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, above_0, at_least, parse
 
@@ -42,8 +41,9 @@ def evaluate(
     search_control: bool = False,
     device: Device = "auto",
 ) -> None:
-    """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json, with
-    pictures beside it; what --puzzles asks for goes to a file of its own.
+    """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json (or, with
+    --out, OUT/evaluation-<weights>-<data>.json), with pictures beside it; what --puzzles asks for
+    goes to a file of its own.
 
     Args:
         run: folder of the run, or a .safetensors file that `package` wrote.
@@ -82,10 +82,7 @@ def evaluate(
     at_least(1, segments=segments, search_calls=search_calls, search_segments=search_segments)
     at_least(1, breadth=breadth, symmetries=symmetries)
     at_least(0, evaluations=evaluations, puzzles=puzzles, noise=noise, seed=seed)
-    if not isinstance(leave, str):
-        above_0(leave=leave)
-    if tolerance is not None and not 0 < tolerance < math.inf:
-        raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
+    above_0(tolerance=tolerance, leave=None if isinstance(leave, str) else leave)
     if leave == "claimed" and select == "majority":
         raise UsageError("--select majority: with --leave claimed who never ran has no vote")
     settings = {"calls": search_calls, "segments": search_segments}
@@ -93,7 +90,8 @@ def evaluate(
     given += ["--search-control"] if search_control else []
     if given and search is None:
         raise UsageError(f"{given[0]}: says how to search; add --search judge, or leave it out")
-    folder, label = _places(run, pretrained, out)
+    weights = _weights(run, pretrained)
+    folder = _folder(weights, out)
     expect(data, "data")
 
     from reasoning.judged import JudgeConfig
@@ -122,7 +120,9 @@ def evaluate(
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     chosen = subset(read_puzzles(data, split), puzzles)
-    opened = open_weights(run or label, lambda: chosen.size, world)
+    if pretrained in get_args(Shipped) and pretrained != chosen.kind:
+        raise UsageError(f"--pretrained {pretrained}: {data} holds puzzles of kind {chosen.kind}")
+    opened = open_weights(weights, lambda: chosen.size, world)
     trained = adjusted(opened, tolerance, precision)
     solver = trained.config.model.solver_settings() if evaluations != 0 else None
     if leave == "converged" and solver is None:
@@ -140,47 +140,60 @@ def evaluate(
         raise UsageError(
             "--leave claimed: an answer stands from the second segment on; run 2 or more"
         )
-    make_folder(folder)
-    record = {"run": label, "data": str(data), "split": split, "puzzles": puzzles}
+    if world.is_main:
+        make_folder(folder)
+    record = {"run": str(weights), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
     record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
-    depth = Depth(evaluations=evaluations)
+    if folder != weights:
+        record["config"] = trained.config.model_dump(mode="json")
+    depth, called = Depth(evaluations=evaluations), Path(str(weights)).stem
     with stage_progress(quiet=not world.is_main) as progress:
-        tell = partial(progress, f"{Path(label).name}: segments")
+        tell = partial(progress, f"{called}: segments")
         record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
         if search is not None:
-            tell = partial(progress, f"{Path(label).name}: calls of the judge")
+            tell = partial(progress, f"{called}: calls of the judge")
             record["judged"] = search_judged(
                 trained, chosen, judge, world, depth, seed, search_control, tell
             )
-    name = data.resolve().name + (f"-{split}" if split != "test" else "")
+    name = "" if folder == weights else f"{called}-"
+    name += data.resolve().name + (f"-{split}" if split != "test" else "")
     name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
     path = folder / f"evaluation-{name}.json"
     if world.is_main:
         write_json(path, record | {"environment": environment()})
-        print_record(record, f"{label} at step {trained.step} on {data} ({split})", console)
+        print_record(record, f"{weights} at step {trained.step} on {data} ({split})", console)
         for note in notes(trained, chosen, data, plan, count):
             console.print(f"note: {note}")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
 
 
-def _places(run: Path | None, pretrained: str | None, out: Path | None) -> tuple[Path, str]:
-    """The folder to write to, and what the weights are called. UsageError for weights that are not
-    there, or not named once, and for a folder that cannot be written to."""
-    if (run is None) == (pretrained is None):
+def _weights(run: Path | None, pretrained: str | None) -> Path | str:
+    """Those asked for: as a path, or by their name. UsageError where they are not there."""
+    if run is None and pretrained is None:
         raise UsageError("give the folder of a run, or --pretrained and the name of weights")
+    if run is not None and pretrained is not None:
+        raise UsageError(f"give the folder of a run or --pretrained, not both (got {run} too)")
     if pretrained is not None:
         expect_weights(pretrained)
-    elif run.suffix != PACKAGED:
+        return pretrained
+    if run.suffix != PACKAGED:
         expect(run, "puzzle run")
     elif not run.is_file():
         raise UsageError(f"{run}: no such file; `loopbench package` makes one of a run")
-    if out is not None:
-        keep_apart(out, "comparison")
-    elif run is None or run.suffix == PACKAGED:
+    return run
+
+
+def _folder(weights: Path | str, out: Path | None) -> Path:
+    """Where to write. UsageError for a folder of other things, and for none."""
+    whole_run = isinstance(weights, Path) and weights.is_dir()
+    if whole_run and out in (None, weights):
+        return weights
+    if out is None:
         raise UsageError("--out: these weights have no folder of a run to write to; give one")
-    return out or run, pretrained or str(run)
+    keep_apart(out, "comparison")
+    return out
 
 
 def main(words: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import tyro
 
@@ -11,9 +11,8 @@ from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from reasoning.names import Device
 from reasoning.training.runs import RunError, read_config
-from scripts.runs.hub_names import PREFIX, check_repository
-from scripts.terminal.choices import PACKAGED, Shipped
-from scripts.terminal.extras import need
+from scripts.runs.hub_names import expect_weights
+from scripts.terminal.choices import PACKAGED
 from scripts.terminal.folders import expect
 from scripts.terminal.texts import file_text, standard_input
 from scripts.usage import UsageError, at_least, parse
@@ -90,18 +89,6 @@ def _characters(run: Path) -> str:
         return puzzle_of(kind).characters(size)
     except DataError as error:
         raise RunError(f"{place}: {error}") from error
-
-
-def expect_weights(name: str) -> None:
-    """UsageError for what names neither weights that ship nor a repository of the hub."""
-    if name.startswith(PREFIX):
-        check_repository(name.removeprefix(PREFIX))
-        need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")
-    elif name not in get_args(Shipped):
-        known = ", ".join(get_args(Shipped))
-        raise UsageError(
-            f"--pretrained: no weights ship for {name!r}; give {known} or {PREFIX}USER/NAME"
-        )
 
 
 def main(words: Sequence[str]) -> int:

@@ -215,7 +215,7 @@ class Solve extends HTMLElement {
     drawn.innerHTML = draw(r, said.answer, marks, this.cursor[i]);
     if (focused) drawn.querySelector("svg").focus();
     const at = this.cursor[i];
-    const named = (cell) => MAZE.names[said.answer[cell]] ?? said.answer[cell];
+    const named = (cell) => (r.kind === "maze" && MAZE.names[said.answer[cell]]) || said.answer[cell];
     panel.querySelector(".where").textContent = at === null ? "" : `${place(at, r.size)}: ${named(at)}, ${
       marks.fixed(at) ? "given" : `${said.confidence[at]} % sure`}${changed.has(at) ? ", changed" : ""}${broken.has(at) ? ", breaks a rule" : ""}`;
     const sum = (name, upTo) => segments.slice(0, upTo + 1).reduce((total, s) => total + s[name], 0);

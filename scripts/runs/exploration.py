@@ -53,7 +53,7 @@ class Plan(SearchConfig):
 
     @property
     def claim_ends(self) -> bool:
-        """Candidates are run one after another: what fewer segments would give is not known."""
+        """A claim ends its puzzle's candidates: what fewer segments would give is not known."""
         return self.until_claimed and self.candidates > 1
 
     def depths(self, segments: int) -> tuple[int, ...]:

@@ -1,10 +1,14 @@
-"""Names of repositories on the Hugging Face hub, and what it says where it refuses."""
+"""Names of weights, those of repositories on the Hugging Face hub among them, and what the hub says
+where it refuses."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 from reasoning.training.runs import RunError
+from scripts.terminal.choices import Shipped
+from scripts.terminal.extras import need
 from scripts.usage import UsageError
 
 PREFIX = "hub:"
@@ -15,6 +19,18 @@ def check_repository(name: str) -> None:
     """UsageError unless it is user/name."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name}: is not the name of a repository: give user/name")
+
+
+def expect_weights(name: str) -> None:
+    """UsageError for what names neither weights that ship nor a repository of the hub."""
+    if name.startswith(PREFIX):
+        check_repository(name.removeprefix(PREFIX))
+        need(f"--pretrained {PREFIX}", "hub", "huggingface_hub")
+    elif name not in get_args(Shipped):
+        known = ", ".join(get_args(Shipped))
+        raise UsageError(
+            f"--pretrained: no weights ship for {name!r}; give {known} or {PREFIX}USER/NAME"
+        )
 
 
 @contextmanager

@@ -87,6 +87,8 @@ def adjusted(
 ) -> TrainedRun:
     """The run with another tolerance of its solver, or other activations, if given. RunError for a
     tolerance where the model has no solver."""
+    if tolerance is None and precision is None:
+        return run
     changed = run.config.model_dump()
     if precision is not None:
         changed["precision"] = precision

@@ -207,7 +207,7 @@ def _figure5(content: Json, path: Path, origins: _Origins) -> _Content:
 def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
     _note(content, origins)
     if content.get("run"):
-        config = _look(content["run"], path, origins)
+        config = _recipe(content.get("config", {})) or _look(content["run"], path, origins)
     halting = content["selection"]["halt-first"]
     values = {k: _estimate(v) for k, v in content["metrics"].items()}
     values |= {f"halted_{k}": _estimate(v) for k, v in halting["metrics"].items()}
@@ -272,7 +272,11 @@ def _look(run: str, path: Path, origins: _Origins) -> Json:
     origins.configs.append(record)
     if environment := read_environment(folder):
         origins.environments.append(environment)
-    return {k: v for k, v in record["config"].items() if k not in ("data", "corpus", "seed")}
+    return _recipe(record["config"])
+
+
+def _recipe(config: Json) -> Json:
+    return {k: v for k, v in config.items() if k not in ("data", "corpus", "seed")}
 
 
 def _command(environment: Json) -> str | None:

@@ -36,7 +36,11 @@ def read_config_file(path: Path) -> dict[str, Any]:
             f"--config: {path}: cannot be read ({why}); give a YAML file or a run's config.json"
         ) from error
     try:
-        values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Once)
+        values = (
+            json.loads(text, object_pairs_hook=_once)
+            if path.suffix == ".json"
+            else yaml.load(text, _Once)
+        )
     except (ValueError, yaml.YAMLError) as error:
         why = " ".join(str(error).replace('"<unicode string>", ', "").split())
         raise UsageError(
@@ -52,14 +56,23 @@ def read_config_file(path: Path) -> dict[str, Any]:
 class _Once(yaml.SafeLoader):
     """Refuses a key that stands twice in one place, where YAML's own would take the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # before any merge (<<) adds keys to it
         keys = [key for key, _ in node.value]
         for i, key in enumerate(keys):
             if key.value in [other.value for other in keys[:i]]:
-                raise yaml.constructor.ConstructorError(
+                raise yaml.composer.ComposerError(
                     problem=f"{key.value} stands twice", problem_mark=key.start_mark
                 )
-        return super().construct_mapping(node, deep)
+        return node
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The same of JSON."""
+    for i, (name, _) in enumerate(pairs):
+        if name in [other for other, _ in pairs[:i]]:
+            raise ValueError(f"{name} stands twice")
+    return dict(pairs)
 
 
 def configured(

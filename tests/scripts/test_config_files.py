@@ -11,7 +11,8 @@ from scripts.models.lm_presets import language_preset
 from scripts.models.presets import RunConfig, preset, preset_names
 from scripts.runs import pretrain_words, train_words, training_words
 from scripts.runs.session import load_config
-from scripts.terminal.config_files import configured
+from scripts.terminal.config_files import configured, read_config_file
+from scripts.usage import UsageError
 
 
 @pytest.mark.parametrize("task", ["sudoku", "language"])
@@ -110,6 +111,16 @@ def test_what_a_file_has_wrong_is_told_in_one_line(text, told, tmp_path, capsys)
     assert said.count("\n") == 1
     assert "c.yaml" in said or "trm-mimi" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_merge_of_merges_is_no_key_twice_and_json_is_looked_at_too(tmp_path):
+    merged = "a: &a {width: 1}\nb: &b\n  <<: *a\n  width: 2\nc:\n  <<: *b\n"
+    (tmp_path / "c.yaml").write_text(merged)
+    read = read_config_file(tmp_path / "c.yaml")
+    assert read == {"a": {"width": 1}, "b": {"width": 2}, "c": {"width": 2}}
+    (tmp_path / "c.json").write_text('{"config": {"steps": 5, "steps": 6}}')
+    with pytest.raises(UsageError, match=r"c\.json: steps stands twice"):
+        read_config_file(tmp_path / "c.json")
 
 
 def test_pretraining_names_file_and_key_too(tmp_path, capsys):

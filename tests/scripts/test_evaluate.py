@@ -167,13 +167,20 @@ def test_packaged_weights_score_as_their_card_says(trained, sudokus, tmp_path, c
     card = json.loads(weights.with_suffix(".json").read_text())
     words = ["evaluate", str(weights), "--data", str(sudokus), "--device", "cpu"]
     assert main([*words, "--out", str(out), "--leave", "never"]) == 0
-    record = json.loads((out / f"evaluation-{sudokus.name}.json").read_text())
+    path = out / f"evaluation-sudoku-4-{sudokus.name}.json"
+    record = json.loads(path.read_text())
     assert record["run"] == str(weights)
     assert record["metrics"] == card["accuracy"]
-    assert main([*words, "--out", str(out), "--tolerance", "10", "--precision", "fp32"]) == 0
-    loose = json.loads((out / f"evaluation-{sudokus.name}.json").read_text())
+    assert record["config"]["preset"] == "attractor-mini"
+    loosely = ["--leave", "never", "--tolerance", "10", "--precision", "fp32"]
+    assert main([*words, "--out", str(out), *loosely]) == 0
+    loose = json.loads(path.read_text())
     assert loose["precision"] == "fp32"
     assert loose["evaluations_per_puzzle"] < record["evaluations_per_puzzle"]
+    results = tmp_path / "results"
+    assert main(["record", str(path), "--name", "packaged", "--into", str(results)]) == 0
+    (arm,) = json.loads((results / "packaged.json").read_text())["arms"]
+    assert arm["config"]["run"]["preset"] == "attractor-mini"
 
 
 def test_weights_that_ship_are_scored_by_the_name_of_their_task(tmp_path, capsys):
@@ -182,7 +189,7 @@ def test_weights_that_ship_are_scored_by_the_name_of_their_task(tmp_path, capsys
     assert main(made) == 0
     words = ["evaluate", "--pretrained", "sudoku", "--data", str(data), "--device", "cpu"]
     assert main([*words, "--out", str(out)]) == 0
-    record = json.loads((out / "evaluation-six.json").read_text())
+    record = json.loads((out / "evaluation-sudoku-six.json").read_text())
     assert record["run"] == "sudoku"
     assert record["metrics"]["exact"] == {"mean": 1.0, "stderr": 0.0, "n": 8}
 
@@ -191,10 +198,11 @@ def test_weights_that_ship_are_scored_by_the_name_of_their_task(tmp_path, capsys
     ("words", "told"),
     [
         ([], "give the folder of a run"),
-        (["{}", "--pretrained", "sudoku"], "give the folder of a run"),
+        (["{}", "--pretrained", "sudoku"], "not both"),
         (["--pretrained", "sudoku"], "--out"),
         (["--pretrained", "chess", "--out", "{}/o"], "no weights ship for 'chess'"),
-        (["--pretrained", "maze", "--out", "{}/o"], "no weights ship for maze 4x4"),
+        (["--pretrained", "maze", "--out", "{}/o"], "holds puzzles of kind sudoku"),
+        (["--pretrained", "sudoku", "--out", "{}/o"], "no weights ship for sudoku 4x4"),
         (["{}/none.safetensors", "--out", "{}/o"], "no such file"),
         (["--pretrained", "sudoku", "--out", "{}"], "choose another --out"),
     ],
@@ -206,6 +214,12 @@ def test_weights_that_cannot_be_scored_are_told(words, told, trained, sudokus, c
     assert said.count("\n") == 1
     assert told in said
     assert not (trained / "o").exists()
+
+
+def test_a_run_may_be_told_its_own_folder(run, sudokus):
+    words = ["evaluate", str(run), "--data", str(sudokus), "--device", "cpu", "--segments", "1"]
+    assert main([*words, "--out", str(run)]) == 0
+    assert (run / f"evaluation-{sudokus.name}.json").exists()
 
 
 @pytest.mark.parametrize(

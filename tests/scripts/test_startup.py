@@ -193,6 +193,7 @@ def test_unknown_names_and_numbers_that_cannot_be_do_without_torch(sudokus, tmp_
             for wrong in (
                 *([flag, "0"] for flag in ("--breadth", "--symmetries", "--segments", "--leave")),
                 *(["--noise", "-1"], ["--seed", "-1"], ["--leave", "sometimes"]),
+                *([flag, "inf"] for flag in ("--noise", "--leave", "--tolerance")),
             )
         ),
         ["train", "--preset", "trm-mini", "--data", data, "--out", str(run)],
