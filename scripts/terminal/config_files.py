@@ -71,7 +71,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """The same of JSON."""
     for i, (name, _) in enumerate(pairs):
         if name in [other for other, _ in pairs[:i]]:
-            raise ValueError(f"{name} stands twice")
+            raise UsageError(f"{name} stands twice")
     return dict(pairs)
 
 
