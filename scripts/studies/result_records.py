@@ -228,16 +228,35 @@ def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
 def _bench(content: Json, path: Path, origins: _Origins) -> _Content:
     """Every figure of every part; an arm is a line of one of its tables."""
     _note(content, origins)
-    arms = {}
+    arms = []
     for part, lines in content.items():
-        if not isinstance(lines, list):
+        if isinstance(lines, list):
+            numbers = [dict(_numbers(line)) for line in lines]
+            names = _told_apart([_words_of(line) for line in lines], numbers)
+            arms += [_counted(n, part, values) for n, values in zip(names, numbers, strict=True)]
+    return _Content(tuple(arms), "bench", "", content["device"])
+
+
+def _words_of(line: Json) -> str:
+    return " ".join(str(v) for v in line.values() if isinstance(v, str))
+
+
+def _told_apart(names: Sequence[str], numbers: Sequence[Mapping[str, float]]) -> list[str]:
+    """Names, those that stand several times with the first number that tells all of them apart, or
+    else with their place."""
+    apart = list(names)
+    for name in set(names):
+        places = [i for i, other in enumerate(names) if other == name]
+        if len(places) == 1 and name:
             continue
-        for line in lines:
-            words = [str(v) for v in line.values() if isinstance(v, str)]
-            numbers = dict(_numbers(line))
-            key = " ".join(words) or str(len(arms)), part
-            arms.setdefault(key, _counted(*key, numbers))
-    return _Content(tuple(arms.values()), "bench", "", content["device"])
+        each = [numbers[i] for i in places]
+        values = ([line.get(key) for line in each] for key in each[0])
+        keys = (k for k, v in zip(each[0], values, strict=True) if len(set(v)) == len(places))
+        key = next(keys, None)
+        for count, i in enumerate(places):
+            mark = count if key is None else f"{key} {numbers[i][key]:g}"
+            apart[i] = f"{name} {mark}".strip()
+    return apart
 
 
 def _numbers(line: Json, before: str = "") -> Iterator[tuple[str, float]]:

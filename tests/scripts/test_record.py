@@ -132,6 +132,18 @@ def test_a_bench_is_recorded_line_by_line(tmp_path):
     assert made.arm("trm-cpu fp32 compiled", "published").spread("rates fp32").mean == 2.0
 
 
+def test_lines_of_one_name_are_all_kept(tmp_path):
+    line = {"map": "linear", "solver": "ours", "batch": 8, "tolerance": 1e-3, "seconds": 1.0}
+    environment = {"commit": "0" * 40, "cpu": "2 x Made Up", "command": ["loopbench", "bench"]}
+    bench = {"environment": environment, "device": "cpu", "matmul_sizes": {}}
+    bench["peers"] = [line, line | {"tolerance": 1e-5, "seconds": 2.0}]
+    bench["shares"] = [{"name": "a", "share": 0.5}, {"name": "a", "share": 0.5}]
+    (tmp_path / "bench.json").write_text(json.dumps(bench))
+    made = record(tmp_path / "bench.json", tmp_path)
+    assert made.arm("linear ours tolerance 1e-05", "peers").spread("seconds").mean == 2.0
+    assert [arm.name for arm in made.arms if arm.of == "shares"] == ["a 0", "a 1"]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
