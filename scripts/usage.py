@@ -4,7 +4,6 @@ import contextlib
 import difflib
 import functools
 import io
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -113,20 +112,16 @@ def option_value(words: Sequence[str], flag: str) -> str | None:
 def at_least(least: int, **options: float | None) -> None:
     """UsageError for an option, by its field's name, that is below `least`; None: not given."""
     for name, value in options.items():
-        if value is not None and not least <= value < math.inf:
+        if value is not None and not value >= least:
             flag = name.replace("_", "-")
-            raise UsageError(f"--{flag}: must be at least {least}{_finite(value)} (got {value})")
+            raise UsageError(f"--{flag}: must be at least {least} (got {value})")
 
 
 def above_0(**options: float | None) -> None:
     """UsageError for an option, as in `at_least`, that is not above 0."""
     for name, value in options.items():
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name}: must be above 0{_finite(value)} (got {value})")
-
-
-def _finite(value: float) -> str:
-    return " and finite" if value == math.inf else ""
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name}: must be above 0 (got {value})")
 
 
 def names_in(words: str, flag: str) -> list[str]:

@@ -244,18 +244,16 @@ def _words_of(line: Json) -> str:
 def _told_apart(names: Sequence[str], numbers: Sequence[Mapping[str, float]]) -> list[str]:
     """Names, those that stand several times with the first number that tells all of them apart, or
     else with their place."""
-    apart = list(names)
-    for name in set(names):
-        places = [i for i, other in enumerate(names) if other == name]
-        if len(places) == 1 and name:
+    apart = []
+    for i, (name, line) in enumerate(zip(names, numbers, strict=True)):
+        alike = [other for n, other in zip(names, numbers, strict=True) if n == name]
+        if len(alike) == 1 and name:
+            apart.append(name)
             continue
-        each = [numbers[i] for i in places]
-        values = ([line.get(key) for line in each] for key in each[0])
-        keys = (k for k, v in zip(each[0], values, strict=True) if len(set(v)) == len(places))
+        keys = (k for k in line if len({other.get(k) for other in alike}) == len(alike))
         key = next(keys, None)
-        for count, i in enumerate(places):
-            mark = count if key is None else f"{key} {numbers[i][key]:g}"
-            apart[i] = f"{name} {mark}".strip()
+        mark = names[:i].count(name) if key is None else f"{key} {line[key]}"
+        apart.append(f"{name} {mark}".strip())
     return apart
 
 
