@@ -26,14 +26,13 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from reasoning.errors import InputError
 from reasoning.fixed_point.solution import row_sum
-from reasoning.frozen import Frozen
 from reasoning.precision import wide
 from reasoning.randomness import fold, normal, truncated_normal
+from reasoning.search_config import SearchConfig
 from reasoning.supervision import Depth, SegmentModel, SegmentOutput, State
 
 # Uses of a puzzle's seed, apart from the segment numbers that `infer` folds in.
@@ -41,27 +40,6 @@ _START, _NOISE = 1 << 32, 2 << 32
 _REPORTED = "diagnostics."  # prefix of what the model itself reported
 # Zero for a start that has left; everything else it said stands.
 _COUNTED = ("net_calls", _REPORTED + "evaluations")
-
-
-class SearchConfig(Frozen):
-    """How widely and how noisily a puzzle is searched."""
-
-    breadth: int = Field(1, gt=0, description="starts per puzzle; the first is the model's own")
-    noise: float = Field(
-        0.0,
-        ge=0,
-        description="deviation of the normal noise added to the state between segments",
-    )
-    leave: float | None = Field(
-        None,
-        gt=0,
-        description="residual at which a start whose answer stands leaves the batch; none: never",
-    )
-    until_claimed: bool = Field(
-        False,
-        description="a start that claims (halting score above 0) an answer that stands leaves too, "
-        "and ends its puzzle",
-    )
 
 
 @dataclass(frozen=True)
@@ -230,9 +208,11 @@ def search(
     # Places to run together: all, a puzzle's starts following one another, or one start of each.
     for places in every.split(1 if config.until_claimed else config.breadth, dim=1):
         open_places = places[~record.claimed.to(places.device)].flatten()
+        if not len(open_places):
+            continue
         spared = places.numel() - len(open_places)  # of this wave alone
         before = int(places[0, 0]) * len(drawn) * segments + spared * segments
-        for block in open_places.split(batch) if len(open_places) else ():
+        for block in open_places.split(batch):
             puzzle, start = block // config.breadth, block % config.breadth
             seed = drawn.flatten()[block]
 

@@ -1,5 +1,6 @@
 """`loopbench evaluate`: score a run on held-out puzzles; see `scripts.runs.evaluate`."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,10 @@ import tyro
 
 from reasoning.names import Activations, Device
 from scripts.runs.hub_names import expect_weights
+from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import PACKAGED, Headline, Shipped
 from scripts.terminal.folders import expect, keep_apart
-from scripts.usage import UsageError, above_0, at_least, parse
+from scripts.usage import UsageError, at_least, parse
 
 # Residual to leave at, of the solver's tolerance.
 _LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
@@ -80,9 +82,9 @@ def evaluate(
         device: where to run; auto: the best present.
     """
     at_least(1, segments=segments, search_calls=search_calls, search_segments=search_segments)
-    at_least(1, breadth=breadth, symmetries=symmetries)
-    at_least(0, evaluations=evaluations, puzzles=puzzles, noise=noise, seed=seed)
-    above_0(tolerance=tolerance, leave=None if isinstance(leave, str) else leave)
+    at_least(0, evaluations=evaluations, puzzles=puzzles)
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
     if leave == "claimed" and select == "majority":
         raise UsageError("--select majority: with --leave claimed who never ran has no vote")
     settings = {"calls": search_calls, "segments": search_segments}
@@ -90,6 +92,15 @@ def evaluate(
     given += ["--search-control"] if search_control else []
     if given and search is None:
         raise UsageError(f"{given[0]}: says how to search; add --search judge, or leave it out")
+    plan = Plan(
+        breadth=breadth,
+        select=select,
+        symmetries=symmetries,
+        noise=noise,
+        leave=None if isinstance(leave, str) else leave,
+        until_claimed=leave == "claimed",
+        seed=seed,
+    )
     weights = _weights(run, pretrained)
     folder = _folder(weights, out)
     expect(data, "data")
@@ -101,22 +112,12 @@ def evaluate(
     from scripts.reports.evaluation_report import print_record, write_pictures
     from scripts.runs.data import read_puzzles
     from scripts.runs.evaluate import check_serves, evaluate_run, notes
-    from scripts.runs.exploration import Plan
     from scripts.runs.judged import search_judged, unit_rules
     from scripts.runs.opened import open_weights
     from scripts.runs.session import adjusted, fitted, subset
     from scripts.terminal.console import Console
     from scripts.terminal.progress import stage_progress
 
-    plan = Plan(
-        breadth=breadth,
-        select=select,
-        symmetries=symmetries,
-        noise=noise,
-        leave=None if isinstance(leave, str) else leave,
-        until_claimed=leave == "claimed",
-        seed=seed,
-    )
     world = join_world(device)
     console = Console(width=max(110, Console().width))
     chosen = subset(read_puzzles(data, split), puzzles)
@@ -147,7 +148,8 @@ def evaluate(
     record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
     if folder != weights:
         record["config"] = trained.config.model_dump(mode="json")
-    depth, called = Depth(evaluations=evaluations), Path(str(weights)).stem
+    depth = Depth(evaluations=evaluations)
+    called = Path(str(weights)).name.removesuffix(PACKAGED)
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{called}: segments")
         record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
@@ -188,7 +190,7 @@ def _weights(run: Path | None, pretrained: str | None) -> Path | str:
 def _folder(weights: Path | str, out: Path | None) -> Path:
     """Where to write. UsageError for a folder of other things, and for none."""
     whole_run = isinstance(weights, Path) and weights.is_dir()
-    if whole_run and out in (None, weights):
+    if whole_run and (out is None or out.resolve() == weights.resolve()):
         return weights
     if out is None:
         raise UsageError("--out: these weights have no folder of a run to write to; give one")

@@ -20,9 +20,9 @@ from puzzles.sudoku.well_known import WELL_KNOWN
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError
 from scripts.reports.solve_player import MOST_CANDIDATES, element
-from scripts.runs.exploration import Plan
 from scripts.runs.opened import example, text_of
 from scripts.runs.recording import record
+from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun
 from scripts.runs.solve import tokens_of
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_whole
 from scripts.reports.solve_player import page
-from scripts.runs.exploration import Plan
 from scripts.runs.opened import example, models_for
 from scripts.runs.recording import record
+from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun
 from scripts.runs.solve import tokens_of
 from scripts.terminal.console import Console

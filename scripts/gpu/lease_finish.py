@@ -17,8 +17,8 @@ from reasoning.names import Device
 from reasoning.training.distribution import join_world
 from reasoning.training.runs import write_json
 from scripts.runs.evaluate import evaluate_run
-from scripts.runs.exploration import Plan
 from scripts.runs.pretrained import load_pretrained, package, read_card, shipped
+from scripts.runs.search_plan import Plan
 from scripts.runs.session import open_run
 from scripts.terminal.guard import run_guarded
 from scripts.usage import parse

@@ -23,7 +23,8 @@ from reasoning.training.distribution import World
 from reasoning.training.evaluation import predict
 from reasoning.training.meter import Meter
 from scripts.runs.abstention import auroc, risk_coverage
-from scripts.runs.exploration import CERTIFYING, REST, Outcome, Plan, explore
+from scripts.runs.exploration import CERTIFYING, REST, Outcome, explore
+from scripts.runs.search_plan import Plan
 from scripts.runs.selection import RULES, WINDOW
 from scripts.runs.session import TrainedRun, metrics
 from scripts.usage import UsageError

@@ -11,60 +11,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from puzzles.isomorph import isomorphism
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.names import LARGEST_SEED
 from reasoning.randomness import content_seeds, fold
-from reasoning.search import SearchConfig, Trajectories, joined, search
+from reasoning.search import Trajectories, joined, search
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
+from scripts.runs.search_plan import Plan, doublings
 from scripts.runs.selection import RULES, Candidates, Rule, choose, keeps_rules, trailing_mean
 from scripts.runs.session import TrainedRun, evaluation_batch, not_finite
-from scripts.terminal.choices import Headline
 
 REST = 1e-3  # relative residual, as averaged in `selection`, from which on a state is at rest
 CERTIFYING: tuple[Rule, ...] = ("residual", "q")  # rules that go by what might be a certificate
 _CHUNK_BYTES = 2**26  # tokens of one chunk
 _IMAGE = 3 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
-
-
-class Plan(SearchConfig):
-    """A search, the images of each puzzle that are searched, and the rule of the headline."""
-
-    symmetries: int = Field(
-        1, gt=0, description="images of each puzzle under its symmetries; the first is itself"
-    )
-    select: Headline | None = Field(
-        None,
-        description="rule of the headline; none: single for one candidate, else residual, or "
-        "restart where a claim ends the puzzle",
-    )
-    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of starts, noise and symmetries")
-
-    @property
-    def candidates(self) -> int:
-        """K, starts times images."""
-        return self.breadth * self.symmetries
-
-    @property
-    def claim_ends(self) -> bool:
-        """A claim ends its puzzle's candidates: what fewer segments would give is not known."""
-        return self.until_claimed and self.candidates > 1
-
-    def depths(self, segments: int) -> tuple[int, ...]:
-        """Segments at which the candidates are scored."""
-        return (segments,) if self.claim_ends else doublings(segments)
-
-    @property
-    def rule(self) -> Headline:
-        """The rule of the headline."""
-        several = "restart" if self.until_claimed else "residual"
-        return self.select or ("single" if self.candidates == 1 else several)
 
 
 @dataclass(frozen=True)
@@ -102,12 +66,6 @@ class Outcome:
     @property
     def solved(self) -> bool:
         return bool(self.evaluations.any())
-
-
-def doublings(most: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and `most`."""
-    powers = [2**i for i in range(most.bit_length()) if 2**i < most]
-    return (*powers, most)
 
 
 def explore(

@@ -25,7 +25,8 @@ from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
 from scripts.models.presets import label
-from scripts.runs.exploration import Plan, candidates_of, search_images
+from scripts.runs.exploration import candidates_of, search_images
+from scripts.runs.search_plan import Plan
 from scripts.runs.selection import choose
 from scripts.runs.session import TrainedRun, not_finite
 

@@ -11,9 +11,10 @@ from puzzles.kinds import puzzle_of
 from puzzles.render import to_text
 from reasoning.names import Device
 from reasoning.training.distribution import join_world
-from scripts.runs.exploration import Plan, candidates_of
+from scripts.runs.exploration import candidates_of
 from scripts.runs.opened import open_weights
 from scripts.runs.recording import search_one
+from scripts.runs.search_plan import Plan
 from scripts.runs.selection import choose
 from scripts.runs.session import TrainedRun
 from scripts.terminal.console import Console

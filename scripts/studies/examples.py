@@ -11,8 +11,8 @@ from puzzles.render import to_png
 from reasoning.training.distribution import World
 from scripts.models.variants import file_name
 from scripts.runs.evaluate import Evaluated
-from scripts.runs.exploration import Plan
 from scripts.runs.recording import Recording, recorded, search_one
+from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun
 
 SHOWN = (1, 2, 4)  # segments in the picture of one being solved, before the last

@@ -31,7 +31,8 @@ from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset
-from scripts.runs.exploration import Plan, explore
+from scripts.runs.exploration import explore
+from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun
 from scripts.timing.clocks import Clock, Yardstick
 

@@ -226,7 +226,7 @@ def test_a_run_may_be_told_its_own_folder(run, sudokus):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--breadth", "0"], ["--breadth", "at least 1"]),
+        (["--breadth", "0"], ["--breadth", "greater than 0"]),
         (["--symmetries", "0"], ["--symmetries"]),
         (["--noise", "-1"], ["--noise"]),
         (["--leave", "0"], ["--leave"]),
