@@ -9,10 +9,11 @@ import numpy as np
 
 from puzzles.errors import DataError, InputError
 from puzzles.kinds import puzzle_of
+from puzzles.painting import BLANK
 from puzzles.puzzle_set import PuzzleSet
 
-# First entry of the spawn key: keeps the two uses of one seed independent of each other.
-_ORDER, _SYMMETRY = 0, 1
+# First entry of the spawn key: keeps the uses of one seed independent of each other.
+_ORDER, _SYMMETRY, _HINTS = 0, 1, 2
 
 
 class BatchStream:
@@ -23,16 +24,28 @@ class BatchStream:
         batch: B, puzzles in a batch (the global batch), each from another group.
         seed: non-negative; fixes the order, the draws and the symmetries.
         augment: map every puzzle of every batch by a fresh random symmetry of its kind.
+        hints: cells of its answer that a puzzle is given at most; every number from 0 on is as
+            likely. Easier puzzles of the same answers (Ren and Liu 2026, arXiv 2601.10679, add one
+            to each of theirs).
 
-    Raises ValueError for a batch below 1 or a negative seed, DataError for a batch larger than the
-    number of groups.
+    Raises ValueError for a batch below 1, a negative seed, hints not below the number of cells or
+    where the puzzle leaves none blank, DataError for a batch larger than the number of groups.
     """
 
-    def __init__(self, puzzle_set: PuzzleSet, batch: int, seed: int, augment: bool) -> None:
+    def __init__(
+        self, puzzle_set: PuzzleSet, batch: int, seed: int, augment: bool, hints: int = 0
+    ) -> None:
         if batch < 1:
             raise InputError(f"batch is {batch}, expected at least 1")
         if seed < 0:
             raise InputError(f"seed is {seed}, expected 0 or more")
+        if not 0 <= hints < puzzle_set.seq_len:
+            raise InputError(f"hints is {hints}, expected 0 to {puzzle_set.seq_len - 1}")
+        if hints and not puzzle_of(puzzle_set.kind).blanks:
+            raise InputError(
+                f"hints is {hints}, but a question of kind {puzzle_set.kind!r} leaves no cells "
+                "blank that its answer fills in: use 0"
+            )
         if batch > puzzle_set.groups:
             raise DataError(
                 f"a batch of {batch} does not fit a set of {puzzle_set.groups} groups (each group "
@@ -42,6 +55,7 @@ class BatchStream:
         self.batch = batch
         self.seed = seed
         self.augment = augment
+        self.hints = hints
         self.steps_per_epoch = puzzle_set.groups // batch
         self._cached_epoch: int | None = None  # a cache only: any call can rebuild it
         self._cached_rows = np.empty(0, np.int64)
@@ -60,6 +74,8 @@ class BatchStream:
         if self.augment:
             rng = self._generator(_SYMMETRY, int(step))
             inputs, labels = puzzle_of(source.kind).augment(inputs, labels, rng)
+        if self.hints:
+            inputs = with_hints(inputs, labels, self.hints, self._generator(_HINTS, int(step)))
         return inputs, labels, source.puzzle_ids[rows]
 
     def _rows_of_epoch(self, epoch: int) -> np.ndarray:
@@ -75,3 +91,13 @@ class BatchStream:
     def _generator(self, use: int, index: int) -> np.random.Generator:
         sequence = np.random.SeedSequence(self.seed, spawn_key=(use, index))
         return np.random.Generator(np.random.Philox(sequence))
+
+
+def with_hints(
+    inputs: np.ndarray, labels: np.ndarray, most: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Questions (B, L) with 0 to `most` random blank cells filled in from their answers."""
+    blank = inputs == BLANK
+    order = np.where(blank, rng.random(inputs.shape), np.inf).argsort(axis=1).argsort(axis=1)
+    shown = blank & (order < rng.integers(0, most + 1, (len(inputs), 1)))
+    return np.where(shown, labels, inputs)

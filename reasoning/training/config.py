@@ -62,6 +62,9 @@ class TrainingConfig(Frozen):
     )
     compile: bool = Field(False, description="compile the net with torch.compile")
     augment: bool = Field(True, description="a fresh random symmetry for every puzzle drawn")
+    hints: int = Field(
+        0, ge=0, description="cells of its answer that a puzzle drawn is given, from 0 to so many"
+    )
     log_every: int = Field(10, gt=0, description="steps per line of training metrics")
     evaluate_every: int = Field(1000, gt=0, description="steps between held-out evaluations")
     evaluate_puzzles: int = Field(

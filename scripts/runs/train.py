@@ -68,7 +68,7 @@ def train_run(
     planned: dict[str, Any] = {}
     if start is not None and not saved:
         planned["started_from"] = {"run": str(start), "step": load_weights(Path(start), model)}
-    stream = BatchStream(train, config.batch, config.seed, config.augment)
+    stream = BatchStream(train, config.batch, config.seed, config.augment, config.hints)
 
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)

@@ -72,7 +72,7 @@ def _stages(config: RunConfig) -> list[tuple[int, float]]:
 def _probe(config: RunConfig, train: PuzzleSet, world: World, step: int) -> Trainer:
     """A run with fresh weights that stands before a step."""
     model = build_model(config, grid_shape(train)).to(world.device)
-    source = BatchStream(train, config.batch, config.seed, config.augment)
+    source = BatchStream(train, config.batch, config.seed, config.augment, config.hints)
     trainer = Trainer(model, source, config, world)
     trainer.done = step
     return trainer

@@ -58,7 +58,7 @@ def step_seconds(config: RunConfig, train: PuzzleSet, world: World) -> float:
     small = config.model_dump() | {"batch": slots, "compile": False}
     small["micro_batch"] = min(config.micro_batch or slots, slots)
     measured = RunConfig.model_validate(small)
-    stream = BatchStream(train, slots, config.seed, config.augment)
+    stream = BatchStream(train, slots, config.seed, config.augment, config.hints)
     trainer = Trainer(model.to(world.device), stream, measured, world)
     trainer.done = max(0, config.steps // 2 - 1)
     trainer.advance()  # what is loaded and started once

@@ -88,7 +88,7 @@ def full_depth(config: RunConfig, **changes: Any) -> RunConfig:
 def trainer_of(config: RunConfig, puzzles: PuzzleSet, device: torch.device) -> Trainer:
     """A trainer of fresh weights that writes nothing."""
     model = build_model(config, grid_shape(puzzles)).to(device)
-    stream = BatchStream(puzzles, config.batch, config.seed, config.augment)
+    stream = BatchStream(puzzles, config.batch, config.seed, config.augment, config.hints)
     return Trainer(model, stream, config, World(0, 1, device))
 
 
