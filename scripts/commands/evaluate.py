@@ -4,16 +4,21 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
+from puzzles.kinds import puzzle_of
 from reasoning.names import Activations, Device
+from reasoning.supervision_config import Depth
 from scripts.runs.hub_names import expect_weights
 from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import PACKAGED, Headline, Shipped
 from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, at_least, parse
+
+if TYPE_CHECKING:
+    from scripts.models.presets import RunConfig
 
 # Residual to leave at, of the solver's tolerance.
 _LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
@@ -87,12 +92,8 @@ def evaluate(
         raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
     if leave == "claimed" and select == "majority":
         raise UsageError("--select majority: with --leave claimed who never ran has no vote")
-    settings = {"calls": search_calls, "segments": search_segments}
-    given = [f"--search-{name}" for name, value in settings.items() if value is not None]
-    given += ["--search-control"] if search_control else []
-    if given and search is None:
-        raise UsageError(f"{given[0]}: says how to search; add --search judge, or leave it out")
-    plan = Plan(
+    judging = _judging(search, search_calls, search_segments, search_control)
+    asked = Plan(
         breadth=breadth,
         select=select,
         symmetries=symmetries,
@@ -104,14 +105,19 @@ def evaluate(
     weights = _weights(run, pretrained)
     folder = _folder(weights, out)
     expect(data, "data")
+    planned = partial(_planned, asked, leave, segments, evaluations, tolerance)
+    if isinstance(weights, Path) and weights.is_dir():  # refused before torch is loaded
+        from scripts.runs.recorded import load_config
+
+        config, grid = load_config(weights)
+        planned(config, grid["kind"])
 
     from reasoning.judged import JudgeConfig
-    from reasoning.supervision import Depth
     from reasoning.training.distribution import join_world
     from reasoning.training.runs import environment, make_folder, write_json
     from scripts.reports.evaluation_report import print_record, write_pictures
     from scripts.runs.data import read_puzzles
-    from scripts.runs.evaluate import check_serves, evaluate_run, notes
+    from scripts.runs.evaluate import evaluate_run, notes
     from scripts.runs.judged import search_judged, unit_rules
     from scripts.runs.opened import open_weights
     from scripts.runs.session import adjusted, fitted, subset
@@ -124,25 +130,13 @@ def evaluate(
     if pretrained in get_args(Shipped) and pretrained != chosen.kind:
         raise UsageError(f"--pretrained {pretrained}: {data} holds puzzles of kind {chosen.kind}")
     opened = open_weights(weights, lambda: chosen.size, world)
-    trained = adjusted(opened, tolerance, precision)
-    solver = trained.config.model.solver_settings() if evaluations != 0 else None
-    if leave == "converged" and solver is None:
-        raise UsageError("--leave converged: nothing is solved here, so none converges")
-    if leave in _LEAVE and solver is not None:
-        least = _LEAVE[leave] * solver.tolerance
-        plan = plan.model_copy(update={"leave": least})
-    trained = fitted(trained, chosen, data)
-    check_serves(trained, chosen, plan, evaluations)
-    judge = JudgeConfig(**{name: value for name, value in settings.items() if value is not None})
+    plan = planned(opened.config, opened.kind)
+    trained = fitted(adjusted(opened, tolerance, precision), chosen, data)
     if search is not None:
         unit_rules(chosen, world.device)  # said before time is spent
-    count = segments or trained.config.supervision.segments
-    if plan.until_claimed and count < 2:
-        raise UsageError(
-            "--leave claimed: an answer stands from the second segment on; run 2 or more"
-        )
     if world.is_main:
         make_folder(folder)
+    count = segments or trained.config.supervision.segments
     record = {"run": str(weights), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
     record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
@@ -156,19 +150,71 @@ def evaluate(
         if search is not None:
             tell = partial(progress, f"{called}: calls of the judge")
             record["judged"] = search_judged(
-                trained, chosen, judge, world, depth, seed, search_control, tell
+                trained, chosen, JudgeConfig(**judging), world, depth, seed, search_control, tell
             )
-    name = "" if folder == weights else f"{called}-"
-    name += data.resolve().name + (f"-{split}" if split != "test" else "")
-    name += f"-puzzles-{puzzles}" if puzzles else ""  # a part does not replace the whole
-    path = folder / f"evaluation-{name}.json"
     if world.is_main:
+        path = folder / _file_name("" if folder == weights else called, data, split, puzzles)
         write_json(path, record | {"environment": environment()})
         print_record(record, f"{weights} at step {trained.step} on {data} ({split})", console)
         for note in notes(trained, chosen, data, plan, count):
             console.print(f"note: {note}")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
+
+
+def _judging(
+    search: str | None, calls: int | None, segments: int | None, control: bool
+) -> dict[str, int]:
+    """The settings of a search that are given. UsageError for one of no search."""
+    settings = {"calls": calls, "segments": segments}
+    given = {name: value for name, value in settings.items() if value is not None}
+    if search is None and (given or control):
+        name = next(iter(given), "control")
+        raise UsageError(
+            f"--search-{name}: says how to search; add --search judge, or leave it out"
+        )
+    return given
+
+
+def _planned(
+    plan: Plan,
+    leave: float | str,
+    segments: int | None,
+    evaluations: int | None,
+    tolerance: float | None,
+    config: "RunConfig",
+    kind: str,
+) -> Plan:
+    """The plan with the residual at which a start leaves, for a run's configuration and the kind of
+    its puzzles. UsageError for what they do not have."""
+    model = config.model
+    solver = model.solver_settings()
+    for option, value in (("evaluations", evaluations), ("tolerance", tolerance)):
+        if value is not None and solver is None:
+            raise UsageError(f"--{option}: a {model.kind} has no solver; leave it out")
+    if model.idles_at(Depth(evaluations=evaluations)) is not None:
+        raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
+    images = puzzle_of(kind).images
+    if images is not None and plan.symmetries > images:
+        raise UsageError(f"--symmetries: a {kind} has {images} (got {plan.symmetries})")
+    solved = solver is not None and evaluations != 0
+    if leave == "converged" and not solved:
+        raise UsageError("--leave converged: nothing is solved here, so none converges")
+    if plan.until_claimed and (segments or config.supervision.segments) < 2:
+        raise UsageError(
+            "--leave claimed: an answer stands from the second segment on; run 2 or more"
+        )
+    if leave not in _LEAVE or not solved:
+        return plan
+    return plan.model_copy(update={"leave": _LEAVE[leave] * (tolerance or solver.tolerance)})
+
+
+def _file_name(weights: str, data: Path, split: str, puzzles: int) -> str:
+    """That of the record: of the weights if they are named, the data, and the part asked for."""
+    parts = ["evaluation", *filter(None, [weights]), data.resolve().name]
+    parts += [split] if split != "test" else []
+    parts += [f"puzzles-{puzzles}"] if puzzles else []  # a part does not replace the whole
+    return "-".join(parts) + ".json"
 
 
 def _weights(run: Path | None, pretrained: str | None) -> Path | str:

@@ -1,6 +1,6 @@
 """Where a puzzle set's arrays meet a model: what a net needs to know of its grid."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -8,18 +8,24 @@ from pydantic import Field, model_validator
 from puzzles.puzzle_set import PuzzleSet, vocab_size_of
 from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.frozen import Frozen
-from reasoning.nn.grid import GridShape
 from scripts.usage import UsageError
 
+if TYPE_CHECKING:  # torch comes with it: a run's record is read without
+    from reasoning.nn.grid import GridShape
 
-def grid_shape(puzzles: PuzzleSet) -> GridShape:
+
+def grid_shape(puzzles: PuzzleSet) -> "GridShape":
     """What a model needs to know of a puzzle set."""
+    from reasoning.nn.grid import GridShape
+
     structure = puzzle_structure(puzzles.kind, puzzles.size)
     return GridShape(puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzle_ids, *structure)
 
 
-def recorded_shape(grid: dict[str, Any]) -> GridShape:
+def recorded_shape(grid: dict[str, Any]) -> "GridShape":
     """The same of a run's or a card's record of its grid."""
+    from reasoning.nn.grid import GridShape
+
     structure = puzzle_structure(grid["kind"], grid["size"])
     return GridShape(grid["cells"], grid["vocabulary"], grid["puzzles"], *structure)
 

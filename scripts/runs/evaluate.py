@@ -27,7 +27,6 @@ from scripts.runs.exploration import CERTIFYING, REST, Outcome, explore
 from scripts.runs.search_plan import Plan
 from scripts.runs.selection import RULES, WINDOW
 from scripts.runs.session import TrainedRun, metrics
-from scripts.usage import UsageError
 
 _METERED = 4  # puzzles whose FLOPs are counted
 BINS = 5  # groups of equal size for the breakdown by difficulty
@@ -236,18 +235,6 @@ def _diagnostics(outcome: Outcome, right: np.ndarray) -> dict[str, Any]:
         for name, values in outcome.diagnostics.items()
     }
     return {"median_residual": split} | ({"diagnostics": means} if means else {})
-
-
-def check_serves(run: TrainedRun, puzzles: PuzzleSet, plan: Plan, evaluations: int | None) -> None:
-    """UsageError for what this model or puzzle does not have."""
-    model = run.config.model
-    if evaluations is not None and model.solver_settings() is None:
-        raise UsageError(f"--evaluations: a {model.kind} has no solver; leave it out")
-    if model.idles_at(Depth(evaluations=evaluations)) is not None:
-        raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
-    images = puzzle_of(puzzles.kind).images
-    if images is not None and plan.symmetries > images:
-        raise UsageError(f"--symmetries: a {puzzles.kind} has {images} (got {plan.symmetries})")
 
 
 def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:

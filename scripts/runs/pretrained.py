@@ -27,7 +27,8 @@ from scripts.models.grids import recorded_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.models.variants import file_name
 from scripts.runs.data import read_puzzles
-from scripts.runs.session import TrainedRun, adjusted, fitted, load_config, open_run
+from scripts.runs.recorded import load_config
+from scripts.runs.session import TrainedRun, adjusted, fitted, open_run
 from scripts.terminal.choices import PACKAGED, WEIGHTS
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress

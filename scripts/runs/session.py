@@ -4,11 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from puzzles.metrics import score, summarise
@@ -18,33 +16,13 @@ from reasoning.nn.grid import GridShape
 from reasoning.training.checkpoints import load_weights
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import Predictions, predict
-from reasoning.training.runs import RunError, read_config
-from scripts.models.grids import GridRecord, grid_shape, recorded_shape
+from reasoning.training.runs import RunError
+from scripts.models.grids import grid_shape, recorded_shape
 from scripts.models.presets import RunConfig, build_model
-from scripts.terminal.folders import expect
-from scripts.usage import describe
+from scripts.runs.recorded import load_config
 
 _EVALUATED_TOKENS = 2**17
 _CACHED_TOKENS = 1300
-
-
-def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
-    """A run's configuration and the record of its grid. RunError if damaged."""
-    expect(run, "puzzle run")
-    record, place = read_config(run), f"{run}/config.json"
-    try:
-        grid = {name: record["grid"][name] for name in GridRecord.model_fields}
-        config = record["config"]
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{place}: is not a loopbench run ({error})") from error
-    try:
-        grid = GridRecord.model_validate(grid).model_dump()
-    except ValidationError as error:
-        raise RunError(f"{place}: grid: {describe(error)}") from error
-    try:
-        return RunConfig.model_validate(config), grid
-    except ValidationError as error:
-        raise RunError(f"{place}: {describe(error)}") from error
 
 
 class NotFiniteError(RunError):
@@ -85,17 +63,13 @@ def open_run(run: Path, world: World) -> TrainedRun:
 def adjusted(
     run: TrainedRun, tolerance: float | None = None, precision: Activations | None = None
 ) -> TrainedRun:
-    """The run with another tolerance of its solver, or other activations, if given. RunError for a
-    tolerance where the model has no solver."""
+    """The run with another tolerance of the solver that it has, or other activations, if given."""
     if tolerance is None and precision is None:
         return run
     changed = run.config.model_dump()
     if precision is not None:
         changed["precision"] = precision
     if tolerance is not None:
-        if run.config.model.solver_settings() is None:
-            kind = run.config.model.kind
-            raise RunError(f"{run.folder}: a {kind} has no solver to give a tolerance")
         changed["model"]["solver"]["tolerance"] = tolerance
     config = RunConfig.model_validate(changed)
     model = build_model(config, run.shape)

@@ -20,7 +20,8 @@ from reasoning.training.runs import RunError, begun_with, make_folder, read_conf
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import read_data
-from scripts.runs.session import check_ids, identity, load_config, metrics, run_predictions, subset
+from scripts.runs.recorded import load_config
+from scripts.runs.session import check_ids, identity, metrics, run_predictions, subset
 from scripts.runs.train_words import Train, read_words
 from scripts.runs.training_command import (
     open_records,

@@ -141,7 +141,7 @@ def _scored(runs: tuple[Path, ...], data: Path | None, world: "World") -> "Compa
 
 def _check_kinds(runs: Sequence[Path]) -> None:
     """UsageError unless these are runs of one kind of puzzle."""
-    from scripts.runs.session import load_config
+    from scripts.runs.recorded import load_config
 
     kinds = {load_config(run)[1]["kind"] for run in runs}
     if len(kinds) > 1:

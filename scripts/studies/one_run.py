@@ -15,7 +15,8 @@ from scripts.models.presets import RunConfig, differences, label
 from scripts.reports.report import Row, training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
-from scripts.runs.session import NotFiniteError, check_fits, load_config, open_run, subset
+from scripts.runs.recorded import load_config
+from scripts.runs.session import NotFiniteError, check_fits, open_run, subset
 from scripts.runs.train import train_run
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat

@@ -11,7 +11,7 @@ from reasoning.training.runs import read_environment
 from scripts.models.presets import RunConfig, settings
 from scripts.reports.html_report import Table
 from scripts.reports.report import Row
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 from scripts.terminal.config_files import to_yaml
 
 

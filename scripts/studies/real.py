@@ -27,8 +27,9 @@ from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
+from scripts.runs.recorded import load_config
 from scripts.runs.search_plan import Plan
-from scripts.runs.session import TrainedRun, load_config, open_run, subset
+from scripts.runs.session import TrainedRun, open_run, subset
 from scripts.runs.train import newest, train_run
 from scripts.studies.asked import PuzzlesAsked
 from scripts.studies.comparison import Comparison, planned_runs

@@ -15,7 +15,8 @@ from reasoning.training.distribution import World, choose_device
 from reasoning.training.runs import environment, write_json
 from scripts.models.presets import MODELS, preset
 from scripts.reports.bench_report import plot_scaling, table
-from scripts.runs.session import load_config, open_run, subset
+from scripts.runs.recorded import load_config
+from scripts.runs.session import open_run, subset
 from scripts.terminal.choices import Mode, Precision
 from scripts.terminal.console import Console
 from scripts.timing import measures, peer_folder, peers

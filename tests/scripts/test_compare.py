@@ -22,7 +22,7 @@ from scripts.cli import main
 from scripts.models.presets import build_model
 from scripts.reports import figures
 from scripts.runs.opened import text_of
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 from scripts.studies.ablations import ABLATIONS, configuration
 from scripts.studies.comparison import run_folder
 

@@ -10,7 +10,7 @@ from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import language_preset
 from scripts.models.presets import RunConfig, preset, preset_names
 from scripts.runs import pretrain_words, train_words, training_words
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 from scripts.terminal.config_files import configured, read_config_file
 from scripts.usage import UsageError
 

@@ -18,7 +18,8 @@ from scripts.models.presets import build_model
 from scripts.runs import opened as opening
 from scripts.runs.evaluate import difficulty_edges, evaluate_run
 from scripts.runs.exploration import Plan, explore
-from scripts.runs.session import load_config, open_run, subset
+from scripts.runs.recorded import load_config
+from scripts.runs.session import open_run, subset
 
 
 def evaluated(run, data, *words, name=None) -> dict:

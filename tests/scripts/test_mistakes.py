@@ -15,7 +15,7 @@ from reasoning.pretraining.tokenizer import ByteTokenizer
 from reasoning.training.runs import JsonLines, RunError, read_jsonl
 from scripts.cli import main
 from scripts.commands.solve import read_puzzle
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 from scripts.terminal import extras
 from scripts.usage import UsageError, option_value
 

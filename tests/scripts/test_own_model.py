@@ -25,7 +25,7 @@ from scripts.cli import main
 from scripts.models.grids import puzzle_structure
 from scripts.models.presets import RunConfig, build_model, named_preset, preset, preset_names
 from scripts.models.registry import PUZZLE_MODELS, Registry
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 from scripts.studies.ablations import ABLATIONS
 from scripts.usage import UsageError
 

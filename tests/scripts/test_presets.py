@@ -6,7 +6,7 @@ from puzzles import sources
 from puzzles.dataset import write_dataset
 from scripts.cli import main
 from scripts.models.presets import label, preset
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 
 
 def words(name, data, out):

@@ -8,7 +8,7 @@ import torch
 import scripts.studies.real as module
 from reasoning.training import deadline
 from scripts.cli import main
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 from scripts.studies.real import PUBLISHED, faster_precision
 
 WORDS = (

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from puzzles.dataset import read_split
 from scripts.cli import main
 from scripts.commands import COMMANDS, data
 from scripts.commands.reproduce import TABLES
 from scripts.models.preset_sizes import describe_presets
+from scripts.models.presets import preset
 from scripts.terminal.choices import PRESETS_FILE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -204,6 +206,28 @@ def test_unknown_names_and_numbers_that_cannot_be_do_without_torch(sudokus, tmp_
     ]
     assert codes_without_torch(refusals) == [2] * len(refusals)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_runs_model_lacks_does_without_torch(sudokus, tmp_path):
+    """Its config.json tells; there need be no weights."""
+    puzzles = read_split(sudokus, "train")
+    grid = {"kind": "sudoku", "size": puzzles.size, "cells": puzzles.seq_len}
+    grid |= {"vocabulary": puzzles.vocab_size, "puzzles": puzzles.num_puzzle_ids}
+    for name in ("trm", "attractor"):
+        (tmp_path / name).mkdir()
+        record = {"grid": grid, "config": preset(f"{name}-mini").model_dump(mode="json")}
+        (tmp_path / name / "config.json").write_text(json.dumps(record))
+    refusals = [
+        ["evaluate", str(tmp_path / name), "--data", str(sudokus), *wrong]
+        for name, wrong in (
+            ("trm", ["--evaluations", "3"]),
+            ("trm", ["--tolerance", "1e-4"]),
+            ("trm", ["--leave", "converged"]),
+            ("attractor", ["--leave", "converged", "--evaluations", "0"]),
+            ("attractor", ["--leave", "claimed", "--segments", "1"]),
+        )
+    ]
+    assert codes_without_torch(refusals) == [2] * len(refusals)
 
 
 def test_a_wrong_choice_does_without_torch(capsys):

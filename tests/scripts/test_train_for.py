@@ -7,7 +7,7 @@ import pytest
 from reasoning.training import deadline
 from reasoning.training.runs import read_jsonl
 from scripts.cli import main
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 
 WORDS = ("--preset", "attractor-mini", "--device", "cpu", "--evaluate-puzzles", "4")
 

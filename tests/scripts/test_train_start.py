@@ -15,7 +15,7 @@ from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model
 from scripts.runs.data import read_puzzles
-from scripts.runs.session import load_config
+from scripts.runs.recorded import load_config
 
 WORDS = ("train", "--preset", "attractor-axial-mini", "--device", "cpu")
 
