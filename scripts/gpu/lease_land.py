@@ -16,7 +16,7 @@ from pathlib import Path
 from reasoning.records import sha256_of
 from scripts.gpu import lease_results
 from scripts.gpu.lease_results import PARTS_OF_SUMMARY, Record
-from scripts.models.presets import label
+from scripts.models.labels import label
 from scripts.reports.numbers import accuracy
 from scripts.runs.pretrained import Card, read_card
 from scripts.usage import UsageError

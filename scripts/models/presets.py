@@ -18,7 +18,7 @@ from reasoning.loss_config import LossConfig
 from reasoning.model_config import SCALES, SMALL_SCALES, ModelConfig
 from reasoning.solver_config import GradientConfig
 from reasoning.supervision_config import Depth, Stage, SupervisionConfig
-from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig, replanned
+from reasoning.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from scripts.models.registry import PUZZLE_MODELS, no_preset
 from scripts.models.variants import merged
 from scripts.usage import UsageError, unknown_name
@@ -146,11 +146,20 @@ def _muon(recipe: Settings, lr: float, warmup: int) -> OptimizerConfig:
     return recipe["optimizer"].model_copy(update=changes)
 
 
-def _speed(scale: str, recipe: Settings) -> Settings:
+@dataclass(frozen=True)
+class Place:
+    """What a preset is asked for."""
+
+    scale: str
+    puzzle: str
+    cells: int
+
+
+def _speed(place: Place, recipe: Settings) -> Settings:
     """ "Speed is Confidence": Muon, label smoothing, a light halting loss, a late average; 8,000
     steps where the published recipe takes 65,104. The AdamW rate of what is not a matrix is
     ours."""
-    small = scale in SMALL_SCALES
+    small = place.scale in SMALL_SCALES
     steps = recipe["steps"] if small else 8_000
     return recipe | {
         "steps": steps,
@@ -160,12 +169,12 @@ def _speed(scale: str, recipe: Settings) -> Settings:
     }
 
 
-def _structured(scale: str, recipe: Settings) -> Settings:
+def _structured(place: Place, recipe: Settings) -> Settings:
     """For nets that know which cells see each other: Muon and the loss at every answer that has a
     gradient. They leave the plateau at once, but few segments at first show them more puzzles: 16
     segments from the start see a sixteenth of them. At 1m no stage is deeper than its gradient: the
     solver's evaluations in training bought nothing that was measured."""
-    supervision = recipe["supervision"]
+    scale, supervision = place.scale, recipe["supervision"]
     if scale == "1m":
         shallow = supervision.curriculum[0]
         parts = ((0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8))
@@ -181,15 +190,6 @@ def _structured(scale: str, recipe: Settings) -> Settings:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a preset is asked for."""
-
-    scale: str
-    puzzle: str
-    cells: int
-
-
-@dataclass(frozen=True)
 class Preset:
     """A model of the registry, what differs from its own settings and from its own recipe.
 
@@ -198,7 +198,7 @@ class Preset:
 
     kind: str
     settings: Callable[[Settings, Place], Settings] = lambda own, place: own
-    recipe: Callable[[str, Settings], Settings] = lambda scale, recipe: recipe
+    recipe: Callable[[Place, Settings], Settings] = lambda place, recipe: recipe
     beyond: str | None = None
 
 
@@ -217,6 +217,11 @@ _AXIAL = {
 }
 # Where a cell is related to its neighbours, as in mazes.
 _LOCAL = _AXIAL | {"mixer": "local"}
+
+
+# A field for each digit sees all symmetries of a sudoku but transposing as one puzzle: trained on a
+# thousand for longer than half an hour it memorises them, unless they are shown with hints.
+_HINTS = 8
 
 
 _FOUR_STEPS = GradientConfig(steps=4, damping=0.5)
@@ -244,8 +249,7 @@ def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
     otherwise = _axial(**changes)
 
     def settings(base: Settings, place: Place) -> Settings:
-        puzzle = puzzle_of(place.puzzle)
-        if puzzle.local or not puzzle.symbols(math.isqrt(place.cells)):
+        if not _has_fields(place):
             return otherwise(base, place)
         # Each state is narrower than a cell's one would be: 60 for 96.
         width = max(base["width"] * 5 // 8 // 12, 1) * 12
@@ -253,6 +257,19 @@ def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
         return base | _AXIAL | fields | changes
 
     return settings
+
+
+def _hinted(place: Place, recipe: Settings) -> Settings:
+    """At 1m, whose runs last for hours, where the net has a field for each digit."""
+    blanks = puzzle_of(place.puzzle).blanks
+    hints = _HINTS if place.scale == "1m" and blanks and _has_fields(place) else 0
+    return _structured(place, recipe) | {"hints": hints}
+
+
+def _has_fields(place: Place) -> bool:
+    """Whether cells meet all of their units, and hold symbols that can be exchanged."""
+    puzzle = puzzle_of(place.puzzle)
+    return not puzzle.local and bool(puzzle.symbols(math.isqrt(place.cells)))
 
 
 def _speedy_attractor(base: Settings, place: Place) -> Settings:
@@ -289,9 +306,9 @@ PRESETS = {
     "attractor-axial": Preset("attractor", _axial(gradient=_FOUR_STEPS), _structured),
     "trm-axial": Preset("trm", _axial(), _structured),
     "transformer-axial": Preset("transformer", _axial(), _structured),
-    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _structured),
-    "trm-digits": Preset("trm", _digits(), _structured),
-    "transformer-digits": Preset("transformer", _digits(), _structured),
+    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _hinted),
+    "trm-digits": Preset("trm", _digits(), _hinted),
+    "transformer-digits": Preset("transformer", _digits(), _hinted),
     "attractor-z": Preset("attractor", _with(solve_for="z")),
     "attractor-reset": Preset("attractor-reset"),
     "trm-matched": Preset("trm", _matched),
@@ -348,52 +365,6 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
     network = kind.model_validate(entry.settings(kind.at_scale(scale, puzzle), place))
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
     values = RunConfig(
-        preset=f"{model}-{scale}", model=network, **entry.recipe(scale, recipe)
+        preset=f"{model}-{scale}", model=network, **entry.recipe(place, recipe)
     ).model_dump()
     return RunConfig.model_validate(merged(values, network.recipe(scale)))
-
-
-# Neither another model nor another recipe.
-_APART = (
-    *("preset", "data", "seed", "steps", "device", "compile", "micro_batch"),
-    *("log_every", "checkpoint_every", "evaluate_every", "evaluate_puzzles"),
-)
-
-
-def label(config: RunConfig, puzzle: str = "sudoku", cells: int | None = None) -> str:
-    """The preset's name and, as field=value, what differs from it.
-
-    How it is run and watched apart, and seed, data and steps, which a comparison tells itself; and
-    what a deadline made of the preset's own numbers of steps.
-    """
-    try:
-        named = preset(config.preset, puzzle, cells)
-    except UsageError:  # a variant's name
-        return config.preset
-    bases = (named, replanned(named, config.steps))
-    base, planned = (_flat(each.model_dump(mode="json")) for each in bases)
-    asked = settings(config)
-    changed = [f"{k}={v}" for k, v in asked.items() if v not in (base.get(k), planned.get(k))]
-    return " ".join([config.preset, *changed])
-
-
-def settings(config: RunConfig) -> dict[str, Any]:
-    """What makes the model and its training, by name: not how it is run and watched, nor seed,
-    data and steps."""
-    flat = _flat(config.model_dump(mode="json"))
-    return {name: value for name, value in flat.items() if name not in _APART}
-
-
-def differences(first: RunConfig, second: RunConfig) -> list[str]:
-    """Fields in which two configurations differ, as "field first, not second"."""
-    a, b = (_flat(config.model_dump(mode="json")) for config in (first, second))
-    names = [name for name in dict.fromkeys((*a, *b)) if a.get(name) != b.get(name)]
-    return [f"{name} {a.get(name)}, not {b.get(name)}" for name in names]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        inner = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
-    return flat

@@ -22,7 +22,8 @@ from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
 from scripts.models.grids import recorded_shape
-from scripts.models.presets import RunConfig, build_model, label
+from scripts.models.labels import label
+from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import read_data
 from scripts.runs.hub_cards import render_card, told_options
 from scripts.runs.hub_names import PREFIX, check_repository, told

@@ -24,7 +24,7 @@ from reasoning.search import Trajectories
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
-from scripts.models.presets import label
+from scripts.models.labels import label
 from scripts.runs.exploration import candidates_of, search_images
 from scripts.runs.search_plan import Plan
 from scripts.runs.selection import choose

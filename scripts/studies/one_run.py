@@ -11,7 +11,8 @@ from typing import Any, Literal
 from puzzles.parallel import StageProgress
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World
-from scripts.models.presets import RunConfig, differences, label
+from scripts.models.labels import differences, label
+from scripts.models.presets import RunConfig
 from scripts.reports.report import Row, training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.training.runs import read_environment
-from scripts.models.presets import RunConfig, settings
+from scripts.models.labels import settings
+from scripts.models.presets import RunConfig
 from scripts.reports.html_report import Table
 from scripts.reports.report import Row
 from scripts.runs.recorded import load_config

@@ -22,7 +22,8 @@ from reasoning.names import Activations
 from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_environment, write_json
-from scripts.models.presets import RunConfig, differences
+from scripts.models.labels import differences
+from scripts.models.presets import RunConfig
 from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
 from scripts.runs.data import read_puzzles

@@ -8,7 +8,8 @@ import torch
 from reasoning.training import deadline
 from reasoning.training.config import TrainingConfig, replanned, seconds_of
 from reasoning.training.deadline import Costs
-from scripts.models.presets import RunConfig, label, preset
+from scripts.models.labels import label
+from scripts.models.presets import RunConfig, preset
 from scripts.timing.measures import sudokus, trainer_of
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from scripts.models.presets import RunConfig, label, preset
+from scripts.models.labels import label
+from scripts.models.presets import RunConfig, preset
 from scripts.models.variants import file_name
 from scripts.reports import figures
 from scripts.reports.curves import Curve, Point, for_page, read_curve
