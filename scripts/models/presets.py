@@ -219,11 +219,6 @@ _AXIAL = {
 _LOCAL = _AXIAL | {"mixer": "local"}
 
 
-# A field for each digit sees all symmetries of a sudoku but transposing as one puzzle: trained on a
-# thousand for longer than half an hour it memorises them, unless they are shown with hints.
-_HINTS = 8
-
-
 _FOUR_STEPS = GradientConfig(steps=4, damping=0.5)
 _PUBLISHED_CELLS = {"sudoku": 81, "maze": 900}
 
@@ -257,13 +252,6 @@ def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
         return base | _AXIAL | fields | changes
 
     return settings
-
-
-def _hinted(place: Place, recipe: Settings) -> Settings:
-    """At 1m, whose runs last for hours, where the net has a field for each digit."""
-    blanks = puzzle_of(place.puzzle).blanks
-    hints = _HINTS if place.scale == "1m" and blanks and _has_fields(place) else 0
-    return _structured(place, recipe) | {"hints": hints}
 
 
 def _has_fields(place: Place) -> bool:
@@ -306,9 +294,9 @@ PRESETS = {
     "attractor-axial": Preset("attractor", _axial(gradient=_FOUR_STEPS), _structured),
     "trm-axial": Preset("trm", _axial(), _structured),
     "transformer-axial": Preset("transformer", _axial(), _structured),
-    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _hinted),
-    "trm-digits": Preset("trm", _digits(), _hinted),
-    "transformer-digits": Preset("transformer", _digits(), _hinted),
+    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _structured),
+    "trm-digits": Preset("trm", _digits(), _structured),
+    "transformer-digits": Preset("transformer", _digits(), _structured),
     "attractor-z": Preset("attractor", _with(solve_for="z")),
     "attractor-reset": Preset("attractor-reset"),
     "trm-matched": Preset("trm", _matched),
