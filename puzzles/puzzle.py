@@ -50,7 +50,6 @@ class Puzzle(ABC):
     images: how many images a question has under its symmetries; None: as many as are asked for;
     images_note: what a reader has to know of answers to images that were mapped back;
     first_answer: where a question has several right answers, which of them comes first;
-    blanks: whether a question leaves cells blank, token 1, that its answer fills in;
     local: whether a cell is related to its neighbours rather than to all of its row and column;
     doubling_bins: whether difficulties are heavy-tailed, so that their histogram's bins double;
     panel: inches of a picture of one grid.
@@ -60,7 +59,6 @@ class Puzzle(ABC):
     images: int | None = 1
     images_note: str | None = None
     first_answer: str | None = None
-    blanks = True
     local = False
     doubling_bins = False
     panel = 2.6

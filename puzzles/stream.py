@@ -25,8 +25,8 @@ class BatchStream:
         seed: non-negative; fixes the order, the draws and the symmetries.
         augment: map every puzzle of every batch by a fresh random symmetry of its kind.
         hints: cells of its answer that a puzzle is given at most; every number from 0 on is as
-            likely. Easier puzzles of the same answers (Ren and Liu 2026, arXiv 2601.10679, add one
-            to each of theirs).
+            likely, and one above a puzzle's blanks gives them all. Easier puzzles of the same
+            answers (Ren and Liu 2026, arXiv 2601.10679, add one to each of theirs).
 
     Raises ValueError for a batch below 1, a negative seed, hints not below the number of cells or
     where the puzzle leaves none blank, DataError for a batch larger than the number of groups.
@@ -41,9 +41,9 @@ class BatchStream:
             raise InputError(f"seed is {seed}, expected 0 or more")
         if not 0 <= hints < puzzle_set.seq_len:
             raise InputError(f"hints is {hints}, expected 0 to {puzzle_set.seq_len - 1}")
-        if hints and not puzzle_of(puzzle_set.kind).blanks:
+        if hints and not _blank(puzzle_set.inputs, puzzle_set.labels).any():
             raise InputError(
-                f"hints is {hints}, but a question of kind {puzzle_set.kind!r} leaves no cells "
+                f"hints is {hints}, but a question of this {puzzle_set.kind} set leaves no cells "
                 "blank that its answer fills in: use 0"
             )
         if batch > puzzle_set.groups:
@@ -75,7 +75,7 @@ class BatchStream:
             rng = self._generator(_SYMMETRY, int(step))
             inputs, labels = puzzle_of(source.kind).augment(inputs, labels, rng)
         if self.hints:
-            inputs = with_hints(inputs, labels, self.hints, self._generator(_HINTS, int(step)))
+            inputs = _with_hints(inputs, labels, self.hints, self._generator(_HINTS, int(step)))
         return inputs, labels, source.puzzle_ids[rows]
 
     def _rows_of_epoch(self, epoch: int) -> np.ndarray:
@@ -93,11 +93,16 @@ class BatchStream:
         return np.random.Generator(np.random.Philox(sequence))
 
 
-def with_hints(
+def _blank(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """bool (B, L): cells left open that the answer fills in; a maze's token 1, a wall, stays."""
+    return (inputs == BLANK) & (labels != BLANK)
+
+
+def _with_hints(
     inputs: np.ndarray, labels: np.ndarray, most: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Questions (B, L) with 0 to `most` random blank cells filled in from their answers."""
-    blank = inputs == BLANK
+    blank = _blank(inputs, labels)
     order = np.where(blank, rng.random(inputs.shape), np.inf).argsort(axis=1).argsort(axis=1)
     shown = blank & (order < rng.integers(0, most + 1, (len(inputs), 1)))
     return np.where(shown, labels, inputs)

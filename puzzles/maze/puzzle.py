@@ -38,7 +38,6 @@ class Maze(Puzzle):
         "read valid shortest, not exact"
     )
     first_answer = "first shortest path (D, L, R, U)"
-    blanks = False
     local = True
     panel = 3.6
 

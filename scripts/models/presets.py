@@ -146,20 +146,11 @@ def _muon(recipe: Settings, lr: float, warmup: int) -> OptimizerConfig:
     return recipe["optimizer"].model_copy(update=changes)
 
 
-@dataclass(frozen=True)
-class Place:
-    """What a preset is asked for."""
-
-    scale: str
-    puzzle: str
-    cells: int
-
-
-def _speed(place: Place, recipe: Settings) -> Settings:
+def _speed(scale: str, recipe: Settings) -> Settings:
     """ "Speed is Confidence": Muon, label smoothing, a light halting loss, a late average; 8,000
     steps where the published recipe takes 65,104. The AdamW rate of what is not a matrix is
     ours."""
-    small = place.scale in SMALL_SCALES
+    small = scale in SMALL_SCALES
     steps = recipe["steps"] if small else 8_000
     return recipe | {
         "steps": steps,
@@ -169,12 +160,12 @@ def _speed(place: Place, recipe: Settings) -> Settings:
     }
 
 
-def _structured(place: Place, recipe: Settings) -> Settings:
+def _structured(scale: str, recipe: Settings) -> Settings:
     """For nets that know which cells see each other: Muon and the loss at every answer that has a
     gradient. They leave the plateau at once, but few segments at first show them more puzzles: 16
     segments from the start see a sixteenth of them. At 1m no stage is deeper than its gradient: the
     solver's evaluations in training bought nothing that was measured."""
-    scale, supervision = place.scale, recipe["supervision"]
+    supervision = recipe["supervision"]
     if scale == "1m":
         shallow = supervision.curriculum[0]
         parts = ((0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8))
@@ -190,6 +181,15 @@ def _structured(place: Place, recipe: Settings) -> Settings:
 
 
 @dataclass(frozen=True)
+class Place:
+    """What a preset is asked for."""
+
+    scale: str
+    puzzle: str
+    cells: int
+
+
+@dataclass(frozen=True)
 class Preset:
     """A model of the registry, what differs from its own settings and from its own recipe.
 
@@ -198,7 +198,7 @@ class Preset:
 
     kind: str
     settings: Callable[[Settings, Place], Settings] = lambda own, place: own
-    recipe: Callable[[Place, Settings], Settings] = lambda place, recipe: recipe
+    recipe: Callable[[str, Settings], Settings] = lambda scale, recipe: recipe
     beyond: str | None = None
 
 
@@ -244,7 +244,8 @@ def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
     otherwise = _axial(**changes)
 
     def settings(base: Settings, place: Place) -> Settings:
-        if not _has_fields(place):
+        puzzle = puzzle_of(place.puzzle)
+        if puzzle.local or not puzzle.symbols(math.isqrt(place.cells)):
             return otherwise(base, place)
         # Each state is narrower than a cell's one would be: 60 for 96.
         width = max(base["width"] * 5 // 8 // 12, 1) * 12
@@ -252,12 +253,6 @@ def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
         return base | _AXIAL | fields | changes
 
     return settings
-
-
-def _has_fields(place: Place) -> bool:
-    """Whether cells meet all of their units, and hold symbols that can be exchanged."""
-    puzzle = puzzle_of(place.puzzle)
-    return not puzzle.local and bool(puzzle.symbols(math.isqrt(place.cells)))
 
 
 def _speedy_attractor(base: Settings, place: Place) -> Settings:
@@ -353,6 +348,6 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
     network = kind.model_validate(entry.settings(kind.at_scale(scale, puzzle), place))
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
     values = RunConfig(
-        preset=f"{model}-{scale}", model=network, **entry.recipe(place, recipe)
+        preset=f"{model}-{scale}", model=network, **entry.recipe(scale, recipe)
     ).model_dump()
     return RunConfig.model_validate(merged(values, network.recipe(scale)))

@@ -1,9 +1,11 @@
-"""A data folder's puzzles."""
+"""A data folder's puzzles, and the batches that a run draws from them."""
 
 from pathlib import Path
 
 from puzzles.dataset import read_split
 from puzzles.puzzle_set import PuzzleSet
+from puzzles.stream import BatchStream
+from reasoning.training.config import TrainingConfig
 from scripts.terminal.folders import expect
 
 
@@ -16,3 +18,8 @@ def read_puzzles(folder: str | Path, split: str) -> PuzzleSet:
     """A split of a data folder. UsageError for a folder that is something else."""
     expect(folder, "data")
     return read_split(folder, split)
+
+
+def training_stream(config: TrainingConfig, puzzles: PuzzleSet) -> BatchStream:
+    """The batches of a run on these puzzles."""
+    return BatchStream(puzzles, config.batch, config.seed, config.augment, config.hints)

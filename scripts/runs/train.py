@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
 from reasoning.training.checkpoints import load_weights, was_saved
@@ -19,7 +18,7 @@ from reasoning.training.loop import Progress, Trainer
 from reasoning.training.runs import RunError, begun_with, make_folder, read_config
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
-from scripts.runs.data import read_data
+from scripts.runs.data import read_data, training_stream
 from scripts.runs.recorded import load_config
 from scripts.runs.session import check_ids, identity, metrics, run_predictions, subset
 from scripts.runs.train_words import Train, read_words
@@ -69,7 +68,7 @@ def train_run(
     planned: dict[str, Any] = {}
     if start is not None and not saved:
         planned["started_from"] = {"run": str(start), "step": load_weights(Path(start), model)}
-    stream = BatchStream(train, config.batch, config.seed, config.augment, config.hints)
+    stream = training_stream(config, train)
 
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.stream import BatchStream
 from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer, TrainingError
 from reasoning.training.memory import out_of_memory
@@ -24,6 +23,7 @@ from reasoning.training.meter import Meter
 from reasoning.training.runs import RunError, write_json
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.runs.data import training_stream
 from scripts.terminal.choices import Budget
 
 _PROBES = 5  # timed steps of a stage
@@ -72,7 +72,7 @@ def _stages(config: RunConfig) -> list[tuple[int, float]]:
 def _probe(config: RunConfig, train: PuzzleSet, world: World, step: int) -> Trainer:
     """A run with fresh weights that stands before a step."""
     model = build_model(config, grid_shape(train)).to(world.device)
-    source = BatchStream(train, config.batch, config.seed, config.augment, config.hints)
+    source = training_stream(config, train)
     trainer = Trainer(model, source, config, world)
     trainer.done = step
     return trainer

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.stream import BatchStream
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.runs.data import training_stream
 from scripts.studies.lanes import SMALL, Lanes, choose_lanes
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
@@ -58,7 +58,7 @@ def step_seconds(config: RunConfig, train: PuzzleSet, world: World) -> float:
     small = config.model_dump() | {"batch": slots, "compile": False}
     small["micro_batch"] = min(config.micro_batch or slots, slots)
     measured = RunConfig.model_validate(small)
-    stream = BatchStream(train, slots, config.seed, config.augment, config.hints)
+    stream = training_stream(measured, train)
     trainer = Trainer(model.to(world.device), stream, measured, world)
     trainer.done = max(0, config.steps // 2 - 1)
     trainer.advance()  # what is loaded and started once

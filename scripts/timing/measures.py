@@ -31,6 +31,7 @@ from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset
+from scripts.runs.data import training_stream
 from scripts.runs.exploration import explore
 from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun
@@ -88,7 +89,7 @@ def full_depth(config: RunConfig, **changes: Any) -> RunConfig:
 def trainer_of(config: RunConfig, puzzles: PuzzleSet, device: torch.device) -> Trainer:
     """A trainer of fresh weights that writes nothing."""
     model = build_model(config, grid_shape(puzzles)).to(device)
-    stream = BatchStream(puzzles, config.batch, config.seed, config.augment, config.hints)
+    stream = training_stream(config, puzzles)
     return Trainer(model, stream, config, World(0, 1, device))
 
 

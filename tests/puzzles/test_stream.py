@@ -179,15 +179,19 @@ def test_hints_show_up_to_so_many_cells_of_the_answer():
 
 def test_hints_of_a_full_question_change_nothing():
     part = numbered_set([1] * 4)
-    full = replace(part, inputs=part.labels)
-    inputs, labels, _ = BatchStream(full, 4, seed=0, augment=False, hints=15).batch_at(0)
-    np.testing.assert_array_equal(inputs, labels)
+    full = np.arange(4)[:, None] != 2  # all but one
+    mostly = replace(part, inputs=np.where(full, part.labels, part.inputs))
+    inputs, labels, ids = BatchStream(mostly, 4, seed=0, augment=False, hints=15).batch_at(0)
+    np.testing.assert_array_equal(inputs[ids != 2], labels[ids != 2])
 
 
 def test_hints_are_refused_where_nothing_is_blank():
     mazes = PuzzleSet.ungrouped("maze", 9, *maze_generator.generate_unique(4, 9, seed=0))
     with pytest.raises(ValueError, match="leaves no cells blank"):
         BatchStream(mazes, 2, seed=0, augment=True, hints=1)
+    part = numbered_set([1] * 4)
+    with pytest.raises(ValueError, match="leaves no cells blank"):  # the data tell, not the kind
+        BatchStream(replace(part, inputs=part.labels), 2, seed=0, augment=True, hints=1)
     for wrong in (-1, 16):
         with pytest.raises(ValueError, match="expected 0 to 15"):
             BatchStream(numbered_set([1] * 4), 2, seed=0, augment=True, hints=wrong)
