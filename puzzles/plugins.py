@@ -11,6 +11,14 @@ from puzzles.errors import DataError
 _OURS = ("baselines", "puzzles", "reasoning", "scripts")
 
 
+def look_here() -> None:
+    """Let modules of the working folder be found, after all others."""
+    if os.getcwd() not in sys.path:
+        for ours in _OURS:
+            importlib.import_module(ours)  # a working folder may have its own of these names
+        sys.path.append(os.getcwd())
+
+
 def import_object(path: str) -> object:
     """What an import path stands for; the working folder is looked at too, last.
 
@@ -19,10 +27,7 @@ def import_object(path: str) -> object:
     module, _, name = path.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         raise DataError(f"{path}: is no import path; one is written package.module:Name")
-    if os.getcwd() not in sys.path:
-        for ours in _OURS:
-            importlib.import_module(ours)  # a working folder may have its own of these names
-        sys.path.append(os.getcwd())
+    look_here()
     try:
         loaded = importlib.import_module(module)
     except Exception as error:

@@ -1,21 +1,41 @@
-"""Settings of a solve: how a fixed point is sought and how its solution is differentiated."""
+"""Settings of a solve: how a fixed point is sought and how its solution is differentiated.
+
+A kind with `:` is the import path of a class of your own (reasoning/README.md).
+"""
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
+from reasoning.plugins import class_at
 
 if TYPE_CHECKING:  # torch is imported where a solver is built: settings are read without it
-    from reasoning.fixed_point import Gradient, Solver
+    from reasoning.fixed_point import Gradient, Iteration
+
+
+def _expect_kind(what: str, kind: str, own: tuple[str, ...]) -> None:
+    if kind not in own and ":" not in kind:
+        raise InputError(
+            f"{what}.kind is {kind}: take {', '.join(own)}, or the import path of a class of your "
+            "own, package.module:Name"
+        )
+
+
+def _taken(kind: type, config: Frozen, names: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the settings that a class has fields for."""
+    fields = getattr(kind, "__dataclass_fields__", {})
+    return {name: getattr(config, name) for name in names if name in fields}
 
 
 class SolverConfig(Frozen):
     """How a fixed point is sought."""
 
-    kind: Literal["anderson", "picard"] = Field("anderson", description="fixed-point method")
+    kind: Literal["anderson", "picard"] | str = Field(
+        "anderson", description="fixed-point method, or the import path of an Iteration"
+    )
     tolerance: float = Field(1e-3, gt=0, description="relative residual at which a sample stops")
     max_evaluations: int = Field(3, ge=0, description="most evaluations of the map per solve")
     min_evaluations: int = Field(0, ge=0, description="evaluations before a sample may stop")
@@ -30,6 +50,9 @@ class SolverConfig(Frozen):
                 f"solver.min_evaluations {self.min_evaluations} is more than "
                 f"solver.max_evaluations {self.max_evaluations}"
             )
+        _expect_kind("solver", self.kind, ("anderson", "picard"))
+        if ":" in self.kind:
+            self.build()  # refused while settings are read
         return self
 
     def build(
@@ -39,24 +62,28 @@ class SolverConfig(Frozen):
         *,
         early_exit: bool | None = None,
         final_step: bool = False,
-    ) -> "Solver":
+    ) -> "Iteration":
         """The solver, with another budget if one is given; see Budget for the options."""
-        from reasoning.fixed_point import Anderson, Picard
+        from reasoning.fixed_point import Anderson, Iteration, Picard
 
+        kind = {"anderson": Anderson, "picard": Picard}.get(self.kind)
+        kind = kind or class_at(self.kind, Iteration)
         most = self.max_evaluations if max_evaluations is None else max_evaluations
         least = min(self.min_evaluations, most)
         tolerance = self.tolerance if tolerance is None else tolerance
-        ends = {"early_exit": early_exit, "final_step": final_step}
-        if self.kind == "picard":
-            return Picard(tolerance, most, least, damping=self.damping, **ends)
-        return Anderson(tolerance, most, least, window=self.window, mixing=self.mixing, **ends)
+        taken = _taken(kind, self, ("window", "mixing", "damping"))
+        return kind(tolerance, most, least, **taken, early_exit=early_exit, final_step=final_step)
+
+
+_CLIPPED = ("one-step", "neumann", "adjoint")
+_GRADIENTS = ("phantom", *_CLIPPED, "unrolled")
 
 
 class GradientConfig(Frozen):
     """How the solution is differentiated; see reasoning.fixed_point.gradients."""
 
-    kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] = Field(
-        "phantom", description="gradient of the solution"
+    kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] | str = Field(
+        "phantom", description="gradient of the solution, or the import path of a Gradient"
     )
     steps: int = Field(2, gt=0, description="K, phantom steps")
     damping: float = Field(1.0, gt=0, le=1, description="lambda, size of a phantom step")
@@ -71,7 +98,9 @@ class GradientConfig(Frozen):
 
     @model_validator(mode="after")
     def _clip_has_something_to_clip(self):
-        if self.clip is not None and self.kind in ("phantom", "unrolled"):
+        _expect_kind("gradient", self.kind, _GRADIENTS)
+        clips = hasattr(self.build(), "clip") if self.is_own else self.kind in _CLIPPED
+        if self.clip is not None and not clips:
             raise InputError(
                 f"gradient.clip bounds the adjoint u, which {self.kind} never forms: "
                 "drop it, or choose one-step, neumann or adjoint"
@@ -83,6 +112,7 @@ class GradientConfig(Frozen):
         from reasoning.fixed_point import (
             Adjoint,
             Anderson,
+            Gradient,
             Neumann,
             OneStep,
             Phantom,
@@ -90,43 +120,32 @@ class GradientConfig(Frozen):
             Unrolled,
         )
 
-        match self.kind:
-            case "phantom":
-                return Phantom(self.steps, self.damping)
-            case "one-step":
-                return OneStep(self.clip)
-            case "neumann":
-                return Neumann(self.terms, self.clip)
-            case "adjoint":
-                kind = Picard if self.solver == "picard" else Anderson
-                least = min(self.min_evaluations, self.max_evaluations)
-                solver = kind(self.tolerance, self.max_evaluations, least, early_exit=early_exit)
-                return Adjoint(solver, self.clip)
-            case "unrolled":
-                return Unrolled()
+        if self.kind == "adjoint":
+            kind = Picard if self.solver == "picard" else Anderson
+            least = min(self.min_evaluations, self.max_evaluations)
+            solver = kind(self.tolerance, self.max_evaluations, least, early_exit=early_exit)
+            return Adjoint(solver, self.clip)
+        kinds = {"phantom": Phantom, "one-step": OneStep, "neumann": Neumann, "unrolled": Unrolled}
+        kind = kinds.get(self.kind) or class_at(self.kind, Gradient)
+        return kind(**_taken(kind, self, ("steps", "damping", "terms", "clip")))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the gradient lies outside the suite."""
+        return ":" in self.kind
 
     @property
     def forward_steps(self) -> int:
         """Evaluations of the map that the value itself takes after the solver's."""
+        if self.is_own:
+            return self.build().forward_steps()
         return self.steps if self.kind == "phantom" else 0
 
     def passes(self) -> tuple[float, float]:
-        """Passes through the map of a training step beyond the solver's evaluations: forward, and
-        backward ones. A product with J^T costs half a backward pass; an adjoint solve is counted at
-        its fewest; unrolled goes back through as many evaluations as there are."""
-        match self.kind:
-            case "phantom":
-                return self.steps, self.steps
-            case "neumann":
-                return 1, 1 + self.terms / 2
-            case "adjoint":
-                return 1, 1 + max(self.min_evaluations, 1) / 2
-            case "unrolled":
-                return 0, math.inf
-        return 1, 1
+        """Those of the gradient: forward, and backward ones."""
+        return self.build().passes()
 
     def evaluations(self, graph: bool) -> int:
         """Evaluations of the map after the solver's: those of the value, or, where there is a
         graph, the one application that an implicit gradient differentiates."""
-        implicit = self.kind in ("one-step", "neumann", "adjoint")
-        return 1 if implicit and graph else self.forward_steps
+        return math.ceil(self.passes()[0]) if graph else self.forward_steps

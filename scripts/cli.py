@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from puzzles.plugins import look_here
 from scripts.commands import COMMANDS
 from scripts.terminal.guard import refuse, run_guarded
 from scripts.usage import unknown_name
@@ -33,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return refuse(unknown_name("command", words[0], COMMANDS, "`loopbench --help`"), 2)
+    look_here()  # for models, puzzles, solvers and gradients by their import paths
     module, _ = COMMANDS[words[0]]
     return run_guarded(lambda rest: importlib.import_module(module).main(rest), words[1:])
 

@@ -10,7 +10,7 @@ from reasoning.fixed_point.gradients import (
     Phantom,
     Unrolled,
 )
-from reasoning.fixed_point.iteration import Budget, Found, iterate
+from reasoning.fixed_point.iteration import Budget, Found, Iteration, Proposal, iterate
 from reasoning.fixed_point.picard import Picard
 from reasoning.fixed_point.probes import jacobian_energy, jacobian_norm, spectral_radius
 from reasoning.fixed_point.solution import Solution, State
@@ -23,10 +23,12 @@ __all__ = [
     "Found",
     "Gradient",
     "Implicit",
+    "Iteration",
     "Neumann",
     "OneStep",
     "Phantom",
     "Picard",
+    "Proposal",
     "Solution",
     "Solver",
     "State",

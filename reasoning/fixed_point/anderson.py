@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.fixed_point.iteration import Budget, Found, Map, Restrict, Tensors, iterate
+from reasoning.fixed_point.iteration import Iteration, Tensors
 from reasoning.fixed_point.solution import inner, per_sample, row_sum
 
 
 @dataclass(frozen=True)
-class Anderson(Budget):
+class Anderson(Iteration):
     """Accelerated iteration; see Budget for the first fields.
 
     window: m, iterates mixed; 1 is Picard;
@@ -51,9 +51,8 @@ class Anderson(Budget):
         if not self.growth >= 1:
             raise InputError(f"growth must be at least 1, got {self.growth}")
 
-    def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
-        """Iterate from `start`; see `iterate`."""
-        return iterate(f, start, self, _Step(self), restrict)
+    def proposal(self) -> "_Step":
+        return _Step(self)
 
 
 class _Step:

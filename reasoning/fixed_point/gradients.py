@@ -20,24 +20,44 @@ what is asked for with create_graph=True would lack their part: it is refused.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
 from reasoning.fixed_point.anderson import Anderson
-from reasoning.fixed_point.iteration import Found, Map, Tensors
-from reasoning.fixed_point.picard import Picard
+from reasoning.fixed_point.iteration import Found, Iteration, Map, Tensors
 from reasoning.fixed_point.solution import inner, per_sample
 from reasoning.precision import wide
 
 
-class Gradient(Protocol):
-    """What `solve` asks of a gradient: the value it returns, with the graph it chooses."""
+class Gradient(ABC):
+    """How a solution is differentiated: those of this module, or one of your own, derived from it
+    or, where it turns v into a u, from Implicit.
 
-    def attach(self, f: Map, found: Found) -> Tensors: ...
+    A field `steps`, `damping`, `terms` or `clip` that it has is set by a model's GradientConfig.
+
+    through_solver: whether the graph goes through the solver's own iterations.
+    """
+
+    through_solver: ClassVar[bool] = False
+
+    @abstractmethod
+    def attach(self, f: Map, found: Found) -> Tensors:
+        """The value that is returned, with the graph that is chosen: as many tensors as
+        `found.value` has, of its shapes and dtypes."""
+
+    def forward_steps(self) -> int:
+        """Evaluations of the map that the value itself takes after the solver's."""
+        return 0
+
+    def passes(self) -> tuple[float, float]:
+        """Passes through the map of a training step beyond the solver's evaluations, for counting
+        FLOPs: forward, and backward ones. A product with J^T costs half a backward pass."""
+        return 1, 1
 
 
 def _vjp(f_of_z: Tensors, z: Tensors, u: Tensors) -> Tensors:
@@ -119,10 +139,12 @@ class _OnceDifferentiable(torch.autograd.Function):
         return None, *v
 
 
-class Implicit:
-    """Attach the graph of one application at z*, with v turned into u by `transform`, which a
-    method adds: (v, w -> J^T w) to u, tensors of the state's shapes, linear in v sample by sample.
-    """
+class Implicit(Gradient):
+    """Attach the graph of one application at z*, with v turned into u by `transform`."""
+
+    @abstractmethod
+    def transform(self, v: Tensors, vjp: Map) -> Tensors:
+        """u, tensors of the state's shapes, linear in v sample by sample; vjp: w -> J^T w."""
 
     def attach(self, f: Map, found: Found) -> Tensors:
         if not torch.is_grad_enabled():
@@ -168,6 +190,9 @@ class Neumann(Implicit):
             raise InputError(f"terms must be at least 1 (none at all is OneStep), got {self.terms}")
         _check_clip(self.clip)
 
+    def passes(self) -> tuple[float, float]:
+        return 1, 1 + self.terms / 2
+
     def transform(self, v: Tensors, vjp: Map) -> Tensors:
         u = v
         for _ in range(self.terms):
@@ -182,11 +207,15 @@ class Adjoint(Implicit):
     clip: most that each sample's |u| may be, as a multiple of its |v|.
     """
 
-    solver: Picard | Anderson = field(default_factory=lambda: Anderson(1e-6, 64))
+    solver: Iteration = field(default_factory=lambda: Anderson(1e-6, 64))
     clip: float | None = None
 
     def __post_init__(self) -> None:
         _check_clip(self.clip)
+
+    def passes(self) -> tuple[float, float]:
+        """The solve is counted at its fewest products."""
+        return 1, 1 + max(self.solver.min_evaluations, 1) / 2
 
     def transform(self, v: Tensors, vjp: Map) -> Tensors:
         def step(u: Tensors) -> Tensors:
@@ -196,7 +225,7 @@ class Adjoint(Implicit):
 
 
 @dataclass(frozen=True)
-class Phantom:
+class Phantom(Gradient):
     """K = `steps` steps w <- (1 - l) w + l f(w) from the detached solution, l = `damping`."""
 
     steps: int = 1
@@ -207,6 +236,12 @@ class Phantom:
             raise InputError(f"steps must be at least 1, got {self.steps}")
         if not 0 < self.damping <= 1:
             raise InputError(f"damping must lie in (0, 1], got {self.damping}")
+
+    def forward_steps(self) -> int:
+        return self.steps
+
+    def passes(self) -> tuple[float, float]:
+        return self.steps, self.steps
 
     def attach(self, f: Map, found: Found) -> Tensors:
         w = tuple(part.detach() for part in found.value)
@@ -220,7 +255,7 @@ class Phantom:
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class Unrolled(Gradient):
     """Backpropagate through the solver's iterations, Anderson's weights taken as constants.
 
     The one method whose memory grows with the evaluations, and the one in which the start receives
@@ -229,6 +264,12 @@ class Unrolled:
     solver has a `final_step`. A sample that has not converged and whose best iterate is its start
     passes v on to the start, and nothing to what f captures.
     """
+
+    through_solver: ClassVar[bool] = True
+
+    def passes(self) -> tuple[float, float]:
+        """Backward through as many evaluations as there are."""
+        return 0, math.inf
 
     def attach(self, f: Map, found: Found) -> Tensors:
         if found.unmoved is None or not torch.is_grad_enabled():

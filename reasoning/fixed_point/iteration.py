@@ -18,6 +18,7 @@ are still active. Left at None it looks on the CPU, where looking costs nothing.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -122,6 +123,22 @@ class Found:
             self.part_residuals[rows],
             None if self.unmoved is None else self.unmoved[rows],
         )
+
+
+class Iteration(Budget, ABC):
+    """A solver that runs `iterate`: Picard, Anderson, or one of your own, a frozen dataclass which
+    says how it goes on from an iterate. Samples at rest can leave its batch.
+
+    A field `window`, `mixing` or `damping` that it has is set by a model's SolverConfig.
+    """
+
+    @abstractmethod
+    def proposal(self) -> Proposal:
+        """How one solve goes on, without a history yet."""
+
+    def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
+        """Iterate from `start`; see `iterate`."""
+        return iterate(f, start, self, self.proposal(), restrict)
 
 
 def iterate(

@@ -24,10 +24,10 @@ class Mapping:
         given = _tracked(tensors)
         version = _versions(given)
         image = _tracked(parts(self.f(given[0] if self.single else given)))
-        if _signature(image) != _signature(tensors):
+        if signature(image) != signature(tensors):
             raise InputError(
                 "f must return a state of the shapes and dtypes it takes: "
-                f"took {_signature(tensors)}, returned {_signature(image)}"
+                f"took {signature(tensors)}, returned {signature(image)}"
             )
         if version != _versions(given) or self.version != _versions(self.image):
             raise InputError(
@@ -48,5 +48,6 @@ def _versions(tensors: tuple[Tensor, ...]) -> list[int]:
     return [0 if t.is_inference() else t._version for t in tensors]
 
 
-def _signature(tensors: tuple[Tensor, ...]) -> list:
+def signature(tensors: tuple[Tensor, ...]) -> list:
+    """The form of a state: each tensor's shape and dtype."""
     return [(tuple(t.shape), t.dtype) for t in tensors]

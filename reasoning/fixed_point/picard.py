@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.fixed_point.iteration import Budget, Found, Map, Restrict, Tensors, iterate
+from reasoning.fixed_point.iteration import Iteration, Tensors
 from reasoning.fixed_point.solution import per_sample
 
 
 @dataclass(frozen=True)
-class Picard(Budget):
+class Picard(Iteration):
     """Damped plain iteration; see Budget for the first fields.
 
     damping: h, in (0, 1];
@@ -40,9 +40,8 @@ class Picard(Budget):
         if self.patience < 0:
             raise InputError(f"patience must be 0 (off) or more, got {self.patience}")
 
-    def run(self, f: Map, start: Tensors, restrict: Restrict | None = None) -> Found:
-        """Iterate from `start`; see `iterate`."""
-        return iterate(f, start, self, _Step(self), restrict)
+    def proposal(self) -> "_Step":
+        return _Step(self)
 
 
 class _Step:

@@ -6,17 +6,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from reasoning.errors import InputError
 from reasoning.fixed_point.anderson import Anderson
-from reasoning.fixed_point.gradients import Gradient, OneStep, Unrolled
-from reasoning.fixed_point.iteration import Found, Map, Tensors
-from reasoning.fixed_point.mapping import Mapping
-from reasoning.fixed_point.picard import Picard
+from reasoning.fixed_point.gradients import Gradient, OneStep
+from reasoning.fixed_point.iteration import Found, Iteration, Map, Tensors
+from reasoning.fixed_point.mapping import Mapping, signature
 from reasoning.fixed_point.solution import Solution, State, parts
 
 
 class Solver(Protocol):
     """What `solve` asks of a solver: each sample's best iterate, from a start that it may keep.
-    `reasoning.fixed_point.iterate` is the loop that Picard and Anderson share."""
+    One that iterates derives from `reasoning.fixed_point.Iteration`."""
 
     def run(self, f: Map, start: Tensors) -> Found: ...
 
@@ -34,41 +34,46 @@ def solve(
         f: the map; takes and returns a state of z0's form: a tensor or a tuple of tensors, batch
             first. It may capture parameters and inputs; they receive gradients.
         z0: where to start.
-        solver: Picard, Anderson, or one of your own; default Anderson().
-        gradient: OneStep, Neumann, Phantom, Adjoint, Unrolled, or one of your own; default
-            OneStep().
+        solver: Picard, Anderson, or one of your own (Iteration, Solver); default Anderson().
+        gradient: OneStep, Neumann, Phantom, Adjoint, Unrolled, or one of your own (Gradient,
+            Implicit); default OneStep().
         restrict: given the places (A,) int64 of some samples, f of those alone, in that order, with
             what it captures gathered alike: samples at rest then cost nothing. f must not couple
-            samples. Asked of Picard and Anderson alone, and not where their iterations carry a
-            graph. None: f sees the whole batch each time.
+            samples. Asked by an Iteration alone, and not where its iterations carry a graph. None:
+            f sees the whole batch each time.
 
     The residual and the evaluations are the solver's own: Phantom's steps, and the one application
     that implicit gradients attach, come on top. Where the map is not finite, a sample reports not
     converged and its value is its best finite iterate (from which Phantom still takes its steps).
     ValueError for a state that is not of real floating-point numbers, and for an f that changes the
-    state's shapes or dtypes or works in place. RuntimeError where a gradient is asked for with
+    state's shapes or dtypes or works in place; for a solver or a gradient whose value is not of
+    the start's form. RuntimeError where a gradient is asked for with
     create_graph=True, of which Unrolled alone knows a derivative.
     """
     solver = Anderson() if solver is None else solver
     gradient = OneStep() if gradient is None else gradient
+    if not isinstance(gradient, Gradient):
+        name = type(gradient).__name__
+        raise InputError(f"{name}: derive it from reasoning.fixed_point.Gradient, or from Implicit")
     start = parts(z0)
     single = isinstance(z0, Tensor)
 
     mapped = Mapping(f, single)
-    unrolled = isinstance(gradient, Unrolled)
-    graph = unrolled and torch.is_grad_enabled()
+    graph = gradient.through_solver and torch.is_grad_enabled()
 
     def narrowed(rows: Tensor, *_: object) -> Mapping:
         return Mapping(restrict(rows), single)
 
     with torch.set_grad_enabled(graph):
         # Copies: a value that is still the start shares no memory with what the caller gave.
-        own = tuple((p if unrolled else p.detach()).clone() for p in start)
-        if restrict is None or graph or not isinstance(solver, Picard | Anderson):
+        own = tuple((p if gradient.through_solver else p.detach()).clone() for p in start)
+        if restrict is None or graph or not isinstance(solver, Iteration):
             found = solver.run(mapped, own)
         else:
             found = solver.run(mapped, own, narrowed)
+    _expect_form(found.value, start, f"{type(solver).__name__}.run: Found.value")
     value = gradient.attach(mapped, found)
+    _expect_form(value, start, f"{type(gradient).__name__}.attach")
     return Solution(
         value[0] if single else value,
         found.residual,
@@ -76,3 +81,12 @@ def solve(
         found.converged,
         found.part_residuals,
     )
+
+
+def _expect_form(value: Tensors, start: Tensors, whose: str) -> None:
+    """InputError unless it is a tuple of as many tensors as the start, of their shapes and dtypes:
+    a tensor's first sample would else pass for the state."""
+    if not isinstance(value, tuple):
+        raise InputError(f"{whose} is a {type(value).__name__}: give a tuple of tensors")
+    if signature(value) != signature(start):
+        raise InputError(f"{whose} must be of form {signature(start)}, is {signature(value)}")

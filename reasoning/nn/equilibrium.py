@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reasoning.fixed_point import Picard, Unrolled, solve
+from reasoning.fixed_point import Picard, solve
 from reasoning.fixed_point.iteration import Map, Tensors
 from reasoning.language_config import BlockShape, EquilibriumConfig, GateConfig, Injection
 from reasoning.nn.cache import KV, LoopCache
@@ -89,7 +89,7 @@ class EquilibriumStack(nn.Module):
             budget.max_evaluations, budget.tolerance, early_exit=True, final_step=True
         )
         gradient = config.gradient.build(early_exit=True)
-        unrolled = isinstance(gradient, Unrolled)
+        unrolled = gradient.through_solver
         graph = torch.is_grad_enabled() and cache is None
         tokens = _Tokens(self, c, given, cache, position)
         narrow = self._restricts and c.shape[:2].numel() > ROWS and not (graph and unrolled)

@@ -1,10 +1,22 @@
-"""A solver and a gradient from outside `reasoning.fixed_point`, by its two protocols alone."""
+"""Solvers and gradients from outside `reasoning.fixed_point`; that of its page: tests/scripts."""
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 
-from reasoning.fixed_point import Budget, Found, Implicit, Neumann, Picard, iterate, solve
+from reasoning.errors import InputError
+from reasoning.fixed_point import (
+    Anderson,
+    Budget,
+    Found,
+    Gradient,
+    Implicit,
+    Neumann,
+    Picard,
+    iterate,
+    solve,
+)
 
 SIZE = 4
 
@@ -78,3 +90,31 @@ def test_a_gradient_of_ones_own_is_what_its_formula_says():
     ones = torch.ones_like(x)
     torch.testing.assert_close(found[Halved], ones + ones @ weight / 2)
     torch.testing.assert_close(found[Neumann], ones + ones @ weight)
+
+
+class OneTensor(Gradient):
+    def attach(self, f, found):
+        return found.value[0]
+
+
+class Short:
+    """A solver whose value lacks a sample."""
+
+    def run(self, f, start):
+        found = Found.at(start, False)
+        return Found((start[0][1:],), *list(vars(found).values())[1:])
+
+
+def test_a_value_of_another_form_is_refused():
+    """The first sample of a tensor would pass for the state."""
+    weight, x, _ = problem()
+
+    def of(solver, gradient):
+        return solve(lambda z: z @ weight.mT + x, torch.zeros_like(x), solver, gradient)
+
+    with pytest.raises(InputError, match=r"OneTensor.attach is a Tensor: give a tuple"):
+        of(Anderson(), OneTensor())
+    with pytest.raises(InputError, match=r"Short.run: Found.value must be of form"):
+        of(Short(), Neumann())
+    with pytest.raises(InputError, match=r"derive it from reasoning.fixed_point.Gradient"):
+        of(Anderson(), object())

@@ -1,0 +1,24 @@
+"""Import paths `package.module:Name` of solvers and gradients that lie outside this repository."""
+
+import pkgutil
+
+from reasoning.errors import InputError
+
+
+def class_at(path: str, base: type) -> type:
+    """The class that an import path stands for. InputError, with the remedy, for none and for one
+    that is not derived from `base` or lacks a method of it."""
+    try:
+        found = pkgutil.resolve_name(path)
+    except Exception as error:  # whatever a stranger's module raises while it is imported
+        raise InputError(
+            f"{path}: cannot be imported ({type(error).__name__}: {error}); one writes "
+            "package.module:Name, installed, where you run, or in a folder named in PYTHONPATH"
+        ) from error
+    home = f"{base.__module__.rpartition('.')[0]}.{base.__name__}"
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InputError(f"{path}: is no class derived from {home}")
+    lacks = sorted(found.__abstractmethods__)
+    if lacks:
+        raise InputError(f"{path}: has no {' and no '.join(lacks)}, which {home} asks for")
+    return found
