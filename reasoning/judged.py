@@ -26,23 +26,15 @@ from heapq import heappop, heappush
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.frozen import Frozen
 from reasoning.randomness import fold
+from reasoning.search_config import JudgeConfig
 from reasoning.supervision import Depth, SegmentModel, infer
 
 _CALL = 4 << 32  # use of a puzzle's seed, apart from those of `reasoning.search`
 _GUESSES = 0.1  # weight of the guesses' -log probability beside the trouble seen
-
-
-class JudgeConfig(Frozen):
-    """How long a puzzle is searched."""
-
-    calls: int = Field(64, gt=0, description="most nodes of a puzzle that the net is asked about")
-    segments: int = Field(4, gt=0, description="segments of the net in each call")
 
 
 @dataclass(frozen=True)

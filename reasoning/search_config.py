@@ -1,4 +1,5 @@
-"""How widely a search at test time looks (`reasoning.search`); read without torch."""
+"""How widely a search at test time looks (`reasoning.search`, `reasoning.judged`); read without
+torch."""
 
 from pydantic import Field
 
@@ -24,3 +25,10 @@ class SearchConfig(Frozen):
         description="a start that claims (halting score above 0) an answer that stands leaves too, "
         "and ends its puzzle",
     )
+
+
+class JudgeConfig(Frozen):
+    """How long a puzzle is searched with the net as judge."""
+
+    calls: int = Field(64, gt=0, description="most nodes of a puzzle that the net is asked about")
+    segments: int = Field(4, gt=0, description="segments of the net in each call")

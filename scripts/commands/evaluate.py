@@ -1,27 +1,20 @@
 """`loopbench evaluate`: score a run on held-out puzzles; see `scripts.runs.evaluate`."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import tyro
 
-from puzzles.kinds import puzzle_of
 from reasoning.names import Activations, Device
-from reasoning.supervision_config import Depth
+from scripts.runs.asked import Asked, Leave, judging
 from scripts.runs.hub_names import expect_weights
+from scripts.runs.recorded import load_config
 from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import PACKAGED, Headline, Shipped
 from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, at_least, parse
-
-if TYPE_CHECKING:
-    from scripts.models.presets import RunConfig
-
-# Residual to leave at, of the solver's tolerance.
-_LEAVE = {"rest": 1e-3, "claimed": 1e-3, "converged": 1.0}
 
 
 def evaluate(
@@ -35,7 +28,7 @@ def evaluate(
     select: Headline | None = None,
     symmetries: int = 1,
     noise: float = 0.0,
-    leave: float | Literal["rest", "converged", "claimed", "never"] = "rest",
+    leave: Leave = "rest",
     evaluations: int | None = None,
     tolerance: float | None = None,
     precision: Activations | None = None,
@@ -50,7 +43,7 @@ def evaluate(
 ) -> None:
     """Score a run's averaged weights; prints tables and writes RUN/evaluation-<data>.json (or, with
     --out, OUT/evaluation-<weights>-<data>.json), with pictures beside it; what --puzzles asks for
-    goes to a file of its own.
+    goes to a file of its own, and an evaluation of other settings stays beside it as -earlier-1.
 
     Args:
         run: folder of the run, or a .safetensors file that `package` wrote.
@@ -88,12 +81,8 @@ def evaluate(
     """
     at_least(1, segments=segments, search_calls=search_calls, search_segments=search_segments)
     at_least(0, evaluations=evaluations, puzzles=puzzles)
-    if tolerance is not None and not 0 < tolerance < math.inf:
-        raise UsageError(f"--tolerance: must be finite and above 0 (got {tolerance})")
-    if leave == "claimed" and select == "majority":
-        raise UsageError("--select majority: with --leave claimed who never ran has no vote")
-    judging = _judging(search, search_calls, search_segments, search_control)
-    asked = Plan(
+    _expect_search(search, calls=search_calls, segments=search_segments, control=search_control)
+    plan = Plan(
         breadth=breadth,
         select=select,
         symmetries=symmetries,
@@ -102,20 +91,17 @@ def evaluate(
         until_claimed=leave == "claimed",
         seed=seed,
     )
+    asked = Asked(plan, leave, segments, evaluations, tolerance)
     weights = _weights(run, pretrained)
     folder = _folder(weights, out)
     expect(data, "data")
-    planned = partial(_planned, asked, leave, segments, evaluations, tolerance)
     if isinstance(weights, Path) and weights.is_dir():  # refused before torch is loaded
-        from scripts.runs.recorded import load_config
-
         config, grid = load_config(weights)
-        planned(config, grid["kind"])
+        asked.plan_of(config, grid["kind"])
 
-    from reasoning.judged import JudgeConfig
     from reasoning.training.distribution import join_world
     from reasoning.training.runs import environment, make_folder, write_json
-    from scripts.reports.evaluation_report import print_record, write_pictures
+    from scripts.reports.evaluation_report import keep_earlier, print_record, write_pictures
     from scripts.runs.data import read_puzzles
     from scripts.runs.evaluate import evaluate_run, notes
     from scripts.runs.judged import search_judged, unit_rules
@@ -130,7 +116,7 @@ def evaluate(
     if pretrained in get_args(Shipped) and pretrained != chosen.kind:
         raise UsageError(f"--pretrained {pretrained}: {data} holds puzzles of kind {chosen.kind}")
     opened = open_weights(weights, lambda: chosen.size, world)
-    plan = planned(opened.config, opened.kind)
+    plan = asked.plan_of(opened.config, opened.kind)
     trained = fitted(adjusted(opened, tolerance, precision), chosen, data)
     if search is not None:
         unit_rules(chosen, world.device)  # said before time is spent
@@ -142,71 +128,36 @@ def evaluate(
     record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
     if folder != weights:
         record["config"] = trained.config.model_dump(mode="json")
-    depth = Depth(evaluations=evaluations)
     called = Path(str(weights)).name.removesuffix(PACKAGED)
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{called}: segments")
-        record |= evaluate_run(trained, chosen, count, world, depth, plan, tell=tell).record
+        record |= evaluate_run(trained, chosen, count, world, asked.depth, plan, tell=tell).record
         if search is not None:
             tell = partial(progress, f"{called}: calls of the judge")
+            judge = judging(search_calls, search_segments)
             record["judged"] = search_judged(
-                trained, chosen, JudgeConfig(**judging), world, depth, seed, search_control, tell
+                trained, chosen, judge, world, asked.depth, seed, search_control, tell
             )
     if world.is_main:
         path = folder / _file_name("" if folder == weights else called, data, split, puzzles)
+        kept = keep_earlier(path, record)
         write_json(path, record | {"environment": environment()})
         print_record(record, f"{weights} at step {trained.step} on {data} ({split})", console)
         for note in notes(trained, chosen, data, plan, count):
             console.print(f"note: {note}")
+        if kept is not None:
+            console.print(f"note: the evaluation of before, of other settings, is {kept} now")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
 
 
-def _judging(
-    search: str | None, calls: int | None, segments: int | None, control: bool
-) -> dict[str, int]:
-    """The settings of a search that are given. UsageError for one of no search."""
-    settings = {"calls": calls, "segments": segments}
-    given = {name: value for name, value in settings.items() if value is not None}
-    if search is None and (given or control):
-        name = next(iter(given), "control")
+def _expect_search(search: str | None, **settings: int | bool | None) -> None:
+    """UsageError for a setting of a search where none is asked for."""
+    given = [name for name, value in settings.items() if value not in (None, False)]
+    if search is None and given:
         raise UsageError(
-            f"--search-{name}: says how to search; add --search judge, or leave it out"
+            f"--search-{given[0]}: says how to search; add --search judge, or leave it out"
         )
-    return given
-
-
-def _planned(
-    plan: Plan,
-    leave: float | str,
-    segments: int | None,
-    evaluations: int | None,
-    tolerance: float | None,
-    config: "RunConfig",
-    kind: str,
-) -> Plan:
-    """The plan with the residual at which a start leaves, for a run's configuration and the kind of
-    its puzzles. UsageError for what they do not have."""
-    model = config.model
-    solver = model.solver_settings()
-    for option, value in (("evaluations", evaluations), ("tolerance", tolerance)):
-        if value is not None and solver is None:
-            raise UsageError(f"--{option}: a {model.kind} has no solver; leave it out")
-    if model.idles_at(Depth(evaluations=evaluations)) is not None:
-        raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
-    images = puzzle_of(kind).images
-    if images is not None and plan.symmetries > images:
-        raise UsageError(f"--symmetries: a {kind} has {images} (got {plan.symmetries})")
-    solved = solver is not None and evaluations != 0
-    if leave == "converged" and not solved:
-        raise UsageError("--leave converged: nothing is solved here, so none converges")
-    if plan.until_claimed and (segments or config.supervision.segments) < 2:
-        raise UsageError(
-            "--leave claimed: an answer stands from the second segment on; run 2 or more"
-        )
-    if leave not in _LEAVE or not solved:
-        return plan
-    return plan.model_copy(update={"leave": _LEAVE[leave] * (tolerance or solver.tolerance)})
 
 
 def _file_name(weights: str, data: Path, split: str, puzzles: int) -> str:

@@ -1,5 +1,7 @@
 """What `loopbench evaluate` prints of a record, and the pictures it draws of one."""
 
+import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,33 @@ from rich.table import Table
 from scripts.reports.numbers import accuracy
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
+
+# What says how an evaluation was made; one that differs in it is another one.
+_ASKED = ("run", "data", "split", "puzzles", "step", "precision", "segments", "search")
+_ASKED += ("evaluations", "tolerance", "trained_on_size")
+_PICTURES = ("grid", "cost", "risk")
+
+
+def keep_earlier(path: Path, record: dict[str, Any]) -> Path | None:
+    """Before a record is written: one of other settings that lies there becomes
+    NAME-earlier-N.json, its pictures with it. Returns where it is."""
+    if not path.is_file():
+        return None
+    earlier, judged = json.loads(path.read_text()), ("judged" in record)
+    same = all(earlier.get(name) == record.get(name) for name in _ASKED)
+    if same and ("judged" in earlier) <= judged:
+        return None
+    number = next(n for n in count(1) if not _earlier(path, n).exists())
+    kept = _earlier(path, number)
+    for name in _PICTURES:
+        picture = path.with_name(f"{path.stem}-{name}.png")
+        if picture.is_file():
+            picture.rename(kept.with_name(f"{kept.stem}-{name}.png"))
+    return path.rename(kept)
+
+
+def _earlier(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-earlier-{number}.json")
 
 
 def print_record(record: dict[str, Any], title: str, console: Console) -> None:
@@ -136,7 +165,7 @@ def write_pictures(record: dict[str, Any], stem: Path) -> list[Path]:
     more than one depth or breadth, STEM-risk.png where some answers are right and some wrong.
     Those of an earlier record go."""
     grid, rule, written = record["grid"], record["search"]["rule"], []
-    for name in ("grid", "cost", "risk"):
+    for name in _PICTURES:
         stem.with_name(f"{stem.name}-{name}.png").unlink(missing_ok=True)
 
     def place(name: str) -> Path:

@@ -13,8 +13,9 @@ import torch
 
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.judged import JudgeConfig, Judged, UnitRules, judge
+from reasoning.judged import Judged, UnitRules, judge
 from reasoning.randomness import content_seeds
+from reasoning.search_config import JudgeConfig
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of

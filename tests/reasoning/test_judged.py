@@ -9,8 +9,9 @@ import torch
 from puzzles.sudoku.generator import generate
 from puzzles.sudoku.rules import from_tokens, geometry, is_solution, keeps_givens, to_tokens
 from puzzles.units import interchangeable_tokens, unit_families
-from reasoning.judged import JudgeConfig, UnitRules, judge
+from reasoning.judged import UnitRules, judge
 from reasoning.randomness import content_seeds
+from reasoning.search_config import JudgeConfig
 from reasoning.supervision import SegmentOutput
 
 CPU = torch.device("cpu")

@@ -304,6 +304,23 @@ def test_a_net_to_which_images_are_alike_is_asked_from_starts(sudokus, tmp_path,
     assert "ask several starts" in " ".join(capsys.readouterr().out.split())
 
 
+def test_an_evaluation_of_other_settings_is_kept(run, sudokus):
+    place, name = run, f"evaluation-{sudokus.name}"
+    wide = evaluated(place, sudokus, "--segments", "2", "--breadth", "2")
+    evaluated(place, sudokus, "--segments", "2")
+    kept = place / f"{name}-earlier-1.json"
+    assert json.loads(kept.read_text()) == wide
+    assert (place / f"{name}-earlier-1-grid.png").exists()
+    evaluated(place, sudokus, "--segments", "2")  # the same once more: nothing is lost
+    evaluated(place, sudokus, "--segments", "3")
+    assert {path.name for path in place.glob(f"{name}*.json")} == {
+        f"{name}.json",
+        f"{name}-earlier-1.json",
+        f"{name}-earlier-2.json",
+    }
+    assert json.loads((place / f"{name}-earlier-2.json").read_text())["segments"] == 2
+
+
 def test_pictures_of_an_earlier_evaluation_go(run, sudokus):
     evaluated(run, sudokus, "--segments", "2", "--breadth", "2")
     assert (run / "evaluation-sudoku4-grid.png").exists()

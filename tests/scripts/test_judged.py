@@ -11,7 +11,7 @@ import torch
 from puzzles.dataset import read_split
 from puzzles.sudoku import solver
 from puzzles.sudoku.rules import from_tokens, to_tokens
-from reasoning.judged import JudgeConfig
+from reasoning.search_config import JudgeConfig
 from reasoning.supervision import SegmentOutput
 from reasoning.training.distribution import World
 from scripts.cli import main
