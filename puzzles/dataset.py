@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from puzzles.errors import DataError, InputError
-from puzzles.kinds import puzzle_of
+from puzzles.kinds import name_of, puzzle_of
 from puzzles.puzzle_set import PuzzleSet, check_offsets, infer_kind, vocab_size_of
 
 __all__ = [
@@ -204,7 +204,7 @@ def _kind_and_size(
         raise DataError(f"{record_path}: {error}") from error
     _expect(meta_path, meta, "vocab_size", vocab_size_of(kind, size))
     _expect(meta_path, meta, "seq_len", size * size)
-    return kind, size
+    return name_of(kind), size
 
 
 def _expect(path: Path, meta: dict[str, Any], key: str, value: int) -> None:

@@ -19,10 +19,21 @@ KINDS = {
 GROUP = "loopbench.puzzles"
 
 
+def _paths() -> dict[str, str]:
+    """Import path of each name."""
+    return {point.name: point.value for point in metadata.entry_points(group=GROUP)} | KINDS
+
+
+def name_of(kind: str) -> str:
+    """A kind as data and runs are compared by: of an import path the name that it has by now. What
+    was made before its puzzle was registered still fits what is made later."""
+    return next((name for name, path in _paths().items() if path == kind), kind)
+
+
 def _path_of(kind: str) -> str:
     if ":" in kind:
         return kind
-    paths = {point.name: point.value for point in metadata.entry_points(group=GROUP)} | KINDS
+    paths = _paths()
     if kind not in paths:
         known = ", ".join(f'"{name}"' for name in paths)
         raise DataError(

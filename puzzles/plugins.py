@@ -37,13 +37,15 @@ def import_object(path: str) -> object:
             if package in _OURS:
                 remedy = f"{package} is loopbench's own: call your folder otherwise"
             raise DataError(f"{path}: there is no module {error.name}; {remedy}") from error
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{path}: cannot be imported ({said}, at {frame.filename}:{frame.lineno})"
-        ) from error
+        raise DataError(f"{path}: cannot be imported ({told(error)})") from error
     if not hasattr(loaded, name):
         near = difflib.get_close_matches(name, vars(loaded), n=1)
         hint = f", did you mean {near[0]}?" if near else ""
         raise DataError(f"{path}: {module} has no {name}{hint}")
     return getattr(loaded, name)
+
+
+def told(error: Exception) -> str:
+    """What code of one's own raised, and where, in a line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error}, at {frame.filename}:{frame.lineno}"

@@ -24,6 +24,7 @@ from puzzles.kinds import puzzle_of
 from puzzles.maze import generator as maze_generator
 from puzzles.overlap import class_keys, split_classes
 from puzzles.parallel import StageProgress, map_rows
+from puzzles.plugins import told
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.rows import row_keys
 from puzzles.sudoku import generator, rules
@@ -172,7 +173,14 @@ def make(
         raise InputError(f"{kind}: {error}") from error
 
     def generate(n: int) -> PuzzleSet:
-        return PuzzleSet.ungrouped(kind, size, *puzzle.generate(size, n, child_seed(seed, 0)))
+        try:
+            pairs = puzzle.generate(size, n, child_seed(seed, 0))
+        except Exception as error:  # whatever code of one's own raises
+            raise DataError(f"{kind}: generate fails ({told(error)})") from error
+        whole = PuzzleSet.ungrouped(kind, size, *pairs)
+        if len(whole) != n:
+            raise DataError(f"{kind}: generate gives {len(whole)} puzzles, asked for {n}")
+        return whole
 
     tell(progress, "puzzles", 0, train + test)
     sets = _disjoint(generate, train, test, child_seed(seed, 0))

@@ -1,10 +1,11 @@
 """Where a puzzle set's arrays meet a model: what a net needs to know of its grid."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from puzzles.kinds import name_of
 from puzzles.puzzle_set import PuzzleSet, vocab_size_of
 from puzzles.units import interchangeable_tokens, unit_families
 from reasoning.frozen import Frozen
@@ -38,7 +39,7 @@ def puzzle_structure(kind: str, size: int) -> tuple[tuple[np.ndarray, ...], tupl
 class GridRecord(Frozen):
     """What a run records of its puzzles, which its config.json may hold edited by hand."""
 
-    kind: str
+    kind: Annotated[str, AfterValidator(name_of)]
     size: int = Field(gt=0)
     cells: int
     vocabulary: int

@@ -9,6 +9,7 @@ README.md           the model card, made of these
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,13 @@ def trained_on(run: Path, config: RunConfig) -> dict[str, Any]:
 def write_folder(run: Path, name: str, out: Path) -> None:
     """What `push` uploads of a run, as files in a folder."""
     opened = open_run(run, World(0, 1, join_world("cpu").device))
-    grid = read_config(run)["grid"]
-    for named in (opened.config.model.kind, opened.kind):
-        if ":" in named:
-            raise RunError(
-                f"{run}: is of a kind of its own ({named}), which nobody could load from the hub: "
-                "what a stranger pushed names no module to import; pass on its folder and that code"
-            )
+    run_record = read_config(run)
+    grid = run_record["grid"]
+    for named in _import_paths(run_record):
+        raise RunError(
+            f"{run}: is of a kind of its own ({named}), which nobody could load from the hub: "
+            "what a stranger pushed names no module to import; pass on its folder and that code"
+        )
     config = opened.config.model_copy(update={"data": "", "compile": False})
     weights = {key: value.float().contiguous() for key, value in opened.model.state_dict().items()}
     content = save(weights, metadata={"format": "pt"})
@@ -155,6 +156,18 @@ def card(name: str, config: RunConfig, run: TrainedRun, record: dict[str, Any]) 
     )
 
 
+def _import_paths(record: Any) -> Iterator[str]:
+    """The kinds, of models, puzzles, solvers and gradients, that a record gives by import paths."""
+    if isinstance(record, list):
+        for value in record:
+            yield from _import_paths(value)
+    elif isinstance(record, dict):
+        if ":" in str(record.get("kind", "")):
+            yield str(record["kind"])
+        for value in record.values():
+            yield from _import_paths(value)
+
+
 def load_hub(name: str, world: World) -> TrainedRun:
     """A run that was pushed, downloaded where the hub's cache has it not. RunError where it cannot
     be had, is not whole or is no run of loopbench's."""
@@ -168,12 +181,11 @@ def load_hub(name: str, world: World) -> TrainedRun:
         run_record = json.loads((folder / "config.json").read_text())
         grid = run_record["grid"]
         # What a stranger wrote does not choose a module to import here.
-        for named in (run_record["config"]["model"]["kind"], grid["kind"]):
-            if ":" in str(named):
-                raise RunError(
-                    f"{PREFIX}{name}: is of a kind of its own ({named}), whose code is not "
-                    "imported at a stranger's word; ask for the run's own folder"
-                )
+        for named in _import_paths(run_record):
+            raise RunError(
+                f"{PREFIX}{name}: is of a kind of its own ({named}), whose code is not "
+                "imported at a stranger's word; ask for the run's own folder"
+            )
         config = RunConfig.model_validate(run_record["config"])
         content = (folder / "model.safetensors").read_bytes()
         if hashlib.sha256(content).hexdigest() != record["sha256"]:

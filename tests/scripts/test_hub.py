@@ -223,10 +223,14 @@ def test_what_was_pushed_chooses_no_module_to_import(trained, stand_in):
     assert main(["push", str(trained), NAME]) == 0
     config = stand_in / "model" / NAME / "config.json"
     made = json.loads(config.read_text())
-    made["config"]["model"]["kind"] = "absent.module:Model"
-    config.write_text(json.dumps(made))
-    with pytest.raises(RunError, match="of a kind of its own"):
-        hub.load_hub(NAME, CPU)
+    places = [made["config"]["model"], made["grid"]]
+    places += [made["config"]["model"][name] for name in ("solver", "gradient")]
+    for place in places:
+        kept, place["kind"] = place["kind"], "absent.module:Name"
+        config.write_text(json.dumps(made))
+        with pytest.raises(RunError, match="of a kind of its own"):
+            hub.load_hub(NAME, CPU)
+        place["kind"] = kept
 
 
 def test_a_run_of_a_kind_of_its_own_is_not_pushed_for_nobody_to_load(

@@ -28,6 +28,7 @@ from reasoning.training.evaluation import predict
 from reasoning.training.runs import RunError
 from scripts.cli import main
 from scripts.runs.pretrained import _rounded
+from scripts.runs.recorded import load_config
 from scripts.runs.session import open_run
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,25 @@ def test_a_run_on_it_is_evaluated_and_refuses_other_puzzles(squares, sudokus, ca
     refused(capsys, ["solve", "short", "1" * 15], "15 characters, expected 16")
 
 
+def test_what_was_made_before_a_puzzle_was_registered_fits_what_is_made_later(
+    squares, place, monkeypatch
+):
+    words = ["train", "--preset", "trm-mini", "--data", str(squares), "--out", "unnamed"]
+    assert main([*words, "--steps", "2", "--device", "cpu"]) == 0
+    package = place / "latin-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: latin\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[loopbench.puzzles]\nlatin = latin:Latin\n")
+    monkeypatch.syspath_prepend(str(place))
+    puzzle_of.cache_clear()
+    made = ["data", "make", "latin", "--size", "4", "--train", "40", "--test", "12"]
+    assert main([*made, "--out", "named"]) == 0
+    assert main(["evaluate", "unnamed", "--data", "named", "--device", "cpu"]) == 0
+    assert main(["train", "--resume", "unnamed", "--steps", "3"]) == 0
+    assert load_config(Path("unnamed"))[1]["kind"] == "latin"
+    shutil.rmtree(package)
+
+
 def test_packaged_weights_answer_from_their_file(squares, capsys):
     """As their run's weights do, rounded."""
     words = ["train", "--preset", "trm-mini", "--data", str(squares), "--out", "bare"]
@@ -210,6 +230,24 @@ def test_a_size_that_a_puzzle_has_not_is_refused_before_it_generates(place, caps
     refused(capsys, [*words, "4"], "odd:Odd: its side is odd")
     assert not Path("odd").exists()
     assert main([*words, "3"]) == 0
+
+
+def test_a_generator_that_fails_or_gives_too_few_is_told_in_one_line(place, capsys):
+    (place / "failing.py").write_text(
+        "from latin import Latin\n\nclass Broken(Latin):\n"
+        "    def generate(self, size, count, seed):\n"
+        "        return 1 // 0\n\n"
+        "class Few(Latin):\n"
+        "    def generate(self, size, count, seed):\n"
+        "        return super().generate(size, 3, seed)\n"
+    )
+    words = ["--size", "4", "--train", "3", "--test", "1", "--out", "none"]
+    parts = "generate fails (ZeroDivisionError: ", "failing.py:5)"
+    refused(capsys, ["data", "make", "failing:Broken", *words], *parts)
+    refused(
+        capsys, ["data", "make", "failing:Few", *words], "generate gives 3 puzzles, asked for 4"
+    )
+    assert not Path("none").exists()
 
 
 def test_a_set_is_shown_by_what_it_holds_not_by_its_arrays(squares):
