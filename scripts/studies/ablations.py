@@ -87,13 +87,18 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
 
 
 def configuration(
-    variant: Variant, scale: str, data: Path, changes: Mapping[str, Any] = MappingProxyType({})
+    variant: Variant,
+    scale: str,
+    data: Path,
+    grid: tuple[str, int] = ("sudoku", 36),
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> RunConfig:
     """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label.
 
+    grid: kind and cells of the data's puzzles, which a preset is made for.
     changes: to fields of every variant, say `steps`.
     """
-    values = merged(preset(f"{variant.model}-{scale}").model_dump(), variant.changes)
+    values = merged(preset(f"{variant.model}-{scale}", *grid).model_dump(), variant.changes)
     named = {"preset": variant.name, "data": str(data)}
     config = RunConfig.model_validate(values | named | changes)
     return deepened(config, variant.layers) if isinstance(variant, _Deepened) else config
@@ -120,20 +125,22 @@ def ablation(
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
     also: models that are rows of it too.
     """
-    wanted = chosen(asked.only, (variant.name for variant in ABLATIONS[name]))
-    rows = (variant for variant in ABLATIONS[name] if variant.name in wanted)
-    variants = (*rows, *also_rows(also, scale))
+    rows, others = ABLATIONS[name], also_rows(also, scale)
+    wanted = chosen(asked.only, [*(row.name for row in (*rows, *others)), *also])
+    variants = (*(row for row in rows if row.name in wanted), *others)
     folder = data or asked.out / "data"
-    configs = [configuration(variant, scale, folder, asked.changes) for variant in variants]
+    size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
+    grid = "sudoku", size * size
     if data is not None:
-        read_puzzles(data, "train")  # refused before torch is loaded
+        puzzles = read_puzzles(data, "train")  # refused before torch is loaded
+        grid = puzzles.kind, puzzles.seq_len
+    configs = [configuration(each, scale, folder, grid, asked.changes) for each in variants]
 
     from scripts.studies.comparison import planned_runs, train_and_compare
     from scripts.studies.plan import lanes_of, state_plan
 
     world, console = asked.world, asked.console
     if data is None and world.is_main:
-        size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
     runs = planned_runs(configs, asked.seeds, asked.out, read_puzzles(folder, "train"))

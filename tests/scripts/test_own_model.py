@@ -205,6 +205,16 @@ def test_what_is_no_model_is_refused_in_one_line(place, sudokus, capsys):
     assert not Path("no").exists()
 
 
+def test_a_table_may_be_of_ones_own_model_alone(place, sudokus):
+    words = ["reproduce", "controls", "--scale", "mini", "--out", "alone", "--data", str(sudokus)]
+    words += ["--also", "mine:GRU", "--only", "mine:GRU", "--seeds", "1", "--yes"]
+    assert main([*words, "--steps", "2", "--device", "cpu"]) == 0
+    (made,) = [
+        path.name for path in Path("alone").iterdir() if path.is_dir() and "GRU" in path.name
+    ]
+    assert load_config(Path("alone", made))[0].model.kind == "mine:GRU"
+
+
 def test_a_run_whose_model_is_gone_says_what_is_missing(run, tmp_path, sudokus, capsys):
     lost = shutil.copytree(run, tmp_path / "lost")
     path = lost / "config.json"
