@@ -67,26 +67,15 @@ def import_path(
     whole, held_out = open_source(path)
     if neighbours is not None:
         _check_9x9(whole.puzzles, "only 9x9 sudokus have neighbours")
+    lists = [*test_hard, *([] if test_seventeen is None else [test_seventeen])]
+    _check_test(path, held_out is not None, test, lists, subsample, neighbours)
     rng = np.random.default_rng(child_seed(seed, 0))
     composition: dict[str, dict[str, int]] = {}
-    lists = [*test_hard, *([] if test_seventeen is None else [test_seventeen])]
-    if lists and held_out is not None:
-        raise InputError(f"{path} has a test split of its own; leave the lists of test puzzles out")
     train_groups, test_groups = np.arange(whole.puzzles.groups), None
-    if test == "all" and lists:
-        raise InputError("--test all takes no lists of test puzzles; give their number, --test N")
     if held_out is not None:
         wanted = None if test == "all" else test
         test_groups = _draw(np.arange(held_out.puzzles.groups), wanted, rng, "test", path)
-    elif test is None or (test != "all" and test < 1):
-        raise InputError(
-            f"{path} has no test split; give the number of test puzzles, --test N, or --test all"
-        )
     elif test == "all":
-        if subsample is not None:
-            raise InputError("--test all leaves no training puzzles to draw; give --test N")
-        if neighbours is not None:
-            raise InputError("--test all leaves no training puzzles for neighbours; give --test N")
         train_groups, test_groups = train_groups[:0], train_groups
     elif not lists:
         train_groups, test_groups = split_groups(whole.puzzles, test, child_seed(seed, 1))
@@ -113,6 +102,31 @@ def import_path(
     files = [*whole.files, *([] if held_out is None else held_out.files), *lists]
     record = Record("import", seed, options, hashes_of(files, path), composition=composition)
     return finish([train_set, test_set], record, progress)
+
+
+def _check_test(
+    path: Path,
+    has_split: bool,
+    test: int | Literal["all"] | None,
+    lists: Sequence[Path],
+    subsample: int | None,
+    neighbours: int | None,
+) -> None:
+    """InputError where what is asked of the test puzzles does not fit the source or the rest."""
+    if has_split and lists:
+        raise InputError(f"{path} has a test split of its own; leave the lists of test puzzles out")
+    if test == "all" and lists:
+        raise InputError("--test all takes no lists of test puzzles; give their number, --test N")
+    if has_split:
+        return
+    if test is None or (test != "all" and test < 1):
+        raise InputError(
+            f"{path} has no test split; give the number of test puzzles, --test N, or --test all"
+        )
+    if test == "all" and subsample is not None:
+        raise InputError("--test all leaves no training puzzles to draw; give --test N")
+    if test == "all" and neighbours is not None:
+        raise InputError("--test all leaves no training puzzles for neighbours; give --test N")
 
 
 def import_hub(

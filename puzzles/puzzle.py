@@ -164,6 +164,16 @@ class Puzzle(ABC):
             raise InputError(f"{self.vocabulary(size)} tokens have no characters: override this")
         return known[: self.vocabulary(size)]
 
+    def palette(self, size: int) -> list[tuple[str, str]]:
+        """The characters a question is drawn with, the blank first, and what each is called."""
+        blank, *others = self.characters(size)[1:]
+        return [(blank, "clear"), *((character, character) for character in others)]
+
+    def written(self, question: np.ndarray) -> str:
+        """A question (L,) as a person would paste it."""
+        characters = self.characters(isqrt(len(question)))
+        return "".join(characters[token] for token in question)
+
     def cells_in(self, text: str) -> int:
         """Cells of a question's text."""
         return len("".join(text.split()))

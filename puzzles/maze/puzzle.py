@@ -1,5 +1,6 @@
 """Mazes as a kind of puzzle: the answer marks a shortest path from S to G."""
 
+from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -140,6 +141,14 @@ class Maze(Puzzle):
 
     def characters(self, size: int) -> str:
         return UNKNOWN + rules.ALPHABET
+
+    def palette(self, size: int) -> list[tuple[str, str]]:
+        return [(" ", "free"), ("#", "wall"), ("S", "S"), ("G", "G")]
+
+    def written(self, question: np.ndarray) -> str:
+        """Row by row."""
+        cells, size = super().written(question), isqrt(len(question))
+        return "\n".join(cells[i : i + size] for i in range(0, len(cells), size))
 
     def cells_in(self, text: str) -> int:
         return len(rules.parse(text))

@@ -167,8 +167,8 @@ class Sudoku(Puzzle):
             for cell in cells[:_SHOWN]
         ]
         more = f" and {len(cells) - _SHOWN} more cells" if len(cells) > _SHOWN else ""
-        places = f"{', '.join(shown)}{more}"
-        return f"this puzzle has more than one solution; two of them differ at {places}"
+        where = f"{', '.join(shown)}{more}"
+        return f"this puzzle has more than one solution; two of them differ at {where}"
 
     def box(self, size: int) -> tuple[int, int]:
         geometry = rules.geometry(size)

@@ -145,11 +145,7 @@ def alert(sentence: str) -> str:
 def _grid(run: TrainedRun, text: str) -> str:
     """What <loopbench-grid> draws: the puzzle, and what it may be drawn with."""
     puzzle = puzzle_of(run.kind)
-    characters = puzzle.characters(run.size)[1:]
-    palette = [[c, c] for c in characters]
-    palette[0][1] = "clear"
-    if run.kind == "maze":
-        palette = [[" ", "free"], ["#", "wall"], ["S", "S"], ["G", "G"]]
+    palette = puzzle.palette(run.size)
     cells = palette[0][0] * run.size**2
     if text:
         cells = "".join(puzzle.characters(run.size)[t] for t in puzzle.parse(text, run.size))

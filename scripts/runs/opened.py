@@ -67,10 +67,5 @@ def example(run: TrainedRun) -> str:
 
 
 def text_of(kind: str, question: np.ndarray) -> str:
-    """A question (L,) as a person would paste it: row by row, or a short one in one line."""
-    size = int(np.sqrt(len(question)))
-    characters = puzzle_of(kind).characters(size)
-    cells = "".join(characters[token] for token in question)
-    if kind != "maze":
-        return cells
-    return "\n".join(cells[i : i + size] for i in range(0, len(cells), size))
+    """A question (L,) as a person would paste it."""
+    return puzzle_of(kind).written(question)
