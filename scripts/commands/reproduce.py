@@ -48,6 +48,7 @@ def reproduce_real(
     for_: Annotated[str, tyro.conf.arg(name="for")] = "6h",
     presets: str = "attractor-digits-1m",
     searched: int = 100,
+    hints: int = 0,
     compile: bool = True,
     precision: Activations = "auto",
 ) -> None:
@@ -63,15 +64,17 @@ def reproduce_real(
         presets: what to train, separated by commas.
         searched: held-out puzzles that are asked in several images, or from several starts, one
             after another until the halting score claims an answer; 0 leaves that out.
+        hints: cells of its answer that a training puzzle is given each time it is drawn, from 0 to
+            so many.
         compile: compile the nets with torch.compile.
         precision: activations; auto: bf16 where this machine multiplies faster in it, as timed.
     """
     asked.check()
-    at_least(0, searched=searched)
+    at_least(0, searched=searched, hints=hints)
     seconds, train = seconds_of(for_), read_puzzles(data, "train")
     if train.kind != task:
         raise UsageError(f"{data}: holds {train.kind} puzzles, --task {task} asks for others")
-    changes = {"data": str(data), "compile": compile}
+    changes = {"data": str(data), "compile": compile, "hints": hints}
     configs = configurations(names_in(presets, "--presets"), train, changes)
 
     from scripts.studies.real import real

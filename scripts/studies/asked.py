@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.names import Device
 from scripts.models.presets import RunConfig, preset
+from scripts.runs.data import training_stream
 from scripts.terminal.console import Console
 from scripts.terminal.folders import keep_apart
 from scripts.usage import at_least
@@ -85,8 +86,12 @@ class TableAsked(PuzzlesAsked):
 def configurations(
     names: Sequence[str], train: PuzzleSet, changes: Mapping[str, Any]
 ) -> list[RunConfig]:
-    """Presets by name for a set of puzzles, with fields changed. UsageError for an unknown one."""
-    return [
+    """Presets by name for a set of puzzles, with fields changed. UsageError for an unknown one,
+    InputError for changes that these puzzles cannot be trained with."""
+    configs = [
         RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
         for name in names
     ]
+    for config in configs:
+        training_stream(config, train)
+    return configs

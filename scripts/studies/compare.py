@@ -26,6 +26,7 @@ def compare(
     data: Path | None = None,
     seeds: int = 3,
     steps: int | None = None,
+    hints: int = 0,
     budget: Budget = "steps",
     amount: float | None = None,
     out: Path = Path("runs/comparison"),
@@ -41,6 +42,8 @@ def compare(
         data: data folder; with runs, none means each run's own.
         seeds: seeds per preset, 0 upwards.
         steps: optimiser steps; none: each preset's own.
+        hints: cells of its answer that a training puzzle is given each time it is drawn, from 0 to
+            so many, whichever the preset.
         budget: what every preset gets equally: steps, training FLOPs, or training time. The last
             two set the number of steps by what a few steps of each measure.
         amount: the budget, in steps, FLOPs or minutes; none: each preset's own steps, or what the
@@ -54,11 +57,11 @@ def compare(
     Returns:
         What comparison.json holds, see `scripts.reports.report.comparison`.
     """
-    _check_options(runs, presets, data, seeds, steps, budget, amount, jobs)
+    _check_options(runs, presets, data, seeds, steps, hints, budget, amount, jobs)
     keep_apart(out, "comparison")
     if presets:
         train = read_puzzles(data, "train")
-        changes = {"data": str(data), "device": device, "compile": compile}
+        changes = {"data": str(data), "device": device, "compile": compile, "hints": hints}
         changes |= {} if steps is None else {"steps": steps}
         configs = configurations(names_in(presets, "--presets"), train, changes)
 
@@ -97,6 +100,7 @@ def _check_options(
     data: Path | None,
     seeds: int,
     steps: int | None,
+    hints: int,
     budget: Budget,
     amount: float | None,
     jobs: int | None,
@@ -108,6 +112,9 @@ def _check_options(
     if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
         raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
     at_least(1, steps=steps, jobs=jobs)
+    at_least(0, hints=hints)
+    if runs and hints:
+        raise UsageError("--hints is for training: give --presets, not runs")
     if runs and steps is not None:
         raise UsageError("--steps is for training: give --presets, not runs")
     if runs and (budget != "steps" or amount is not None):

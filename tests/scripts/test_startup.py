@@ -154,6 +154,8 @@ def test_unknown_names_and_numbers_that_cannot_be_do_without_torch(sudokus, tmp_
         *([*compare, names] for names in ("nonesuch-mini", "trm-mini,nonesuch-mini", "trm-huge")),
         [*compare, "trm-mini", "--jobs", "0"],
         [*compare, "trm-mini", "--steps", "0"],
+        [*compare, "trm-mini", "--hints", "99"],
+        ["compare", str(run), "--hints", "1", "--out", out],
         ["compare", "--data", data, "--presets", "trm-mini", "--out", str(run)],
         ["compare", str(run), str(run), "--out", out],
         [*table2, "--only", "nonesuch"],
