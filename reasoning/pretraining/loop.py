@@ -35,10 +35,9 @@ from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_ja
 from reasoning.training.checkpoints import first_not_finite, last_words
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
-from reasoning.training.interrupts import interrupts
 from reasoning.training.logs import Logs
-from reasoning.training.loop import Progress, TrainingError
-from reasoning.training.memory import restart_peak
+from reasoning.training.runs import TrainingError
+from reasoning.training.steps import Progress, StepLoop
 
 _PROBED_ROWS = 2
 
@@ -55,7 +54,7 @@ class TokenSource(Protocol):
     def restore(self, states: list[dict[str, Any]]) -> None: ...
 
 
-class Pretrainer:
+class Pretrainer(StepLoop):
     """State of one run. `train` steps it to the end; `step` advances it by one.
 
     Args:
@@ -81,8 +80,8 @@ class Pretrainer:
         validate: Callable[[LanguageModel], list[dict[str, Any]]] | None = None,
         listen: Callable[[Progress], None] = lambda progress: None,
     ):
-        self.model, self.source, self.config, self.world = model, source, config, world
-        self.run, self.validate, self.listen = run, validate, listen
+        super().__init__(config, world, run, listen)
+        self.model, self.source, self.validate = model, source, validate
         self.rows, self.lanes = world.rows(config.batch), world.rows(config.lanes)
         self.cost, self.published, self.gradient = model.cost(), published, gradient
         if config.jacobian_every and not isinstance(model, HasMap):
@@ -92,11 +91,9 @@ class Pretrainer:
         roles = model.parameter_roles()
         prepare(model, config, world)
         self.optimizer = MuonAdamW(model, roles, config.optimizer)
-        self.done = self.skipped = self.skipped_in_a_row = 0
+        self.skipped = self.skipped_in_a_row = 0
         self.flops = {"published_rule": 0.0, "matmul_rule": 0.0}
         self.statistics = TokenStatistics()
-        self._pending: list[tuple[float, float]] = []  # loss and norm since the last log line
-        self._clock = time.perf_counter()  # when the first of them began
         self._probed: Tensor | None = None  # rows of the latest step, for |J|
 
     # Checkpoints
@@ -200,46 +197,31 @@ class Pretrainer:
         An interrupt waits for the step in hand. Returns whether it was interrupted.
         TrainingError after `max_skipped` updates in a row that were not finite.
         """
-        config = self.config
-        if not self.done:  # else each process begins its global generator with another seed
-            torch.manual_seed(config.seed)
-        logs = Logs(self.run if self.world.is_main else None, self.done or None)
-        pending = self._pending
-        restart_peak(self.world.device)
-        if not pending:
-            self._clock = time.perf_counter()
-        with interrupts(quiet=not self.world.tells_interrupts) as interrupted:
-            stopping = False
-            while self.done < config.steps and not stopping:
-                pending.append(self.step())
-                last = self.done == config.steps
-                record, validations = None, []
-                if self.done % config.log_every == 0 or last:
-                    record, flops = self._record(pending)
-                    tokens = len(pending) * config.tokens_per_step
-                    seconds = time.perf_counter() - self._clock
-                    peak = peak_flops(self.world.device, config.peak_tflops)
-                    logs.write("train", record, rates(seconds, tokens, flops, peak, self.world))
-                    pending.clear()
-                    self._clock = time.perf_counter()
-                if self.validate and (self.done % config.validation.every == 0 or last):
-                    started = time.perf_counter()
-                    self._refuse_unless_finite()
-                    validations = [{"step": self.done} | r for r in self.validate(self.model)]
-                    seconds = time.perf_counter() - started
-                    for validation in validations:
-                        logs.write("validation", validation, {"seconds": seconds})
-                    self._clock += seconds
-                # Agreed on, for a signal may reach the processes on different steps.
-                stopping = self.world.any(bool(interrupted))
-                if self.run and (self.done % config.checkpoint_every == 0 or last or stopping):
-                    started = time.perf_counter()
-                    self.save()
-                    self._clock += time.perf_counter() - started
-                shown = _shown(validations) if validations else None
-                self.listen(Progress(self.done, config.steps, record, shown))
-        logs.close()
-        return self.done < config.steps
+        self._run_steps()
+        return self.done < self.config.steps
+
+    @property
+    def evaluates_every(self) -> int:
+        return self.config.validation.every if self.validate else 0
+
+    def _take_step(self) -> None:
+        self._pending.append(self.step())  # loss and norm
+
+    def _log_training(self, logs: Logs) -> dict[str, Any]:
+        record, flops = self._record(self._pending)
+        tokens = len(self._pending) * self.config.tokens_per_step
+        seconds = time.perf_counter() - self._clock
+        peak = peak_flops(self.world.device, self.config.peak_tflops)
+        logs.write("train", record, rates(seconds, tokens, flops, peak, self.world))
+        return record
+
+    def _log_evaluation(self, logs: Logs) -> dict[str, Any]:
+        started = time.perf_counter()
+        validations = [{"step": self.done} | r for r in self.validate(self.model)]
+        seconds = time.perf_counter() - started
+        for validation in validations:
+            logs.write("validation", validation, {"seconds": seconds})
+        return _shown(validations)
 
     def _record(self, pending: list[tuple[float, float]]) -> tuple[dict[str, Any], float]:
         """The line of the pending steps, and their FLOPs by the matmul rule. Means over the steps

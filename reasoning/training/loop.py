@@ -32,7 +32,6 @@ from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
-from reasoning.training.interrupts import interrupts
 from reasoning.training.logs import Logs
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
@@ -40,22 +39,13 @@ from reasoning.training.optimizers import Optimizers, clip_gradients
 from reasoning.training.pending import gather_pending, share_pending
 from reasoning.training.runs import RunError, TrainingError, make_folder
 from reasoning.training.slots import join, measure, rows_of
+from reasoning.training.steps import Progress, StepLoop
 
 
 class BatchSource(Protocol):
     """Random access to global batches."""
 
     def batch_at(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a listener is told: the step just done and the newest records, if any were written."""
-
-    step: int
-    total: int
-    training: dict[str, Any] | None = None
-    evaluation: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class Outcome:
     net_calls: float
 
 
-class Trainer:
+class Trainer(StepLoop):
     """State of one run. `train` steps it to the end; `step` advances it by one.
 
     Args:
@@ -91,16 +81,13 @@ class Trainer:
         listen: Callable[[Progress], None] = lambda progress: None,
     ):
         world = world or join_world(config.device)
-        self.model, self.source, self.config, self.world = model, source, config, world
-        self.run = None if run is None else Path(run)
-        self.evaluate, self.listen = evaluate, listen
+        super().__init__(config, world, None if run is None else Path(run), listen)
+        self.model, self.source, self.evaluate = model, source, evaluate
         self.ema = EMA(model, config.ema)
         self.optimizers = Optimizers(model, config.optimizer)
         self.rows = world.rows(config.batch)
-        self.done, self.net_calls = 0, 0.0
+        self.net_calls = 0.0
         self.carry: Carry | None = None
-        self._pending: list[dict[str, Tensor]] = []  # sums of the steps since the last log line
-        self._clock = time.perf_counter()  # when the first of them began
         if config.compile:
             copies = (model, self.ema.model)
             compile_nets(n for m in copies for n in nets_of(m, "compile", "without --compile"))
@@ -257,50 +244,33 @@ class Trainer:
         TrainingError when the loss is no longer finite; the last checkpoint stays. RunError if the
         folder cannot be written, or holds a checkpoint that was not resumed from.
         """
-        config = self.config
         if self.run:
             self._open_folder()
-        if not self.done:  # else each process begins its global generator with another seed
-            torch.manual_seed(config.seed)
-        resumed = self.done if self.done else None
-        logs = Logs(self.run if self.world.is_main else None, resumed)
-        pending = self._pending
-        if pending:  # a resume between two log lines
+        self._run_steps()
+        return Outcome(self.done, self.done < self.config.steps, self.net_calls)
+
+    @property
+    def evaluates_every(self) -> int:
+        return self.config.evaluate_every if self.evaluate else 0
+
+    def _take_step(self) -> None:
+        # A run that was extended begins within a log interval, with nothing pending.
+        self._pending.append(self.step() if self._pending else self.metered())
+        between = self.done % self.config.log_every and self.done < self.config.steps
+        if "flops" in self._pending[-1] and between:
+            # A metered step runs uncompiled: its peak is not the others'.
             restart_peak(self.world.device)
-        else:
-            self._start_clock()
-        with interrupts(quiet=not self.world.tells_interrupts) as interrupted:
-            stopping = False
-            while self.done < config.steps and not stopping:
-                # A run that was extended begins within a log interval, with nothing pending.
-                pending.append(self.step() if pending else self.metered())
-                last = self.done == config.steps
-                if "flops" in pending[-1] and self.done % config.log_every and not last:
-                    # A metered step runs uncompiled: its peak is not the others'.
-                    restart_peak(self.world.device)
-                record = evaluation = None
-                if self.done % config.log_every == 0 or last:
-                    record = self._record(pending)
-                    seconds = time.perf_counter() - self._clock
-                    logs.write("train", record, self._cost(pending, seconds))
-                    pending.clear()
-                    self._start_clock()
-                if self.evaluate and (self.done % config.evaluate_every == 0 or last):
-                    self._refuse_unless_finite()
-                    evaluation = {"step": self.done} | self.evaluate(self.ema.model)
-                    seconds = time.perf_counter() - self._clock
-                    logs.write("test", evaluation, {"seconds": seconds})
-                    self._start_clock()
-                # Agreed on, for a signal may reach the processes on different steps.
-                stopping = self.world.any(bool(interrupted))
-                due = self.done % config.checkpoint_every == 0 or last
-                if self.run and (due or stopping):
-                    started = time.perf_counter()
-                    self.save()
-                    self._clock += time.perf_counter() - started
-                self.listen(Progress(self.done, config.steps, record, evaluation))
-        logs.close()
-        return Outcome(self.done, self.done < config.steps, self.net_calls)
+
+    def _log_training(self, logs: Logs) -> dict[str, Any]:
+        record = self._record(self._pending)
+        logs.write("train", record, self._cost(self._pending, time.perf_counter() - self._clock))
+        return record
+
+    def _log_evaluation(self, logs: Logs) -> dict[str, Any]:
+        started = time.perf_counter()
+        record = {"step": self.done} | self.evaluate(self.ema.model)
+        logs.write("test", record, {"seconds": time.perf_counter() - started})
+        return record
 
     def _open_folder(self) -> None:
         if not self.done and list_checkpoints(self.run):
@@ -308,11 +278,6 @@ class Trainer:
         if self.world.is_main:
             make_folder(self.run)
         self.world.barrier()
-
-    def _start_clock(self) -> None:
-        """Begin to take the time and the largest memory of the steps to come."""
-        restart_peak(self.world.device)
-        self._clock = time.perf_counter()
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Means over the pending steps and all processes: the one wait for the device.

@@ -13,8 +13,8 @@ from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import was_saved
 from reasoning.training.distribution import World
-from reasoning.training.loop import Progress
 from reasoning.training.runs import RunError
+from reasoning.training.steps import Progress
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import LanguageRunConfig
 from scripts.runs.lm_session import load_language_config, run_tokenizer

@@ -14,8 +14,9 @@ from reasoning.records import finite, log_histogram
 from reasoning.training.checkpoints import load_weights, was_saved
 from reasoning.training.deadline import plan
 from reasoning.training.distribution import World
-from reasoning.training.loop import Progress, Trainer
+from reasoning.training.loop import Trainer
 from reasoning.training.runs import RunError, begun_with, make_folder, read_config
+from reasoning.training.steps import Progress
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import read_data, training_stream

@@ -9,8 +9,9 @@ from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.loop import Pretrainer
 from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import join_world
-from reasoning.training.loop import Progress, Trainer
+from reasoning.training.loop import Trainer
 from reasoning.training.runs import create_run, extend_run, finished, refuse_begun, restart_run
+from reasoning.training.steps import Progress
 from scripts.runs.live import LiveProgress, Reporter, events_folder
 from scripts.runs.training_words import TrainingWords, WandbMode
 from scripts.terminal.console import Console

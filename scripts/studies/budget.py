@@ -17,10 +17,10 @@ from typing import Any
 
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.distribution import World
-from reasoning.training.loop import Trainer, TrainingError
+from reasoning.training.loop import Trainer
 from reasoning.training.memory import out_of_memory
 from reasoning.training.meter import Meter
-from reasoning.training.runs import RunError, write_json
+from reasoning.training.runs import RunError, TrainingError, write_json
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import training_stream

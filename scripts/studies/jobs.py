@@ -28,9 +28,9 @@ from reasoning.pretraining.evaluation.likelihood import DivergedError
 from reasoning.training.checkpoints import last_words
 from reasoning.training.distribution import World
 from reasoning.training.interrupts import interrupts
-from reasoning.training.loop import Progress
 from reasoning.training.memory import out_of_memory
 from reasoning.training.runs import TrainingError
+from reasoning.training.steps import Progress
 from scripts.studies.lanes import Lanes
 from scripts.terminal.console import Console
 from scripts.terminal.guard import is_ours

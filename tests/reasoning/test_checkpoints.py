@@ -25,8 +25,7 @@ from reasoning.training.checkpoints import (
 )
 from reasoning.training.config import OptimizerConfig
 from reasoning.training.distribution import World
-from reasoning.training.loop import TrainingError
-from reasoning.training.runs import create_run
+from reasoning.training.runs import TrainingError, create_run
 
 # What is not finite
 

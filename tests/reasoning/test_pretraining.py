@@ -37,8 +37,7 @@ from reasoning.pretraining.telemetry import TokenStatistics
 from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import CheckpointError, list_checkpoints
 from reasoning.training.distribution import World
-from reasoning.training.loop import TrainingError
-from reasoning.training.runs import create_run, read_jsonl
+from reasoning.training.runs import TrainingError, create_run, read_jsonl
 
 
 def test_it_learns_and_logs_what_it_should(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from reasoning.training.interrupts import interrupts
-from reasoning.training.loop import Progress
 from reasoning.training.runs import TrainingError
+from reasoning.training.steps import Progress
 from scripts.studies.jobs import Seat
 from scripts.usage import UsageError
 

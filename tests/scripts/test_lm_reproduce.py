@@ -14,7 +14,7 @@ import torch
 from reasoning.pretraining.flops import matmul_rule, measured_passes
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
-from reasoning.training.loop import TrainingError
+from reasoning.training.runs import TrainingError
 from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
 from scripts.studies import jobs

@@ -5,7 +5,7 @@ import io
 import pytest
 
 import scripts.terminal.progress as progress_module
-from reasoning.training.loop import Progress
+from reasoning.training.steps import Progress
 from scripts.cli import main
 from scripts.runs.live import LiveProgress
 from scripts.terminal.console import Console
