@@ -8,7 +8,7 @@ import scripts.terminal.progress as progress_module
 from reasoning.training.steps import Progress
 from scripts.cli import main
 from scripts.runs.live import LiveProgress
-from scripts.terminal.console import Console
+from scripts.terminal.console import Console, show
 from scripts.terminal.progress import PlainLines
 
 
@@ -81,3 +81,14 @@ def test_only_one_of_several_processes_tells(at_once, capsys):
     with progress_module.stage_progress(quiet=True) as tell:
         tell("rows", 1, 2)
     assert capsys.readouterr().err == ""
+
+
+def test_long_names_in_a_table_are_folded_not_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "mypackage.models:ARecurrentReasoner-cpu"
+    show(f"| model | exact |\n|---|---|\n| {name} | 12.3 (1.0) of many |\n", 40)
+    printed = capsys.readouterr().out
+    assert name not in printed  # or the columns were wide enough
+    assert "…" not in printed
+    column = [line[: len(line) // 2].split() for line in printed.splitlines()]
+    assert name in "".join(part for parts in column for part in parts)
