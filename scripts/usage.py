@@ -167,6 +167,7 @@ def _one_line(text: str, program: str) -> str:
         message,
     )
     message = re.sub(r"\d+ validation errors? for \w+ ", "", message).split(" [type=")[0]
+    message = message.replace("Value error, ", "")
     return f"{message.replace('config.', '--')} (see {program} --help)"
 
 
