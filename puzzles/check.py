@@ -12,8 +12,9 @@ from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from puzzles.overlap import overlap_of
 from puzzles.parallel import StageProgress
+from puzzles.plugins import watched
 from puzzles.rows import row_keys
-from puzzles.validate import describe, fault_codes
+from puzzles.validate import augmentation_fault, describe, fault_codes
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ def check_dataset(folder: str | Path, progress: StageProgress | None = None) -> 
                 f"{folder / split / 'all__inputs.npy'}, row {fault[0]} (from 0): {fault[1]}. "
                 "Correct or remove the rows, then build the dataset again"
             )
+        with watched(part.kind, "augment"):
+            wrong = augmentation_fault(part.kind, part.inputs, part.labels)
+        if wrong is not None:
+            raise DataError(f"{folder / split}: augment of a {part.kind} {wrong}")
     train, test = splits["train"], splits["test"]
     if (train.kind, train.size) != (test.kind, test.size):
         raise DataError(

@@ -37,8 +37,8 @@ def _path_of(kind: str) -> str:
     if kind not in paths:
         known = ", ".join(f'"{name}"' for name in paths)
         raise DataError(
-            f'kind is "{kind}", expected {known}, or the import path of one of your own, '
-            "package.module:Name"
+            f'kind is "{kind}", expected {known}, a name that an installed package registers, or '
+            "the import path of one of your own, package.module:Name"
         )
     return paths[kind]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from puzzles.errors import DataError, InputError
+from puzzles.errors import InputError
 from puzzles.kinds import puzzle_of
 
 
@@ -67,10 +67,7 @@ def is_valid(kind: str, inputs: np.ndarray, predictions: np.ndarray) -> np.ndarr
     Raises ValueError for empty or mismatched arrays, DataError for malformed questions.
     """
     _check(kind, inputs=inputs, predictions=predictions)
-    valid = np.asarray(puzzle_of(kind).is_valid(inputs, predictions))
-    if valid.shape != (len(inputs),) or valid.dtype != bool:
-        raise DataError(f"{kind}: is_valid gives {valid.dtype} {valid.shape}, expected bool (N,)")
-    return valid
+    return puzzle_of(kind).validity(inputs, predictions)
 
 
 def summarise(scores: Scores) -> dict[str, Metric]:

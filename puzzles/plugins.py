@@ -5,8 +5,10 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from puzzles.errors import DataError
+from puzzles.errors import DataError, InputError
 
 _OURS = ("baselines", "puzzles", "reasoning", "scripts")
 
@@ -43,6 +45,17 @@ def import_object(path: str) -> object:
         hint = f", did you mean {near[0]}?" if near else ""
         raise DataError(f"{path}: {module} has no {name}{hint}")
     return getattr(loaded, name)
+
+
+@contextmanager
+def watched(path: str, method: str) -> Iterator[None]:
+    """A method of one's own, whose exception becomes a DataError that names it and its place."""
+    try:
+        yield
+    except InputError:  # says it already
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {method} fails ({told(error)})") from error
 
 
 def told(error: Exception) -> str:

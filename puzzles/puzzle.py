@@ -89,6 +89,16 @@ class Puzzle(ABC):
     def is_valid(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """bool (N,): whether answers (any integers) keep the rules and their questions' givens."""
 
+    def validity(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """`is_valid`. DataError where that is not bool (N,)."""
+        valid = np.asarray(self.is_valid(inputs, answers))
+        if valid.shape != (len(inputs),) or valid.dtype != bool:
+            name = type(self).__name__
+            raise DataError(
+                f"{name}.is_valid gives {valid.dtype} {valid.shape}, expected bool (N,)"
+            )
+        return valid
+
     def broken(self, question: np.ndarray, answer: np.ndarray) -> list[Broken]:
         """The rules that an answer (L,) to a question (L,) breaks; none exactly if it is valid."""
         if self.is_valid(question[None], answer[None])[0]:
@@ -107,7 +117,7 @@ class Puzzle(ABC):
 
     def form_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Codes uint8 (N,) of what the cells alone show to be wrong; 0: nothing."""
-        return np.where(self.is_valid(inputs, labels), 0, 1).astype(np.uint8)
+        return np.where(self.validity(inputs, labels), 0, 1).astype(np.uint8)
 
     def search_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The same of what solving the questions shows, all of right form."""

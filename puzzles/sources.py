@@ -24,12 +24,12 @@ from puzzles.kinds import puzzle_of
 from puzzles.maze import generator as maze_generator
 from puzzles.overlap import class_keys, split_classes
 from puzzles.parallel import StageProgress, map_rows
-from puzzles.plugins import told
+from puzzles.plugins import watched
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.rows import row_keys
 from puzzles.sudoku import generator, rules
 from puzzles.sudoku.mix import Mix, build_mix
-from puzzles.validate import describe, fault_codes
+from puzzles.validate import augmentation_fault, describe, fault_codes, pair_fault
 
 _POOL_SLACK = 1.1  # a searched pool is larger than what is drawn from it: some grids are excluded
 _MOST_DRAWN = 64  # give up after drawing so many times the puzzles asked for
@@ -167,28 +167,33 @@ def make(
     if size < 1:
         raise InputError(f"size is {size}, expected at least 1")
     puzzle = puzzle_of(kind)
-    try:
-        puzzle.check_size(size * size)
-    except ValueError as error:
-        raise InputError(f"{kind}: {error}") from error
+    with watched(kind, "check_size"):
+        try:
+            puzzle.check_size(size * size)
+        except ValueError as error:
+            raise InputError(f"{kind}: {error}") from error
 
     def generate(n: int) -> PuzzleSet:
-        try:
+        with watched(kind, "generate"):
             pairs = puzzle.generate(size, n, child_seed(seed, 0))
-        except Exception as error:  # whatever code of one's own raises
-            raise DataError(f"{kind}: generate fails ({told(error)})") from error
-        whole = PuzzleSet.ungrouped(kind, size, *pairs)
-        if len(whole) != n:
-            raise DataError(f"{kind}: generate gives {len(whole)} puzzles, asked for {n}")
-        return whole
+        fault = pair_fault(pairs, (n, size * size))
+        if fault is not None:
+            raise DataError(f"{kind}: generate {fault}")
+        with watched(kind, "vocabulary"):
+            return PuzzleSet.ungrouped(kind, size, *pairs)
 
     tell(progress, "puzzles", 0, train + test)
     sets = _disjoint(generate, train, test, child_seed(seed, 0))
     tell(progress, "puzzles", train + test, train + test)
     for part in sets:
-        fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
+        with watched(kind, "is_valid"):
+            fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
         if fault is not None:
             raise DataError(f"{kind}: generates a wrong puzzle: {fault[1]}")
+        with watched(kind, "augment"):
+            wrong = augmentation_fault(kind, part.inputs, part.labels)
+        if wrong is not None:
+            raise DataError(f"{kind}: augment {wrong}")
     options = {"puzzle": kind, "size": size, "train": train, "test": test}
     return finish(sets, Record("make", seed, options), progress)
 

@@ -11,6 +11,7 @@ from puzzles.kinds import puzzle_of
 from puzzles.parallel import Progress, map_rows
 
 _FORM_CHUNK = 8192
+_IMAGED = 64  # puzzles whose images are looked at
 
 
 def form_faults(kind: str, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -40,6 +41,28 @@ def fault_codes(
     if len(sound):
         codes[sound] = search_faults(kind, inputs[sound], labels[sound], progress)
     return codes
+
+
+def augmentation_fault(kind: str, inputs: np.ndarray, labels: np.ndarray) -> str | None:
+    """What is wrong with images of the first puzzles under a kind's `augment`, if anything is."""
+    first = inputs[:_IMAGED], labels[:_IMAGED]
+    images = puzzle_of(kind).augment(*first, np.random.default_rng(0))
+    fault = pair_fault(images, first[0].shape)
+    if fault is None:
+        fault = describe(kind, form_faults(kind, *images))
+        fault = None if fault is None else f"gives a wrong puzzle: {fault[1]}"
+    return fault
+
+
+def pair_fault(pair: object, shape: tuple[int, int]) -> str | None:
+    """Why a pair is no questions and answers, tokens uint8 of this shape; None if it is."""
+    if not (isinstance(pair, tuple) and len(pair) == 2):
+        return f"gives a {type(pair).__name__}, expected two arrays, questions and answers"
+    for part in pair:
+        form = (part.dtype, part.shape) if isinstance(part, np.ndarray) else type(part).__name__
+        if form != (np.uint8, shape):
+            return f"gives {form}, expected uint8 {shape}"
+    return None
 
 
 def describe(kind: str, codes: np.ndarray) -> tuple[int, str] | None:

@@ -1,6 +1,7 @@
 """Import paths `package.module:Name` of solvers and gradients that lie outside this repository."""
 
 import pkgutil
+from typing import Any
 
 from reasoning.errors import InputError
 
@@ -21,4 +22,18 @@ def class_at(path: str, base: type) -> type:
     lacks = sorted(found.__abstractmethods__)
     if lacks:
         raise InputError(f"{path}: has no {' and no '.join(lacks)}, which {home} asks for")
+    if "__dataclass_fields__" not in vars(found) and vars(found).get("__annotations__"):
+        raise InputError(f"{path}: has fields, so decorate it with @dataclass(frozen=True)")
     return found
+
+
+def made(path: str, kind: type, *args: Any, **settings: Any) -> Any:
+    """An object of a class of one's own. InputError for whatever its constructor raises."""
+    try:
+        return kind(*args, **settings)
+    except InputError:  # says it already
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: cannot be made with {settings} ({type(error).__name__}: {error})"
+        ) from error

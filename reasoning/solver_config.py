@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
-from reasoning.plugins import class_at
+from reasoning.plugins import class_at, made
 
 if TYPE_CHECKING:  # torch is imported where a solver is built: settings are read without it
     from reasoning.fixed_point import Gradient, Iteration
@@ -71,8 +71,9 @@ class SolverConfig(Frozen):
         most = self.max_evaluations if max_evaluations is None else max_evaluations
         least = min(self.min_evaluations, most)
         tolerance = self.tolerance if tolerance is None else tolerance
-        taken = _taken(kind, self, ("window", "mixing", "damping"))
-        return kind(tolerance, most, least, **taken, early_exit=early_exit, final_step=final_step)
+        settings = _taken(kind, self, ("window", "mixing", "damping"))
+        settings |= {"early_exit": early_exit, "final_step": final_step}
+        return made(self.kind, kind, tolerance, most, least, **settings)
 
 
 _CLIPPED = ("one-step", "neumann", "adjoint")
@@ -127,7 +128,8 @@ class GradientConfig(Frozen):
             return Adjoint(solver, self.clip)
         kinds = {"phantom": Phantom, "one-step": OneStep, "neumann": Neumann, "unrolled": Unrolled}
         kind = kinds.get(self.kind) or class_at(self.kind, Gradient)
-        return kind(**_taken(kind, self, ("steps", "damping", "terms", "clip")))
+        settings = _taken(kind, self, ("steps", "damping", "terms", "clip"))
+        return made(self.kind, kind, **settings)
 
     @property
     def is_own(self) -> bool:

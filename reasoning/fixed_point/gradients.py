@@ -30,7 +30,7 @@ from torch import Tensor
 from reasoning.errors import InputError
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.iteration import Found, Iteration, Map, Tensors
-from reasoning.fixed_point.solution import inner, per_sample
+from reasoning.fixed_point.solution import expect_form, inner, per_sample
 from reasoning.precision import wide
 
 
@@ -122,6 +122,7 @@ class _Attach(torch.autograd.Function):
         scale = _exponents(v)
         unit = _times_power_of_two(v, -scale)
         u = ctx.gradient.transform(unit, lambda w: _vjp(ctx.f_of_z, ctx.z, w))
+        expect_form(u, unit, f"{type(ctx.gradient).__name__}.transform")
         return None, None, None, *_times_power_of_two(u, scale)
 
 
@@ -144,7 +145,8 @@ class Implicit(Gradient):
 
     @abstractmethod
     def transform(self, v: Tensors, vjp: Map) -> Tensors:
-        """u, tensors of the state's shapes, linear in v sample by sample; vjp: w -> J^T w."""
+        """u, a tuple of tensors of the state's shapes and dtypes as v is, linear in v sample by
+        sample; vjp: w -> J^T w, tuples too."""
 
     def attach(self, f: Map, found: Found) -> Tensors:
         if not torch.is_grad_enabled():

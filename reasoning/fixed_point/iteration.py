@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.fixed_point.solution import per_sample, row_sum
+from reasoning.fixed_point.solution import expect_form, per_sample, row_sum
 from reasoning.precision import wide
 
 Tensors = tuple[Tensor, ...]
@@ -43,13 +43,15 @@ _TINY = 1e-15  # least |z| divided by, so that 0/0 at a zero state is 0; far bel
 class Proposal(Protocol):
     """How a solver goes on from an iterate, with the history that it keeps for that."""
 
+    @abstractmethod
     def __call__(self, fz: Tensors, gap: Tensors, residual: Tensor) -> Tensors:
         """The next iterate, from a map value, the wide residual vector and the relative residual
-        (B,)."""
+        (B,): a tuple of new tensors of fz's shapes and dtypes."""
         ...
 
+    @abstractmethod
     def keep(self, rows: Tensor) -> None:
-        """Go on with these samples (A,) alone."""
+        """Go on with these samples (A,) alone: the others are at rest and leave the batch."""
         ...
 
 
@@ -192,8 +194,14 @@ def iterate(
             best, unmoved = _where(better, z, best, free), unmoved & ~better
         found = Found(best, residual, evaluations, converged, part_residuals, unmoved)
         if k + 1 < budget.max_evaluations:
-            z = _where(active, propose(fz, gap, now), best, free)
+            proposed = propose(fz, gap, now)
+            expect_form(proposed, fz, f"what {_name(propose)} proposes")
+            z = _where(active, proposed, best, free)
     return _together([*left, (here, found)]) if left else found
+
+
+def _name(propose: Proposal) -> str:
+    return getattr(propose, "__qualname__", type(propose).__qualname__)
 
 
 def _together(pieces: list[tuple[Tensor, Found]]) -> Found:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from reasoning.errors import InputError
-from reasoning.fixed_point.solution import State, parts
+from reasoning.fixed_point.solution import State, parts, signature
 
 
 class Mapping:
@@ -31,8 +31,8 @@ class Mapping:
             )
         if version != _versions(given) or self.version != _versions(self.image):
             raise InputError(
-                "f works in place: it changed its argument or what it returned the time before; "
-                "let it return a new tensor each time"
+                "f works in place (or a solver's proposal does): it changed its argument or what "
+                "f returned the time before; let it return a new tensor each time"
             )
         self.image, self.version = image, _versions(image)
         return image
@@ -46,8 +46,3 @@ def _tracked(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def _versions(tensors: tuple[Tensor, ...]) -> list[int]:
     """How often each has been changed in place; 0 for a copy made in inference mode."""
     return [0 if t.is_inference() else t._version for t in tensors]
-
-
-def signature(tensors: tuple[Tensor, ...]) -> list:
-    """The form of a state: each tensor's shape and dtype."""
-    return [(tuple(t.shape), t.dtype) for t in tensors]

@@ -47,6 +47,20 @@ def parts(state: State) -> tuple[Tensor, ...]:
     return tensors
 
 
+def signature(tensors: tuple[Tensor, ...]) -> list:
+    """The form of a state: each tensor's shape and dtype."""
+    return [(tuple(t.shape), t.dtype) for t in tensors]
+
+
+def expect_form(value: tuple[Tensor, ...], like: tuple[Tensor, ...], whose: str) -> None:
+    """InputError unless it is a tuple of as many tensors, of their shapes and dtypes: a tensor's
+    first sample would pass for the state, and one sample's value for all."""
+    if not (isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value)):
+        raise InputError(f"{whose} is a {type(value).__name__}: give a tuple of tensors")
+    if signature(value) != signature(like):
+        raise InputError(f"{whose} must be of form {signature(like)}, is {signature(value)}")
+
+
 def row_sum(tensor: Tensor) -> Tensor:
     """(B, ...) to (B,), in an order that depends on nothing but the row's length."""
     rows = tensor[..., None].flatten(1).contiguous()  # (B,) has one entry a row

@@ -10,8 +10,8 @@ from reasoning.errors import InputError
 from reasoning.fixed_point.anderson import Anderson
 from reasoning.fixed_point.gradients import Gradient, OneStep
 from reasoning.fixed_point.iteration import Found, Iteration, Map, Tensors
-from reasoning.fixed_point.mapping import Mapping, signature
-from reasoning.fixed_point.solution import Solution, State, parts
+from reasoning.fixed_point.mapping import Mapping
+from reasoning.fixed_point.solution import Solution, State, expect_form, parts
 
 
 class Solver(Protocol):
@@ -71,9 +71,9 @@ def solve(
             found = solver.run(mapped, own)
         else:
             found = solver.run(mapped, own, narrowed)
-    _expect_form(found.value, start, f"{type(solver).__name__}.run: Found.value")
+    expect_form(found.value, start, f"{type(solver).__name__}.run: Found.value")
     value = gradient.attach(mapped, found)
-    _expect_form(value, start, f"{type(gradient).__name__}.attach")
+    expect_form(value, start, f"{type(gradient).__name__}.attach")
     return Solution(
         value[0] if single else value,
         found.residual,
@@ -81,12 +81,3 @@ def solve(
         found.converged,
         found.part_residuals,
     )
-
-
-def _expect_form(value: Tensors, start: Tensors, whose: str) -> None:
-    """InputError unless it is a tuple of as many tensors as the start, of their shapes and dtypes:
-    a tensor's first sample would else pass for the state."""
-    if not isinstance(value, tuple):
-        raise InputError(f"{whose} is a {type(value).__name__}: give a tuple of tensors")
-    if signature(value) != signature(start):
-        raise InputError(f"{whose} must be of form {signature(start)}, is {signature(value)}")

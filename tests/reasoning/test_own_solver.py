@@ -12,8 +12,10 @@ from reasoning.fixed_point import (
     Found,
     Gradient,
     Implicit,
+    Iteration,
     Neumann,
     Picard,
+    Proposal,
     iterate,
     solve,
 )
@@ -103,6 +105,51 @@ class Short:
     def run(self, f, start):
         found = Found.at(start, False)
         return Found((start[0][1:],), *list(vars(found).values())[1:])
+
+
+@dataclass(frozen=True)
+class FirstAlone(Implicit):
+    def transform(self, v, vjp):
+        return tuple(part[:1] for part in v)
+
+
+class Proposes(Iteration):
+    """What it is given proposes: a function of f(z)."""
+
+    def __init__(self, propose):
+        super().__init__(1e-6, 9, 0)
+        object.__setattr__(self, "propose", propose)
+
+    def proposal(self):
+        return lambda fz, gap, residual: self.propose(fz)
+
+
+def test_what_a_solver_proposes_and_a_gradient_makes_of_v_are_looked_at():
+    """One sample's value would pass for every sample's."""
+    weight, x, _ = problem()
+
+    def of(solver, gradient):
+        leaf = x.clone().requires_grad_()
+        found = solve(lambda z: z @ weight.mT + leaf, torch.zeros_like(x), solver, gradient)
+        found.value.sum().backward()
+
+    with pytest.raises(InputError, match=r"FirstAlone.transform must be of form \[\(\(3, 4\)"):
+        of(Anderson(), FirstAlone())
+    with pytest.raises(InputError, match=r"proposes is a Tensor: give a tuple"):
+        of(Proposes(lambda fz: fz[0]), Neumann())
+    with pytest.raises(InputError, match=r"proposes must be of form"):
+        of(Proposes(lambda fz: (fz[0][:1],)), Neumann())
+    with pytest.raises(InputError, match=r"or a solver's proposal does"):
+        of(Proposes(lambda fz: (fz[0].mul_(1.0),)), Neumann())
+
+
+def test_a_proposal_cannot_forget_who_left():
+    class Forgetful(Proposal):
+        def __call__(self, fz, gap, residual):
+            return fz
+
+    with pytest.raises(TypeError, match="keep"):
+        Forgetful()
 
 
 def test_a_value_of_another_form_is_refused():

@@ -232,21 +232,49 @@ def test_a_size_that_a_puzzle_has_not_is_refused_before_it_generates(place, caps
     assert main([*words, "3"]) == 0
 
 
-def test_a_generator_that_fails_or_gives_too_few_is_told_in_one_line(place, capsys):
+def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
     (place / "failing.py").write_text(
         "from latin import Latin\n\nclass Broken(Latin):\n"
         "    def generate(self, size, count, seed):\n"
         "        return 1 // 0\n\n"
         "class Few(Latin):\n"
         "    def generate(self, size, count, seed):\n"
-        "        return super().generate(size, 3, seed)\n"
+        "        return super().generate(size, 3, seed)\n\n"
+        "class Lists(Latin):\n"
+        "    def generate(self, size, count, seed):\n"
+        "        return tuple(map(list, super().generate(size, count, seed)))\n\n"
+        "class Alone(Latin):\n"
+        "    def generate(self, size, count, seed):\n"
+        "        return super().generate(size, count, seed)[0]\n\n"
+        "class Yes(Latin):\n"
+        "    def is_valid(self, inputs, answers):\n"
+        "        return True\n\n"
+        "class Raising(Latin):\n"
+        "    def is_valid(self, inputs, answers):\n"
+        "        raise KeyError(3)\n\n"
+        "class Falsifying(Latin):\n"
+        "    def augment(self, inputs, labels, rng):\n"
+        "        return inputs, labels[:, ::-1].copy()\n\n"
+        "class Half(Latin):\n"
+        "    def augment(self, inputs, labels, rng):\n"
+        "        return inputs\n\n"
+        "class Sizeless(Latin):\n"
+        "    def check_size(self, cells):\n"
+        "        return {}[cells]\n"
     )
     words = ["--size", "4", "--train", "3", "--test", "1", "--out", "none"]
-    parts = "generate fails (ZeroDivisionError: ", "failing.py:5)"
-    refused(capsys, ["data", "make", "failing:Broken", *words], *parts)
-    refused(
-        capsys, ["data", "make", "failing:Few", *words], "generate gives 3 puzzles, asked for 4"
-    )
+    for name, parts in {
+        "Broken": ("generate fails (ZeroDivisionError: ", "failing.py:5)"),
+        "Few": ("generate gives (dtype('uint8'), (3, 16)), expected uint8 (4, 16)",),
+        "Lists": ("generate gives list, expected uint8 (4, 16)",),
+        "Alone": ("generate gives a ndarray, expected two arrays",),
+        "Yes": ("Yes.is_valid gives bool (), expected bool (N,)",),
+        "Raising": ("is_valid fails (KeyError: 3",),
+        "Falsifying": ("augment gives a wrong puzzle",),
+        "Half": ("augment gives a ndarray, expected two arrays",),
+        "Sizeless": ("check_size fails (KeyError: 16",),
+    }.items():
+        refused(capsys, ["data", "make", f"failing:{name}", *words], *parts)
     assert not Path("none").exists()
 
 

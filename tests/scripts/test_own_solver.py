@@ -78,6 +78,25 @@ def test_what_is_no_solver_is_refused_while_settings_are_read(place):
         GradientConfig(kind="heavy:HeavyBall")
 
 
+def test_a_class_that_cannot_be_made_is_told_by_its_path(place):
+    (place / "unmade.py").write_text(
+        "from heavy import HeavyBall, Fading\n"
+        "class Undecorated(HeavyBall):\n    mixing: float = 0.3\n"
+        "class OwnInit(HeavyBall):\n    def __init__(self, tolerance): pass\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\nclass Failing(Fading):\n    def __post_init__(self): raise OSError('no file')\n"
+    )
+    for kind, part in (
+        ("Undecorated", r"unmade:Undecorated: has fields, so decorate it with @dataclass"),
+        ("OwnInit", r"unmade:OwnInit: cannot be made .*early_exit"),
+    ):
+        with pytest.raises(ValueError, match=part):
+            SolverConfig(kind=f"unmade:{kind}")
+    with pytest.raises(ValueError, match=r"unmade:Failing: cannot be made .*OSError: no file"):
+        GradientConfig(kind="unmade:Failing")
+    del sys.modules["unmade"]
+
+
 def test_settings_reach_the_fields_that_a_class_has(place):
     (place / "mixed.py").write_text(
         "from dataclasses import dataclass\n"
