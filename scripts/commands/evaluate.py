@@ -1,20 +1,24 @@
 """`loopbench evaluate`: score a run on held-out puzzles; see `scripts.runs.evaluate`."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
 from reasoning.names import Activations, Device
-from scripts.runs.asked import Asked, Leave, judging
+from scripts.runs.asked import Asked, Leave, judging, settings_hash
 from scripts.runs.hub_names import expect_weights
 from scripts.runs.recorded import load_config
 from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import PACKAGED, Headline, Shipped
 from scripts.terminal.folders import expect, keep_apart
 from scripts.usage import UsageError, at_least, parse
+
+if TYPE_CHECKING:
+    from puzzles.puzzle_set import PuzzleSet
 
 
 def evaluate(
@@ -126,18 +130,22 @@ def evaluate(
     record = {"run": str(weights), "data": str(data), "split": split, "puzzles": puzzles}
     record |= {"tolerance": tolerance, "evaluations": evaluations}
     record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
+    judge = judging(search_calls, search_segments) if search is not None else None
+    more = {"step": trained.step, "segments": count, "plan": plan.model_dump()}
+    record["asked"] = _fingerprint(weights, data, chosen, record | more)
     if folder != weights:
         record["config"] = trained.config.model_dump(mode="json")
     called = Path(str(weights)).name.removesuffix(PACKAGED)
     with stage_progress(quiet=not world.is_main) as progress:
         tell = partial(progress, f"{called}: segments")
         record |= evaluate_run(trained, chosen, count, world, asked.depth, plan, tell=tell).record
-        if search is not None:
+        if judge is not None:
             tell = partial(progress, f"{called}: calls of the judge")
-            judge = judging(search_calls, search_segments)
             record["judged"] = search_judged(
                 trained, chosen, judge, world, asked.depth, seed, search_control, tell
             )
+            searched = judge.model_dump() | {"control": search_control}
+            record["judged"]["asked"] = settings_hash(searched)
     if world.is_main:
         path = folder / _file_name("" if folder == weights else called, data, split, puzzles)
         kept = keep_earlier(path, record)
@@ -158,6 +166,17 @@ def _expect_search(search: str | None, **settings: int | bool | None) -> None:
         raise UsageError(
             f"--search-{given[0]}: says how to search; add --search judge, or leave it out"
         )
+
+
+def _fingerprint(
+    weights: Path | str, data: Path, chosen: "PuzzleSet", settings: dict[str, Any]
+) -> str:
+    """Alike for evaluations of the same weights on the same puzzles in the same way."""
+    run = weights.resolve() if isinstance(weights, Path) else weights
+    puzzles = hashlib.sha256(chosen.inputs.tobytes()).hexdigest()
+    return settings_hash(
+        settings | {"run": str(run), "data": str(data.resolve()), "contents": puzzles}
+    )
 
 
 def _file_name(weights: str, data: Path, split: str, puzzles: int) -> str:

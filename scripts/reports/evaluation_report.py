@@ -11,23 +11,23 @@ from scripts.reports.numbers import accuracy
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
 
-# What says how an evaluation was made; one that differs in it is another one.
-_ASKED = ("run", "data", "split", "puzzles", "step", "precision", "segments", "search")
-_ASKED += ("evaluations", "tolerance", "trained_on_size")
 _PICTURES = ("grid", "cost", "risk")
 
 
 def keep_earlier(path: Path, record: dict[str, Any]) -> Path | None:
-    """Before a record is written: one of other settings that lies there becomes
-    NAME-earlier-N.json, its pictures with it. Returns where it is."""
+    """Before a record is written: one that lies there and would be lost, for it was asked something
+    else or cannot be read, becomes NAME-earlier-N.json, its pictures with it. Returns where it is.
+    """
     if not path.is_file():
         return None
-    earlier, judged = json.loads(path.read_text()), ("judged" in record)
-    same = all(earlier.get(name) == record.get(name) for name in _ASKED)
-    if same and ("judged" in earlier) <= judged:
-        return None
-    number = next(n for n in count(1) if not _earlier(path, n).exists())
-    kept = _earlier(path, number)
+    try:
+        before = json.loads(path.read_text())
+        was, now = (each.get("judged", {}).get("asked") for each in (before, record))
+        if before.get("asked") == record["asked"] and was in (None, now):
+            return None
+    except (ValueError, AttributeError):  # no JSON, or none of ours
+        pass
+    kept = next(place for n in count(1) if not (place := _earlier(path, n)).exists())
     for name in _PICTURES:
         picture = path.with_name(f"{path.stem}-{name}.png")
         if picture.is_file():

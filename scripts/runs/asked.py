@@ -1,8 +1,10 @@
 """What an evaluation is asked for, and whether a run has it; read without torch."""
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from puzzles.kinds import puzzle_of
 from reasoning.search_config import JudgeConfig
@@ -76,3 +78,8 @@ def judging(calls: int | None, segments: int | None) -> JudgeConfig:
     """The search with the net as judge; None: its default."""
     given = {"calls": calls, "segments": segments}
     return JudgeConfig(**{name: value for name, value in given.items() if value is not None})
+
+
+def settings_hash(settings: dict[str, Any]) -> str:
+    """Names these settings, in 12 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

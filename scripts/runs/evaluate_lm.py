@@ -8,7 +8,6 @@ RUN/evaluation-lm/<hash>/   one folder per checkpoint, settings, and bundle or c
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_row
 from reasoning.records import finite, sha256_of
 from reasoning.training.runs import write_json
 from scripts.reports.numbers import percent
+from scripts.runs.asked import settings_hash
 from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
@@ -143,11 +143,6 @@ def describe_settings(run: "LanguageRun", scorer: Scorer) -> dict[str, Any]:
         "precision": scorer.precision,
         "device": scorer.world.device.type,
     }
-
-
-def settings_hash(settings: dict[str, Any]) -> str:
-    """Names the folder of these settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def without_infinities(value: Any) -> Any:

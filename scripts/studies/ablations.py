@@ -126,7 +126,7 @@ def ablation(
     also: models that are rows of it too.
     """
     rows, others = ABLATIONS[name], also_rows(also, scale)
-    wanted = chosen(asked.only, [*(row.name for row in (*rows, *others)), *also])
+    wanted = chosen(asked.only, [*(row.name for row in rows), *also])
     variants = (*(row for row in rows if row.name in wanted), *others)
     folder = data or asked.out / "data"
     size, train, test = (4, 64, 32) if scale == "mini" else (6, 1000, 500)

@@ -1,7 +1,9 @@
 """`loopbench evaluate` with test-time compute: what it writes, what it refuses."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -319,6 +321,15 @@ def test_an_evaluation_of_other_settings_is_kept(run, sudokus):
         f"{name}-earlier-2.json",
     }
     assert json.loads((place / f"{name}-earlier-2.json").read_text())["segments"] == 2
+    evaluated(Path(os.path.relpath(place)), sudokus, "--segments", "3")  # another spelling
+    assert not (place / f"{name}-earlier-3.json").exists()
+    judge = ("--segments", "3", "--search", "judge", "--search-segments", "1", "--search-calls")
+    evaluated(place, sudokus, *judge, "2")  # adds to what was there
+    evaluated(place, sudokus, *judge, "1")
+    assert json.loads((place / f"{name}-earlier-3.json").read_text())["judged"]
+    (place / f"{name}.json").write_text("{")
+    evaluated(place, sudokus, "--segments", "3")
+    assert (place / f"{name}-earlier-4.json").read_text() == "{"
 
 
 def test_pictures_of_an_earlier_evaluation_go(run, sudokus):

@@ -84,7 +84,8 @@ def test_a_class_that_cannot_be_made_is_told_by_its_path(place):
         "class Undecorated(HeavyBall):\n    mixing: float = 0.3\n"
         "class OwnInit(HeavyBall):\n    def __init__(self, tolerance): pass\n"
         "from dataclasses import dataclass\n"
-        "@dataclass(frozen=True)\nclass Failing(Fading):\n    def __post_init__(self): raise OSError('no file')\n"
+        "@dataclass(frozen=True)\nclass Failing(Fading):\n"
+        "    def __post_init__(self): raise OSError('no file')\n"
     )
     for kind, part in (
         ("Undecorated", r"unmade:Undecorated: has fields, so decorate it with @dataclass"),

@@ -25,7 +25,8 @@ from reasoning.pretraining.validation import validate
 from reasoning.training.runs import read_jsonl, write_json
 from scripts.models.lm_presets import LanguageRunConfig
 from scripts.models.variants import Variant
-from scripts.runs.evaluate_lm import Ask, evaluate_language_run, settings_hash
+from scripts.runs.asked import settings_hash
+from scripts.runs.evaluate_lm import Ask, evaluate_language_run
 from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.runs.pretrain import newest, pretrain_run
 from scripts.studies.jobs import Job, Seat, run_jobs
