@@ -16,11 +16,15 @@ if TYPE_CHECKING:  # torch is imported where a solver is built: settings are rea
     from reasoning.fixed_point import Gradient, Iteration
 
 
-def _expect_kind(what: str, kind: str, own: tuple[str, ...]) -> None:
-    if kind not in own and ":" not in kind:
+def _is_path(kind: str) -> bool:
+    return ":" in kind
+
+
+def _expect_kind(what: str, kind: str, shipped: tuple[str, ...]) -> None:
+    if kind not in shipped and not _is_path(kind):
         raise InputError(
-            f"{what}.kind is {kind}: take {', '.join(own)}, or the import path of a class of your "
-            "own, package.module:Name"
+            f"{what}.kind is {kind}: take {', '.join(shipped)}, or the import path of a class of "
+            "your own, package.module:Name"
         )
 
 
@@ -51,7 +55,7 @@ class SolverConfig(Frozen):
                 f"solver.max_evaluations {self.max_evaluations}"
             )
         _expect_kind("solver", self.kind, ("anderson", "picard"))
-        if ":" in self.kind:
+        if _is_path(self.kind):
             self.build()  # refused while settings are read
         return self
 
@@ -100,7 +104,7 @@ class GradientConfig(Frozen):
     @model_validator(mode="after")
     def _clip_has_something_to_clip(self):
         _expect_kind("gradient", self.kind, _GRADIENTS)
-        clips = hasattr(self.build(), "clip") if self.is_own else self.kind in _CLIPPED
+        clips = hasattr(self.build(), "clip") if _is_path(self.kind) else self.kind in _CLIPPED
         if self.clip is not None and not clips:
             raise InputError(
                 f"gradient.clip bounds the adjoint u, which {self.kind} never forms: "
@@ -132,14 +136,9 @@ class GradientConfig(Frozen):
         return made(self.kind, kind, **settings)
 
     @property
-    def is_own(self) -> bool:
-        """Whether the gradient lies outside the suite."""
-        return ":" in self.kind
-
-    @property
     def forward_steps(self) -> int:
         """Evaluations of the map that the value itself takes after the solver's."""
-        if self.is_own:
+        if _is_path(self.kind):
             return self.build().forward_steps()
         return self.steps if self.kind == "phantom" else 0
 
