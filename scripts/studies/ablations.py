@@ -90,13 +90,13 @@ def configuration(
     variant: Variant,
     scale: str,
     data: Path,
-    grid: tuple[str, int] = ("sudoku", 36),
     changes: Mapping[str, Any] = MappingProxyType({}),
+    grid: tuple[str, int] = ("sudoku", 36),
 ) -> RunConfig:
     """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label.
 
-    grid: kind and cells of the data's puzzles, which a preset is made for.
     changes: to fields of every variant, say `steps`.
+    grid: kind and cells of the data's puzzles, which a preset is made for.
     """
     values = merged(preset(f"{variant.model}-{scale}", *grid).model_dump(), variant.changes)
     named = {"preset": variant.name, "data": str(data)}
@@ -134,7 +134,7 @@ def ablation(
     if data is not None:
         puzzles = read_puzzles(data, "train")  # refused before torch is loaded
         grid = puzzles.kind, puzzles.seq_len
-    configs = [configuration(each, scale, folder, grid, asked.changes) for each in variants]
+    configs = [configuration(each, scale, folder, asked.changes, grid) for each in variants]
 
     from scripts.studies.comparison import planned_runs, train_and_compare
     from scripts.studies.plan import lanes_of, state_plan
