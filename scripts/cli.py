@@ -34,7 +34,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return refuse(unknown_name("command", words[0], COMMANDS, "`loopbench --help`"), 2)
-    look_here()  # for models, puzzles, solvers and gradients by their import paths
+    if any(":" in word for word in words):  # a solver's import path is read with the settings
+        look_here()
     module, _ = COMMANDS[words[0]]
     return run_guarded(lambda rest: importlib.import_module(module).main(rest), words[1:])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from puzzles.plugins import import_object
+from puzzles.plugins import import_object, look_here
 from scripts.terminal.choices import MODEL_GROUPS, PRESETS_FILE
 from scripts.usage import UsageError, unknown_name
 
@@ -119,6 +119,9 @@ class Registry:
             return value
         if not isinstance(value.get("kind"), str):
             raise UsageError(f"needs a `kind`, the name of a {self.what}")
+        parts = [part for part in value.values() if isinstance(part, Mapping)]
+        if any(":" in str(part.get("kind", "")) for part in parts):
+            look_here()  # for a solver or a gradient by its import path
         return self.config_class(value["kind"]).model_validate(value)
 
 

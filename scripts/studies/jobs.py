@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -255,10 +256,16 @@ def _load(jobs: Sequence[Job]) -> None:
     # It keeps this mask, and so do the runs: the terminal's Ctrl-C goes to all of its processes,
     # and this one alone is to act on it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # It would look in the working folder first, which may have a `scripts` of its own.
+    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    kept = {name: os.environ.get(name) for name in safe}
+    os.environ.update(safe)
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for name, value in kept.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 class _Children:
