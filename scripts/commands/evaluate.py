@@ -11,7 +11,6 @@ import tyro
 from reasoning.names import Activations, Device
 from scripts.runs.asked import Asked, Leave, judging, settings_hash
 from scripts.runs.hub_names import expect_weights
-from scripts.runs.recorded import load_config
 from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import PACKAGED, Headline, Shipped
 from scripts.terminal.folders import expect, keep_apart
@@ -100,6 +99,8 @@ def evaluate(
     folder = _folder(weights, out)
     expect(data, "data")
     if isinstance(weights, Path) and weights.is_dir():  # refused before torch is loaded
+        from scripts.runs.recorded import load_config
+
         config, grid = load_config(weights)
         asked.plan_of(config, grid["kind"])
 

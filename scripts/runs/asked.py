@@ -4,14 +4,16 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from puzzles.kinds import puzzle_of
 from reasoning.search_config import JudgeConfig
 from reasoning.supervision_config import Depth
-from scripts.models.presets import RunConfig
 from scripts.runs.search_plan import Plan
 from scripts.usage import UsageError
+
+if TYPE_CHECKING:  # its presets take a tenth of a second, which a refusal need not wait for
+    from scripts.models.presets import RunConfig
 
 Leave = float | Literal["rest", "converged", "claimed", "never"]
 
@@ -44,7 +46,7 @@ class Asked:
     def depth(self) -> Depth:
         return Depth(evaluations=self.evaluations)
 
-    def plan_of(self, config: RunConfig, kind: str) -> Plan:
+    def plan_of(self, config: "RunConfig", kind: str) -> Plan:
         """The plan with the residual at which a start leaves, for a run's configuration and the
         kind of its puzzles. UsageError for what they do not have."""
         self._expect_had(config, kind)
@@ -54,7 +56,7 @@ class Asked:
         leave = _LEAVE[self.leave] * (self.tolerance or solver.tolerance)
         return self.plan.model_copy(update={"leave": leave})
 
-    def _expect_had(self, config: RunConfig, kind: str) -> None:
+    def _expect_had(self, config: "RunConfig", kind: str) -> None:
         """UsageError for what a model or a kind of puzzles does not have."""
         model = config.model
         solver = model.solver_settings()
