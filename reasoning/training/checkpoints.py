@@ -187,6 +187,11 @@ def refuse_unless_finite(tensors: Mapping[str, Tensor], folder: Path) -> None:
 def _fill(model: nn.Module, path: Path) -> None:
     tensors = load_file(path)
     refuse_unless_finite(tensors, path.parent)
+    fill(model, tensors, path)
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put tensors of a file into a model. CheckpointError, with the first, if they do not fit."""
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

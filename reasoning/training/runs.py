@@ -134,7 +134,8 @@ def refuse_begun(folder: Path) -> None:
 
 
 def begun_with(folder: Path) -> tuple[Path, int] | None:
-    """The run whose weights this one began with, and the step they are of; None: it began afresh.
+    """The run, or the file of packaged weights, that this one began with, and the step they are
+    of; None: it began afresh.
 
     It is kept as it was named, so a relative name is sought from the run's folder upwards (both
     may have moved together), then from here. RunError where it is not there.
@@ -145,7 +146,8 @@ def begun_with(folder: Path) -> tuple[Path, int] | None:
     named, here = Path(record["run"]), folder.resolve()
     places = [] if named.is_absolute() else [parent / named for parent in here.parents]
     for place in (*places, named):
-        if (place / "config.json").is_file() and place.resolve() != here:
+        there = (place / "config.json").is_file() or place.is_file()
+        if there and place.resolve() != here:
             return place, record["step"]
     raise RunError(f"{folder}: began with {named}, which is no longer there; put it back")
 

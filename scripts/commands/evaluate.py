@@ -13,7 +13,7 @@ from scripts.runs.asked import Asked, Leave, judging, settings_hash
 from scripts.runs.hub_names import expect_weights
 from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import PACKAGED, Headline, Shipped
-from scripts.terminal.folders import expect, keep_apart
+from scripts.terminal.folders import expect, expect_weights_of, keep_apart
 from scripts.usage import UsageError, at_least, parse
 
 if TYPE_CHECKING:
@@ -197,10 +197,7 @@ def _weights(run: Path | None, pretrained: str | None) -> Path | str:
     if pretrained is not None:
         expect_weights(pretrained)
         return pretrained
-    if run.suffix != PACKAGED:
-        expect(run, "puzzle run")
-    elif not run.is_file():
-        raise UsageError(f"{run}: no such file; `loopbench package` makes one of a run")
+    expect_weights_of(run)
     return run
 
 

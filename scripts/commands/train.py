@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scripts.commands.early import check_places
-from scripts.terminal.folders import expect
+from scripts.terminal.folders import expect_weights_of
 
 
 def main(words: Sequence[str]) -> int:
@@ -13,7 +13,7 @@ def main(words: Sequence[str]) -> int:
 
     given = read_words(words)
     if given.start is not None:
-        expect(given.start, "puzzle run")
+        expect_weights_of(given.start)
 
     from scripts.runs import train  # torch with it
 

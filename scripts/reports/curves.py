@@ -72,6 +72,8 @@ def run_curve(label: str, run: Path, after: frozenset[Path] = frozenset()) -> Cu
     begun, before = begun_with(run), FRESH
     if begun is not None:
         start, step = begun
+        if start.is_file():
+            raise RunError(f"{run}: began with {start.name}, whose training's cost nothing tells")
         if start.resolve() in after:
             raise RunError(f"{run}: began with {start}, which began with it: one was written over")
         before = _spent_by(run_curve(label, start, after), step)

@@ -11,7 +11,7 @@ from torch import nn
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
-from reasoning.training.checkpoints import load_weights, was_saved
+from reasoning.training.checkpoints import fill, load_weights, was_saved
 from reasoning.training.deadline import plan
 from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer
@@ -20,6 +20,7 @@ from reasoning.training.steps import Progress
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import read_data, training_stream
+from scripts.runs.pretrained import load_packaged
 from scripts.runs.recorded import load_config
 from scripts.runs.session import check_ids, identity, metrics, run_predictions, subset
 from scripts.runs.train_words import Train, read_words
@@ -29,6 +30,7 @@ from scripts.runs.training_command import (
     train_to_end,
 )
 from scripts.runs.training_words import WandbMode
+from scripts.terminal.choices import PACKAGED
 
 
 def train_run(
@@ -48,7 +50,8 @@ def train_run(
 
     say: told, in a line, what the user should know of before the first step.
     seconds: how long a new run is to take from now on, instead of its configuration's steps.
-    start: a run whose averaged weights a new run begins with. CheckpointError if they do not fit.
+    start: a run whose averaged weights, or the file of packaged weights that, a new run begins
+        with. CheckpointError if they do not fit.
     """
     began = time.perf_counter()
     if config.compile:
@@ -68,7 +71,7 @@ def train_run(
         start, _ = begun_with(out) or (None, 0)
     planned: dict[str, Any] = {}
     if start is not None and not saved:
-        planned["started_from"] = {"run": str(start), "step": load_weights(Path(start), model)}
+        planned["started_from"] = {"run": str(start), "step": _begin_with(start, model, world)}
     stream = training_stream(config, train)
 
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
@@ -84,6 +87,15 @@ def train_run(
     record = _record(train, trainer) | {"puzzles_sha256": puzzles} | planned
     reporter = open_records(trainer, out, record, resume, saved, wandb, tensorboard, listen, say)
     return train_to_end(trainer, reporter)
+
+
+def _begin_with(start: Path, model: nn.Module, world: World) -> int:
+    """Load the averaged weights of a run or of a packaged file; returns their step."""
+    if start.suffix != PACKAGED:
+        return load_weights(start, model)
+    packaged = load_packaged(start, world)
+    fill(model, packaged.model.state_dict(), start)
+    return packaged.step
 
 
 def held_out_record(

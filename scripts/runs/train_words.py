@@ -29,7 +29,8 @@ class Train(TrainingWords):
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     start: Path | None = None
     """Begin from the averaged weights of this run, of any size of grid that they fit: say of a run
-    on smaller mazes. What was begun from stands in RUN/config.json."""
+    on smaller mazes; or from a .safetensors file that `package` wrote, as those that ship in
+    reasoning/weights. What was begun from stands in RUN/config.json."""
     for_: Annotated[str | None, tyro.conf.arg(name="for")] = None
     """Train for so long, such as 2h or 8.5m: steps are measured first, and as many planned as end
     then, instead of --steps; the record of that is in RUN/config.json."""

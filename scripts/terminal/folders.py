@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from reasoning.names import MANIFEST_FILE, PLAN_FILE, TOKENIZER_FILE
+from scripts.terminal.choices import PACKAGED
 from scripts.usage import UsageError
 
 Kind = Literal["puzzle run", "language run", "data", "corpus", "tokenizer", "comparison"]
@@ -80,3 +81,11 @@ def expect(folder: str | Path, wanted: Kind) -> None:
         raise UsageError(f"{folder}: is {_IS[kind]}, not {_IS[wanted]}; {_TAKEN_BY[kind]}")
     if wanted.endswith("run") and not (folder / "config.json").is_file():
         raise UsageError(f"{folder}: is not a run's folder (no config.json); {_MADE_BY[wanted]}")
+
+
+def expect_weights_of(run: Path) -> None:
+    """UsageError if this is neither a puzzle run's folder nor a file that `package` wrote."""
+    if run.suffix != PACKAGED:
+        expect(run, "puzzle run")
+    elif not run.is_file():
+        raise UsageError(f"{run}: no such file; `loopbench package` makes one of a run")

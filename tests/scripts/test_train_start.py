@@ -9,12 +9,15 @@ import torch
 from puzzles import sources
 from puzzles.dataset import write_dataset
 from reasoning.training.checkpoints import load_weights
+from reasoning.training.distribution import join_world
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import RunError, begun_with, read_jsonl
 from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import build_model
+from scripts.reports.curves import run_curve
 from scripts.runs.data import read_puzzles
+from scripts.runs.pretrained import load_packaged
 from scripts.runs.recorded import load_config
 
 WORDS = ("train", "--preset", "attractor-axial-mini", "--device", "cpu")
@@ -34,25 +37,54 @@ def larger(tmp_path_factory):
     return folder
 
 
-def test_it_begins_with_the_average_of_the_other(first, larger, tmp_path, monkeypatch):
-    begun = {}
+@pytest.fixture
+def begun_from(larger, tmp_path, monkeypatch):
+    """What a run on the larger mazes holds before its first step, and its record of the start."""
 
-    def seen(trainer):
-        begun.update({k: v.clone() for k, v in trainer.model.state_dict().items()})
-        raise SystemExit  # before the first step
+    def begin(start):
+        begun, run = {}, tmp_path / "run"
 
-    run = tmp_path / "run"
-    words = [*WORDS, "--data", str(larger), "--out", str(run), "--start", str(first)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train", seen)
-        with pytest.raises(SystemExit):
-            main(words)
+        def seen(trainer):
+            begun.update({k: v.clone() for k, v in trainer.model.state_dict().items()})
+            raise SystemExit
+
+        words = [*WORDS, "--data", str(larger), "--out", str(run), "--start", str(start)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "train", seen)
+            with pytest.raises(SystemExit):
+                main(words)
+        return begun, json.loads((run / "config.json").read_text())["started_from"]
+
+    return begin
+
+
+def test_it_begins_with_the_average_of_the_other(first, larger, begun_from):
+    begun, record = begun_from(first)
     model = build_model(load_config(first)[0], grid_shape(read_puzzles(larger, "train")))
     assert load_weights(first, model) == 6
     assert begun.keys() == model.state_dict().keys()
     assert all(torch.equal(begun[k], v) for k, v in model.state_dict().items())
-    record = json.loads((run / "config.json").read_text())["started_from"]
     assert record == {"run": str(first), "step": 6}
+
+
+def test_it_begins_with_packaged_weights(first, mazes, larger, begun_from, tmp_path, dies_at):
+    assert main(["package", str(first), "--data", str(mazes), "--out", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.safetensors")
+    begun, record = begun_from(file)
+    packaged = load_packaged(file, join_world("cpu")).model.state_dict()
+    assert begun.keys() == packaged.keys()
+    assert all(torch.equal(begun[name], packaged[name]) for name in packaged)
+    assert record == {"run": str(file), "step": 6}
+
+    words = [*WORDS, "--data", str(larger), "--steps", "6", "--start", str(file)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main([*words, "--out", str(whole)]) == 0
+    with dies_at(Trainer, 3):
+        main([*words, "--out", str(killed)])
+    assert main(["train", "--resume", str(killed)]) == 0
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    with pytest.raises(RunError, match=f"began with {file.name}, whose training's cost"):
+        run_curve("whole", whole)
 
 
 def test_stopped_before_its_first_checkpoint_it_begins_there_again(
@@ -92,6 +124,7 @@ def test_weights_that_do_not_fit_are_refused(first, sudokus, tmp_path, capsys):
     assert "does not fit this model" in said
     assert said.count("\n") == 1
     assert not run.exists()
-    missing = tmp_path / "missing"
-    assert main([*WORDS, "--data", str(sudokus), "--out", str(run), "--start", str(missing)]) == 2
-    assert str(missing) in capsys.readouterr().err
+    for missing in (tmp_path / "missing", tmp_path / "missing.safetensors"):
+        words = [*WORDS, "--data", str(sudokus), "--out", str(run), "--start", str(missing)]
+        assert main(words) == 2
+        assert str(missing) in capsys.readouterr().err
