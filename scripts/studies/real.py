@@ -18,7 +18,6 @@ from typing import Any, Literal
 import torch
 
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.names import Activations
 from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_environment, write_json
@@ -86,26 +85,27 @@ def real(
     train: PuzzleSet,
     seconds: float,
     searched: int,
-    precision: Activations,
+    chosen: frozenset[str] = frozenset(),
 ) -> None:
     """Train, answer and tell; resumable.
 
     configs: what is trained on the puzzles of their data folder, `train`. seconds: training of each
     run. searched: held-out puzzles of which several images are asked; 0 leaves that out.
-    precision: of activations; auto: see `faster_precision`.
+    chosen: settings that nobody asked for: a run begun with others goes on with its own. Among
+    them precision is as `faster_precision` finds.
     """
     world, console = asked.world, asked.console
-    out, data, choose = asked.out, configs[0].data, precision == "auto"
-    if choose:  # what the first process finds: timings differ
+    out, data = asked.out, configs[0].data
+    if "precision" in chosen:  # what the first process finds: timings differ
         faster = faster_precision(world.device) == "bf16"
-        precision = "bf16" if world.first(float(faster)) else "fp32"
-    configs = [config.model_copy(update={"precision": precision}) for config in configs]
+        found = {"precision": "bf16" if world.first(float(faster)) else "fp32"}
+        configs = [config.model_copy(update=found) for config in configs]
     runs = planned_runs(configs, asked.seeds, out, train)
     lanes = lanes_of(asked.jobs, runs, world)
     for config, folder, _ in runs:
-        as_begun(config, folder, choose)
+        as_begun(config, folder, chosen)
     jobs = [
-        Job(folder, partial(_train_and_tell, config, folder, seconds, task, searched, choose))
+        Job(folder, partial(_train_and_tell, config, folder, seconds, task, searched, chosen))
         for config, folder, _ in runs
     ]
     told: dict[int, tuple[Scored, dict[str, Any] | None]] = {}
@@ -148,32 +148,35 @@ def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:
     return "bf16" if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else "fp32"
 
 
-def as_begun(config: RunConfig, folder: Path, any_precision: bool = False) -> RunConfig:
+def as_begun(config: RunConfig, folder: Path, chosen: frozenset[str] = frozenset()) -> RunConfig:
     """The configuration as a run that was begun in the folder has it, with its own steps.
 
-    any_precision: and its own precision. UsageError for a folder with another run.
+    chosen: settings that are its own too. UsageError for a folder with another run.
     """
     if not (folder / "config.json").exists():
         return config
     known = load_config(folder)[0]
-    asked = replanned(config, known.steps)
-    if any_precision:
-        asked = asked.model_copy(update={"precision": known.precision})
+    own = {name: getattr(known, name) for name in chosen}
+    asked = replanned(config, known.steps).model_copy(update=own)
     if other := differences(known, asked):
         raise UsageError(f"{folder}: holds another run ({', '.join(other)}); choose another --out")
     return known
 
 
 def train_to_deadline(
-    config: RunConfig, folder: Path, seconds: float, seat: Seat, any_precision: bool = False
+    config: RunConfig,
+    folder: Path,
+    seconds: float,
+    seat: Seat,
+    chosen: frozenset[str] = frozenset(),
 ) -> None:
     """Train a run for so long, go on with it, or leave it if it is finished.
 
-    any_precision: a run that was begun in another precision goes on in its own.
+    chosen: settings in which a run that was begun goes on as it was.
     KeyboardInterrupt when interrupted, the run saved. UsageError for a folder with another run.
     """
     begun = (folder / "config.json").exists()
-    config = as_begun(config, folder, any_precision)
+    config = as_begun(config, folder, chosen)
     seat.world.barrier()  # every process has read what is there before it changes
     stopped = train_run(
         *(config, folder, seat.world, begun),
@@ -190,11 +193,11 @@ def _train_and_tell(
     seconds: float,
     task: Task,
     searched: int,
-    any_precision: bool,
+    chosen: frozenset[str],
     seat: Seat,
 ) -> tuple[Scored, dict[str, Any] | None]:
     """A run as the comparison takes it, and its line of the table; no line if it failed."""
-    train_to_deadline(config, folder, seconds, seat, any_precision)
+    train_to_deadline(config, folder, seconds, seat, chosen)
     scored = score_run(folder, Path(config.data), seat.world, seat.tell)
     if scored.row.evaluation is None:
         return scored, None
@@ -212,6 +215,7 @@ def _row(
         "seed": run.config.seed,
         "steps": run.step,
         "precision": run.config.precision,
+        "hints": run.config.hints,
         "parameters": scored["parameters"],
         "hours": cost["seconds"] / 3600,
         "pflop": cost["flops"] / 1e15 if "flops" in cost else None,
@@ -276,7 +280,8 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
         cells += [accuracy(halting["exact"]), f"{halting['net_calls']:.0f}"]
         cells.append(_chosen(chosen) if chosen else "")
         flop = f", {row['pflop']:.2g} PFLOP" if row["pflop"] else ""
-        lines.append([*cells, f"{row['hours']:.2g} h{flop}"])
+        hints = f", 0 to {row['hints']} hints" if row.get("hints") else ""
+        lines.append([*cells, f"{row['hours']:.2g} h{flop}{hints}"])
     for other in PUBLISHED[task]:
         cells = [f"{other.name} ({other.source})", other.parameters, f"{other.exact:g}"]
         cells += [""] * maze + [other.how, "", "", "", other.cost]

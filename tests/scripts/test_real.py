@@ -109,5 +109,23 @@ def test_a_run_goes_on_in_its_own_precision_whichever_is_faster_now(sudokus, tmp
         assert {run["precision"] for run in record["runs"]} == {"fp32"}
 
 
+def test_sudokus_are_given_hints_unless_asked_otherwise(sudokus, mazes, tmp_path, capsys):
+    words = ("--searched", "0", "--precision", "fp32", "--device", "cpu")
+    with_hints, without = tmp_path / "with", tmp_path / "without"
+    assert [run["hints"] for run in told(sudokus, with_hints, *words)["runs"]] == [8, 8]
+    assert {load_config(run)[0].hints for run in with_hints.glob("*seed0")} == {8}
+    assert ", 0 to 8 hints |" in (with_hints / "real.md").read_text()
+    told(sudokus, without, *words, "--hints", "0")
+    assert "hints" not in (without / "real.md").read_text()
+    # A run that was begun without goes on so where nothing is asked; else it is another run.
+    assert [run["hints"] for run in told(sudokus, without, *words)["runs"]] == [0, 0]
+    asked = ["reproduce", "real", "--task", "sudoku", "--data", sudokus, "--out", without, *WORDS]
+    assert main([str(word) for word in (*asked, *words, "--hints", "3")]) == 2
+    assert "holds another run (hints" in capsys.readouterr().err
+    # A maze's question leaves nothing blank, so there is nothing to hint at.
+    record = told(mazes, tmp_path / "mazes", *words, "--task", "maze")
+    assert [run["hints"] for run in record["runs"]] == [0, 0]
+
+
 def test_the_faster_precision_is_one_of_the_two():
     assert faster_precision(torch.device("cpu")) in ("fp32", "bf16")
