@@ -1,13 +1,15 @@
-"""Mazes as a kind of puzzle: the answer marks a shortest path from S to G."""
+"""Mazes as a kind of puzzle: the answer marks a shortest path from S to G.
+
+What searches is imported where it is called: numba takes as long to load as a refusal may take.
+"""
 
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numba import njit
 
 from puzzles import painting
-from puzzles.maze import generator, rules, search, symmetry
+from puzzles.maze import rules, symmetry
 from puzzles.maze.rules import FREE, GOAL, PATH, START, WALL
 from puzzles.painting import INK, PAPER, RIGHT, UNKNOWN, WRONG, WRONG_FIELD
 from puzzles.parallel import Progress, map_rows
@@ -49,7 +51,9 @@ class Maze(Puzzle):
         rules.size_of(np.empty(cells))
 
     def is_valid(self, inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        return _is_valid(inputs, answers)
+        from puzzles.maze import search
+
+        return search.is_one_path(inputs, answers)
 
     def broken(self, question: np.ndarray, answer: np.ndarray) -> list[Broken]:
         """Changed cells; where the path ends early, branches, or lies apart from S."""
@@ -78,6 +82,8 @@ class Maze(Puzzle):
     def more_scores(
         self, inputs: np.ndarray, answers: np.ndarray, valid: np.ndarray
     ) -> dict[str, np.ndarray]:
+        from puzzles.maze import search
+
         cells = np.count_nonzero(answers == PATH, axis=1) + 2  # with S and G
         return {"valid_shortest": valid & (cells == search.path_cells(inputs))}
 
@@ -95,12 +101,16 @@ class Maze(Puzzle):
     def search_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The marked cells are a shortest path exactly if they join S to G on their own and are as
         many as a shortest path needs."""
+        from puzzles.maze import search
+
         shortest = search.path_cells(inputs)
         marked = (labels == PATH).sum(axis=1) + 2  # with S and G
         alone = search.path_cells(np.where((inputs == FREE) & (labels != PATH), WALL, inputs))
         return first_code([(4, shortest == 0), (5, alone == 0), (6, marked != shortest)])
 
     def labelled_first(self, part: PuzzleSet) -> int:
+        from puzzles.maze import search
+
         def is_first(rows: slice) -> np.ndarray:
             return (search.label(part.inputs[rows]) == part.labels[rows]).all(axis=1)
 
@@ -108,16 +118,22 @@ class Maze(Puzzle):
 
     def generate(self, size: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Mazes with one shortest path."""
+        from puzzles.maze import generator
+
         return generator.generate_unique(count, size=size, seed=seed)
 
     def at_level(self, size: int, place: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """As Maze-Hard's, with a shortest path at least half as long to as long."""
+        from puzzles.maze import generator
+
         least = round((1 + place) / 2 * generator.default_min_path(size))
         return generator.generate_hard(1, size, seed, max(2, least))
 
     def difficulty(
         self, part: PuzzleSet, seed: int, index: int, progress: Progress | None
     ) -> tuple[np.ndarray, str]:
+        from puzzles.maze import search
+
         return search.path_cells(part.inputs), PATH_CELLS
 
     def augment(
@@ -157,6 +173,8 @@ class Maze(Puzzle):
         return rules.parse(text)
 
     def unanswerable(self, question: np.ndarray) -> str | None:
+        from puzzles.maze import search
+
         joined = search.path_cells(question[None])[0]
         return None if joined else "this maze has no path from S to G"
 
@@ -213,43 +231,3 @@ def _joined(path: np.ndarray, start: int, size: int) -> np.ndarray:
             if 0 <= r < size and 0 <= c < size and path[r * size + c]:
                 waiting.append(r * size + c)
     return joined
-
-
-def _is_valid(inputs: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    rules.check_inputs(inputs)
-    marked = (inputs == FREE) & (predictions == PATH)
-    kept = (marked | (inputs == predictions)).all(axis=1)
-    size = rules.size_of(inputs)
-    on_path = np.where(marked | (inputs == START) | (inputs == GOAL), inputs, WALL)
-    joined = np.empty(len(inputs), dtype=np.bool_)
-    _one_path(on_path.astype(np.uint8), size, search.offsets(size), joined)
-    return kept & joined
-
-
-@njit(cache=True, nogil=True)
-def _one_path(on_path, size, steps, joined):
-    """Whether the cells that are no walls form one path from S to G, for every row.
-
-    S and G must touch one such cell, every other one two. A walk from S that meets these counts
-    cannot branch or return, so it ends in G or at a fault; it must have met all cells.
-    """
-    framed = np.full((size + 2) * (size + 2), WALL, np.uint8)
-    for n in range(len(on_path)):
-        search.set_frame(on_path[n], size, framed)
-        cell, previous, met = search.find(framed, START), -1, 1
-        while True:
-            touching, following = 0, -1
-            for step in steps:
-                if framed[cell + step] != WALL:
-                    touching += 1
-                    if cell + step != previous:
-                        following = cell + step
-            is_end = framed[cell] != FREE
-            if touching != (1 if is_end else 2):
-                joined[n] = False
-                break
-            if framed[cell] == GOAL:
-                joined[n] = met == np.count_nonzero(on_path[n] != WALL)
-                break
-            previous, cell = cell, following
-            met += 1

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from puzzles.errors import DataError
-from puzzles.maze.rules import GOAL, PATH, START, WALL, check_inputs, size_of
+from puzzles.maze.rules import FREE, GOAL, PATH, START, WALL, check_inputs, size_of
 
 UNSEEN = -1
 
@@ -147,3 +147,45 @@ def count_shortest_paths(inputs: np.ndarray) -> np.ndarray:
     counts = np.empty(len(inputs), dtype=np.float64)
     _count_batch(inputs, size, steps, counts)
     return counts
+
+
+def is_one_path(inputs: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """bool (N,): the answers (N, L) change nothing of the questions (N, L) but free cells into one
+    path from S to G, of any length. ValueError for what is no maze."""
+    check_inputs(inputs)
+    marked = (inputs == FREE) & (predictions == PATH)
+    kept = (marked | (inputs == predictions)).all(axis=1)
+    size = size_of(inputs)
+    on_path = np.where(marked | (inputs == START) | (inputs == GOAL), inputs, WALL)
+    joined = np.empty(len(inputs), dtype=np.bool_)
+    _one_path(on_path.astype(np.uint8), size, offsets(size), joined)
+    return kept & joined
+
+
+@njit(cache=True, nogil=True)
+def _one_path(on_path, size, steps, joined):
+    """Whether the cells that are no walls form one path from S to G, for every row.
+
+    S and G must touch one such cell, every other one two. A walk from S that meets these counts
+    cannot branch or return, so it ends in G or at a fault; it must have met all cells.
+    """
+    framed = np.full((size + 2) * (size + 2), WALL, np.uint8)
+    for n in range(len(on_path)):
+        set_frame(on_path[n], size, framed)
+        cell, previous, met = find(framed, START), -1, 1
+        while True:
+            touching, following = 0, -1
+            for step in steps:
+                if framed[cell + step] != WALL:
+                    touching += 1
+                    if cell + step != previous:
+                        following = cell + step
+            is_end = framed[cell] != FREE
+            if touching != (1 if is_end else 2):
+                joined[n] = False
+                break
+            if framed[cell] == GOAL:
+                joined[n] = met == np.count_nonzero(on_path[n] != WALL)
+                break
+            previous, cell = cell, following
+            met += 1

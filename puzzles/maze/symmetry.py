@@ -14,7 +14,6 @@ import numpy as np
 
 from puzzles.errors import InputError
 from puzzles.maze.rules import size_of
-from puzzles.maze.search import label
 
 ORDER = 8
 
@@ -58,5 +57,7 @@ def augment(
         raise InputError(
             f"inputs {inputs.shape} and labels {labels.shape} must both have shape (N, L)"
         )
+    from puzzles.maze.search import label  # numba with it; see `puzzles.maze.puzzle`
+
     images = apply(inputs, rng.integers(0, ORDER, size=len(inputs)))
     return images, label(images)

@@ -1,4 +1,7 @@
-"""Sudoku as a kind of puzzle: digits 1 to size, once in every row, column and box."""
+"""Sudoku as a kind of puzzle: digits 1 to size, once in every row, column and box.
+
+What searches is imported where it is called: numba takes as long to load as a refusal may take.
+"""
 
 from math import isqrt
 from typing import ClassVar
@@ -9,9 +12,7 @@ from puzzles.parallel import Progress, map_rows
 from puzzles.puzzle import Broken, Puzzle, places
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.rows import first_code, row_keys
-from puzzles.sudoku import generator, rules, solver, symmetry
-from puzzles.sudoku.canonical import canonicalise
-from puzzles.sudoku.split import overlap
+from puzzles.sudoku import rules
 
 ISOMORPHS = 10
 GUESSES = f"guesses, geometric mean over {ISOMORPHS} isomorphs"
@@ -92,11 +93,15 @@ class Sudoku(Puzzle):
 
     def search_faults(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The label is a solution, so it is the answer if there is no other."""
+        from puzzles.sudoku import solver
+
         count = solver.solve(rules.from_tokens(inputs), limit=2).count
         return np.where(count > 1, 5, 0).astype(np.uint8)
 
     def generate(self, size: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Random minimal puzzles."""
+        from puzzles.sudoku import generator
+
         made = generator.generate(count, size, seed)
         return rules.to_tokens(made[0]), rules.to_tokens(made[1])
 
@@ -104,6 +109,8 @@ class Sudoku(Puzzle):
         self, part: PuzzleSet, seed: int, index: int, progress: Progress | None
     ) -> tuple[np.ndarray, str]:
         """Guesses that a search needs (`puzzles.sudoku.solver.rate`)."""
+        from puzzles.sudoku import solver
+
         digits = rules.from_tokens(part.inputs)
 
         def rate(rows: slice) -> np.ndarray:
@@ -116,10 +123,14 @@ class Sudoku(Puzzle):
     def augment(
         self, inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        from puzzles.sudoku import symmetry
+
         return symmetry.augment(inputs, labels, rng)
 
     def image(self, size: int, index: int, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every further image is random."""
+        from puzzles.sudoku import symmetry
+
         drawn = symmetry.seeded_symmetry(seeds, size)
         tokens = np.tile(np.arange(size + 2, dtype=np.uint8), (len(seeds), 1))
         tokens[:, 1:] = drawn.digits + 1  # a blank, token 1, stays
@@ -128,12 +139,16 @@ class Sudoku(Puzzle):
     def class_keys(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """9x9: alike for equivalent solution grids. 4x4 and 6x6 have only 2 and 49 classes of
         grids, so there alike for equivalent puzzles."""
+        from puzzles.sudoku.canonical import canonicalise
+
         forms = canonicalise(rules.from_tokens(labels), rules.from_tokens(inputs))
         return row_keys(forms.solutions if inputs.shape[1] == 81 else forms.puzzles)
 
     def overlap(self, train: PuzzleSet, test: PuzzleSet) -> dict[str, int]:
         """Also solution_grids (in both, up to symmetry) and test_puzzles_on_train_grids;
         train_grids and test_grids count the classes of grids."""
+        from puzzles.sudoku.split import overlap
+
         digits = [
             rules.from_tokens(tokens)
             for tokens in (train.labels, test.labels, train.inputs, test.inputs)
@@ -151,12 +166,16 @@ class Sudoku(Puzzle):
         return rules.to_tokens(rules.parse("".join(text.split()), size=size))
 
     def unanswerable(self, question: np.ndarray) -> str | None:
+        from puzzles.sudoku import solver
+
         digits = rules.from_tokens(question)
         if solver.solve(digits[None], limit=1).count[0]:
             return None
         return f"this puzzle has no right answer: {solver.why_not_unique(digits, 0)}"
 
     def ambiguity(self, question: np.ndarray) -> str | None:
+        from puzzles.sudoku import solver
+
         two = solver.two_solutions(rules.from_tokens(question))
         if two is None:
             return None
