@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from puzzles.sources import generate_into, sudoku
 from reasoning.model_config import SCALES
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
@@ -141,6 +140,8 @@ def ablation(
 
     world, console = asked.world, asked.console
     if data is None and world.is_main:
+        from puzzles.sources import generate_into, sudoku  # numba with it
+
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
     runs = planned_runs(configs, asked.seeds, asked.out, read_puzzles(folder, "train"))

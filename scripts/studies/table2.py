@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from puzzles.sources import generate_into, maze, sudoku
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen
@@ -78,6 +77,8 @@ def _config(
 def make_data(scale: Scale, task: str, folder: Path) -> None:
     """Generate a task's puzzles unless these are there. At `full`: stand-ins for Sudoku-Extreme and
     Maze-Hard, with 1,000 training puzzles as published."""
+    from puzzles.sources import generate_into, maze, sudoku  # numba with it
+
     if task == "sudoku":
         size, train, test = {"mini": (4, 64, 32), "cpu": (6, 1000, 500), "full": (9, 1000, 5000)}[
             scale

@@ -1,4 +1,4 @@
-"""What a command answers before there is work does not wait for torch."""
+"""What a command answers before there is work does not wait for torch, nor for numba."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from scripts.terminal.choices import PRESETS_FILE
 
 ROOT = Path(__file__).parent.parent.parent
 # Runs commands in one fresh process; tells the exit code of each, and the first after which torch
-# had been loaded.
+# or numba had been loaded.
 _RUN = """
 import json, sys
 from scripts.entry import main
@@ -27,16 +27,18 @@ for words in json.loads(sys.argv[1]):
         codes.append(main(words))
     except SystemExit as end:
         codes.append(end.code)
-    if "torch" in sys.modules:
+    if set(sys.argv[2:]) & sys.modules.keys():
         break
 print(json.dumps(codes), file=sys.stderr)
 """
 
 
-def codes_without_torch(commands: list[list[str]]) -> list[int]:
-    """Exit codes of commands, up to the one that loaded torch: its code is the last."""
+def codes_without_torch(
+    commands: list[list[str]], heavy: tuple[str, ...] = ("torch", "numba")
+) -> list[int]:
+    """Exit codes of commands, up to the one that loaded torch or numba: its code is the last."""
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, json.dumps(commands)],
+        [sys.executable, "-c", _RUN, json.dumps(commands), *heavy],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -126,7 +128,6 @@ def test_refusals_do_without_torch(tmp_path):
         ["pretrain", "--config", none, "--corpus", none, "--out", out],
         ["pretrain", "--resume", none],
         ["data", "sudoku", "--out", out, "--trian", "3"],
-        ["data", "import", none, "--out", out],
         ["data", "check", none],
         ["tokenizer", "info", none],
         ["corpus", "check", none],
@@ -137,6 +138,7 @@ def test_refusals_do_without_torch(tmp_path):
         ["record", none, "--name", "a"],
     ]
     assert codes_without_torch(refusals) == [2] * len(refusals)
+    assert codes_without_torch([["data", "import", none, "--out", out]], ("torch",)) == [2]
 
 
 def test_unknown_names_and_numbers_that_cannot_be_do_without_torch(sudokus, tmp_path):
