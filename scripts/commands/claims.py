@@ -16,6 +16,7 @@ from scripts.reports.records import FOLDER, read_records
 from scripts.studies.claim_list import CLAIMS
 from scripts.studies.claims import SEEDS, Claim, describe, judge
 from scripts.terminal.console import Console
+from scripts.terminal.python_path import safe_path
 from scripts.usage import UsageError, at_least, parse
 
 
@@ -117,8 +118,7 @@ def _run(claim: Claim, words: Sequence[str], dry_run: bool) -> int:
 def _environment() -> dict[str, str]:
     """With this package found from any folder, before one of the same name there."""
     places = [str(FOLDER.parents[1]), os.environ.get("PYTHONPATH")]
-    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    return os.environ | safe
+    return os.environ | safe_path(places)
 
 
 def main(words: Sequence[str]) -> int:

@@ -155,7 +155,7 @@ def evaluate(
         for note in notes(trained, chosen, data, plan, count):
             console.print(f"note: {note}")
         if kept is not None:
-            console.print(f"note: the evaluation of before, of other settings, is {kept} now")
+            console.print(f"note: what lay there, of other settings or not readable, is {kept} now")
         drawn = write_pictures(record, path.with_suffix(""))
         console.print("wrote " + ", ".join(map(str, (path, *drawn))))
 

@@ -16,8 +16,8 @@ from scripts.usage import UsageError
 
 
 class LiveProgress:
-    """A live line with a run's newest numbers and the time left; plain lines every so often where
-    the console is no terminal.
+    """A live line with a run's newest numbers and the time left; plain lines every so often, and at
+    its end, where the console is no terminal.
 
     newest: names and texts of the numbers that a report brings, if any.
     """
@@ -35,7 +35,7 @@ class LiveProgress:
         )
         self._newest, self._said, self._label = newest, {}, label
         self._task = None
-        self._plain = None if console.is_terminal else plain_lines(console)
+        self._plain = None if console.is_terminal else plain_lines(console, every_end=True)
 
     def __enter__(self) -> "LiveProgress":
         return self

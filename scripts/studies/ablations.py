@@ -116,6 +116,14 @@ def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
     return tuple(rows)
 
 
+def _refuse_equal(configs: Sequence[RunConfig]) -> None:
+    """UsageError for a row that is another one by a name of its own."""
+    for i, config in enumerate(configs):
+        for before in configs[:i]:
+            if config.model_copy(update={"preset": before.preset}) == before:
+                raise UsageError(f"--also: {config.preset} is the row {before.preset} already")
+
+
 def ablation(
     name: str, asked: TableAsked, scale: str, data: Path | None, also: Sequence[str]
 ) -> None:
@@ -134,6 +142,7 @@ def ablation(
         puzzles = read_puzzles(data, "train")  # refused before torch is loaded
         grid = puzzles.kind, puzzles.seq_len
     configs = [configuration(each, scale, folder, asked.changes, grid) for each in variants]
+    _refuse_equal(configs)
 
     from scripts.studies.comparison import planned_runs, train_and_compare
     from scripts.studies.plan import lanes_of, state_plan

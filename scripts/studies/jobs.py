@@ -37,6 +37,7 @@ from scripts.terminal.console import Console
 from scripts.terminal.guard import is_ours
 from scripts.terminal.memory import keep_freed_memory
 from scripts.terminal.progress import stage_progress
+from scripts.terminal.python_path import safe_path
 
 _EVERY = 0.2  # seconds between two looks at an interrupt, and between two reports of a run
 _BESIDE = multiprocessing.get_context("forkserver")
@@ -256,8 +257,7 @@ def _load(jobs: Sequence[Job]) -> None:
     # It keeps this mask, and so do the runs: the terminal's Ctrl-C goes to all of its processes,
     # and this one alone is to act on it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    # It would look in the working folder first, which may have a `scripts` of its own.
-    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    safe = safe_path(sys.path)
     kept = {name: os.environ.get(name) for name in safe}
     os.environ.update(safe)
     try:

@@ -21,13 +21,18 @@ FIRST, EVERY = 10.0, 30.0  # seconds to the first plain line of a stage, and bet
 
 class PlainLines:
     """Lines for a log file: of a stage that lasts, every so often, and its last. What is done in
-    a moment says nothing.
+    a moment says nothing, unless every end is asked for.
 
     say: takes a line; clock: seconds from anywhere.
     """
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
-        self._say, self._clock = say, clock
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        every_end: bool = False,
+    ):
+        self._say, self._clock, self._every_end = say, clock, every_end
         self._began: dict[str, tuple[float, int]] = {}  # when, and what was done already
         self._next: dict[str, float] = {}  # when the next line is due
         self._told: dict[str, int] = {}  # what the newest line said was done
@@ -36,7 +41,7 @@ class PlainLines:
         now = self._clock()
         began, before = self._began.setdefault(stage, (now, done))
         due = now >= self._next.setdefault(stage, now + FIRST)
-        ends = done == total and self._told.get(stage, total) != total
+        ends = done == total and (self._every_end or stage in self._told)
         if not (due or ends) or self._told.get(stage) == done:
             return
         self._next[stage], self._told[stage] = now + EVERY, done
@@ -53,9 +58,13 @@ def _spelled(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def plain_lines(console: Console) -> PlainLines:
+def plain_lines(console: Console, every_end: bool = False) -> PlainLines:
     """Plain lines on a console, each whole whatever its width."""
-    return PlainLines(lambda line: console.print(line, soft_wrap=True, highlight=False))
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
+    return PlainLines(say, every_end=every_end)
 
 
 @contextmanager

@@ -3,6 +3,7 @@ two processes played by threads."""
 
 import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,11 +33,14 @@ def mazes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(sudokus, tmp_path_factory) -> Path:
+def trained(sudokus, tmp_path_factory) -> Iterator[Path]:
+    """A run that many tests read: who writes into it, or changes it, takes a copy."""
     run = tmp_path_factory.mktemp("runs") / "attractor"
     words = ["train", "--preset", "attractor-mini", "--data", str(sudokus), "--out", str(run)]
     assert main([*words, "--steps", "20", "--device", "cpu"]) == 0
-    return run
+    made = sorted(run.rglob("*"))
+    yield run
+    assert sorted(run.rglob("*")) == made
 
 
 @pytest.fixture

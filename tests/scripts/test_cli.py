@@ -140,9 +140,10 @@ def test_a_run_records_what_made_it(trained):
     assert held_out["exact"]["n"] == 20
 
 
-def test_evaluate_scores_every_held_out_puzzle_and_writes_it(trained, sudokus, capsys):
-    assert main(["evaluate", str(trained), "--data", str(sudokus), "--segments", "3"]) == 0
-    record = json.loads((trained / "evaluation-sudoku4.json").read_text())
+def test_evaluate_scores_every_held_out_puzzle_and_writes_it(trained, sudokus, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert main(["evaluate", str(run), "--data", str(sudokus), "--segments", "3"]) == 0
+    record = json.loads((run / "evaluation-sudoku4.json").read_text())
     assert record["segments"] == 3
     assert record["metrics"]["valid"]["n"] == 20
     assert len(record["by_segment"]) == 3

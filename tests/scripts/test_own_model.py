@@ -202,6 +202,7 @@ def test_what_is_no_model_is_refused_in_one_line(place, sudokus, capsys):
     table = ["reproduce", "controls", "--scale", "mini", "--out", "no", "--also"]
     refused(capsys, [*table, "mine:GRU-cpu"], "another scale than the table's, mini")
     refused(capsys, [*table, "mind"], "mind")
+    refused(capsys, [*table, "trm"], "--also: trm-mini is the row trm already")
     assert not Path("no").exists()
 
 

@@ -33,6 +33,14 @@ def test_what_is_done_in_a_moment_says_nothing():
     assert said == []
 
 
+def test_a_training_of_a_moment_tells_its_end():
+    file = io.StringIO()
+    with LiveProgress("run", Console(file=file), lambda _: {"loss": "0.50"}) as live:
+        for step in range(1, 4):
+            live(Progress(step, 3))
+    assert file.getvalue() == "run: 3 of 3  loss 0.50\n"
+
+
 @pytest.fixture
 def at_once(monkeypatch):
     monkeypatch.setattr(progress_module, "FIRST", 0.0)
@@ -63,6 +71,7 @@ def test_a_bar_says_a_name_as_it_is():
 
 def test_puzzle_commands_tell_how_far_they_are(at_once, trained, sudokus, tmp_path, capsys):
     asked = ["--data", str(sudokus), "--segments", "3", "--symmetries", "2", "--leave", "never"]
+    asked += ["--out", str(tmp_path / "scores")]
     assert main(["evaluate", str(trained), *asked, "--breadth", "2"]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "segments:" in line]
     work = 20 * 3 * 2 * 2  # puzzles, segments, images, starts
