@@ -75,9 +75,13 @@ def summarise(scores: Scores) -> dict[str, Metric]:
 
     The standard error is the standard deviation over the puzzles divided by sqrt(n), for a share
     of puzzles the binomial sqrt(p (1 - p) / n). It covers the choice of puzzles, not of seeds, and
-    is 0 where all puzzles score alike. Raises ValueError for empty, mismatched or NaN scores.
+    is 0 where all puzzles score alike. Raises ValueError for empty, mismatched or NaN scores, and
+    where a further one has the name of these.
     """
-    arrays = {"cell": scores.cell, "exact": scores.exact, "valid": scores.valid, **scores.more}
+    arrays = {"cell": scores.cell, "exact": scores.exact, "valid": scores.valid}
+    if taken := arrays.keys() & scores.more.keys():
+        raise InputError(f"more_scores: {min(taken)} is measured already; call it otherwise")
+    arrays |= scores.more
     shapes = {name: np.shape(values) for name, values in arrays.items()}
     n = len(scores.cell)
     if n == 0 or set(shapes.values()) != {(n,)}:

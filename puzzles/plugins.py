@@ -43,7 +43,7 @@ def import_object(path: str) -> object:
     if not hasattr(loaded, name):
         near = difflib.get_close_matches(name, vars(loaded), n=1)
         hint = f", did you mean {near[0]}?" if near else ""
-        raise DataError(f"{path}: {module} has no {name}{hint}")
+        raise DataError(f"{path}: {module} ({loaded.__file__}) has no {name}{hint}")
     return getattr(loaded, name)
 
 

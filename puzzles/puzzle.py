@@ -17,7 +17,7 @@ import numpy as np
 from puzzles import painting
 from puzzles.errors import DataError, InputError
 from puzzles.painting import BLANK
-from puzzles.rows import row_keys
+from puzzles.rows import renamed, row_keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,8 +157,11 @@ class Puzzle(ABC):
         raise InputError(f"this puzzle has no image number {index}")
 
     def class_keys(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """One key (N,) a puzzle, alike for those that must not be on both sides of a split."""
-        return row_keys(inputs)
+        """One key (N,) a puzzle, alike for those that must not be on both sides of a split: a
+        puzzle and every image of it under `augment`. By default alike for questions that differ by
+        an exchange of `symbols`."""
+        symbols = self.symbols(isqrt(inputs.shape[1]))
+        return row_keys(renamed(inputs, symbols) if symbols else inputs)
 
     def overlap(self, train: "PuzzleSet", test: "PuzzleSet") -> dict[str, int]:
         """What two sets share up to symmetry, equivalent_puzzles among it."""

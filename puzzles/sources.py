@@ -29,7 +29,7 @@ from puzzles.puzzle_set import PuzzleSet
 from puzzles.rows import row_keys
 from puzzles.sudoku import generator, rules
 from puzzles.sudoku.mix import Mix, build_mix
-from puzzles.validate import augmentation_fault, describe, fault_codes, pair_fault
+from puzzles.validate import augmentation_fault, class_fault, describe, fault_codes, pair_fault
 
 _POOL_SLACK = 1.1  # a searched pool is larger than what is drawn from it: some grids are excluded
 _MOST_DRAWN = 64  # give up after drawing so many times the puzzles asked for
@@ -194,6 +194,10 @@ def make(
             wrong = augmentation_fault(kind, part.inputs, part.labels)
         if wrong is not None:
             raise DataError(f"{kind}: augment {wrong}")
+        with watched(kind, "class_keys"):
+            wrong = class_fault(kind, part.inputs, part.labels)
+        if wrong is not None:
+            raise DataError(f"{kind}: class_keys {wrong}")
     options = {"puzzle": kind, "size": size, "train": train, "test": test}
     return finish(sets, Record("make", seed, options), progress)
 

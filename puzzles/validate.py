@@ -54,6 +54,20 @@ def augmentation_fault(kind: str, inputs: np.ndarray, labels: np.ndarray) -> str
     return fault
 
 
+def class_fault(kind: str, inputs: np.ndarray, labels: np.ndarray) -> str | None:
+    """Why a split could hold a puzzle on one side and an image of it under `augment` on the other;
+    None if the first puzzles' keys are their images' too."""
+    first = inputs[:_IMAGED], labels[:_IMAGED]
+    puzzle = puzzle_of(kind)
+    images = puzzle.augment(*first, np.random.default_rng(0))
+    if (puzzle.class_keys(*images) == puzzle.class_keys(*first)).all():
+        return None
+    return (
+        "gives images another key than their puzzles, so that both could stand in a split: give it "
+        "class_keys, alike for a puzzle and every image of it under augment"
+    )
+
+
 def pair_fault(pair: object, shape: tuple[int, int]) -> str | None:
     """Why a pair is no questions and answers, tokens uint8 of this shape; None if it is."""
     if not (isinstance(pair, tuple) and len(pair) == 2):

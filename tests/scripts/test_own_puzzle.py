@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +153,21 @@ def test_augmented_squares_are_squares_with_the_same_blanks(squares):
     assert (labels != part.labels).any()
 
 
+def test_no_split_holds_a_square_and_the_same_with_other_symbols(place):
+    train, test = (
+        part.inputs.reshape(-1, 16) for part in make("latin:Latin", 4, 200, 40, seed=3)[:2]
+    )
+    known = {row.tobytes() for row in train}
+    assert len(known) == 200
+    for names in permutations(range(2, 6)):  # every one, for brute force
+        table = np.array([0, 1, *names], np.uint8)
+        assert not known & {row.tobytes() for row in table[test]}
+    keys = puzzle_of("latin:Latin").class_keys(train, train)
+    forms = {min(np.array([0, 1, *n], np.uint8)[row].tobytes() for n in permutations(range(2, 6)))
+             for row in train}  # fmt: skip
+    assert len(set(keys)) == len(forms)
+
+
 def test_the_same_seed_gives_the_same_bytes(squares, place):
     words = ["data", "make", "latin:Latin", "--size", "4", "--train", "40", "--test", "12"]
     assert main([*words, "--out", "again"]) == 0
@@ -258,6 +273,9 @@ def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
         "class Half(Latin):\n"
         "    def augment(self, inputs, labels, rng):\n"
         "        return inputs\n\n"
+        "class Turned(Latin):\n"
+        "    def augment(self, inputs, labels, rng):\n"
+        "        return inputs[:, ::-1].copy(), labels[:, ::-1].copy()\n\n"
         "class Sizeless(Latin):\n"
         "    def check_size(self, cells):\n"
         "        return {}[cells]\n"
@@ -272,6 +290,7 @@ def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
         "Raising": ("is_valid fails (KeyError: 3",),
         "Falsifying": ("augment gives a wrong puzzle",),
         "Half": ("augment gives a ndarray, expected two arrays",),
+        "Turned": ("class_keys gives images another key", "alike for a puzzle and every image"),
         "Sizeless": ("check_size fails (KeyError: 16",),
     }.items():
         refused(capsys, ["data", "make", f"failing:{name}", *words], *parts)
