@@ -1,6 +1,10 @@
-"""Import paths `package.module:Name` of solvers and gradients that lie outside this repository."""
+"""Code that lies outside this repository: import paths `package.module:Name` of solvers and
+gradients, and what models, called for the first time, raise or return."""
 
 import pkgutil
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from reasoning.errors import InputError
@@ -37,3 +41,22 @@ def made(path: str, kind: type, *args: Any, **settings: Any) -> Any:
         raise InputError(
             f"{path}: cannot be made with {settings} ({type(error).__name__}: {error})"
         ) from error
+
+
+@contextmanager
+def watched(path: str, method: str) -> Iterator[None]:
+    """A method of one's own, whose exception becomes an InputError that names it and its place."""
+    try:
+        yield
+    except InputError:  # says it already
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}:{frame.lineno}"
+        said = f"{type(error).__name__}: {error}, at {place}"
+        raise InputError(f"{path}: {method} fails ({said})") from error
+
+
+def path_of(model: object) -> str:
+    """The import path of an object's class."""
+    return f"{type(model).__module__}:{type(model).__qualname__}"

@@ -308,7 +308,8 @@ class _Run:
         residual = (gap.sqrt() / size.sqrt().clamp_min(1e-15)).float()
         solved = output.diagnostics.get("residual")
         if solved is not None:
-            residual = torch.where(output.diagnostics["evaluations"] > 0, solved.float(), residual)
+            evaluations = output.diagnostics.get("evaluations", torch.ones_like(solved))
+            residual = torch.where(evaluations > 0, solved.float(), residual)
         q = output.q
         believed = {} if self.confidence is None else {"confidence": self.confidence(output.logits)}
         return {

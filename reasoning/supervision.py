@@ -23,6 +23,13 @@ from reasoning.supervision_config import Depth, Stage, SupervisionConfig
 
 State = tuple[Tensor, ...]
 _PROBE = 8 << 32  # use of a slot's seed, apart from the start's and the segments'
+# What a run's logs and scores call their own numbers.
+_METRICS = (
+    *("step", "split", "slots", "loss", "cell_loss", "halting_loss", "jacobian_energy", "cell"),
+    *("exact", "valid", "tokens", "finite", "net_calls", "total_net_calls", "grad_norm", "flops"),
+    *("saved_bytes", "segment_limit", "residual_log10", "finished", "finished_cell"),
+    *("finished_exact", "finished_segments"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class SegmentOutput:
     logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
     net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
         that sample stopped (what a batch computes beyond that is not counted);
-    diagnostics: per-sample numbers (B,), such as residuals and solver evaluations;
+    diagnostics: per-sample numbers (B,), such as residuals and solver evaluations, under names that
+        are no metric's (InputError);
     earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`;
     jacobian: of seeds (B,), an estimate of |J|_F^2 an element (B,) with its graph, J of the map
         whose fixed point was sought, for `loss.jacobian`.
@@ -46,6 +54,10 @@ class SegmentOutput:
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
     earlier: tuple[Tensor, ...] = ()
     jacobian: Callable[[Tensor], Tensor] | None = None
+
+    def __post_init__(self):
+        if taken := self.diagnostics.keys() & _METRICS:
+            raise InputError(f"diagnostics: {min(taken)} is a metric's name; call it otherwise")
 
 
 class SegmentModel(Protocol):

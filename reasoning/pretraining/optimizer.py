@@ -15,6 +15,7 @@ decay. Sources: Polar Express (Amsel et al. 2025), NorMuon (Li et al. 2025), cau
 """
 
 import math
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +139,8 @@ def momentum_at(step: int, config: MuonAdamWConfig) -> float:
 class MuonAdamW:
     """Muon and AdamW over one model, stepped together under one schedule.
 
-    roles: `LanguageModel.parameter_roles`. ValueError for a trained parameter without a role.
+    roles: `LanguageModel.parameter_roles`. ValueError for a trained parameter without a role, or
+    with one that is none, and for a role of what is no parameter.
     """
 
     def __init__(self, model: nn.Module, roles: dict[str, Role], config: MuonAdamWConfig):
@@ -146,6 +148,16 @@ class MuonAdamW:
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if missing := trained.keys() - roles.keys():
             raise InputError(f"parameter {min(missing)} has no role: the optimiser cannot place it")
+        if strange := roles.keys() - dict(model.named_parameters(remove_duplicate=False)).keys():
+            raise InputError(f"parameter_roles: {min(strange)} is no parameter of the model")
+        for name, role in roles.items():
+            if role not in get_args(Role):
+                known = ", ".join(get_args(Role))
+                raise InputError(f"parameter {name}: {role!r} is no role; there are {known}")
+            if role == "matrix" and trained.get(name, torch.empty(1, 1)).ndim != 2:
+                raise InputError(f"parameter {name}: a matrix, for Muon, has two dimensions")
+        if set(roles.values()) == {"matrix"}:
+            raise InputError("every parameter is a matrix: AdamW needs one, of another role")
         held: dict[Role, list[nn.Parameter]] = {}
         for name, p in trained.items():
             held.setdefault(roles[name], []).append(p)

@@ -10,7 +10,8 @@ from reasoning.training.optimizers import PUZZLE_EMBEDDING
 
 
 class EMA:
-    """`model` is a copy of the trained model whose parameters are the averages; buffers are copied.
+    """`model` is a copy of the trained model whose parameters are the averages and whose buffers,
+    such as the statistics of a batch norm, are the newest.
 
     The puzzle embedding is no average but the newest weights: in TRM's code it is a buffer.
     decay at step t is `decay`, or min(decay, (1 + t) / (10 + t)) with `warmup`, so that a short
@@ -38,3 +39,5 @@ class EMA:
                 averages.append(average)
                 newest.append(p.detach())
         torch._foreach_lerp_(averages, newest, 1 - decay)
+        for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(buffer)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.nn.compilation import compile_nets, nets_of
 from reasoning.randomness import fold
 from reasoning.supervision import Batch, Carry, Depth, exploration_minimum, start, supervise
@@ -152,6 +153,8 @@ class Trainer(StepLoop):
         """This process's rows of the step's batch, their exploration minima and seeds."""
         device, config = self.world.device, self.config
         arrays = self.source.batch_at(step)
+        if len(arrays[0]) != config.batch:
+            raise InputError(f"the source's batch is {len(arrays[0])}, config.batch {config.batch}")
         parts = (torch.from_numpy(a[self.rows]).to(device, torch.int64) for a in arrays)
         generator = torch.Generator().manual_seed(_mix(config.seed, step))
         limit = config.supervision.stage_at(step, config.steps).segments

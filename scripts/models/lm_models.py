@@ -134,4 +134,4 @@ def build_language_model(config: LanguageFacts, vocabulary: int, seed: int) -> "
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LANGUAGE_MODELS.model_class(config.kind)(config, vocabulary)
+        return LANGUAGE_MODELS.build(config.kind, config, vocabulary)

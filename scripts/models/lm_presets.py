@@ -37,7 +37,8 @@ class LanguageRunConfig(PretrainingConfig):
     def _rows_fit_the_model(self):
         if self.context > self.model.context:
             raise UsageError(
-                f"context {self.context} is longer than model.context {self.model.context}"
+                f"context {self.context} is longer than model.context {self.model.context}: give a "
+                "shorter --context, or a longer --model.context"
             )
         return self
 
@@ -81,7 +82,7 @@ def _published(size: str, config: LanguageFacts) -> dict[str, Any]:
 def _mini(config: LanguageFacts) -> dict[str, Any]:
     return {
         "steps": 400,
-        "context": 128,
+        "context": min(128, config.context),
         "batch": 16,
         "lanes": 4,
         "checkpoint_every": 100,

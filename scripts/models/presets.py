@@ -61,7 +61,7 @@ def build_model(config: RunConfig, shape: "GridShape") -> "nn.Module":
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return PUZZLE_MODELS.model_class(config.model.kind)(config.model, shape)
+        return PUZZLE_MODELS.build(config.model.kind, config.model, shape)
 
 
 Settings = dict[str, Any]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from puzzles.plugins import import_object, look_here
+from puzzles.plugins import import_object, look_here, watched
 from scripts.terminal.choices import MODEL_GROUPS, PRESETS_FILE
 from scripts.usage import UsageError, unknown_name
 
@@ -92,6 +92,15 @@ class Registry:
         if missing:
             raise UsageError(f"{path}: its `Config` has no field {' and no '.join(missing)}")
         return model
+
+    def build(self, name: str, *args: Any) -> "nn.Module":
+        """The model of a name made with its settings and what the data decides. DataError for
+        whatever the constructor of one from elsewhere raises."""
+        kind = self.model_class(name)
+        if name in self.own:
+            return kind(*args)
+        with watched(self.path_of(name), "__init__(config, ...)"):
+            return kind(*args)
 
     @functools.cache  # noqa: B019
     def config_class(self, name: str) -> type[Any]:

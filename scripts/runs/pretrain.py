@@ -9,6 +9,7 @@ from reasoning.nn.compilation import check_compiler
 from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.packing import TokenStream, validation_rows
 from reasoning.pretraining.protocol import LanguageModel
+from reasoning.pretraining.rehearsal import rehearse
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import was_saved
@@ -17,6 +18,7 @@ from reasoning.training.runs import RunError
 from reasoning.training.steps import Progress
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import LanguageRunConfig
+from scripts.models.registry import LANGUAGE_MODELS
 from scripts.runs.lm_session import load_language_config, run_tokenizer
 from scripts.runs.pretrain_words import Pretrain, read_words
 from scripts.runs.training_command import open_records, run_command, train_to_end
@@ -63,6 +65,8 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
+    if not resume and config.model.kind not in LANGUAGE_MODELS.own:
+        rehearse(model, config, corpus.vocabulary, world.device)
     passes = config.model.published_passes(), config.model.gradient_passes()
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure)
     saved = resume and was_saved(out)

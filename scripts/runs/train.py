@@ -6,19 +6,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
+from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
+from reasoning.supervision import Batch
 from reasoning.training.checkpoints import fill, load_weights, was_saved
 from reasoning.training.deadline import plan
 from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer
+from reasoning.training.rehearsal import rehearse
 from reasoning.training.runs import RunError, begun_with, make_folder, read_config
 from reasoning.training.steps import Progress
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.models.registry import PUZZLE_MODELS
 from scripts.runs.data import read_data, training_stream
 from scripts.runs.pretrained import load_packaged
 from scripts.runs.recorded import load_config
@@ -77,6 +83,14 @@ def train_run(
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)
 
+    if not resume and config.model.kind not in PUZZLE_MODELS.own:
+        untrained = _rehearse(model, config, stream, world)
+        if untrained:
+            planned["without_gradient"] = untrained
+            say(
+                f"warning: no gradient reaches {', '.join(untrained[:3])}"
+                + (f" and {len(untrained) - 3} more" if len(untrained) > 3 else "")
+            )
     trainer = Trainer(model, stream, config, world, out, evaluate)
     if saved:
         trainer.resume()
@@ -87,6 +101,13 @@ def train_run(
     record = _record(train, trainer) | {"puzzles_sha256": puzzles} | planned
     reporter = open_records(trainer, out, record, resume, saved, wandb, tensorboard, listen, say)
     return train_to_end(trainer, reporter)
+
+
+def _rehearse(model: nn.Module, config: RunConfig, stream: BatchStream, world: World) -> list[str]:
+    """See `rehearse`; on the first two puzzles of the first batch, one twice where it is alone."""
+    arrays = (np.resize(array, (2, *array.shape[1:])) for array in stream.batch_at(0))
+    batch = Batch(*(torch.from_numpy(a).to(world.device, torch.int64) for a in arrays))
+    return rehearse(model, config, batch, stream.puzzle_set.vocab_size)
 
 
 def _begin_with(start: Path, model: nn.Module, world: World) -> int:

@@ -78,6 +78,17 @@ def test_ema_is_the_weighted_mean_of_the_history():
     assert ema.model.weight.item() == pytest.approx(0.75 * (0.75 * 2 + 0.25 * 3) + 0.25 * 5)
 
 
+def test_buffers_of_the_average_are_the_newest():
+    model = nn.BatchNorm1d(2)
+    ema = EMA(model, EMAConfig(decay=0.9))
+    for step in range(3):
+        model(torch.randn(8, 2) + 5)
+        ema.update(model, step)
+        assert ema.model.num_batches_tracked == step + 1
+        assert torch.equal(ema.model.running_mean, model.running_mean)
+    assert model.running_mean.min() > 1
+
+
 def test_the_puzzle_embedding_is_not_averaged():
     made = trainer()
     for _ in range(4):

@@ -1,0 +1,83 @@
+"""A first pass before a run begins: what a language model of one's own does that training cannot
+use, or that would flatter it, is told by name before the run's folder is made."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from reasoning.errors import InputError
+from reasoning.plugins import path_of, watched
+from reasoning.pretraining.config import PretrainingConfig
+from reasoning.pretraining.protocol import LMOutput
+from reasoning.training.evaluation import autocast
+from reasoning.training.rehearsal import expect_tensor
+
+_ROWS, _TOKENS = 2, 16
+_CLOSE = 1e-2  # of the largest logit: a solver stops at a tolerance, bf16 rounds
+
+
+def rehearse(
+    model: nn.Module, config: PretrainingConfig, vocabulary: int, device: torch.device
+) -> None:
+    """Ask a copy of a model about a few random tokens, whole, with another last token, and in two
+    parts from its cache.
+
+    InputError, which names the model's class, for what is not as `LanguageModel` and `LMOutput`
+    say, for logits that change with a later token, for a cache that gives others than the whole
+    text does, and for whatever its methods raise. A model without a cache raises
+    NotImplementedError in `new_cache`: it trains, and does not generate.
+    """
+    path = path_of(model)
+    for name in ("vocabulary", "context"):
+        if not isinstance(getattr(model, name, None), int):
+            raise InputError(f"{path}: has no number `{name}`, see LanguageModel")
+    length = min(_TOKENS, config.context)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(vocabulary, (_ROWS, length), generator=generator).to(device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices), autocast(device, config.precision):
+        tried = copy.deepcopy(model).eval()
+        whole = _asked(path, tried, tokens, vocabulary)
+        if not whole.isfinite().all():
+            raise InputError(f"{path}: forward's logits are not finite")
+        changed = tokens.clone()
+        changed[:, -1] = (tokens[:, -1] + 1) % vocabulary
+        other = _asked(path, tried, changed, vocabulary)
+        if not _alike(whole[:, :-1], other[:, :-1]):
+            raise InputError(f"{path}: its logits change with a later token: it sees the future")
+        _check_cache(path, tried, tokens, whole)
+
+
+def _asked(path: str, model: nn.Module, tokens: Tensor, vocabulary: int) -> Tensor:
+    with watched(path, "forward"):
+        output = model(tokens)
+    if not isinstance(output, LMOutput):
+        raise InputError(f"{path}: forward returns {type(output).__name__}, not an LMOutput")
+    shape = (*tokens.shape, vocabulary)
+    expect_tensor(path, "forward's logits (B, S, V)", output.logits, shape, torch.float32)
+    for name, value in output.diagnostics.items():
+        expect_tensor(path, f"forward's diagnostics[{name!r}] (B, S)", value, tuple(tokens.shape))
+    return output.logits
+
+
+def _check_cache(path: str, model: nn.Module, tokens: Tensor, whole: Tensor) -> None:
+    half = tokens.shape[1] // 2
+    try:
+        with watched(path, "new_cache"):
+            cache = model.new_cache()
+    except InputError as error:
+        if isinstance(error.__cause__, NotImplementedError):
+            return
+        raise
+    with watched(path, "forward with a cache"):
+        parts = [model(part, cache=cache).logits for part in (tokens[:, :half], tokens[:, half:])]
+    if not _alike(torch.cat(parts, dim=1), whole):
+        raise InputError(
+            f"{path}: from its cache it says other logits than of the whole text; a model without "
+            "a cache raises NotImplementedError in new_cache"
+        )
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return bool((a - b).abs().max() <= _CLOSE * b.abs().max().clamp_min(1e-6))

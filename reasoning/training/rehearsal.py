@@ -1,0 +1,93 @@
+"""A first segment before a run begins: what a model of one's own returns, and training cannot use,
+is told by its name before the run's folder is made."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reasoning.errors import InputError
+from reasoning.plugins import path_of, watched
+from reasoning.supervision import Batch, Depth, SegmentOutput, State, start, supervise
+from reasoning.training.config import TrainingConfig
+from reasoning.training.evaluation import autocast
+
+
+def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary: int) -> list[str]:
+    """Train a copy of a model on two puzzles for a segment without a step, and ask it for another.
+
+    batch: of two puzzles, on the model's device; vocabulary: tokens that a cell may hold. Returns
+    the names of parameters that no gradient reaches. InputError, which names the model's class, for
+    what is not as `SegmentModel` and `SegmentOutput` say: kinds, shapes, dtypes, a state that
+    carries a graph; and for whatever its methods raise.
+    """
+    path, cells = path_of(model), batch.inputs.shape[1]
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError(f"{path}: has no parameters to train")
+    asked = batch.inputs, batch.puzzle_ids
+    stage = config.supervision.stage_at(0, config.steps)
+    seeds = torch.arange(2, device=batch.inputs.device)
+    devices = [batch.inputs.device] if batch.inputs.is_cuda else []
+    with torch.random.fork_rng(devices), autocast(batch.inputs.device, config.precision):
+        tried = copy.deepcopy(model).train()
+        with watched(path, "initial_state"):
+            state = tried.initial_state(2, seeds)
+        _check_state(path, "initial_state's", state)
+        with watched(path, "segment"):
+            output = tried.segment(state, *asked, stage.depth, seeds)
+        _check_output(path, output, state, (2, cells, vocabulary))
+        with watched(path, "the gradient of a segment"):
+            supervised = supervise(
+                *(tried, start(tried, batch, seeds), batch, torch.zeros_like(seeds), stage),
+                *(config.loss, config.supervision.halting, seeds),
+            )
+            supervised.losses.total.sum().backward()
+        untrained = [n for n, p in tried.named_parameters() if p.requires_grad and p.grad is None]
+        with torch.no_grad(), watched(path, "a second segment, in eval mode"):
+            after = tried.eval().segment(output.state, *asked, Depth(), seeds)
+        _check_output(path, after, state, (2, cells, vocabulary))
+    return untrained
+
+
+def _check_state(path: str, whose: str, state: State) -> None:
+    if not isinstance(state, tuple) or not all(isinstance(part, Tensor) for part in state):
+        raise InputError(f"{path}: {whose} state is no tuple of tensors")
+    for i, part in enumerate(state):
+        if not part.dim() or len(part) != 2:
+            shape = tuple(part.shape)
+            raise InputError(f"{path}: {whose} state[{i}] has shape {shape} for a batch of 2")
+
+
+def _check_output(
+    path: str, output: SegmentOutput, before: State, shape: tuple[int, int, int]
+) -> None:
+    if not isinstance(output, SegmentOutput):
+        raise InputError(f"{path}: segment returns {type(output).__name__}, not a SegmentOutput")
+    _check_state(path, "segment's", output.state)
+    if len(output.state) != len(before):
+        given = f"{len(output.state)} tensors, initial_state's {len(before)}"
+        raise InputError(f"{path}: segment's state has {given}")
+    for i, (part, first) in enumerate(zip(output.state, before, strict=True)):
+        expect_tensor(path, f"segment's state[{i}]", part, tuple(first.shape))
+        if part.requires_grad:
+            raise InputError(f"{path}: segment's state[{i}] carries a graph: detach it")
+    expect_tensor(path, "segment's logits (B, C, V)", output.logits, shape, torch.float32)
+    if not output.logits.isfinite().all():
+        raise InputError(f"{path}: segment's logits are not finite")
+    expect_tensor(path, "segment's q (B, 2)", output.q, (2, 2), torch.float32)
+    expect_tensor(path, "segment's net_calls (B,)", output.net_calls, (2,))
+    for name, value in output.diagnostics.items():
+        expect_tensor(path, f"segment's diagnostics[{name!r}] (B,)", value, (2,))
+
+
+def expect_tensor(
+    path: str, what: str, value: Any, shape: tuple[int, ...], dtype: Any = None
+) -> None:
+    """InputError unless a value is a tensor of this shape, and of this dtype if one is given."""
+    if not isinstance(value, Tensor):
+        raise InputError(f"{path}: {what} is of {type(value).__name__}, expected a tensor {shape}")
+    if tuple(value.shape) != shape:
+        raise InputError(f"{path}: {what} has shape {tuple(value.shape)}, expected {shape}")
+    if dtype is not None and value.dtype != dtype:
+        raise InputError(f"{path}: {what} is of {value.dtype}, expected {dtype}")

@@ -1,0 +1,186 @@
+"""What a model of one's own does wrong is told by name before its run begins."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from reasoning.errors import InputError
+from reasoning.pretraining.config import PretrainingConfig
+from reasoning.pretraining.protocol import LMOutput
+from reasoning.pretraining.rehearsal import rehearse as rehearse_language
+from reasoning.supervision import Batch, SegmentOutput
+from reasoning.training.config import TrainingConfig
+from reasoning.training.rehearsal import rehearse
+
+CELLS, TOKENS, WIDTH, VOCABULARY = 5, 4, 3, 11
+BATCH = Batch(
+    torch.randint(0, TOKENS, (2, CELLS)),
+    torch.randint(0, TOKENS, (2, CELLS)),
+    torch.zeros(2).long(),
+)
+
+
+class Own(nn.Module):
+    """One linear layer on what came before and the question."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding(TOKENS, WIDTH)
+        self.mix, self.out = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, TOKENS)
+        self.halt = nn.Linear(WIDTH, 2)
+
+    def initial_state(self, batch, seeds=None):
+        return (torch.zeros(batch, CELLS, WIDTH),)
+
+    def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
+        y = torch.tanh(self.mix(state[0] + self.tokens(inputs)))
+        return SegmentOutput((y.detach(),), *self.decode(y), torch.ones(len(y)))
+
+    def decode(self, y):
+        return self.out(y), self.halt(y.mean(1))
+
+
+def tried(model) -> list[str]:
+    return rehearse(model, TrainingConfig(steps=4, batch=2, device="cpu"), BATCH, TOKENS)
+
+
+def own(**methods) -> Own:
+    return type("Own", (Own,), methods)()
+
+
+def changed(**fields):
+    """A segment whose output has other fields, each of the old one."""
+
+    def segment(self, *args):
+        output = Own.segment(self, *args)
+        return replace(output, **{name: of(output) for name, of in fields.items()})
+
+    return segment
+
+
+def test_a_model_that_keeps_the_protocol_is_left_as_it_was():
+    model = Own()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    drawn = torch.get_rng_state()
+    assert tried(model) == []
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(drawn, torch.get_rng_state())
+
+
+def test_parameters_without_a_gradient_are_named():
+    class Detached(Own):
+        def decode(self, y):
+            return super().decode(y.detach())
+
+    assert tried(Detached()) == ["tokens.weight", "mix.weight", "mix.bias"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "part"),
+    [
+        ({"segment": changed(logits=lambda o: o.logits.mT)}, r"logits .* shape \(2, 4, 5\)"),
+        ({"segment": changed(logits=lambda o: o.logits[:, 1:])}, r"expected \(2, 5, 4\)"),
+        ({"segment": changed(logits=lambda o: o.logits.bfloat16())}, "is of torch.bfloat16"),
+        ({"segment": changed(logits=lambda o: o.logits / 0)}, "logits are not finite"),
+        ({"segment": changed(q=lambda o: o.q[:, :1])}, r"q \(B, 2\) has shape \(2, 1\)"),
+        ({"segment": changed(net_calls=lambda o: 1)}, "net_calls .* is of int"),
+        ({"segment": changed(net_calls=lambda o: o.net_calls[0])}, r"has shape \(\)"),
+        ({"segment": changed(state=lambda o: o.state * 2)}, "2 tensors, initial_state's 1"),
+        ({"segment": changed(state=lambda o: (o.state[0][:1],))}, "for a batch of 2"),
+        ({"segment": changed(state=lambda o: (o.logits,))}, r"state\[0\] has shape"),
+        ({"segment": changed(state=lambda o: list(o.state))}, "no tuple of tensors"),
+        ({"segment": changed(diagnostics=lambda o: {"a": o.q})}, r"diagnostics\['a'\]"),
+        ({"segment": changed(diagnostics=lambda o: {"loss": o.net_calls})}, "loss is a metric's"),
+        ({"segment": lambda self, *args: (1, 2)}, "returns tuple, not a SegmentOutput"),
+        ({"segment": lambda self, state: state}, "segment fails .*TypeError.*positional"),
+        ({"segment": lambda self, *args: 1 / 0}, r"ZeroDivisionError.*test_rehearsal\.py:\d+"),
+        ({"initial_state": lambda self, *args: torch.zeros(2)}, "no tuple of tensors"),
+        ({"initial_state": lambda self, *args: (torch.zeros(1, 5, 3),)}, "for a batch of 2"),
+        ({"parameters": lambda self, recurse=True: iter(())}, "has no parameters to train"),
+    ],
+)
+def test_what_training_cannot_use_is_told(methods, part):
+    with pytest.raises(InputError, match=rf"test_rehearsal:\w+: .*{part}|{part}"):
+        tried(own(**methods))
+
+
+def test_a_state_that_carries_a_graph_is_told():
+    class Kept(Own):
+        def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
+            y = torch.tanh(self.mix(state[0] + self.tokens(inputs)))
+            return SegmentOutput((y,), *self.decode(y), torch.ones(len(y)))
+
+    with pytest.raises(InputError, match=r"state\[0\] carries a graph: detach it"):
+        tried(Kept())
+
+
+# Language
+
+
+class Sums(nn.Module):
+    """The tokens so far, summed."""
+
+    vocabulary, context = VOCABULARY, 8
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, VOCABULARY)
+
+    def forward(self, tokens, budget=None, seeds=None, cache=None):
+        sums = self.embedding(tokens).cumsum(1)
+        if cache is not None:
+            sums = sums + cache.get("sum", 0)
+            cache["sum"] = sums[:, -1:]
+        return LMOutput(sums)
+
+    def new_cache(self, kind="trajectory"):
+        return {}
+
+
+def spoken(model) -> None:
+    config = PretrainingConfig(steps=4, context=8, batch=2, lanes=2, device="cpu")
+    rehearse_language(model, config, VOCABULARY, torch.device("cpu"))
+
+
+def test_a_language_model_that_keeps_the_protocol_passes():
+    class NoCache(Sums):
+        def new_cache(self, kind="trajectory"):
+            raise NotImplementedError
+
+    spoken(Sums())
+    spoken(NoCache())
+
+
+@pytest.mark.parametrize(
+    ("forward", "part"),
+    [
+        (lambda o, tokens: LMOutput(o.logits.flip(1)), "it sees the future"),
+        (lambda o, tokens: LMOutput(o.logits + o.logits.mean(1, True)), "it sees the future"),
+        (lambda o, tokens: o.logits, "forward returns Tensor, not an LMOutput"),
+        (lambda o, tokens: LMOutput(o.logits[..., 1:]), r"expected \(2, 8, 11\)"),
+        (lambda o, tokens: LMOutput(o.logits.double()), "is of torch.float64"),
+        (lambda o, tokens: LMOutput(o.logits / 0), "logits are not finite"),
+        (lambda o, tokens: LMOutput(o.logits, {"a": tokens[0]}), r"diagnostics\['a'\]"),
+    ],
+)
+def test_what_would_flatter_a_language_model_is_told(forward, part):
+    def other(self, tokens, budget=None, seeds=None, cache=None):
+        return forward(Sums.forward(self, tokens, budget, seeds, cache), tokens)
+
+    with pytest.raises(InputError, match=part):
+        spoken(type("Sums", (Sums,), {"forward": other})())
+
+
+def test_a_cache_that_is_ignored_is_told():
+    def without(self, tokens, budget=None, seeds=None, cache=None):
+        return Sums.forward(self, tokens)
+
+    with pytest.raises(InputError, match="from its cache it says other logits"):
+        spoken(type("Sums", (Sums,), {"forward": without})())
+    nameless = Sums()
+    nameless.context = None
+    with pytest.raises(InputError, match="has no number `context`"):
+        spoken(nameless)
