@@ -227,3 +227,9 @@ def test_empty_or_undefined_scores_are_refused():
         summarise(Scores(np.ones(2), flags, flags, {"more": np.ones(3, bool)}))
     with pytest.raises(ValueError, match="cell scores hold NaN"):
         summarise(Scores(np.array([1.0, np.nan]), flags, flags))
+
+
+def test_a_further_score_takes_no_name_that_is_taken():
+    right = np.array([True])
+    with pytest.raises(ValueError, match="more_scores: exact is measured already"):
+        summarise(Scores(np.array([1.0]), right, right, {"exact": right}))

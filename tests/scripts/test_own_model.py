@@ -206,6 +206,31 @@ def test_what_is_no_model_is_refused_in_one_line(place, sudokus, capsys):
     assert not Path("no").exists()
 
 
+def test_it_is_rehearsed_before_its_folder_is_made(place, sudokus, capsys):
+    (place / "slips.py").write_text(
+        "from mine import GRU\n\n"
+        "class Turned(GRU):\n"
+        "    def decode(self, y):\n"
+        "        return super().decode(y)[0].mT, super().decode(y)[1]\n\n"
+        "class Alone(GRU):\n"
+        "    def __init__(self, config):\n"
+        "        super().__init__(config, None)\n\n"
+        "class Spare(GRU):\n"
+        "    def __init__(self, config, shape):\n"
+        "        super().__init__(config, shape)\n"
+        "        self.spare = self.answer.__class__(2, 2)\n"
+    )
+    train = ["train", "--data", str(sudokus), "--out", "no", *TINY, "--preset"]
+    refused(capsys, [*train, "slips:Turned-mini"], "slips:Turned: segment's logits (B, C, V) has")
+    refused(capsys, [*train, "slips:Alone-mini"], "slips:Alone: __init__(config, ...) fails (Type")
+    assert not Path("no").exists()
+    assert main([*train, "slips:Spare-mini"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: no gradient reaches spare.weight, spare.bias\n" in said
+    record = json.loads(Path("no/config.json").read_text())
+    assert record["without_gradient"] == ["spare.weight", "spare.bias"]
+
+
 def test_a_table_may_be_of_ones_own_model_alone(place, sudokus):
     words = ["reproduce", "controls", "--scale", "mini", "--out", "alone", "--data", str(sudokus)]
     words += ["--also", "mine:GRU", "--only", "mine:GRU", "--seeds", "1", "--yes"]
