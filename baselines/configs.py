@@ -16,6 +16,7 @@ from reasoning.supervision_config import Depth
 class TRMConfig(LoopConfig):
     """TRM's sizes and its two loop counts."""
 
+    depths: ClassVar[tuple[str, ...]] = ("cycles", "inner_steps")
     kind: Literal["trm"] = "trm"
     cycles: int = Field(3, gt=0, description="T, cycles per segment")
     gradient_cycles: int = Field(1, gt=0, description="last cycles, which carry the gradient")
@@ -40,6 +41,7 @@ class HRMConfig(ReasonerConfig):
     """HRM's sizes (layers of each net) and its two loop counts."""
 
     nets: ClassVar[int] = 2
+    depths: ClassVar[tuple[str, ...]] = ("cycles", "inner_steps")
     kind: Literal["hrm"] = "hrm"
     puzzle_tokens: int = Field(1, ge=0, description="positions that hold the puzzle embedding")
     cycles: int = Field(2, gt=0, description="N, high updates per segment")
@@ -70,6 +72,7 @@ class HRMConfig(ReasonerConfig):
 class TransformerConfig(ReasonerConfig):
     """The net's sizes; nothing else to set."""
 
+    depths: ClassVar[tuple[str, ...]] = ()
     kind: Literal["transformer"] = "transformer"
 
     def recipe(self, scale: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Settings of the Attractor (`reasoning.attractor`)."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from reasoning.supervision_config import Depth
 class AttractorConfig(LoopConfig):
     """Sizes, the map's n, the solver and the gradient."""
 
+    depths: ClassVar[tuple[str, ...]] = ("evaluations", "inner_steps")
     kind: Literal["attractor"] = "attractor"
     initial: Literal["learned", "fixed", "random"] = Field(
         "learned",

@@ -18,10 +18,12 @@ SMALL_SCALES = ("mini", "cpu", "1m")
 class ModelConfig(Frozen):
     """Settings of a puzzle model, and what is true of a model that has them.
 
-    nets: nets of its own that share the layers of a scale.
+    nets: nets of its own that share the layers of a scale; depths: the fields of `Depth` that its
+    segment reads, None: not known.
     """
 
     nets: ClassVar[int] = 1
+    depths: ClassVar[tuple[str, ...] | None] = None
 
     @classmethod
     def at_scale(cls, scale: str, puzzle: str) -> dict[str, Any]:

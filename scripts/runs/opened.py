@@ -17,8 +17,10 @@ from scripts.terminal.choices import PACKAGED
 
 
 def open_weights(run: Path | str, size: Callable[[], int], world: World) -> TrainedRun:
-    """A run by its folder, or by a file that `package` wrote, as a Path; as text, by hub:USER/NAME,
-    or by a task that weights ship for, those of a size. RunError for what cannot be read."""
+    """A run by its folder, or by a file that `package` wrote; as text, also by hub:USER/NAME, or by
+    a task that weights ship for, those of a size. RunError for what cannot be read."""
+    if isinstance(run, str) and not run.startswith(PREFIX) and run not in shipped():
+        run = Path(run)
     if isinstance(run, Path):
         return (load_packaged if run.suffix == PACKAGED else open_run)(run, world)
     return _of_hub(run, world) if run.startswith(PREFIX) else load_pretrained(run, size(), world)

@@ -85,8 +85,8 @@ def solve(
 ) -> Solved:
     """What a trained run says of a puzzle's characters.
 
-    run: its folder, or a file that `package` wrote, as a Path; or, as a string, a task that weights
-    ship for, or hub:USER/NAME.
+    run: its folder, or a file that `package` wrote; or, as a string, a task that weights ship for,
+    or hub:USER/NAME.
     segments: of a start; None: as the run was configured. starts: at most so many, the model's own
     first, until one claims an answer that stood (`reasoning.search`). DataError for what is no
     puzzle of the run's kind and size, UsageError for several starts of one segment, and RunError

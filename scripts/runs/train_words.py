@@ -1,7 +1,7 @@
 """The words of `loopbench train`, read without torch: a mistake in them is told at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +63,18 @@ def read_words(words: Sequence[str]) -> Train:
         raise UsageError("give --data DIR and --out RUN")
     if given.seconds is not None and option_value(words, "--steps") is not None:
         raise UsageError("--for and --steps both say how long to train: give one of them")
+    _refuse_unread(given.config, words)
     keep_apart(given.out, "puzzle run")
     refuse_begun(given.out)
     return given
+
+
+def _refuse_unread(config: RunConfig, words: Sequence[str]) -> None:
+    """UsageError for a depth asked of the curriculum that the model does not read."""
+    known = config.model.depths
+    for place, stage in enumerate(config.supervision.curriculum):
+        for name in asdict(stage.depth):
+            field = f"--supervision.curriculum.{place}.{name}"
+            asked = option_value(words, field.replace("_", "-")) or option_value(words, field)
+            if asked is not None and known is not None and name not in known:
+                raise UsageError(f"{field}: {config.model.kind} has no {name}; leave it out")

@@ -24,7 +24,7 @@ def compare(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
     presets: str = "",
     data: Path | None = None,
-    seeds: int = 3,
+    seeds: int | None = None,
     steps: int | None = None,
     hints: int = 0,
     budget: Budget = "steps",
@@ -40,7 +40,7 @@ def compare(
         runs: folders of finished runs; none with --presets.
         presets: presets to train, separated by commas.
         data: data folder; with runs, none means each run's own.
-        seeds: seeds per preset, 0 upwards.
+        seeds: seeds per preset, 0 upwards; none: 3.
         steps: optimiser steps; none: each preset's own.
         hints: cells of its answer that a training puzzle is given each time it is drawn, from 0 to
             so many, whichever the preset.
@@ -57,7 +57,11 @@ def compare(
     Returns:
         What comparison.json holds, see `scripts.reports.report.comparison`.
     """
-    _check_options(runs, presets, data, seeds, steps, hints, budget, amount, jobs)
+    data, out = None if data is None else Path(data), Path(out)  # a notebook may give text
+    training = {"seeds": seeds, "steps": steps, "hints": hints or None, "amount": amount}
+    training |= {"budget": None if budget == "steps" else budget, "compile": compile or None}
+    _check_options(runs, presets, data, training | {"jobs": jobs})
+    seeds = 3 if seeds is None else seeds
     keep_apart(out, "comparison")
     if presets:
         train = read_puzzles(data, "train")
@@ -95,32 +99,22 @@ def compare(
 
 
 def _check_options(
-    runs: tuple[Path, ...],
-    presets: str,
-    data: Path | None,
-    seeds: int,
-    steps: int | None,
-    hints: int,
-    budget: Budget,
-    amount: float | None,
-    jobs: int | None,
+    runs: tuple[Path, ...], presets: str, data: Path | None, training: dict[str, Any]
 ) -> None:
-    """UsageError for options that do not go together, and folders that are something else."""
+    """UsageError for options that do not go together, and folders that are something else.
+
+    training: what only presets take, by option; None: not given.
+    """
     if bool(runs) == bool(presets):
         raise UsageError("give either runs or --presets with --data")
-    least = 1 if budget == "steps" else 0
+    for name, value in training.items():
+        if runs and value is not None:
+            raise UsageError(f"--{name} is for training: give --presets, not runs")
+    amount, least = training["amount"], 1 if training["budget"] is None else 0
     if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
         raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
-    at_least(1, steps=steps, jobs=jobs)
-    at_least(0, hints=hints)
-    if runs and hints:
-        raise UsageError("--hints is for training: give --presets, not runs")
-    if runs and steps is not None:
-        raise UsageError("--steps is for training: give --presets, not runs")
-    if runs and (budget != "steps" or amount is not None):
-        raise UsageError("--budget and --amount are for training: give --presets, not runs")
-    if runs and jobs is not None:
-        raise UsageError("--jobs is for training: give --presets, not runs")
+    at_least(1, steps=training["steps"], jobs=training["jobs"], seeds=training["seeds"])
+    at_least(0, hints=training["hints"])
     if data is not None:
         expect(data, "data")
     elif presets:
@@ -129,8 +123,6 @@ def _check_options(
         expect(run, "puzzle run")
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("a run stands there twice: it would count as two seeds")
-    if presets:
-        at_least(1, seeds=seeds)
 
 
 def _scored(runs: tuple[Path, ...], data: Path | None, world: "World") -> "Comparison":

@@ -254,6 +254,17 @@ def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, c
     for words, said in (
         ([trained, f"{trained}/"], "twice"),
         ([maze, trained], "no common table"),
+        *(
+            ([trained, *more], f"{more[0]} is for training")
+            for more in (
+                ["--seeds", "7"],
+                ["--compile"],
+                ["--steps", "2"],
+                ["--hints", "1"],
+                ["--amount", "2"],
+                ["--budget", "time"],
+            )
+        ),
         (["--presets", "trm-mini,trm-mini", "--data", sudokus], "twice"),
         (["--presets", ",", "--data", sudokus], "no name"),
         ([*train, "--budget", "flops", "--amount", "inf"], "--amount"),

@@ -269,3 +269,16 @@ def test_a_page_of_more_than_it_shows_is_refused_before_it_is_solved(refused, tm
     for more in (["--segments", "65"], ["--breadth", "4", "--symmetries", "5"]):
         refused([*words, *more], "at most 64 segments, and 16 starts times images")
     assert not out.exists()
+
+
+def test_a_depth_that_a_model_does_not_read_is_refused(sudokus, tmp_path, refused):
+    out = tmp_path / "out"
+    for model, field in (
+        ("trm", "evaluations"),
+        ("attractor", "cycles"),
+        ("hrm", "evaluations"),
+    ):
+        option = f"--supervision.curriculum.0.{field}"
+        words = ["train", "--preset", f"{model}-mini", "--data", sudokus, "--out", out, option, 3]
+        refused(words, f"{option}: {model} has no {field}; leave it out")
+    assert not out.exists()

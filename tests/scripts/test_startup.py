@@ -266,6 +266,8 @@ def test_words_of_train_do_without_torch(sudokus, tmp_path):
         [*whole, "--batch", "4", "--micro-batch", "8"],
         [*whole, "--model.heads", "3"],
         [*whole, "--for", "2h", "--steps", "3"],
+        [*whole, "--supervision.curriculum.0.evaluations", "3"],
+        [*whole, "--preset", "attractor-mini", "--supervision.curriculum.0.cycles", "3"],
         [*whole, "--start", str(tmp_path / "none")],
         [*whole, "--wandb", "sometimes"],
         *([*whole, "--preset", f"{model}-mini", "--model.width", "0"] for model in models),
