@@ -116,7 +116,7 @@ def language_model_config(name: str) -> LanguageFacts:
     model, size = model_and_size(name)
     if size in SIZES and (":" in model or model in LANGUAGE_MODELS.installed()):
         config = LANGUAGE_MODELS.config_class(model)
-        return config.model_validate(config.at_size(size))
+        return LANGUAGE_MODELS.settings_at(model, config.at_size(size))
     if ":" in name:
         raise UsageError(f"{name}: {unknown_name('size', size, SIZES)}")
     raise no_preset(name, "language", LANGUAGE_PRESETS)

@@ -337,6 +337,8 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
     ValueError, with the names, if unknown, and for a token mixer of more than MOST_MIXED cells.
     """
     model, scale, entry = named_preset(name)
+    if cells is None and puzzle not in _PUBLISHED_CELLS:
+        raise UsageError(f"{puzzle}: say of how many cells its grids are")
     cells = _PUBLISHED_CELLS[puzzle] if cells is None else cells
     if entry.beyond and cells > MOST_MIXED:
         raise UsageError(
@@ -345,7 +347,8 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
         )
     kind = PUZZLE_MODELS.config_class(entry.kind)
     place = Place(scale, puzzle, cells)
-    network = kind.model_validate(entry.settings(kind.at_scale(scale, puzzle), place))
+    settings = entry.settings(kind.at_scale(scale, puzzle), place)
+    network = PUZZLE_MODELS.settings_at(entry.kind, settings)
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
     values = RunConfig(
         preset=f"{model}-{scale}", model=network, **entry.recipe(scale, recipe)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from puzzles.plugins import import_object, look_here, watched
 from scripts.terminal.choices import MODEL_GROUPS, PRESETS_FILE
-from scripts.usage import UsageError, unknown_name
+from scripts.usage import UsageError, describe, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,6 +121,20 @@ class Registry:
         }
         bases = (config,) if issubclass(config, answers) else (config, answers)
         return type(config.__name__, bases, fields)
+
+    def settings_at(self, name: str, values: Mapping[str, Any]) -> Any:
+        """The settings of a model that its scale asks for. UsageError where those of one from
+        elsewhere are none before an option is given."""
+        try:
+            return self.config_class(name).model_validate(values)
+        except ValidationError as error:
+            if name in self.own:
+                raise
+            fault = describe(error).removeprefix("--")
+            raise UsageError(
+                f"{self.path_of(name)}: its Config as it is before any option has a fault, {fault} "
+                "(every field needs a default)"
+            ) from error
 
     def by_kind(self, value: Any) -> Any:
         """Settings as the class that their `kind` names: a validator. ValueError without one."""

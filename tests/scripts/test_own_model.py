@@ -215,6 +215,9 @@ def test_it_is_rehearsed_before_its_folder_is_made(place, sudokus, capsys):
         "class Alone(GRU):\n"
         "    def __init__(self, config):\n"
         "        super().__init__(config, None)\n\n"
+        "class Bare(GRU):\n"
+        "    class Config(GRU.Config):\n"
+        "        depth: int\n\n"
         "class Spare(GRU):\n"
         "    def __init__(self, config, shape):\n"
         "        super().__init__(config, shape)\n"
@@ -223,6 +226,7 @@ def test_it_is_rehearsed_before_its_folder_is_made(place, sudokus, capsys):
     train = ["train", "--data", str(sudokus), "--out", "no", *TINY, "--preset"]
     refused(capsys, [*train, "slips:Turned-mini"], "slips:Turned: segment's logits (B, C, V) has")
     refused(capsys, [*train, "slips:Alone-mini"], "slips:Alone: __init__(config, ...) fails (Type")
+    refused(capsys, [*train, "slips:Bare-mini"], "slips:Bare: its Config", "depth: Field required")
     assert not Path("no").exists()
     assert main([*train, "slips:Spare-mini"]) == 0
     said = capsys.readouterr().err
