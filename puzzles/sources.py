@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from puzzles.agreement import disagreement
 from puzzles.built import (
     WITHOUT_SEVENTEEN,
     Built,
@@ -190,6 +191,9 @@ def make(
             fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
         if fault is not None:
             raise DataError(f"{kind}: generates a wrong puzzle: {fault[1]}")
+        said = disagreement(kind, part.inputs, part.labels, child_seed(seed, 0))
+        if said is not None:
+            raise DataError(f"{kind}: {said}")
         with watched(kind, "augment"):
             wrong = augmentation_fault(kind, part.inputs, part.labels)
         if wrong is not None:

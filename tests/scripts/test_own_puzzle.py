@@ -249,7 +249,7 @@ def test_a_size_that_a_puzzle_has_not_is_refused_before_it_generates(place, caps
 
 def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
     (place / "failing.py").write_text(
-        "from latin import Latin\n\nclass Broken(Latin):\n"
+        "import numpy as np\nfrom latin import Latin\n\nclass Broken(Latin):\n"
         "    def generate(self, size, count, seed):\n"
         "        return 1 // 0\n\n"
         "class Few(Latin):\n"
@@ -273,6 +273,30 @@ def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
         "class Half(Latin):\n"
         "    def augment(self, inputs, labels, rng):\n"
         "        return inputs\n\n"
+        "class Kind(Latin):\n"
+        "    def is_valid(self, inputs, answers):\n"
+        "        return np.full(len(inputs), True)\n\n"
+        "class Deaf(Latin):\n"
+        "    def is_valid(self, inputs, answers):\n"
+        "        return super().is_valid(np.ones_like(inputs), answers)\n\n"
+        "class Moody(Latin):\n"
+        "    def generate(self, size, count, seed):\n"
+        "        return super().generate(size, count, None)\n\n"
+        "class Restless(Latin):\n"
+        "    def augment(self, inputs, labels, rng):\n"
+        "        return super().augment(inputs, labels, np.random.default_rng())\n\n"
+        "class Twice(Latin):\n"
+        "    def characters(self, size):\n"
+        "        return '?.1123'\n\n"
+        "class Far(Latin):\n"
+        "    def symbols(self, size):\n"
+        "        return 2, 9\n\n"
+        "class Part(Latin):\n"
+        "    def families(self, size):\n"
+        "        return (np.arange(4).reshape(2, 2),)\n\n"
+        "class Told(Latin):\n"
+        "    def generate(self, size, count, seed):\n"
+        "        return (super().generate(size, count, seed)[1],) * 2\n\n"
         "class Turned(Latin):\n"
         "    def augment(self, inputs, labels, rng):\n"
         "        return inputs[:, ::-1].copy(), labels[:, ::-1].copy()\n\n"
@@ -282,7 +306,7 @@ def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
     )
     words = ["--size", "4", "--train", "3", "--test", "1", "--out", "none"]
     for name, parts in {
-        "Broken": ("generate fails (ZeroDivisionError: ", "failing.py:5)"),
+        "Broken": ("generate fails (ZeroDivisionError: ", "failing.py:6)"),
         "Few": ("generate gives (dtype('uint8'), (3, 16)), expected uint8 (4, 16)",),
         "Lists": ("generate gives list, expected uint8 (4, 16)",),
         "Alone": ("generate gives a ndarray, expected two arrays",),
@@ -290,6 +314,14 @@ def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
         "Raising": ("is_valid fails (KeyError: 3",),
         "Falsifying": ("augment gives a wrong puzzle",),
         "Half": ("augment gives a ndarray, expected two arrays",),
+        "Kind": ("is_valid takes an answer that changes a given",),
+        "Deaf": ("is_valid takes an answer that changes a given",),
+        "Moody": ("generate gives other puzzles when it is called again",),
+        "Restless": ("augment gives other images when it is called again",),
+        "Twice": ("characters gives '?.1123', expected 6 different characters",),
+        "Far": ("symbols gives (2, 9), expected different tokens from 2 to 5",),
+        "Part": ("family 0 of units does not hold every cell once",),
+        "Told": ("generate gives the answers as questions",),
         "Turned": ("class_keys gives images another key", "alike for a puzzle and every image"),
         "Sizeless": ("check_size fails (KeyError: 16",),
     }.items():
