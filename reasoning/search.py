@@ -23,6 +23,7 @@ Shapes: N puzzles, B starts, S segments, C cells.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +38,9 @@ from reasoning.supervision import Depth, SegmentModel, SegmentOutput, State
 
 # Uses of a puzzle's seed, apart from the segment numbers that `infer` folds in.
 _START, _NOISE = 1 << 32, 2 << 32
-_REPORTED = "diagnostics."  # prefix of what the model itself reported
+REPORTED = "diagnostics."  # before the names of what the model itself reported, among others
 # Zero for a start that has left; everything else it said stands.
-_COUNTED = ("net_calls", _REPORTED + "evaluations")
+_COUNTED = ("net_calls", REPORTED + "evaluations")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Trajectories:
         whole = self.mapped(lambda values: values[np.arange(len(ran))[:, None], speaker])
         whole.net_calls[~ran] = 0
         for name, values in whole.diagnostics.items():
-            if _REPORTED + name in _COUNTED:
+            if REPORTED + name in _COUNTED:
                 values[~ran] = 0
         return whole
 
@@ -153,8 +154,7 @@ class _Record:
             name: values.unflatten(0, (self.puzzles, self.starts)).numpy()
             for name, values in self.said.items()
         }
-        reported = [name for name in whole if name.startswith(_REPORTED)]
-        diagnostics = {name.removeprefix(_REPORTED): whole.pop(name) for name in reported}
+        diagnostics = take_reported(whole)
         return Trajectories(**whole, diagnostics=diagnostics)
 
 
@@ -234,6 +234,12 @@ def _initial(model: SegmentModel, seeds: Tensor, own: Tensor) -> State:
         torch.where(own.view(-1, *[1] * (a.dim() - 1)), a, b)
         for a, b in zip(given, drawn, strict=True)
     )
+
+
+def take_reported(whole: dict[str, Any]) -> dict[str, Any]:
+    """Take what the model itself reported out of a record, by its own names."""
+    names = [name for name in whole if name.startswith(REPORTED)]
+    return {name.removeprefix(REPORTED): whole.pop(name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -318,4 +324,4 @@ class _Run:
             "residual": residual,
             "net_calls": output.net_calls,
             **believed,
-        } | {_REPORTED + name: value.float() for name, value in output.diagnostics.items()}
+        } | {REPORTED + name: value.float() for name, value in output.diagnostics.items()}

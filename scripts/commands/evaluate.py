@@ -1,23 +1,18 @@
 """`loopbench evaluate`: score a run on held-out puzzles; see `scripts.runs.evaluate`."""
 
-import hashlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
 import tyro
 
 from reasoning.names import Activations, Device
-from scripts.runs.asked import Asked, Leave, judging, settings_hash
+from scripts.runs.asked import Asked, Leave, judging
 from scripts.runs.hub_names import expect_weights
 from scripts.runs.search_plan import Plan
-from scripts.terminal.choices import PACKAGED, Headline, Shipped
+from scripts.terminal.choices import Headline
 from scripts.terminal.folders import expect, expect_weights_of, keep_apart
 from scripts.usage import UsageError, at_least, parse
-
-if TYPE_CHECKING:
-    from puzzles.puzzle_set import PuzzleSet
 
 
 def evaluate(
@@ -102,62 +97,21 @@ def evaluate(
         from scripts.runs.recorded import load_config
 
         config, grid = load_config(weights)
-        asked.plan_of(config, grid["kind"])
+        asked.check(config, grid["kind"])
 
-    from reasoning.training.distribution import join_world
-    from reasoning.training.runs import environment, make_folder, write_json
-    from scripts.reports.evaluation_report import keep_earlier, print_record, write_pictures
-    from scripts.runs.data import read_puzzles
-    from scripts.runs.evaluate import evaluate_run, notes
-    from scripts.runs.judged import search_judged, unit_rules
-    from scripts.runs.opened import open_weights
-    from scripts.runs.session import adjusted, fitted, subset
-    from scripts.terminal.console import Console
-    from scripts.terminal.progress import stage_progress
+    from scripts.runs.scoring import Scoring
 
-    world = join_world(device)
-    console = Console(width=max(110, Console().width))
-    chosen = subset(read_puzzles(data, split), puzzles)
-    if pretrained in get_args(Shipped) and pretrained != chosen.kind:
-        raise UsageError(f"--pretrained {pretrained}: {data} holds puzzles of kind {chosen.kind}")
-    opened = open_weights(weights, lambda: chosen.size, world)
-    plan = asked.plan_of(opened.config, opened.kind)
-    trained = fitted(adjusted(opened, tolerance, precision), chosen, data)
-    if search is not None:
-        unit_rules(chosen, world.device)  # said before time is spent
-    if world.is_main:
-        make_folder(folder)
-    count = segments or trained.config.supervision.segments
-    record = {"run": str(weights), "data": str(data), "split": split, "puzzles": puzzles}
-    record |= {"tolerance": tolerance, "evaluations": evaluations}
-    record |= {"precision": trained.config.precision, "trained_on_size": opened.size}
-    judge = judging(search_calls, search_segments) if search is not None else None
-    more = {"step": trained.step, "segments": count, "plan": plan.model_dump()}
-    record["asked"] = _fingerprint(weights, data, chosen, record | more)
-    if folder != weights:
-        record["config"] = trained.config.model_dump(mode="json")
-    called = Path(str(weights)).name.removesuffix(PACKAGED)
-    with stage_progress(quiet=not world.is_main) as progress:
-        tell = partial(progress, f"{called}: segments")
-        record |= evaluate_run(trained, chosen, count, world, asked.depth, plan, tell=tell).record
-        if judge is not None:
-            tell = partial(progress, f"{called}: calls of the judge")
-            record["judged"] = search_judged(
-                trained, chosen, judge, world, asked.depth, seed, search_control, tell
-            )
-            searched = judge.model_dump() | {"control": search_control}
-            record["judged"]["asked"] = settings_hash(searched)
-    if world.is_main:
-        path = folder / _file_name("" if folder == weights else called, data, split, puzzles)
-        kept = keep_earlier(path, record)
-        write_json(path, record | {"environment": environment()})
-        print_record(record, f"{weights} at step {trained.step} on {data} ({split})", console)
-        for note in notes(trained, chosen, data, plan, count):
-            console.print(f"note: {note}")
-        if kept is not None:
-            console.print(f"note: what lay there, of other settings or not readable, is {kept} now")
-        drawn = write_pictures(record, path.with_suffix(""))
-        console.print("wrote " + ", ".join(map(str, (path, *drawn))))
+    Scoring(
+        weights=weights,
+        data=data,
+        split=split,
+        puzzles=puzzles,
+        asked=asked,
+        precision=precision,
+        judge=judging(search_calls, search_segments) if search is not None else None,
+        control=search_control,
+        folder=folder,
+    ).run(device)
 
 
 def _expect_search(search: str | None, **settings: int | bool | None) -> None:
@@ -167,25 +121,6 @@ def _expect_search(search: str | None, **settings: int | bool | None) -> None:
         raise UsageError(
             f"--search-{given[0]}: says how to search; add --search judge, or leave it out"
         )
-
-
-def _fingerprint(
-    weights: Path | str, data: Path, chosen: "PuzzleSet", settings: dict[str, Any]
-) -> str:
-    """Alike for evaluations of the same weights on the same puzzles in the same way."""
-    run = weights.resolve() if isinstance(weights, Path) else weights
-    puzzles = hashlib.sha256(chosen.inputs.tobytes()).hexdigest()
-    return settings_hash(
-        settings | {"run": str(run), "data": str(data.resolve()), "contents": puzzles}
-    )
-
-
-def _file_name(weights: str, data: Path, split: str, puzzles: int) -> str:
-    """That of the record: of the weights if they are named, the data, and the part asked for."""
-    parts = ["evaluation", *filter(None, [weights]), data.resolve().name]
-    parts += [split] if split != "test" else []
-    parts += [f"puzzles-{puzzles}"] if puzzles else []  # a part does not replace the whole
-    return "-".join(parts) + ".json"
 
 
 def _weights(run: Path | None, pretrained: str | None) -> Path | str:

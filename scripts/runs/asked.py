@@ -49,14 +49,14 @@ class Asked:
     def plan_of(self, config: "RunConfig", kind: str) -> Plan:
         """The plan with the residual at which a start leaves, for a run's configuration and the
         kind of its puzzles. UsageError for what they do not have."""
-        self._expect_had(config, kind)
+        self.check(config, kind)
         solver = config.model.solver_settings()
         if self.leave not in _LEAVE or solver is None or self.evaluations == 0:
             return self.plan
         leave = _LEAVE[self.leave] * (self.tolerance or solver.tolerance)
         return self.plan.model_copy(update={"leave": leave})
 
-    def _expect_had(self, config: "RunConfig", kind: str) -> None:
+    def check(self, config: "RunConfig", kind: str) -> None:
         """UsageError for what a model or a kind of puzzles does not have."""
         model = config.model
         solver = model.solver_settings()

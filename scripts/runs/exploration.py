@@ -17,7 +17,7 @@ from puzzles.isomorph import isomorphism
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.randomness import content_seeds, fold
-from reasoning.search import Trajectories, joined, search
+from reasoning.search import REPORTED, Trajectories, joined, search, take_reported
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast, gather, share_of
@@ -100,11 +100,9 @@ def explore(
     whole = gather({k: v.to(world.device) for k, v in joined.items()}, len(puzzles), world)
     if any(np.isnan(whole[name]).any() for name in ("halt", "residual")):
         raise not_finite(run)
-    reported = [name for name in whole if name.startswith("diagnostics.")]
-    diagnostics = {name.removeprefix("diagnostics."): whole.pop(name) for name in reported}
-    return Outcome(
-        plan.depths(segments), doublings(plan.candidates), **whole, diagnostics=diagnostics
-    )
+    reported = take_reported(whole)
+    depths, breadths = plan.depths(segments), doublings(plan.candidates)
+    return Outcome(depths, breadths, **whole, diagnostics=reported)
 
 
 def search_images(
@@ -205,7 +203,7 @@ def _score(
     result["segment_right"] = np.stack([choice.of(right) for choice in steps], axis=1)
     result["segment_cell"] = np.stack([choice.of(cell) for choice in steps], axis=1)
     for name, values in trajectories.diagnostics.items():
-        result[f"diagnostics.{name}"] = values.mean(1)
+        result[REPORTED + name] = values.mean(1)
     return {name: torch.from_numpy(values) for name, values in result.items()}
 
 
