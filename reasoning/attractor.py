@@ -30,7 +30,6 @@ from torch import Tensor
 from reasoning.attractor_config import AttractorConfig
 from reasoning.fixed_point import Anderson, Picard, Solution, jacobian_energy, solve
 from reasoning.nn.compilation import is_compiled
-from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import Reasoner
 from reasoning.randomness import fold, normal
 from reasoning.supervision import Depth, SegmentOutput, State
@@ -43,9 +42,6 @@ UpdateOf = Callable[[Tensor | slice], Callable]  # of the samples at these place
 class Attractor(Reasoner):
     Config = AttractorConfig
     config: AttractorConfig
-
-    def __init__(self, config: AttractorConfig, shape: GridShape):
-        super().__init__(config, shape)
 
     def segment(
         self,
