@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from baselines.configs import TransformerConfig
-from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import Reasoner
 from reasoning.supervision import Depth, SegmentOutput, State
 
@@ -21,9 +20,6 @@ from reasoning.supervision import Depth, SegmentOutput, State
 class Transformer(Reasoner):
     Config = TransformerConfig
     config: TransformerConfig
-
-    def __init__(self, config: TransformerConfig, shape: GridShape):
-        super().__init__(config, shape)
 
     def segment(
         self,

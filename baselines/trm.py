@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from baselines.configs import TRMConfig
-from reasoning.nn.grid import GridShape
 from reasoning.nn.reasoner import Reasoner
 from reasoning.supervision import Depth, SegmentOutput, State
 
@@ -28,9 +27,6 @@ from reasoning.supervision import Depth, SegmentOutput, State
 class TRM(Reasoner):
     Config = TRMConfig
     config: TRMConfig
-
-    def __init__(self, config: TRMConfig, shape: GridShape):
-        super().__init__(config, shape)
 
     def begin_cycle(self, state: State) -> State:
         """What a cycle goes on from; a control drops the latent (`baselines.controls`)."""
