@@ -24,7 +24,7 @@ def disagreement(kind: str, inputs: np.ndarray, labels: np.ndarray, seed: int) -
         "vocabulary": lambda: _vocabulary(puzzle.vocabulary(size)),
         "characters": lambda: _characters(puzzle, size),
         "symbols": lambda: _symbols(puzzle.symbols(size), puzzle.vocabulary(size)),
-        "families": lambda: unit_families(kind, size) and None,
+        "families": lambda: _families(kind, size),
         "is_valid": lambda: _givens(puzzle, *first),
         "generate": lambda: _generate(puzzle, size, seed, *first),
         "augment": lambda: _augment(puzzle, *first),
@@ -59,9 +59,15 @@ def _symbols(symbols: tuple[int, ...], tokens: int) -> str | None:
     return f"gives {symbols}, expected different tokens from 2 to {tokens - 1}"
 
 
+def _families(kind: str, size: int) -> None:
+    unit_families(kind, size)  # DataError where one is none
+
+
 def _givens(puzzle: Puzzle, inputs: np.ndarray, labels: np.ndarray) -> str | None:
     """The answer of another question is not valid where it changes a given, nor is one's own with
-    a given changed."""
+    a given changed; unless answers are no filled questions, and change them all."""
+    if any(puzzle.contradicts(*pair).any() for pair in zip(labels, inputs, strict=True)):
+        return None
     tokens, changed = puzzle.vocabulary(isqrt(inputs.shape[1])), labels.copy()
     for row, question in enumerate(inputs):
         given = np.flatnonzero(question > 1)[:1]
@@ -70,7 +76,7 @@ def _givens(puzzle: Puzzle, inputs: np.ndarray, labels: np.ndarray) -> str | Non
         pairs = zip(answers, inputs, strict=True)
         altered = np.array([puzzle.contradicts(*pair).any() for pair in pairs])
         if altered.any() and puzzle.validity(inputs[altered], answers[altered]).any():
-            return "takes an answer that changes a given of its question"
+            return "takes an answer that changes a given of its question (as `contradicts` says)"
     return None
 
 
@@ -79,7 +85,7 @@ def _generate(
 ) -> str | None:
     if (inputs == labels).all():
         return "gives the answers as questions"
-    once, again = (puzzle.generate(size, 2, seed) for _ in range(2))
+    once, again = (puzzle.generate(size, len(inputs), seed) for _ in range(2))
     if all(np.array_equal(a, b) for a, b in zip(once, again, strict=True)):
         return None
     return "gives other puzzles when it is called again with the same seed"

@@ -43,7 +43,8 @@ def import_object(path: str) -> object:
     if not hasattr(loaded, name):
         near = difflib.get_close_matches(name, vars(loaded), n=1)
         hint = f", did you mean {near[0]}?" if near else ""
-        raise DataError(f"{path}: {module} ({loaded.__file__}) has no {name}{hint}")
+        where = getattr(loaded, "__file__", None) or "a folder"
+        raise DataError(f"{path}: {module} ({where}) has no {name}{hint}")
     return getattr(loaded, name)
 
 
@@ -60,5 +61,11 @@ def watched(path: str, method: str) -> Iterator[None]:
 
 def told(error: Exception) -> str:
     """What code of one's own raised, and where, in a line."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    frame = _place(error)
     return f"{type(error).__name__}: {error}, at {frame.filename}:{frame.lineno}"
+
+
+def _place(error: Exception) -> traceback.FrameSummary:
+    """Where it was raised, or where a library that raised it was called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f for f in reversed(frames) if "site-packages" not in f.filename), frames[-1])

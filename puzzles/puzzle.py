@@ -161,7 +161,7 @@ class Puzzle(ABC):
         puzzle and every image of it under `augment`. By default alike for questions that differ by
         an exchange of `symbols`."""
         symbols = self.symbols(isqrt(inputs.shape[1]))
-        return row_keys(renamed(inputs, symbols) if symbols else inputs)
+        return row_keys(renamed(inputs, symbols) if len(symbols) else inputs)
 
     def overlap(self, train: "PuzzleSet", test: "PuzzleSet") -> dict[str, int]:
         """What two sets share up to symmetry, equivalent_puzzles among it."""

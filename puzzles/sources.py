@@ -191,9 +191,11 @@ def make(
             fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
         if fault is not None:
             raise DataError(f"{kind}: generates a wrong puzzle: {fault[1]}")
-        said = disagreement(kind, part.inputs, part.labels, child_seed(seed, 0))
-        if said is not None:
-            raise DataError(f"{kind}: {said}")
+    all_puzzles = (np.concatenate([getattr(p, n) for p in sets]) for n in ("inputs", "labels"))
+    odd = disagreement(kind, *all_puzzles, child_seed(seed, 0))
+    if odd is not None:
+        raise DataError(f"{kind}: {odd}")
+    for part in sets:
         with watched(kind, "augment"):
             wrong = augmentation_fault(kind, part.inputs, part.labels)
         if wrong is not None:

@@ -51,7 +51,7 @@ def watched(path: str, method: str) -> Iterator[None]:
     except InputError:  # says it already
         raise
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        frame = _place(error)
         place = f"{frame.filename}:{frame.lineno}"
         said = f"{type(error).__name__}: {error}, at {place}"
         raise InputError(f"{path}: {method} fails ({said})") from error
@@ -60,3 +60,9 @@ def watched(path: str, method: str) -> Iterator[None]:
 def path_of(model: object) -> str:
     """The import path of an object's class."""
     return f"{type(model).__module__}:{type(model).__qualname__}"
+
+
+def _place(error: Exception) -> traceback.FrameSummary:
+    """Where it was raised, or where a library that raised it was called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f for f in reversed(frames) if "site-packages" not in f.filename), frames[-1])

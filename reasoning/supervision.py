@@ -37,7 +37,7 @@ class SegmentOutput:
     """What one segment returns.
 
     state: the carry of the next segment, detached, tensors (B, L, D);
-    logits: (B, C, V) fp32; q: (B, 2) fp32 scores (halt, continue);
+    logits: (B, C, V) fp32, -inf where a token is ruled out; q: (B, 2) fp32 scores (halt, continue);
     net_calls: (B,) calls of the net this segment made for each sample, a solver's evaluations until
         that sample stopped (what a batch computes beyond that is not counted);
     diagnostics: per-sample numbers (B,), such as residuals and solver evaluations, under names that

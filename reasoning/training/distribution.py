@@ -66,6 +66,16 @@ class World:
         synced = [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]
         torch._foreach_copy_(gradients, synced)
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """The buffers that a checkpoint holds, such as a batch norm's statistics, as the first
+        process has them, on every process."""
+        if self.size == 1:
+            return
+        saved = model.state_dict(keep_vars=True)
+        for name, buffer in model.named_buffers():
+            if name in saved and buffer.is_contiguous():
+                dist.broadcast(buffer, 0)
+
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes."""
         if self.size > 1:

@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reasoning.training.config import EMAConfig
 from reasoning.training.optimizers import PUZZLE_EMBEDDING
@@ -39,5 +39,13 @@ class EMA:
                 averages.append(average)
                 newest.append(p.detach())
         torch._foreach_lerp_(averages, newest, 1 - decay)
-        for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
-            kept.copy_(buffer)
+        saved, kept = model.state_dict(keep_vars=True), dict(self.model.named_buffers())
+        for name, buffer in model.named_buffers():
+            # What no checkpoint holds is a cache, and no statistic.
+            if name in saved and name in kept and kept[name].shape == buffer.shape:
+                self._take(name, buffer)
+
+    def _take(self, name: str, buffer: Tensor) -> None:
+        """A buffer's newest numbers; in memory of its own, for one may be an expanded view."""
+        holder, _, last = name.rpartition(".")
+        setattr(self.model.get_submodule(holder), last, buffer.detach().clone())

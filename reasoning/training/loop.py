@@ -235,6 +235,7 @@ class Trainer(StepLoop):
         self.carry = join(carries)
         puzzle_ids = self.world.gather_rows(self.carry.puzzle.puzzle_ids)
         self.optimizers.step(self.done, config.steps, puzzle_ids)
+        self.world.share_buffers(model)
         self.ema.update(model, self.done)
         self.done += 1
         return sums

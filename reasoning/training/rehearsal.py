@@ -72,22 +72,23 @@ def _check_output(
         expect_tensor(path, f"segment's state[{i}]", part, tuple(first.shape))
         if part.requires_grad:
             raise InputError(f"{path}: segment's state[{i}] carries a graph: detach it")
-    expect_tensor(path, "segment's logits (B, C, V)", output.logits, shape, torch.float32)
-    if not output.logits.isfinite().all():
-        raise InputError(f"{path}: segment's logits are not finite")
-    expect_tensor(path, "segment's q (B, 2)", output.q, (2, 2), torch.float32)
+    expect_tensor(path, "segment's logits (B, C, V)", output.logits, shape, logits=True)
+    expect_tensor(path, "segment's q (B, 2)", output.q, (2, 2), logits=True)
     expect_tensor(path, "segment's net_calls (B,)", output.net_calls, (2,))
     for name, value in output.diagnostics.items():
         expect_tensor(path, f"segment's diagnostics[{name!r}] (B,)", value, (2,))
 
 
 def expect_tensor(
-    path: str, what: str, value: Any, shape: tuple[int, ...], dtype: Any = None
+    path: str, what: str, value: Any, shape: tuple[int, ...], logits: bool = False
 ) -> None:
-    """InputError unless a value is a tensor of this shape, and of this dtype if one is given."""
+    """InputError unless a value is a tensor of this shape; of logits, unless they are fp32 or wider
+    and numbers, where -inf rules a token out."""
     if not isinstance(value, Tensor):
         raise InputError(f"{path}: {what} is of {type(value).__name__}, expected a tensor {shape}")
     if tuple(value.shape) != shape:
         raise InputError(f"{path}: {what} has shape {tuple(value.shape)}, expected {shape}")
-    if dtype is not None and value.dtype != dtype:
-        raise InputError(f"{path}: {what} is of {value.dtype}, expected {dtype}")
+    if logits and value.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"{path}: {what} is of {value.dtype}, expected torch.float32")
+    if logits and (value.isnan() | value.isposinf()).any():
+        raise InputError(f"{path}: {what} holds NaN or infinity")

@@ -87,5 +87,6 @@ def expect_weights_of(run: Path) -> None:
     """UsageError if this is neither a puzzle run's folder nor a file that `package` wrote."""
     if run.suffix != PACKAGED:
         expect(run, "puzzle run")
-    elif not run.is_file():
-        raise UsageError(f"{run}: no such file; `loopbench package` makes one of a run")
+    elif not (run.is_file() and run.with_suffix(".json").is_file()):
+        lacks = "no card (.json) beside it" if run.is_file() else "no such file"
+        raise UsageError(f"{run}: {lacks}; `loopbench package` makes both of a run")

@@ -70,6 +70,16 @@ def test_a_model_that_keeps_the_protocol_is_left_as_it_was():
     assert torch.equal(drawn, torch.get_rng_state())
 
 
+def test_wide_logits_and_tokens_that_are_ruled_out_pass():
+    def ruled_out(output):
+        return output.logits.index_fill(-1, torch.tensor([0]), float("-inf"))
+
+    assert tried(own(segment=changed(logits=lambda o: o.logits.double()))) == []
+    loss = TrainingConfig(steps=4, batch=2, device="cpu", loss={"cells": "softmax"})
+    batch = replace(BATCH, labels=BATCH.labels.clamp(1))
+    assert rehearse(own(segment=changed(logits=ruled_out)), loss, batch, TOKENS) == []
+
+
 def test_parameters_without_a_gradient_are_named():
     class Detached(Own):
         def decode(self, y):
@@ -84,7 +94,7 @@ def test_parameters_without_a_gradient_are_named():
         ({"segment": changed(logits=lambda o: o.logits.mT)}, r"logits .* shape \(2, 4, 5\)"),
         ({"segment": changed(logits=lambda o: o.logits[:, 1:])}, r"expected \(2, 5, 4\)"),
         ({"segment": changed(logits=lambda o: o.logits.bfloat16())}, "is of torch.bfloat16"),
-        ({"segment": changed(logits=lambda o: o.logits / 0)}, "logits are not finite"),
+        ({"segment": changed(logits=lambda o: o.logits / 0)}, "NaN or infinity"),
         ({"segment": changed(q=lambda o: o.q[:, :1])}, r"q \(B, 2\) has shape \(2, 1\)"),
         ({"segment": changed(net_calls=lambda o: 1)}, "net_calls .* is of int"),
         ({"segment": changed(net_calls=lambda o: o.net_calls[0])}, r"has shape \(\)"),
@@ -150,19 +160,55 @@ def test_a_language_model_that_keeps_the_protocol_passes():
         def new_cache(self, kind="trajectory"):
             raise NotImplementedError
 
-    spoken(Sums())
-    spoken(NoCache())
+    class RuledOut(Sums):
+        def forward(self, *args, **more):
+            logits = super().forward(*args, **more).logits
+            return LMOutput(logits.index_fill(-1, torch.tensor([0]), float("-inf")))
+
+    class LastOnly(Sums):
+        def forward(self, tokens, *args, cache=None):
+            logits = super().forward(tokens, cache=cache).logits
+            return LMOutput(logits if cache is None else logits[:, -1:])
+
+    class Noisy(Sums):
+        def forward(self, *args, **more):
+            logits = super().forward(*args, **more).logits
+            return LMOutput(logits + torch.randn(logits.shape[-1]))
+
+    class Short(Sums):
+        context = 1
+
+    for kind in (Sums, NoCache, RuledOut, LastOnly, Noisy):
+        spoken(kind())
+    spoken(Sums().double())
+    config = PretrainingConfig(steps=4, context=1, batch=2, lanes=2, device="cpu")
+    rehearse_language(Short(), config, VOCABULARY, torch.device("cpu"))
+
+
+def test_a_language_model_that_is_asked_twice_says_the_same():
+    class Counting(Sums):
+        calls = 0
+
+        def forward(self, *args, **more):
+            self.calls += 1
+            return LMOutput(super().forward(*args, **more).logits * self.calls)
+
+    with pytest.raises(InputError, match="asked twice in eval mode it gives two answers"):
+        spoken(Counting())
 
 
 @pytest.mark.parametrize(
     ("forward", "part"),
     [
-        (lambda o, tokens: LMOutput(o.logits.flip(1)), "it sees the future"),
-        (lambda o, tokens: LMOutput(o.logits + o.logits.mean(1, True)), "it sees the future"),
+        (lambda o, tokens: LMOutput(o.logits.flip(1)), "another token that comes later"),
+        (
+            lambda o, tokens: LMOutput(o.logits + o.logits.mean(1, True)),
+            "another token that comes later",
+        ),
         (lambda o, tokens: o.logits, "forward returns Tensor, not an LMOutput"),
         (lambda o, tokens: LMOutput(o.logits[..., 1:]), r"expected \(2, 8, 11\)"),
-        (lambda o, tokens: LMOutput(o.logits.double()), "is of torch.float64"),
-        (lambda o, tokens: LMOutput(o.logits / 0), "logits are not finite"),
+        (lambda o, tokens: LMOutput(o.logits.half()), "is of torch.float16"),
+        (lambda o, tokens: LMOutput(o.logits / 0), "NaN or infinity"),
         (lambda o, tokens: LMOutput(o.logits, {"a": tokens[0]}), r"diagnostics\['a'\]"),
     ],
 )

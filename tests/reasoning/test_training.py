@@ -89,6 +89,19 @@ def test_buffers_of_the_average_are_the_newest():
     assert model.running_mean.min() > 1
 
 
+def test_buffers_that_are_caches_may_come_and_change():
+    model = nn.Linear(2, 2)
+    model.register_buffer("spread", torch.zeros(1, 2).expand(3, 2))
+    ema = EMA(model, EMAConfig(decay=0.9))
+    model.register_buffer("late", torch.zeros(4), persistent=False)
+    model.spread = torch.ones(1, 2).expand(3, 2)
+    ema.update(model, 0)
+    assert torch.equal(ema.model.spread, torch.ones(3, 2))
+    model.spread = torch.ones(5, 2)
+    ema.update(model, 1)
+    assert ema.model.spread.shape == (3, 2)
+
+
 def test_the_puzzle_embedding_is_not_averaged():
     made = trainer()
     for _ in range(4):

@@ -90,7 +90,7 @@ def test_what_sees_the_future_is_refused_before_its_folder_is_made(place, capsys
         "        return super().parameter_roles() | {'gru.bias_ih_l0': 'matrix'}\n"
     )
     for name, part in {
-        "Both": "both:Both: its logits change with a later token",
+        "Both": "both:Both: its logits change with another token that comes later",
         "Misspelt": "parameter head.weight: 'Embedding' is no role; there are matrix,",
         "Strange": "parameter_roles: tail.weight is no parameter of the model",
         "Long": "parameter gru.bias_ih_l0: a matrix, for Muon, has two dimensions",

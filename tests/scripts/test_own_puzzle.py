@@ -329,6 +329,25 @@ def test_mistakes_of_a_puzzle_are_told_in_one_line(place, capsys):
     assert not Path("none").exists()
 
 
+def test_a_puzzle_whose_answer_changes_all_may_be_made(place):
+    (place / "inverse.py").write_text(
+        "import numpy as np\nfrom puzzles import Puzzle\n\n"
+        "class Flip(Puzzle):\n"
+        "    def vocabulary(self, size):\n        return 4\n\n"
+        "    def symbols(self, size):\n        return np.arange(2, 4)\n\n"
+        "    def families(self, size):\n        return ()\n\n"
+        "    def is_valid(self, inputs, answers):\n"
+        "        return (answers == 5 - inputs).all(1)\n\n"
+        "    def generate(self, size, count, seed):\n"
+        "        assert count > 3\n"
+        "        drawn = np.random.default_rng(seed).integers(2, 4, (count, size * size))\n"
+        "        return drawn.astype(np.uint8), (5 - drawn).astype(np.uint8)\n"
+    )
+    train, test, _ = make("inverse:Flip", 4, 20, 6, seed=0)
+    assert (train.labels == 5 - train.inputs).all()
+    assert len(test) == 6
+
+
 def test_a_set_is_shown_by_what_it_holds_not_by_its_arrays(squares):
     assert repr(read_split(squares, "test")) == "PuzzleSet(latin:Latin 4x4, puzzles 12, groups 12)"
 
