@@ -154,7 +154,7 @@ class MuonAdamW:
             if role not in get_args(Role):
                 known = ", ".join(get_args(Role))
                 raise InputError(f"parameter {name}: {role!r} is no role; there are {known}")
-            if role == "matrix" and trained.get(name, torch.empty(1, 1)).ndim != 2:
+            if role == "matrix" and name in trained and trained[name].ndim != 2:
                 raise InputError(f"parameter {name}: a matrix, for Muon, has two dimensions")
         if set(roles.values()) == {"matrix"}:
             raise InputError("every parameter is a matrix: AdamW needs one, of another role")

@@ -7,6 +7,7 @@ their own methods (no wrapper), and a parameter without a gradient is no error.
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,15 +67,12 @@ class World:
         synced = [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]
         torch._foreach_copy_(gradients, synced)
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """The buffers that a checkpoint holds, such as a batch norm's statistics, as the first
-        process has them, on every process."""
-        if self.size == 1:
-            return
-        saved = model.state_dict(keep_vars=True)
-        for name, buffer in model.named_buffers():
-            if name in saved and buffer.is_contiguous():
-                dist.broadcast(buffer, 0)
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's numbers, in place. Expanded views are left: what
+        stands for many numbers at once is no statistic of a batch."""
+        for tensor in tensors if self.size > 1 else ():
+            if tensor.is_contiguous():
+                dist.broadcast(tensor, 0)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes."""

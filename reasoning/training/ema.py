@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reasoning.training.config import EMAConfig
 from reasoning.training.optimizers import PUZZLE_EMBEDDING
@@ -16,11 +16,18 @@ class EMA:
     The puzzle embedding is no average but the newest weights: in TRM's code it is a buffer.
     decay at step t is `decay`, or min(decay, (1 + t) / (10 + t)) with `warmup`, so that a short
     run's average is not held back by the initial weights.
+
+    statistics: the names of the buffers that a checkpoint holds; others are caches.
     """
 
     def __init__(self, model: nn.Module, config: EMAConfig):
         self.config = config
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        held = self.model.state_dict().keys()
+        self.statistics = [name for name, _ in self.model.named_buffers() if name in held]
+        for name in self.statistics:  # in memory of its own: one may be an expanded view
+            holder, _, last = name.rpartition(".")
+            setattr(self.model.get_submodule(holder), last, self.model.get_buffer(name).clone())
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -39,13 +46,7 @@ class EMA:
                 averages.append(average)
                 newest.append(p.detach())
         torch._foreach_lerp_(averages, newest, 1 - decay)
-        saved, kept = model.state_dict(keep_vars=True), dict(self.model.named_buffers())
-        for name, buffer in model.named_buffers():
-            # What no checkpoint holds is a cache, and no statistic.
-            if name in saved and name in kept and kept[name].shape == buffer.shape:
-                self._take(name, buffer)
-
-    def _take(self, name: str, buffer: Tensor) -> None:
-        """A buffer's newest numbers; in memory of its own, for one may be an expanded view."""
-        holder, _, last = name.rpartition(".")
-        setattr(self.model.get_submodule(holder), last, buffer.detach().clone())
+        for name in self.statistics:
+            kept, buffer = self.model.get_buffer(name), model.get_buffer(name)
+            if kept.shape == buffer.shape:  # else a cache after all, of this batch's size
+                kept.copy_(buffer)

@@ -235,7 +235,7 @@ class Trainer(StepLoop):
         self.carry = join(carries)
         puzzle_ids = self.world.gather_rows(self.carry.puzzle.puzzle_ids)
         self.optimizers.step(self.done, config.steps, puzzle_ids)
-        self.world.share_buffers(model)
+        self.world.share(model.get_buffer(name) for name in self.ema.statistics)
         self.ema.update(model, self.done)
         self.done += 1
         return sums

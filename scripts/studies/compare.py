@@ -58,9 +58,16 @@ def compare(
         What comparison.json holds, see `scripts.reports.report.comparison`.
     """
     data, out = None if data is None else Path(data), Path(out)  # a notebook may give text
-    training = {"seeds": seeds, "steps": steps, "hints": hints or None, "amount": amount}
-    training |= {"budget": None if budget == "steps" else budget, "compile": compile or None}
-    _check_options(runs, presets, data, training | {"jobs": jobs})
+    of_training = {
+        "seeds": seeds,
+        "steps": steps,
+        "hints": hints or None,
+        "budget": None if budget == "steps" else budget,
+        "amount": amount,
+        "compile": compile or None,
+        "jobs": jobs,
+    }
+    _check_options(runs, presets, data, of_training)
     seeds = 3 if seeds is None else seeds
     keep_apart(out, "comparison")
     if presets:

@@ -2,6 +2,7 @@
 two processes played by threads."""
 
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ import torch
 
 from puzzles import sources
 from puzzles.dataset import write_dataset
+from puzzles.kinds import puzzle_of
 from reasoning.training.distribution import World
 from scripts.cli import main
+from scripts.models.registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +44,21 @@ def trained(sudokus, tmp_path_factory) -> Iterator[Path]:
     made = sorted(run.rglob("*"))
     yield run
     assert sorted(run.rglob("*")) == made
+
+
+@pytest.fixture(scope="module")
+def working_folder(tmp_path_factory) -> Iterator[Path]:
+    """An empty folder in which commands run; what was imported from it is forgotten at the end."""
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        yield folder
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
+    for cached in (Registry.model_class, Registry.config_class, puzzle_of):
+        cached.cache_clear()
 
 
 @pytest.fixture

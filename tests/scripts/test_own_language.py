@@ -3,7 +3,6 @@ there."""
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from reasoning.training.runs import read_jsonl
 from scripts.cli import main
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import language_preset
-from scripts.models.registry import Registry
 from scripts.runs.lm_session import load_language_config
 
 PAGE = (Path(__file__).parents[2] / "baselines" / "README.md").read_text()
@@ -27,19 +25,12 @@ def block(language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with grulm.py and a text, which is the working folder of what runs here."""
-    folder = tmp_path_factory.mktemp("language")
-    (folder / "grulm.py").write_text(block("python"))
+def place(working_folder):
+    """The working folder, with grulm.py and a text in it."""
+    (working_folder / "grulm.py").write_text(block("python"))
     words = np.random.default_rng(0).choice(["one", "two", "three", "four"], 6000)
-    (folder / "text.txt").write_text(" ".join(words))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "path", list(sys.path))
-        yield folder
-    sys.modules.pop("grulm", None)
-    for cached in (Registry.model_class, Registry.config_class):
-        cached.cache_clear()
+    (working_folder / "text.txt").write_text(" ".join(words))
+    return working_folder
 
 
 def test_the_pages_commands_run_as_they_stand_but_smaller(place, capsys):

@@ -24,7 +24,7 @@ from reasoning.training.optimizers import Optimizers
 from scripts.cli import main
 from scripts.models.grids import puzzle_structure
 from scripts.models.presets import RunConfig, build_model, named_preset, preset, preset_names
-from scripts.models.registry import PUZZLE_MODELS, Registry
+from scripts.models.registry import PUZZLE_MODELS
 from scripts.runs.recorded import load_config
 from scripts.studies.ablations import ABLATIONS
 from scripts.usage import UsageError
@@ -41,17 +41,10 @@ def block(language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with mine.py, which is the working folder of what runs here."""
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "mine.py").write_text(block("python"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "path", list(sys.path))
-        yield folder
-    sys.modules.pop("mine", None)
-    for cached in (Registry.model_class, Registry.config_class):
-        cached.cache_clear()
+def place(working_folder):
+    """The working folder, with mine.py in it."""
+    (working_folder / "mine.py").write_text(block("python"))
+    return working_folder
 
 
 @pytest.fixture(scope="module")

@@ -44,16 +44,10 @@ def section(title: str, language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with latin.py, which is the working folder of what runs here."""
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "latin.py").write_text(section("A puzzle of your own", "python"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "path", list(sys.path))
-        yield folder
-    sys.modules.pop("latin", None)
-    puzzle_of.cache_clear()
+def place(working_folder):
+    """The working folder, with latin.py in it."""
+    (working_folder / "latin.py").write_text(section("A puzzle of your own", "python"))
+    return working_folder
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,22 @@ def begun_from(larger, tmp_path, monkeypatch):
     return begin
 
 
+@pytest.fixture
+def killed_or_not(tmp_path, dies_at):
+    """A run by these words; killed at step 3 and resumed it is the same."""
+
+    def both(words):
+        whole, killed = tmp_path / "whole", tmp_path / "killed"
+        assert main([*words, "--out", str(whole)]) == 0
+        with dies_at(Trainer, 3):
+            main([*words, "--out", str(killed)])
+        assert main(["train", "--resume", str(killed)]) == 0
+        assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+        return whole
+
+    return both
+
+
 def test_it_begins_with_the_average_of_the_other(first, larger, begun_from):
     begun, record = begun_from(first)
     model = build_model(load_config(first)[0], grid_shape(read_puzzles(larger, "train")))
@@ -67,7 +83,7 @@ def test_it_begins_with_the_average_of_the_other(first, larger, begun_from):
     assert record == {"run": str(first), "step": 6}
 
 
-def test_it_begins_with_packaged_weights(first, mazes, larger, begun_from, tmp_path, dies_at):
+def test_it_begins_with_packaged_weights(first, mazes, larger, begun_from, tmp_path, killed_or_not):
     assert main(["package", str(first), "--data", str(mazes), "--out", str(tmp_path)]) == 0
     (file,) = tmp_path.glob("*.safetensors")
     begun, record = begun_from(file)
@@ -76,28 +92,14 @@ def test_it_begins_with_packaged_weights(first, mazes, larger, begun_from, tmp_p
     assert all(torch.equal(begun[name], packaged[name]) for name in packaged)
     assert record == {"run": str(file), "step": 6}
 
-    words = [*WORDS, "--data", str(larger), "--steps", "6", "--start", str(file)]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert main([*words, "--out", str(whole)]) == 0
-    with dies_at(Trainer, 3):
-        main([*words, "--out", str(killed)])
-    assert main(["train", "--resume", str(killed)]) == 0
-    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    whole = killed_or_not([*WORDS, "--data", str(larger), "--steps", "6", "--start", str(file)])
     with pytest.raises(RunError, match=f"began with {file.name}, whose training's cost"):
         run_curve("whole", whole)
 
 
-def test_stopped_before_its_first_checkpoint_it_begins_there_again(
-    first, larger, tmp_path, dies_at
-):
+def test_stopped_before_its_first_checkpoint_it_begins_there_again(first, larger, killed_or_not):
     words = [*WORDS, "--data", str(larger), "--steps", "6", "--checkpoint-every", "5"]
-    words += ["--start", str(first)]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert main([*words, "--out", str(whole)]) == 0
-    with dies_at(Trainer, 3):
-        main([*words, "--out", str(killed)])
-    assert main(["train", "--resume", str(killed)]) == 0
-    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    whole = killed_or_not([*words, "--start", str(first)])
     assert read_jsonl(whole / "metrics.jsonl")[-1]["step"] == 6
 
 
