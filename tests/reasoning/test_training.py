@@ -355,6 +355,10 @@ def _process(rank: int, size: int, port: int, folder: str) -> None:
     metered = sums[0] | {"saved_bytes": torch.tensor(100.0 * (rank + 1))}
     assert made._cost([metered], 1.0)["saved_bytes"] == 100 * size
     assert world.first(rank + 0.5) == 0.5
+    mine, spread = torch.full((2,), rank + 5.0), torch.full((1,), rank + 5.0).expand(3)
+    world.share([mine, spread])
+    assert mine.tolist() == [5.0, 5.0]
+    assert spread.tolist() == [rank + 5.0] * 3
     whose = world.gather_rows(torch.tensor([rank == 0, True]))
     assert whose.dtype == torch.bool
     assert whose.tolist() == [True, True, *[False, True] * (size - 1)]
