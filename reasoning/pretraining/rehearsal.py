@@ -28,7 +28,7 @@ def rehearse(
     say, for answers that differ when it is asked twice, for logits that change with a later token,
     for a cache that gives others than the whole text does, and for whatever its methods raise. A
     model without a cache raises NotImplementedError in `new_cache`: it trains, and generates
-    nothing.
+    nothing. The cache of a model that draws at random in eval mode is not compared.
     """
     path = path_of(model)
     for name in ("vocabulary", "context"):
