@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from puzzles.puzzle_set import PuzzleSet
-from puzzles.stream import BatchStream
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
 from reasoning.supervision import Batch
@@ -83,8 +82,8 @@ def train_run(
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)
 
-    if not resume and config.model.kind not in PUZZLE_MODELS.own:
-        untrained = _rehearse(model, config, stream, world)
+    if not resume:
+        untrained = rehearse_first(model, config, train, world)
         if untrained:
             planned["without_gradient"] = untrained
             say(
@@ -103,11 +102,17 @@ def train_run(
     return train_to_end(trainer, reporter)
 
 
-def _rehearse(model: nn.Module, config: RunConfig, stream: BatchStream, world: World) -> list[str]:
-    """See `rehearse`; on the first two puzzles of the first batch, one twice where it is alone."""
+def rehearse_first(
+    model: nn.Module, config: RunConfig, train: PuzzleSet, world: World
+) -> list[str]:
+    """Rehearse a model of the user's own on the first two puzzles of its first batch, one twice
+    where it is alone; see `rehearse`. Those of loopbench need none."""
+    if config.model.kind in PUZZLE_MODELS.own:
+        return []
+    stream = training_stream(config, train)
     arrays = (np.resize(array, (2, *array.shape[1:])) for array in stream.batch_at(0))
     batch = Batch(*(torch.from_numpy(a).to(world.device, torch.int64) for a in arrays))
-    return rehearse(model, config, batch, stream.puzzle_set.vocab_size)
+    return rehearse(model, config, batch, train.vocab_size)
 
 
 def _begin_with(start: Path, model: nn.Module, world: World) -> int:

@@ -145,7 +145,7 @@ def ablation(
     _refuse_equal(configs)
 
     from scripts.studies.comparison import planned_runs, train_and_compare
-    from scripts.studies.plan import lanes_of, state_plan
+    from scripts.studies.plan import lanes_of, rehearse_own, state_plan
 
     world, console = asked.world, asked.console
     if data is None and world.is_main:
@@ -154,6 +154,7 @@ def ablation(
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
     runs = planned_runs(configs, asked.seeds, asked.out, read_puzzles(folder, "train"))
+    rehearse_own(runs, world)
     lanes = lanes_of(asked.jobs, runs, world)
     origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)

@@ -79,7 +79,7 @@ def compare(
     from reasoning.training.distribution import join_world
     from reasoning.training.runs import make_folder
     from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
-    from scripts.studies.plan import lanes_of
+    from scripts.studies.plan import lanes_of, rehearse_own
 
     world = join_world(device)
     console = Console(quiet=not world.is_main)
@@ -88,7 +88,9 @@ def compare(
     if runs:
         _check_kinds(runs)
     else:
-        lanes = lanes_of(jobs, planned_runs(configs, seeds, out, train), world)
+        planned = planned_runs(configs, seeds, out, train)
+        rehearse_own(planned, world)
+        lanes = lanes_of(jobs, planned, world)
     if world.is_main:
         make_folder(out)  # before hours are spent: RunError if the report could not be written
     if runs:

@@ -12,7 +12,9 @@ from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
+from scripts.models.registry import PUZZLE_MODELS
 from scripts.runs.data import training_stream
+from scripts.runs.train import rehearse_first
 from scripts.studies.lanes import SMALL, Lanes, choose_lanes
 from scripts.terminal.console import Console
 from scripts.usage import UsageError
@@ -26,6 +28,19 @@ def remaining(config: RunConfig, out: Path) -> int:
     """Steps that a run has still to make."""
     checkpoints = list_checkpoints(out)
     return max(0, config.steps - (read_manifest(checkpoints[-1])["step"] if checkpoints else 0))
+
+
+def rehearse_own(runs: Sequence[Run], world: World) -> None:
+    """InputError, before anything is measured or trained, for a model of the user's own that cannot
+    be trained; see `rehearse`."""
+    own = {
+        config.preset: (config, train)  # a seed changes nothing of what is looked at
+        for config, folder, train in runs
+        if config.model.kind not in PUZZLE_MODELS.own and not (folder / "config.json").exists()
+    }
+    for config, train in own.values():
+        model = build_model(config, grid_shape(train)).to(world.device)
+        rehearse_first(model, config, train, world)
 
 
 def lanes_of(asked: int | None, runs: Sequence[Run], world: World) -> Lanes:
