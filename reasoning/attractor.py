@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from reasoning.attractor_config import AttractorConfig
+from reasoning.errors import InputError
 from reasoning.fixed_point import Anderson, Picard, Solution, jacobian_energy, solve
 from reasoning.nn.compilation import is_compiled
 from reasoning.nn.reasoner import Reasoner
@@ -76,6 +77,18 @@ class Attractor(Reasoner):
             return jacobian_energy(lambda w: self.cycle(w, x, steps, seeds, 0), ends, probe)
 
         return replace(output, jacobian=jacobian)
+
+    def map_at(
+        self, inputs: Tensor, puzzle_ids: Tensor, seeds: Tensor | None = None
+    ) -> Callable[[State], State]:
+        """F of these puzzles (B, cells), w to F(w), whose fixed point their segments seek.
+
+        InputError where z alone is solved for: then no map of the whole state is.
+        """
+        if not self.config.has_map():
+            raise InputError("solve_for z: no fixed point of the whole state is sought")
+        x = self.embedding(inputs, puzzle_ids)
+        return lambda w: self.cycle(w, x, self.config.inner_steps, seeds, 0)
 
     def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         answers: list[Tensor] = []

@@ -21,9 +21,9 @@ def record(
     """Keep a result for the pages and `loopbench claims`: arms, seeds, numbers, and what made them.
 
     Args:
-        file: what a command wrote: comparison.json, table1.json to table6.json, fig4.json or
-            fig5.json, RUN/evaluation-DATA.json, or the file of `bench --json`. The runs' folders
-            are looked for beside it.
+        file: what a command wrote: comparison.json, fixed-point.json, table1.json to table6.json,
+            fig4.json or fig5.json, RUN/evaluation-DATA.json, or the file of `bench --json`. The
+            runs' folders are looked for beside it.
         name: of the record, INTO/NAME.json.
         title: a line that says what it is; none: its command and data.
         command: as it was typed, where no run's folder tells it.

@@ -1,6 +1,6 @@
 """`loopbench reproduce NAME`: a table or figure of the paper, its published numbers beside ours, or
 a table of our own: the published sets (real), or what the paper leaves open (controls, layers,
-layers-mlp, gradients, recipes)."""
+layers-mlp, gradients, fixed-point, recipes)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,7 +105,13 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
                 import path of one of your own, mypackage.module:MyModel.
         """
         asked.check()
-        ablation(name, asked, scale, data, names_in(also, "--also") if also else [])
+        others = names_in(also, "--also") if also else []
+        if name == "fixed-point":
+            from scripts.studies.fixed_points import fixed_points
+
+            fixed_points(asked, scale, data, others)
+        else:
+            ablation(name, asked, scale, data, others)
 
     return run
 

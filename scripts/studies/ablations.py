@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reasoning.model_config import SCALES
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
 from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.data import read_puzzles
 from scripts.studies.asked import TableAsked
+from scripts.terminal.choices import Budget
 from scripts.terminal.console import show
 from scripts.usage import UsageError
+
+if TYPE_CHECKING:
+    from scripts.studies.comparison import Comparison
 
 
 def _phantom(steps: int) -> Variant:
@@ -73,6 +77,17 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
         # Unclipped, an adjoint solve on a map that does not contract soon ends in nan.
         _gradient("adjoint, clip 2", clip=2.0),
     ),
+    # What would make the fixed point matter? Published ideas, each alone.
+    "fixed-point": (
+        Variant("as it is", "attractor"),
+        # Bai, Koltun and Kolter 2021.
+        *(Variant(f"Jacobian {w:g}", "attractor", {"loss": {"jacobian": w}}) for w in (0.1, 1.0)),
+        # FPRM: norms before the branches, whose ends begin small.
+        Variant("pre-norm, scaled", "attractor", {"model": {"norm": "pre", "branch_scale": 0.5}}),
+        Variant("random starts", "attractor", {"model": {"initial": "random"}}),
+        Variant("EqR", "attractor", {"model": _INTERVENTIONS}),
+        Variant("one state", "attractor", {"model": {"states": 1}}),
+    ),
     "recipes": tuple(
         variant
         for model, speed in (("attractor-mlp", "attractor-speed"), ("trm-mlp", "trm-mlp-speed"))
@@ -125,12 +140,17 @@ def _refuse_equal(configs: Sequence[RunConfig]) -> None:
 
 
 def ablation(
-    name: str, asked: TableAsked, scale: str, data: Path | None, also: Sequence[str]
-) -> None:
+    name: str,
+    asked: TableAsked,
+    scale: str,
+    data: Path | None,
+    also: Sequence[str],
+    budget: Budget = "steps",
+) -> "Comparison":
     """Train and score every variant of an ablation under OUT, and print the table; resumable.
 
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
-    also: models that are rows of it too.
+    also: models that are rows of it too; budget: what every row gets as much of as the first.
     """
     rows, others = ABLATIONS[name], also_rows(also, scale)
     wanted = chosen(asked.only, [*(row.name for row in rows), *also])
@@ -144,7 +164,7 @@ def ablation(
     configs = [configuration(each, scale, folder, asked.changes, grid) for each in variants]
     _refuse_equal(configs)
 
-    from scripts.studies.comparison import planned_runs, train_and_compare
+    from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
     from scripts.studies.plan import lanes_of, rehearse_own, state_plan
 
     world, console = asked.world, asked.console
@@ -153,11 +173,16 @@ def ablation(
 
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
-    runs = planned_runs(configs, asked.seeds, asked.out, read_puzzles(folder, "train"))
+    puzzles = read_puzzles(folder, "train")
+    runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
     rehearse_own(runs, world)
     lanes = lanes_of(asked.jobs, runs, world)
+    with lanes.threads():
+        configs = within_budget(configs, puzzles, world, budget, None, asked.out, console)
+    runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
     origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)
     compared = train_and_compare(runs, lanes, folder, world, console)
     show(compared.write(asked.out, f"{name.capitalize()}, scale {scale}"), 190, console.quiet)
     console.print(f"wrote {asked.out}/report.html, comparison.md and comparison.json")
+    return compared

@@ -115,6 +115,10 @@ def test_attractor_solves_the_joint_map():
     f = joint_map(model)
     for part, image in zip(output.state, f(*output.state), strict=True):
         torch.testing.assert_close(image, part, rtol=0, atol=1e-6)
+    mapped = model.map_at(INPUTS, IDS)(state_of(model))
+    torch.testing.assert_close(mapped, f(*state_of(model)), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="solve_for z"):
+        attractor(solve_for="z").map_at(INPUTS, IDS)
     # Solved again from its own solution it stays there, in one evaluation.
     again = model.segment(output.state, INPUTS, IDS, Depth())
     assert again.diagnostics["evaluations"].max() == 1
