@@ -221,11 +221,11 @@ def test_it_is_rehearsed_before_its_folder_is_made(place, sudokus, capsys):
     refused(capsys, [*train, "slips:Alone-mini"], "slips:Alone: __init__(config, ...) fails (Type")
     refused(capsys, [*train, "slips:Bare-mini"], "slips:Bare: its Config", "depth: Field required")
     assert not Path("no").exists()
-    compare = ["compare", "--data", sudokus, "--seeds", "1", "--out", "table", "--device", "cpu"]
+    compare = ["compare", "--data", sudokus, "--seeds", "1", "--out", "mixed", "--device", "cpu"]
     compare += ["--presets", "trm-mini,slips:Turned-mini"]
     for budget in (["--steps", "2"], ["--budget", "flops"]):
         refused(capsys, [*compare, *budget], "slips:Turned: segment's logits (B, C, V) has")
-    assert not Path("table").exists()  # nor is TRM trained, or measured, first
+    assert not Path("mixed").exists()  # nor is TRM trained, or measured, first
     assert main([*train, "slips:Spare-mini"]) == 0
     said = capsys.readouterr().err
     assert "warning: no gradient reaches spare.weight, spare.bias\n" in said
