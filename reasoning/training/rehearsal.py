@@ -43,6 +43,10 @@ def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary:
                 *(config.loss, config.supervision.halting, seeds),
             )
             supervised.losses.total.sum().backward()
+        if (config.micro_batch or config.batch) == 1:
+            alone = tuple(part[:1] for part in state)
+            with watched(path, "segment of one puzzle, as a micro-batch of 1 gives it"):
+                tried.segment(alone, *(a[:1] for a in asked), stage.depth, seeds[:1])
         untrained = [n for n, p in tried.named_parameters() if p.requires_grad and p.grad is None]
         with torch.no_grad(), watched(path, "a second segment, in eval mode"):
             after = tried.eval().segment(output.state, *asked, Depth(), seeds)

@@ -88,6 +88,21 @@ def test_parameters_without_a_gradient_are_named():
     assert tried(Detached()) == ["tokens.weight", "mix.weight", "mix.bias"]
 
 
+def test_what_a_micro_batch_of_one_breaks_is_told():
+    class Normed(Own):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(WIDTH)
+
+        def decode(self, y):
+            return self.out(y), self.halt(self.norm(y.mean(1)))
+
+    assert tried(Normed()) == []
+    alone = TrainingConfig(steps=4, batch=2, micro_batch=1, device="cpu")
+    with pytest.raises(InputError, match=r"Normed: segment of one puzzle.*more than 1 value"):
+        rehearse(Normed(), alone, BATCH, TOKENS)
+
+
 @pytest.mark.parametrize(
     ("methods", "part"),
     [
