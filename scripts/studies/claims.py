@@ -18,6 +18,7 @@ contrasts is not, held if all of them are, not tested if none was, and undecided
 collapsed run counts as what it scored; how many there are stands beside.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -328,7 +329,7 @@ def describe(verdict: Verdict) -> dict[str, Any]:
         "beside": "; ".join(_named(o, _effect(o)) for o in beside) or "-",
         "why": "; ".join(dict.fromkeys(o.why for o in judged)),
         "records": list(verdict.records),
-        "run": "loopbench " + " ".join(claim.run),
+        "run": shlex.join(["loopbench", *claim.run]),
         "contrasts": [_contrast(outcome) for outcome in verdict.outcomes],
     }
 
