@@ -3,13 +3,14 @@
 #
 # Guess: n blocks that use one linear layer in turn cost n of its products, the same as n blocks with
 # a layer each: sharing weights saves parameters, not work.
-# Seen with thop 0.1.1, ptflops 0.7.5, calflops 0.3.2, torch 2.13.0, on a CPU: with a layer each all
-# are right. With one layer for all, what its calls add up to is added for each block that holds it:
-# ptflops (its default engine) and calflops say n times too many, thop, which hooks the layer once
-# for each holder as well, n * n times: four blocks, 16 times. fvcore, and ptflops with
-# backend="aten", are right. A block called n times by one parent is counted right by all.
-# Matters where costs of weight-shared and unshared nets are compared (ALBERT's layers, one core
-# between norms or gates of each pass): the shared net seems dearer than it is.
+# Seen with thop 0.1.1.post2209072238, ptflops 0.7.5, calflops 0.3.2, torch 2.13.0, on a CPU: with a
+# layer each all are right. With one for all, what its calls add up to is added for each block that
+# holds it: ptflops (its default engine) and calflops say n times too many. thop hooks the layer once
+# for each holder as well: n * n times too many, 16 times for four blocks. fvcore, and ptflops with
+# backend="aten", are right, and all are where one parent calls the layer n times. Only ptflops says
+# something: that it "can affect your code".
+# Matters where costs of weight-shared and unshared nets are compared (one core between norms or gates
+# that each pass has of its own): the shared net seems dearer than it is.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -70,7 +71,8 @@ for name in ("thop", "ptflops", "calflops", "fvcore", "torch"):
 print("\nmultiply-adds of the linear layers, in those of one call:")
 one_call, ratios = LENGTH * WIDTH**2, {}
 for name, count in counters.items():
-    ratios[name] = [[count(net(n, shared)) / one_call for n in (1, 2, 3, 4)] for shared in (False, True)]
+    ratios[name] = [
+        [count(net(n, shared)) / one_call for n in (1, 2, 3, 4)] for shared in (False, True)]
     apart, shared = ([round(ratio, 2) for ratio in row] for row in ratios[name])
     print(f"  {name}: 1 to 4 blocks, a layer each {apart}, one for all {shared}")
 wrong = ("thop", "ptflops", "calflops")

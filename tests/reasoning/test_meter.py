@@ -1,5 +1,6 @@
 """The meter against sums by hand."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -33,6 +34,44 @@ def test_attention_on_the_cpu_is_counted():
         scaled_dot_product_attention(q, k, v).sum().backward()
     # Backward: p again, and the gradients of p, v, q and k.
     assert both.flops == 2 * products + 5 * products
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_recurrence_is_counted_whatever_kernel_runs_it(layer):
+    net, x = layer(8, 16, num_layers=2, bidirectional=True), torch.randn(7, 4, 8)
+    products = 2 * 7 * 4 * sum(w.numel() for w in net.parameters() if w.dim() > 1)
+    with Meter() as meter, torch.no_grad():
+        net(x)
+    assert meter.flops == products
+    start = torch.zeros(
+        4, 4, 16, requires_grad=True
+    )  # else its gradient is spared, where it can be
+    with Meter() as both:
+        net(x.requires_grad_(), (start, start) if layer is nn.LSTM else start)[0].sum().backward()
+    assert both.flops == 3 * products
+
+
+def test_one_layer_of_torch_costs_as_much_in_eval_mode_as_in_training():
+    net, x = (
+        nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True),
+        torch.ones(3, 5, 16),
+    )
+    fast = torch.backends.mha.get_fastpath_enabled()
+    counts = []
+    for mode in (True, False):
+        with Meter() as meter, torch.no_grad():
+            net.train(mode)(x)
+        counts.append(meter.flops)
+    linear = 2 * 3 * 5 * (4 * 16 * 16 + 2 * 16 * 32)
+    assert counts == 2 * [linear + 2 * 2 * 3 * 5 * 5 * 16]
+    assert torch.backends.mha.get_fastpath_enabled() is fast
+
+
+def test_products_with_vectors_are_counted():
+    with Meter() as meter:
+        torch.ones(5, 8) @ torch.ones(8)
+        torch.ones(8) @ torch.ones(8)
+    assert meter.flops == 2 * 5 * 8 + 2 * 8
 
 
 def test_what_is_not_reached_is_not_counted():
