@@ -122,6 +122,9 @@ def infer(
     """A model's configuration and grid: from the shapes of its tensors, and what those do not tell
     from the options asked for, else from the authors' configuration, else as published.
 
+    system: whose release the tensors are of; stated: the authors' configuration, None: there is
+    none.
+
     ReleasedError if a tensor needed for this is missing or they contradict each other.
     """
     stated = stated or Stated()

@@ -17,7 +17,11 @@ _LOOKED_AT = 64  # puzzles
 
 def disagreement(kind: str, inputs: np.ndarray, labels: np.ndarray, seed: int) -> str | None:
     """The first method of a kind that is at odds with another, and how, seen on puzzles (N, L) that
-    it generated; None if there is none. DataError for what a method raises."""
+    it generated; None if there is none. DataError for what a method raises.
+
+    inputs, labels: their tokens, uint8, of which the first few are looked at; seed: what `generate`
+    is called with again, twice.
+    """
     puzzle, size = puzzle_of(kind), isqrt(inputs.shape[1])
     first = inputs[:_LOOKED_AT], labels[:_LOOKED_AT]
     looks: dict[str, Callable[[], str | None]] = {

@@ -60,7 +60,10 @@ def hashes_of(files: Iterable[str | Path], root: Path | None = None) -> dict[str
 
 
 def tell(progress: StageProgress | None, stage: str, done: int, rows: int) -> None:
-    """Progress of a stage, if anybody listens."""
+    """Progress of a stage, if anybody listens.
+
+    progress: who does, None: nobody; done, rows: of the stage, and all it has.
+    """
     if progress is not None:
         progress(stage, done, rows)
 

@@ -239,10 +239,11 @@ def check_output(folder: str | Path) -> None:
 def write_dataset(folder: str | Path, train: PuzzleSet, test: PuzzleSet, record: Record) -> Path:
     """Write both splits and loopbench.json to a new folder, all of it or nothing.
 
-    Everything goes to a temporary folder beside the target, which is renamed at the end.
+    train, test: of one kind and size; record: what made them. Everything goes to a temporary folder
+    beside the target, which is renamed at the end.
 
-    Raises DataError if the folder holds something already, or if writing fails (disk full, no
-    permission); nothing is left behind then.
+    Raises DataError if the folder holds something already, if the splits are of different puzzles,
+    or if writing fails (disk full, no permission); nothing is left behind then.
     """
     if (train.kind, train.size) != (test.kind, test.size):
         raise DataError(

@@ -20,6 +20,9 @@ def with_difficulty(
 
     Sudokus are rated by `puzzles.sudoku.solver.rate`, mazes by the length of a shortest path; a
     puzzle that has no measure leaves the sets as they are.
+
+    train, test: of one kind; seed: of what a measure draws; progress: told of a stage's name, rows
+    rated and all rows, None: nobody is.
     """
     if train.difficulty_name is not None and train.difficulty_name == test.difficulty_name:
         return train, test
@@ -35,7 +38,10 @@ def with_difficulty(
 
 
 def at_level(kind: str, size: int, level: str, seed: int) -> PuzzleSet:
-    """One puzzle of a level of LEVELS, with its difficulty where there is a measure of it."""
+    """One puzzle of a level of LEVELS, with its difficulty where there is a measure of it.
+
+    kind, size: the puzzle's; seed: of the puzzles that it is chosen from, and of the measure.
+    """
     puzzle, place = puzzle_of(kind), LEVELS[level]
     made = puzzle.at_level(size, place, seed)
     count = _DRAWN if made is None else 1

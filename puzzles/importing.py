@@ -47,6 +47,7 @@ def import_path(
 ) -> Built:
     """Import a CSV file, a folder with train.csv and test.csv, a dataset or a folder of arrays.
 
+    path: of the source.
     seed: of the rows drawn. subsample: training puzzles, drawn uniformly; None keeps all.
     test: test puzzles. A source with a test split of its own gives so many of it ("all" or None:
         all); otherwise they are split off the puzzles, see `puzzles.overlap.split_groups`, or are
@@ -55,6 +56,7 @@ def import_path(
         `sudoku` does, on no solution grid of the training puzzles.
     neighbours: so many more training puzzles for each that is there (9x9 sudoku), in its group and
         on no solution grid of the test puzzles: see `puzzles.sudoku.neighbours`.
+    progress: told of a stage's name, rows done and all rows; None: nobody is.
 
     Every row kept is solved to check its answer. Raises DataError at the first wrong one,
     ValueError for arguments that do not fit.
@@ -140,8 +142,9 @@ def import_hub(
 ) -> Built:
     """Download a published set from the Hugging Face hub and import it.
 
-    name: "sudoku-extreme" or "maze-hard" (or the repository's full name). Other arguments as in
-    `import_path`. Raises DataError if huggingface_hub is not installed or the hub not reached.
+    name: "sudoku-extreme" or "maze-hard" (or the repository's full name). seed, subsample, test,
+    neighbours, progress: as in `import_path`. Raises DataError if huggingface_hub is not installed
+    or the hub not reached.
     """
     if neighbours is not None:
         check_each(neighbours)

@@ -43,7 +43,7 @@ class Isomorphism:
 def isomorphism(kind: str, size: int, index: int, seeds: np.ndarray) -> Isomorphism:
     """Image number `index` of N puzzles, drawn from seeds uint64 (N,); 0 is the identity.
 
-    ValueError for an index the puzzle has no image for: a maze has 8.
+    kind, size: of all of them. ValueError for an index the puzzle has no image for: a maze has 8.
     """
     puzzle = puzzle_of(kind)
     if index:

@@ -44,7 +44,7 @@ class Metric(NamedTuple):
 
 
 def score(kind: str, inputs: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> Scores:
-    """Score predicted tokens (N, L) against questions and labels (N, L).
+    """Score predicted tokens, `predictions` (N, L), against questions, `inputs`, and labels (N, L).
 
     Predictions may hold any integers. Raises ValueError for empty or mismatched arrays and for an
     unknown kind, DataError for malformed questions.

@@ -63,6 +63,7 @@ def split_classes(
     """Rows (train, test), each sorted: whole classes of equal keys (N,), in random order.
 
     The test part gets classes until it has at least `test` rows and that share of the classes.
+    seed: of their order.
     """
     _, family, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(sizes))

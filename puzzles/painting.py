@@ -21,8 +21,11 @@ def character_of(token: int, characters: str) -> str:
 
 
 def grid_text(tokens: np.ndarray, clash: np.ndarray, characters: str, box: tuple[int, int]) -> str:
-    """Lines of one grid (L,), with lines between boxes of so many rows and columns; a cell that
-    clashes (L,) is followed by `!`."""
+    """Lines of one grid, tokens (L,), with lines between boxes of so many rows and columns; a cell
+    that clashes, bool clash (L,), is followed by `!`.
+
+    characters: of every token, in order; box: its rows and columns.
+    """
     size, (height, width) = isqrt(len(tokens)), box
     cells = [
         f" {character_of(int(token), characters)}{'!' if bad else ' '}"
@@ -48,7 +51,12 @@ def draw_grid(
     box: tuple[int, int],
     panel: float,
 ) -> None:
-    """One grid (L,): givens that stand (kept) dark and bold, wrong cells red, the rest blue."""
+    """One grid, tokens (L,): givens that stand (kept) dark and bold, wrong cells red, the rest
+    blue.
+
+    axis: of matplotlib, drawn on; kept, wrong: bool (L,); characters: of every token, in order;
+    box: rows and columns between two strong lines; panel: inches of the picture's side.
+    """
     size = isqrt(len(tokens))
     fields = np.full(len(tokens), PAPER, dtype=object)
     fields[kept], fields[wrong] = GIVEN_FIELD, WRONG_FIELD
@@ -74,7 +82,11 @@ def paint(axis: "Axes", fields: np.ndarray, size: int) -> None:
 def write(
     axis: "Axes", cell: int, size: int, text: str, colour: str, panel: float, bold: bool
 ) -> None:
-    """Text in a cell of a panel of so many inches."""
+    """Text in a cell of a panel of so many inches.
+
+    axis: of matplotlib, drawn on; size: cells a side; text: a character; colour: its own; bold:
+    whether it is a given's.
+    """
     row, column = divmod(int(cell), size)
     points = 72 * panel / (size + 1)  # of a cell's side
     axis.text(

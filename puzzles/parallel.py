@@ -18,6 +18,8 @@ def map_rows(
 ) -> np.ndarray:
     """Concatenated function(rows i to i + chunk) over 0..rows, on all cores.
 
+    progress: told of the rows done, and all rows, after each chunk; None: nobody is.
+
     The numba kernels below the functions release the interpreter lock, so threads are enough.
     """
     pieces = [slice(i, min(i + chunk, rows)) for i in range(0, max(1, rows), chunk)]

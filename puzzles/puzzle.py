@@ -135,7 +135,11 @@ class Puzzle(ABC):
         """`count` questions and their answers, which follow from the arguments alone."""
 
     def difficulty(self, part: "PuzzleSet", seed: int, index: int, progress):
-        """A number (N,) a puzzle and what it counts; None: not known."""
+        """A number (N,) a puzzle and what it counts; None: not known.
+
+        part: the puzzles; seed: of what is drawn for it; index: 0 for a training set, 1 for a test
+        set, which draw apart; progress: told of rows done, and all rows, None: nobody is.
+        """
         return None
 
     def at_level(self, size: int, place: float, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -235,7 +239,11 @@ class Puzzle(ABC):
     def draw(
         self, axis: "Axes", tokens: np.ndarray, kept: np.ndarray, wrong: np.ndarray, label
     ) -> None:
-        """Draw one grid (L,); kept: givens that stand, wrong: cells to mark."""
+        """Draw one grid, tokens (L,), on an axis of matplotlib.
+
+        kept: bool (L,), givens that stand; wrong: bool (L,), cells to mark; label: the answer (L,),
+        None: not known.
+        """
         size = isqrt(len(tokens))
         painting.draw_grid(
             axis, tokens, kept, wrong, self.characters(size), self.box(size), self.panel

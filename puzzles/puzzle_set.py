@@ -116,7 +116,11 @@ class PuzzleSet:
         difficulty: np.ndarray | None = None,
         difficulty_name: str | None = None,
     ) -> "PuzzleSet":
-        """A set in which every puzzle is a group of its own with puzzle identifier 0."""
+        """A set in which every puzzle is a group of its own with puzzle identifier 0.
+
+        kind, size, inputs, labels: as the set's own; difficulty: (N,), None: not known;
+        difficulty_name: what it counts, dropped without it.
+        """
         rows = len(inputs)
         return cls(
             kind=kind,

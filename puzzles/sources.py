@@ -49,10 +49,11 @@ def sudoku(
 ) -> Built:
     """Sudokus with one solution each: random minimal ones, or a 9x9 mix with hard ones.
 
-    size: 4, 6 or 9. train, test: how many puzzles.
+    size: 4, 6 or 9. train, test: how many puzzles. seed: of all that is drawn, 0 or more.
     hard, seventeen: CSV lists for the mix of 73 % hard, 25 % random minimal and 2 % 17-clue
         puzzles (75 % and 25 % without a 17-clue list).
     search_rounds: without lists, make the hard 75 % by so many rounds of pool search.
+    progress: told of a stage's name, rows done and all rows; None: nobody is.
 
     Raises ValueError for arguments that do not fit, DataError if too few puzzles can be found.
     """
@@ -120,9 +121,11 @@ def maze(
 
     kind: "hard" as Maze-Hard (random walls, a long shortest path, many of them) or "unique" as the
         EqR set (one shortest path). size: cells a side. train, test: how many mazes.
+    seed: of all that is drawn, 0 or more.
     min_path: least number of cells of the shortest path, with S and G; hard only; None:
         `puzzles.maze.generator.default_min_path`, 110 at 30.
     openings: probability of opening each interior wall, in [0, 1]; unique only.
+    progress: told of a stage's name, rows done and all rows; None: nobody is.
 
     Raises ValueError for arguments that do not fit, DataError if too few mazes can be found.
     """
@@ -160,6 +163,8 @@ def make(
     """Puzzles of any kind of `puzzles.kinds`, by its own `generate`.
 
     size: cells a side. train, test: how many puzzles; none is in both, nor equivalent to one.
+    seed: of all that is drawn, 0 or more.
+    progress: told of a stage's name, rows done and all rows; None: nobody is.
 
     Raises ValueError for arguments that do not fit, DataError if too few puzzles can be found or
     one of them breaks the kind's own rules.

@@ -27,7 +27,11 @@ def form_faults(kind: str, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray
 def search_faults(
     kind: str, inputs: np.ndarray, labels: np.ndarray, progress: Progress | None = None
 ) -> np.ndarray:
-    """Codes uint8 (N,) of what solving the questions shows. Every row must have a right form."""
+    """Codes uint8 (N,) of what solving the questions shows. Every row must have a right form.
+
+    kind: the puzzle's; inputs, labels: questions and answers, uint8 (N, L); progress: told of the
+    rows done, and all rows, None: nobody is.
+    """
     search = puzzle_of(kind).search_faults
     return map_rows(lambda rows: search(inputs[rows], labels[rows]), len(inputs), progress)
 
@@ -35,7 +39,10 @@ def search_faults(
 def fault_codes(
     kind: str, inputs: np.ndarray, labels: np.ndarray, progress: Progress | None = None
 ) -> np.ndarray:
-    """Both passes: codes uint8 (N,), 0 where question and answer are right."""
+    """Both passes: codes uint8 (N,), 0 where question and answer are right.
+
+    kind, inputs, labels, progress: as in `search_faults`, but of any form.
+    """
     codes = form_faults(kind, inputs, labels)
     sound = np.flatnonzero(codes == 0)
     if len(sound):

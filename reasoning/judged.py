@@ -138,8 +138,10 @@ def judge(
     Args:
         model: in eval mode, on the device of the tensors.
         inputs, puzzle_ids, seeds: int64 (N, C), (N,) and (N,).
+        rules: of the puzzles' kind and size, on that device.
+        config: most calls for each puzzle, and the segments of a call.
         batch: nodes in one call of the model.
-        depth: overrides of the model's depth.
+        depth: overrides of the model's depth; None: its own.
         tell: called after every round with the calls done or no longer needed, and all of them.
     """
     count, device = len(inputs), inputs.device

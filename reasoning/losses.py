@@ -93,8 +93,10 @@ def supervision_loss(
 ) -> Losses:
     """Cell loss + weight x BCE(q_halt, exactly right) [+ weight x BCE(q_continue, target)].
 
-    q (B, 2) = (halt, continue) logits; `continue_target` (B,) is HRM's bootstrapped target.
-    The cells' losses are means over `logits` and those of `earlier` answers of the same shape.
+    logits (B, cells, V) and labels (B, cells), as in `cell_loss`; config: of the cells' loss, and
+    the weights. q (B, 2) = (halt, continue) logits; `continue_target` (B,) is HRM's bootstrapped
+    target; None: there is none. The cells' losses are means over `logits` and those of `earlier`
+    answers of the same shape.
     """
     answers = [*earlier, logits]
     cells = torch.stack([cell_loss(answer, labels, config) for answer in answers]).mean(0)

@@ -67,7 +67,8 @@ class SolverConfig(Frozen):
         early_exit: bool | None = None,
         final_step: bool = False,
     ) -> "Iteration":
-        """The solver, with another budget if one is given; see Budget for the options."""
+        """The solver. max_evaluations, tolerance: in place of these settings', None: as they say;
+        early_exit, final_step: see Budget."""
         from reasoning.fixed_point import Anderson, Iteration, Picard
 
         kind = {"anderson": Anderson, "picard": Picard}.get(self.kind)

@@ -79,7 +79,14 @@ class SegmentModel(Protocol):
         puzzle_ids: Tensor,
         depth: Depth,
         seeds: Tensor | None = None,
-    ) -> SegmentOutput: ...
+    ) -> SegmentOutput:
+        """One segment of every sample.
+
+        state: what the segment before returned, or `initial_state`; inputs: questions int64 (B, C);
+        puzzle_ids: int64 (B,), for models that embed them; depth: overrides of the model's own;
+        seeds: fresh for every segment, None for a model that draws nothing.
+        """
+        ...
 
     def decode(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, C, V) and scores (B, 2) of an answer state; asked only of `earlier`."""
@@ -120,6 +127,9 @@ def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def refill(carry: Carry, model: SegmentModel, batch: Batch, seeds: Tensor | None = None) -> Carry:
     """Halted slots take their row of `batch`, the initial state and a segment count of zero.
 
+    carry: of B slots; model: whose initial state it is; seeds: (B,), of a random one, None for a
+    model that draws nothing.
+
     The initial state keeps its graph: a learned one gets the gradient the segment lets through.
     """
     mask = carry.halted
@@ -141,7 +151,8 @@ def exploration_minimum(
 ) -> Tensor:
     """(slots,) fewest segments before halting: with the exploration chance uniform in 2..limit.
 
-    Drawn on the generator's device for all slots of the global batch, so that ranks can slice it.
+    config: says that chance. Drawn on the generator's device for all slots of the global batch, so
+    that ranks can slice it.
     """
     explore = torch.rand(slots, generator=generator) < config.exploration
     minimum = torch.randint(2, max(limit, 2) + 1, (slots,), generator=generator)
@@ -172,6 +183,10 @@ def supervise(
     seeds: Tensor | None = None,
 ) -> Supervised:
     """Refill, run one segment, take the loss, halt.
+
+    model: on the carry's device; carry: of B slots, as the last step or `start` left it; batch: a
+    puzzle for every slot, taken where it has halted; stage: the segment limit and the depth; loss:
+    its settings.
 
     A slot halts at the stage's segment limit, or, once it has done `minimum` (B,) segments, when
     its halting score is positive. With Q-learning (HRM) that is halt - continue, and where there is
@@ -214,7 +229,9 @@ def infer(
 ) -> Iterator[SegmentOutput]:
     """Yield every segment's output for a batch, from the initial state, without halting.
 
-    seeds (B,), one per puzzle: a stochastic model's start and every segment's noise follow from it.
+    inputs: questions int64 (B, C); puzzle_ids: int64 (B,); segments: how many; depth: overrides of
+    the model's own; seeds (B,), one per puzzle: a stochastic model's start and every segment's
+    noise follow from it.
     """
     state = model.initial_state(len(inputs), seeds)
     for segment in range(segments):

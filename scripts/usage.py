@@ -27,7 +27,8 @@ def parse(
 ) -> Any:
     """Fill `form` (a function, called with what was parsed, or a config class) from words.
 
-    may_be_empty: options that take an empty text.
+    program: the command's name, for help and errors; default: an instance of the class, for what
+    the words leave out, None: `form` is a function; may_be_empty: options that take an empty text.
 
     UsageError in one line for an unknown option (with the nearest known one), a bad value or an
     empty word. `--help` prints the form's help and raises SystemExit(0).

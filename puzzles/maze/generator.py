@@ -58,10 +58,10 @@ def generate_hard(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`n` different random mazes with a long shortest path: (inputs, labels), uint8 (n, L).
 
-    The number of walls is uniform over the shares `density` of the cells, the walls and S are
-    placed uniformly, and G uniformly among the cells whose shortest path from S has at least
-    `min_path` cells, S and G included (None: `default_min_path`); without such a cell all is drawn
-    again. Labels are those of `search.label`.
+    size: cells a side; seed: any integer. The number of walls is uniform over the shares `density`
+    of the cells, the walls and S are placed uniformly, and G uniformly among the cells whose
+    shortest path from S has at least `min_path` cells, S and G included (None: `default_min_path`);
+    without such a cell all is drawn again. Labels are those of `search.label`.
 
     Raises ValueError for arguments that do not fit, and if no such maze turns up in MOST_TRIES.
     """
@@ -96,10 +96,11 @@ def generate_unique(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`n` different mazes of corridors: (inputs, labels), uint8 (n, L).
 
-    A depth-first (recursive backtracker) perfect maze whose rooms are the cells of even row and
-    column. Each wall left between two rooms is opened with probability `openings`; without, every
-    path is the only one. The number of cells of the shortest path, S and G included, is uniform
-    over `path_range` (None: `default_path_range`), S and G are any two free cells so far apart.
+    size: cells a side; seed: any integer. A depth-first (recursive backtracker) perfect maze whose
+    rooms are the cells of even row and column. Each wall left between two rooms is opened with
+    probability `openings`; without, every path is the only one. The number of cells of the shortest
+    path, S and G included, is uniform over `path_range` (None: `default_path_range`), S and G are
+    any two free cells so far apart.
 
     Raises ValueError for arguments that do not fit, and if a length of the range is out of reach.
     """

@@ -53,8 +53,9 @@ def find(framed, token):
 def explore(framed, steps, start, stop, queue, distance, parent):
     """Breadth-first search from `start`: the number of cells seen, queue[:seen] in their order.
 
-    Sets `distance` (moves from the start, UNSEEN where not reached) and `parent` of cells seen.
-    Ends early once the cell `stop` is seen; stop = -1 explores everything in reach.
+    framed: tokens of a maze in its frame of walls; steps: to a cell's neighbours, as `offsets`
+    orders them. Sets `distance` (moves from the start, UNSEEN where not reached) and `parent` of
+    cells seen. Ends early once the cell `stop` is seen; stop = -1 explores everything in reach.
     """
     distance[:] = UNSEEN
     distance[start] = 0

@@ -73,9 +73,9 @@ def _generate_batch(t, seed, first, puzzles, solutions):
 def generate(n: int, size: int, seed: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """`n` random minimal puzzles with one solution: (puzzles, solutions), uint8 (n, L) digits.
 
-    Items `first` to `first + n - 1` of the seed's sequence. A random full grid, then givens taken
-    away in random order as long as the solution stays unique. Small sizes repeat: 4x4 has 288
-    solution grids.
+    size: of `rules.geometry`. Items `first` to `first + n - 1` of the seed's sequence. A random
+    full grid, then givens taken away in random order as long as the solution stays unique. Small
+    sizes repeat: 4x4 has 288 solution grids.
     """
     if n < 0 or first < 0:
         raise InputError(f"n and first must not be negative, got n={n}, first={first}")
@@ -111,7 +111,11 @@ def _recomplete(t, givens, order, stack, fixed, target, solved, rng):
 @njit(cache=True, nogil=True)
 def mutate_batch(t, seed, parents, fewest, most, children, solutions):
     """Write a child of every parent (N, L) and its solution: fewest to most givens dropped, random
-    ones added until the solution is unique again, minimised. Child i draws from (seed, i)."""
+    ones added until the solution is unique again, minimised. Child i draws from (seed, i).
+
+    t: tables of the size; parents: digits, each with one solution; children, solutions: uint8 (N,
+    L), written to.
+    """
     shape = (t.size, t.box_width)
     cells = t.size * t.size
     stack = np.empty((cells + 1, t.size, t.box_width), dtype=np.int64)
@@ -149,8 +153,9 @@ def search_hard(pool: np.ndarray, rounds: int, seed: int, isomorphs: int = 10) -
     """Harder puzzles by evolving a pool (N, L) of puzzles with one solution.
 
     Each round gives every member a child: 2 or 3 givens dropped, random ones added until the
-    solution is unique again, minimised, rated over `isomorphs` isomorphs. The N hardest of
-    members and children remain; equivalent puzzles count once.
+    solution is unique again, minimised, rated over `isomorphs` isomorphs. The N hardest of members
+    and children remain; equivalent puzzles count once. rounds: how many, 0 or more; seed: of all
+    that is drawn.
     """
     if rounds < 0:
         raise InputError(f"rounds must not be negative, got {rounds}")

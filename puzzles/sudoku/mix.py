@@ -53,8 +53,11 @@ def build_mix(
 ) -> Mix:
     """Draw a mix of `n` 9x9 puzzles from lists and the generator.
 
+    hard: lists of the hard part; seventeen: the list of the 17-clue part, None: there is none;
+        seed: of all that is drawn.
     fractions: of hard, random minimal and 17-clue puzzles; they sum to 1.
     exclude_solutions (M, 81): solution grids whose classes must not occur, say those of train.
+
     Raises DataError if a list is too short, or a drawn row is not a puzzle with one solution.
     """
     counts = _counts(n, fractions)

@@ -53,6 +53,9 @@ def neighbours(
     solution grid is in no class of `exclude_solutions` (K, L), and no equivalent puzzle was there
     before. A parent has fewer than `each` where TRIED children for each wanted do not hold them.
 
+    puzzles: digits, the parents; seed: of all that is drawn; isomorphs: over which guesses are
+    counted; progress: told of the parents done, and all of them, None: nobody is.
+
     ValueError for neighbours not 1 to MOST or a negative `enough`, DataError for a puzzle that has
     not one solution.
     """

@@ -336,7 +336,9 @@ def search(t, stack, fixed, solution, limit, rng, randomise):
     """Count solutions of the boards in stack[0] up to `limit`; (count, guesses to the first).
 
     `stack` int64 (L + 1, size, bands) is scratch below its first entry; `solution` (size, bands)
-    receives the boards of the first solution.
+    receives the boards of the first solution. t: tables of the size; fixed: scratch (size, bands);
+    rng: a stream of `splitmix`, drawn from where `randomise` asks for a random cell of the fewest
+    candidates and a random digit of it.
     """
     cells = t.size * t.size
     dirty = np.empty(len(stack), dtype=np.int64)  # digits to propagate at each depth

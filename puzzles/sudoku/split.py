@@ -30,7 +30,12 @@ def overlap(
     train_puzzles: np.ndarray | None = None,
     test_puzzles: np.ndarray | None = None,
 ) -> OverlapReport:
-    """Count what two parts share, up to symmetry: solution grids, and puzzles where given."""
+    """Count what two parts share, up to symmetry: solution grids, and puzzles where given.
+
+    train_solutions, test_solutions: digits (N, L) and (M, L); train_puzzles, test_puzzles: theirs,
+    row by row, None: not counted. ValueError for those of one part alone, DataError for a row that
+    is no solution grid.
+    """
     if (train_puzzles is None) != (test_puzzles is None):
         raise InputError("give the puzzles of both parts or of neither")
     train = canonicalise(train_solutions, train_puzzles)

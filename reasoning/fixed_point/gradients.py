@@ -112,6 +112,8 @@ class _Attach(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, gradient, z: Tensors, f_of_z: Tensors, *outputs: Tensor) -> Tensors:
+        """The solution z in tensors of its own. gradient: its method; f_of_z: f(z) with its graph,
+        which `outputs` repeats; ctx: keeps these for `backward`."""
         # `outputs` are the same tensors as f_of_z: passed so that autograd sees them as inputs.
         ctx.gradient, ctx.z, ctx.f_of_z = gradient, z, f_of_z
         return tuple(part.detach().clone() for part in z)

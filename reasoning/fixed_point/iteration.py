@@ -148,6 +148,8 @@ def iterate(
 ) -> Found:
     """Run `propose` from `start` under `budget`; returns each sample's best iterate.
 
+    f: the map; restrict: gives it for the samples that stay, None: all stay to the end.
+
     Where gradients are enabled, the value carries the graph of the iterates that led to it.
     """
     found = Found.at(start, budget.final_step)

@@ -49,7 +49,11 @@ def spectral_radius(
     f: Callable[[State], State], z: State, iterations: int, generator: torch.Generator
 ) -> Tensor:
     """(B,) largest |eigenvalue| of J: the growth of |J^T u| over the second half of the power
-    iteration, as a geometric mean (complex pairs make single ratios oscillate)."""
+    iteration, as a geometric mean (complex pairs make single ratios oscillate).
+
+    f: the map; z: where J is taken, (B, ...) or several of them; iterations: power steps;
+    generator: on the CPU, draws the first u.
+    """
     _, leaf, image = _linearised(f, z, iterations)
     u, logs = _random_like(leaf, generator), []
     for _ in range(iterations):
@@ -67,7 +71,8 @@ def jacobian_norm(
 ) -> Tensor:
     """(B,) largest singular value of J, by power iteration on J^T J.
 
-    `step` is the length of the central difference, relative to |z| (to 1 where z is zero).
+    f, z, iterations, generator: as in `spectral_radius`. `step` is the length of the central
+    difference, relative to |z| (to 1 where z is zero).
     """
     mapped, leaf, image = _linearised(f, z, iterations)
     v = _random_like(leaf, generator)

@@ -80,8 +80,9 @@ class CausalAttention(nn.Module):
         rows: Tensor | None,
         moving: Moving | None = None,
     ) -> Tensor:
-        """x, rows (B, S, D): the normed stream and the looked-up values; of `moving` tokens alone
-        (1, A, D)."""
+        """x, rows (B, S, D): the normed stream and the looked-up values, None: none; of `moving`
+        tokens alone (1, A, D). rotary: cos and sin (S, K) at their positions, (A, K) then; kv: of
+        the positions before, extended in place, None: there are none and none are kept."""
         q, k, v = self.project(x, rotary, rows)
         if moving is not None:
             q, k, v = moving.among_all(q, k, v)
@@ -149,7 +150,7 @@ class CausalBlock(nn.Module):
         moving: Moving | None = None,
     ) -> Tensor:
         """The stream x (B, S, D), of `moving` tokens (1, A, D), after this block; `kv` is extended
-        in place."""
+        in place. rotary, rows: as in `CausalAttention`."""
         branch = self.attention(self.attention_norm(x), rotary, kv, rows, moving)
         if self.gate is not None:
             branch = self.gate.maximum * self.attention_gate.sigmoid() * branch
@@ -177,7 +178,11 @@ class Pass:
         kvs: list[KV] | None = None,
         rows: list[Tensor | None] | None = None,
     ) -> Tensor:
-        """x through the blocks, each with its cache and its looked-up values."""
+        """x through the blocks, each with its cache and its looked-up values.
+
+        x: (B, S, D), or of moving tokens (1, A, D); kvs: a cache for each block, extended in place,
+        None: none is kept; rows: looked-up values (B, S, D) for each, None where it looks none up.
+        """
         for i, block in enumerate(blocks):
             kv = None if kvs is None else kvs[i]
             given = (self.rotary, kv, None if rows is None else rows[i], self.moving)

@@ -62,7 +62,10 @@ class EquilibriumStack(nn.Module):
                 self.mix.weight.copy_(torch.eye(shape.width).repeat(1, 2))
 
     def image(self, y: Tensor, c: Tensor, given: Pass, kvs: list[KV] | None = None) -> Tensor:
-        """f(y) in the residual stream's precision, extending `kvs`."""
+        """f(y) in the residual stream's precision, extending `kvs`, one for each block.
+
+        y, c: (B, S, D), or of the moving tokens of `given` (1, A, D); given: what every block gets.
+        """
         u = self._argument(y, c)
         g = given.run(self.blocks, u, kvs) - u
         return g if self.injection == "initial" else c + g
@@ -84,7 +87,12 @@ class EquilibriumStack(nn.Module):
         cache: LoopCache | None = None,
         position: int = 0,
     ) -> Equilibrium:
-        """The fixed point for c (B, S, D), from `start`; without a graph if there is a cache."""
+        """The fixed point for c (B, S, D), from `start`; without a graph if there is a cache.
+
+        start: (B, S, D); given: what every block gets; config: its solver and gradient; budget: in
+        place of the solver's own, where it says one; cache: of the positions before, extended in
+        place, None: there are none; position: that of the first token.
+        """
         solver = config.solver.build(
             budget.max_evaluations, budget.tolerance, early_exit=True, final_step=True
         )

@@ -134,7 +134,11 @@ def noise_at(
     seeds: Tensor | None, fixed: int, tokens: Tensor, start: int, width: int, draw: Draw
 ) -> Tensor:
     """States (B, S, D) that depend on nothing but a sequence's seed and the position, counted from
-    `start`. Without seeds, for evaluation, every sequence gets those of the seed `fixed`."""
+    `start`. Without seeds, for evaluation, every sequence gets those of the seed `fixed`.
+
+    seeds: int64 (B,); tokens: (B, S), of which the shape and the device count; width: D; draw: the
+    distribution, of `reasoning.randomness`.
+    """
     batch, length = tokens.shape
     if seeds is None:
         seeds = torch.full((batch,), fixed, device=tokens.device)

@@ -69,7 +69,9 @@ class Reasoner(nn.Module):
     ) -> Tensor:
         """One call of a net, (B, L, D) to (B, L, D), damped and noisy where configured.
 
-        `draw` tells the calls of a segment apart, so that each has its own noise.
+        state: what is updated; injection: what the net adds to it; seeds: int64 (B,), of the noise,
+        None where there is none. `draw` tells the calls of a segment apart, so that each has its
+        own noise. InputError for noise without seeds.
         """
         new = net(state, injection)
         if self.config.update_damping:
@@ -84,7 +86,8 @@ class Reasoner(nn.Module):
     def cycle(self, state: State, x: Tensor, steps: int, seeds: Tensor | None, first: int) -> State:
         """`steps` updates of z, then one of y; with one state, as many calls update y.
 
-        first: the number of the first call within its segment, for its noise.
+        x: the embedded puzzle (B, L, D); seeds: as in `update`; first: the number of the first call
+        within its segment, for its noise.
         """
         if len(state) == 1:
             (y,) = state
@@ -107,7 +110,11 @@ class Reasoner(nn.Module):
         diagnostics: dict[str, Tensor],
         earlier: tuple[Tensor, ...] = (),
     ) -> SegmentOutput:
-        """Decode y, detach the carry."""
+        """Decode y, detach the carry.
+
+        state: the segment's last, with its graph; net_calls, diagnostics, earlier: as in
+        `SegmentOutput`.
+        """
         logits, q = self.decode(state[0])
         carry = tuple(part.detach() for part in state)
         return SegmentOutput(carry, logits, q, net_calls, diagnostics, earlier)

@@ -87,10 +87,11 @@ def build_corpus(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Write the corpus folder, go on with one whose build was broken off, or write those files of
-    a finished one again that are missing or damaged.
+    """Write the corpus folder, go on with one whose build was broken off, or write those files of a
+    finished one again that are missing or damaged.
 
-    say: told which files were written again, in a line.
+    progress: told of a stage's name, what is done and what there is in all, None: nobody is; say:
+    told which files were written again, in a line.
 
     Raises CorpusError for bad text and for a folder that holds something else, and what
     `tokenizer.encode` raises.

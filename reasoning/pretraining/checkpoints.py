@@ -49,8 +49,9 @@ def save_pretraining(
 ) -> None:
     """Write the checkpoint of `step`; every process takes part with its shards of `tensors`.
 
-    state: JSON-able and the same on every process; pending: what was gathered since the last log
-    line, plain tensors and numbers. CheckpointError if the disk refuses.
+    run: its folder; state: JSON-able and the same on every process; world: the processes; pending:
+    what was gathered since the last log line, plain tensors and numbers, None: nothing.
+    CheckpointError if the disk refuses.
     """
     here = writing(run, step) if world.is_main else nullcontext(partial_folder(run, step))
     with here as folder:

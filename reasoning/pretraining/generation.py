@@ -79,7 +79,8 @@ def generate(
 ) -> Iterator[Generated]:
     """Continue prompts (B, P) by `tokens` tokens, yielding each as it is chosen.
 
-    The prompt is read once; every further token costs one position. `cache`: what is kept of the
+    The prompt is read once; every further token costs one position. sampling: how a token is
+    chosen; budget: how much the model iterates at every position; `cache`: what is kept of the
     earlier positions' evaluations, see reasoning.nn.cache. ValueError for an empty prompt, or where
     prompt and tokens exceed the model's context.
     """

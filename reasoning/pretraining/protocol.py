@@ -75,8 +75,9 @@ class LanguageModel(Protocol):
         seeds: Tensor | None = None,
         cache: Any | None = None,
     ) -> LMOutput:
-        """tokens (B, S) int64. seeds (B,) int64 make a training pass random per sequence where the
-        model is (None: evaluation, nothing is random). cache: from `new_cache`, extended in place;
+        """tokens (B, S) int64. budget: how much the model may iterate; by default as much as its
+        own settings say. seeds (B,) int64 make a training pass random per sequence where the model
+        is (None: evaluation, nothing is random). cache: from `new_cache`, extended in place;
         positions go on from it. ValueError for more than `context` positions."""
 
     def new_cache(self, kind: Literal["trajectory", "solution"] = "trajectory") -> Any:

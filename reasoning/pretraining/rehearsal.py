@@ -24,6 +24,8 @@ def rehearse(
     """Ask a copy of a model about a few random tokens, whole, with another last token, and in two
     parts from its cache.
 
+    config: of the run that it is for; vocabulary: how many tokens there are; device: the model's.
+
     InputError, which names the model's class, for what is not as `LanguageModel` and `LMOutput`
     say, for answers that differ when it is asked twice, for logits that change with a later token,
     for a cache that gives others than the whole text does, and for whatever its methods raise. A

@@ -158,7 +158,11 @@ def write_shard(
     folder: Path, name: str, documents: Sequence[np.ndarray], text_bytes: int, vocabulary: int
 ) -> Shard:
     """Write documents (ids, BOS in front) as a shard, each file whole or not at all. CorpusError if
-    the disk refuses."""
+    the disk refuses.
+
+    folder: the corpus's; name: of the shard, with which its files begin; text_bytes: of the
+    documents' text, in UTF-8; vocabulary: how many ids there are, which decides their dtype.
+    """
     offsets = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document) for document in documents], out=offsets[1:])
     tokens = np.concatenate(documents, dtype=token_type(vocabulary), casting="unsafe")

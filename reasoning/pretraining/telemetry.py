@@ -31,7 +31,11 @@ class HasMap(Protocol):
 
 def estimate_jacobian(model: HasMap, tokens: Tensor, seed: int, world: World) -> float | None:
     """|df/dy| at the solution of whole sequences (B, S) by power iteration, in fp32: the mean over
-    sequences and processes."""
+    sequences and processes; None where that is not finite.
+
+    model: on the tokens' device; tokens: this process's, int64; seed: of the first direction;
+    world: the processes, which all take part.
+    """
     f, _, solution = model.fixed_point(tokens)
     generator = torch.Generator().manual_seed(seed)
     norms = jacobian_norm(f, solution, _POWER_ITERATIONS, generator).detach()
@@ -130,7 +134,11 @@ def peak_memory_gib(device: torch.device) -> float:
 def rates(
     seconds: float, tokens: int, flops: float, peak: float | None, world: World
 ) -> dict[str, Any]:
-    """What depends on the clock, for timing.jsonl. MFU counts matmuls and all processes' peak."""
+    """What depends on the clock, for timing.jsonl. MFU counts matmuls and all processes' peak.
+
+    seconds: that some steps took; tokens, flops: of these steps, over all processes; peak: FLOP/s
+    of a process's device, None: not known, nor MFU then; world: the processes.
+    """
     per_second = flops / seconds
     return {
         "seconds": seconds,

@@ -24,6 +24,9 @@ def validate(
 ) -> list[dict[str, Any]]:
     """`evaluate_rows` of rows (N, S + 1) under each budget, flat, the same on every process.
 
+    model: put in eval mode for its passes; token_bytes: int (V,), as there; config: the budgets,
+    and tokens of a pass; world: the processes, which share the rows; precision: auto, bf16 or fp32.
+
     ValueError if the processes do not divide N: then all make the same number of passes, which
     sharded weights need.
     """

@@ -104,7 +104,11 @@ def writing(run: Path, step: int) -> Iterator[Path]:
 def save_checkpoint(
     run: Path, step: int, model: nn.Module, ema: nn.Module, state: dict[str, Any]
 ) -> None:
-    """Write the checkpoint of `step`; see `writing`."""
+    """Write the checkpoint of `step`; see `writing`.
+
+    run: its folder; model: the trained weights; ema: their average; state: the rest, plain tensors
+    and numbers.
+    """
     with writing(run, step) as folder:
         save_file(_plain(model), folder / _FILES[0])
         save_file(_plain(ema), folder / _FILES[1])

@@ -61,8 +61,12 @@ def predict(
 ) -> Predictions:
     """Run `segments` segments on every row of inputs uint8 (N, C); all processes get all rows.
 
-    The model is put in eval mode for the call. Without halting: every puzzle gets every segment.
-    A stochastic model draws from each puzzle's content, so no puzzle depends on its place.
+    puzzle_ids: integers (N,); batch: rows in one call of the model; world: the processes, which
+    share the rows, the model on `world.device`; precision: auto, bf16 or fp32; depth: overrides of
+    the model's own, None: none.
+
+    The model is put in eval mode for the call. Without halting: every puzzle gets every segment. A
+    stochastic model draws from each puzzle's content, so no puzzle depends on its place.
     """
     rows = share_of(len(inputs), world)
     was_training = model.training

@@ -17,10 +17,10 @@ from reasoning.training.evaluation import autocast
 def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary: int) -> list[str]:
     """Train a copy of a model on two puzzles for a segment without a step, and ask it for another.
 
-    batch: of two puzzles, on the model's device; vocabulary: tokens that a cell may hold. Returns
-    the names of parameters that no gradient reaches. InputError, which names the model's class, for
-    what is not as `SegmentModel` and `SegmentOutput` say: kinds, shapes, dtypes, a state that
-    carries a graph; and for whatever its methods raise.
+    config: of the run that it is for; batch: of two puzzles, on the model's device; vocabulary:
+    tokens that a cell may hold. Returns the names of parameters that no gradient reaches.
+    InputError, which names the model's class, for what is not as `SegmentModel` and `SegmentOutput`
+    say: kinds, shapes, dtypes, a state that carries a graph; and for whatever its methods raise.
     """
     path, cells = path_of(model), batch.inputs.shape[1]
     if not any(p.requires_grad for p in model.parameters()):
@@ -87,7 +87,8 @@ def expect_tensor(
     path: str, what: str, value: Any, shape: tuple[int, ...], logits: bool = False
 ) -> None:
     """InputError unless a value is a tensor of this shape; of logits, unless they are fp32 or wider
-    and numbers, where -inf rules a token out."""
+    and numbers, where -inf rules a token out. path, what: the model's class and the value's name,
+    for its message."""
     if not isinstance(value, Tensor):
         raise InputError(f"{path}: {what} is of {type(value).__name__}, expected a tensor {shape}")
     if tuple(value.shape) != shape:

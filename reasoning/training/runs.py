@@ -163,7 +163,8 @@ def extend_run(folder: Path, done: int, steps: int, write: bool = True) -> str |
     """Record in config.json that a run which stands at step `done` is to end at `steps`, and since
     when (`extended`). Returns the line that tells the user; None if it was to end there anyway.
 
-    write: whether to record it, for one of several processes. RunError if it is past that step.
+    folder: the run's; write: whether to record it, for one of several processes. RunError if it is
+    past that step.
     """
     record = read_config(folder)
     before = record["config"]["steps"]

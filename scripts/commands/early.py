@@ -13,7 +13,8 @@ def check_places(words: Sequence[str], run: Kind, option: str, material: Kind) -
     """UsageError for a run to resume that is none, for settings that cannot be read, and for a
     folder of `material`, given by `option`, that is not there.
 
-    run, material: kinds of folder, as `scripts.terminal.folders` tells them apart.
+    words: of the command line, after the command's name; option: its flag, dashes included; run,
+    material: kinds of folder, as `scripts.terminal.folders` tells them apart.
     """
     if resumes(words):
         if resumed := option_value(words, "--resume"):

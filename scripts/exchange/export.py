@@ -67,7 +67,11 @@ class Compared:
 @torch.no_grad()
 def compare(model: Reasoner, calls: dict[str, Call], segments: int, seed: int = 0) -> Compared:
     """Compare programs with their model on random puzzles of each of BATCHES, from states that a
-    segment has left."""
+    segment has left.
+
+    calls: the programs `map`, `heads` and `solve` by name; segments: of a whole solve, 1 or more;
+    seed: of the puzzles' tokens.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = model.shape
     worst = dict.fromkeys(("map", "heads", "segment", "rounding", "solve"), 0.0)

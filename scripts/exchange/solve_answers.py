@@ -108,7 +108,11 @@ class Answers:
     def solve(
         self, text: str, name: str, beside: str, segments: float, breadth: float, images: float
     ) -> tuple[str, str]:
-        """What is to be told and shown."""
+        """What is to be told and shown, both as markup.
+
+        text: the puzzle's characters; name: of a model; beside: of a second one, or NONE; segments,
+        breadth, images: how many segments, starts and images, whole numbers as a slider gives them.
+        """
         plan = Plan(breadth=int(breadth), symmetries=int(images))
         try:
             return self._solved(text, (name, beside), int(segments), plan)

@@ -29,6 +29,10 @@ def write_page(
     """Solve a puzzle's text (None: one for the first model) by the models of its kind and size, and
     write what they said.
 
+    models: by name, one or more, on `world.device`; segments: of every start, None: as each model
+    was configured; breadth, symmetries: starts of every image of the puzzle, and images; world:
+    this process; path: the file to write.
+
     DataError for a puzzle that none of them answers; UsageError if more than two do.
     """
     text = example(next(iter(models.values()))) if text is None else text

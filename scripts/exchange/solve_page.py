@@ -103,9 +103,13 @@ def build(
     options: Options | None = None,
     published: PuzzleSet | None = None,
 ) -> gr.Blocks:
-    """The page of these models. published: puzzles to load by number, beside the well-known ones.
+    """The page of these models, by name.
 
-    ValueError for no models.
+    world: this process, on whose device they are; options: what the page begins with, None: one
+    start of one image and each model's own segments; published: puzzles to load by number, beside
+    the well-known ones, None: none.
+
+    UsageError for no models.
     """
     if not models:
         raise UsageError("no model to solve with; give at least one")

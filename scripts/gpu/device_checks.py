@@ -189,6 +189,8 @@ def _paths(device: torch.device, dtype: torch.dtype, causal: bool) -> dict[str, 
     for name, backend in SDPBackend.__members__.items():
 
         def attend(q, k, v, is_causal, backend=backend):
+            """`scaled_dot_product_attention` of q, k and v (B, H, S, K), causal where is_causal;
+            backend: that of this turn of the loop."""
             with sdpa_kernel(backend):
                 return scaled_dot_product_attention(q, k, v, is_causal=is_causal)
 

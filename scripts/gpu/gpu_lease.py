@@ -197,7 +197,11 @@ def _unpacked(folder: Path, recipe: Recipe, work: Path) -> Path:
 def begin(
     minutes: float, toy: bool, recipe: Recipe, manifest: dict[str, Any], planned: Sequence[Task]
 ) -> dict[str, Any]:
-    """The record before anything was measured."""
+    """The record before anything was measured.
+
+    minutes: all there are; toy: whether all is at toy size; recipe: what the speedrun trains;
+    manifest: of the prepared folder, empty for a toy; planned: the tasks, in order.
+    """
     from reasoning.training.runs import environment
     from scripts.gpu.lease_results import FORMAT
 
@@ -228,7 +232,13 @@ def work_through(
     beside: tuple[str, Sequence[str]] | None = None,
     start: Launch = launch,
 ) -> list[str]:
-    """Run every task until its end, and something beside the checks; returns what failed."""
+    """Run every task until its end, and something beside the checks; returns what failed.
+
+    planned: the tasks, in order; record: as `begin` makes it, a row for each task, kept up to date;
+    work: folder where the tasks write; out: folder for what comes back; began: a reading of
+    time.monotonic(), from which the ends of tasks count; beside: module and words of what runs
+    until the first task that is no check, None: nothing; start: what runs a task.
+    """
     from scripts.gpu import lease_results
 
     def publish() -> None:
@@ -264,7 +274,11 @@ def run_task(
     publish: Callable[[], None],
     start: Launch,
 ) -> None:
-    """Run one task until its end, its row of the record and OUT brought up to date."""
+    """Run one task until its end, its row of the record and OUT brought up to date.
+
+    began: a reading of time.monotonic(), from which the task's end counts; log: the file that what
+    it says is added to; publish: brings OUT up to date; start: what runs it.
+    """
     begun = time.monotonic()
     left = began + task.end - begun
     row |= {"allowed": left}

@@ -25,7 +25,12 @@ def launch(
     watch: Callable[[], None],
 ) -> int:
     """Run to its end, or ask it to stop `grace` seconds before `end` and make it at `end`; `watch`
-    is called every other second. An exception here, such as of a signal, stops it too."""
+    is called every other second. Returns its exit code. An exception here, such as of a signal,
+    stops it too.
+
+    module: run by this Python; words: of its command line; end: a reading of time.monotonic(); log:
+    the file that what it says is added to.
+    """
     with log.open("a") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *words], stdout=output, stderr=subprocess.STDOUT

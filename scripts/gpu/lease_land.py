@@ -145,7 +145,9 @@ def readme_row(record: Record, card: Card, ships: bool) -> list[str]:
 def with_row(text: str, cells: list[str], replaced: Card | None, path: Path) -> str:
     """README with a row in place of that of the same puzzles and preset, or at the table's end.
 
-    replaced: the card of the weights that now ship; rows of its grid no longer do.
+    text: README's; cells: of the row, as `readme_row` makes them; replaced: the card of the weights
+    that now ship, None: they do not; rows of its grid no longer do; path: README's, for the error.
+    UsageError where the table is not there once.
     """
     lines = text.split("\n")
     starts = [i for i, line in enumerate(lines) if line.startswith(_HEAD)]

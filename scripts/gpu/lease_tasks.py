@@ -109,7 +109,12 @@ def tasks(
     recipe: Recipe,
     puzzles: Path,
 ) -> list[Task]:
-    """Every task, in order, most certain first; JSON and the run go to `work`."""
+    """Every task, in order, most certain first; JSON and the run go to `work`.
+
+    parts: of PARTS, those to do; minutes: all there are; device: cuda or cpu, as the commands take
+    it; toy: everything at toy size; recipe: what the speedrun trains; puzzles: the data folder that
+    it trains on.
+    """
     given = shares(parts, 60 * minutes - _CLOSE)
     where = ("--device", device)
     small = ("--toy",) if toy else ()

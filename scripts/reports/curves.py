@@ -44,7 +44,10 @@ class Curve:
 
 def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Curve:
     """The curves of a run's folder; its costs are of training, evaluation apart, and come on top of
-    what was spent before."""
+    what was spent before.
+
+    label: the name that the curve has in pictures; seed: the run's; folder: the run's own.
+    """
     timing = [r for r in read_jsonl(folder / "timing.jsonl") if r["split"] == "train"]
     minutes = _sums(timing, "seconds", 1 / 60, before.minutes)
     tflop = {} if before.tflop is None else _sums(timing, "flops", 1e-12, before.tflop)

@@ -74,8 +74,9 @@ def write_html(
 ) -> None:
     """Write a comparison's groups (`report.comparison`) and pictures to one file.
 
-    origin: what made the runs, name to value (commit, machine, data); settings: those in which the
-    models differ; recipes: every model's whole configuration.
+    sections: the pictures, in order, under their headings; origin: what made the runs, name to
+    value (commit, machine, data); title: the page's; path: the file; settings: those in which the
+    models differ; recipes: every model's whole configuration, None: none is shown.
     """
     names = metric_names(groups)
     table = Table(headings(names), [cells(name, group, names) for name, group in groups.items()])

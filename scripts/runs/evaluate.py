@@ -60,6 +60,9 @@ def evaluate_run(
 ) -> Evaluated:
     """Score a run on a puzzle set under a plan of search (none: one start, every segment).
 
+    segments: of every start.
+    world: the processes, which share the puzzles and all get the scores.
+    depth: overrides of the model's depth; None: its own.
     metered: report FLOPs a puzzle, a net call's as counted on a few puzzles times the net calls.
     tell: called now and then with the segments done and all of them.
     """
@@ -238,7 +241,11 @@ def _diagnostics(outcome: Outcome, right: np.ndarray) -> dict[str, Any]:
 
 
 def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments: int) -> list[str]:
-    """What a reader of this evaluation has to know."""
+    """What a reader of this evaluation has to know, a line each.
+
+    run: what was scored; puzzles: what it was scored on; data: their folder; plan: how they were
+    searched; segments: of every start.
+    """
     lines = []
     model = run.config.model
     counted = type(puzzle_of(puzzles.kind)).difficulty is not Puzzle.difficulty

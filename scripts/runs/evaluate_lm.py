@@ -56,7 +56,11 @@ class Ask:
 def evaluate_language_run(
     run: "LanguageRun", scorer: Scorer, ask: Ask, console: Console
 ) -> dict[str, Any]:
-    """Score a run into RUN/evaluation-lm. Returns what was found of the corpus and the bundle."""
+    """Score a run into RUN/evaluation-lm. Returns what was found of the corpus and the bundle.
+
+    scorer: of the run's model, on all processes; ask: what to score; console: where the first
+    process tells the scores.
+    """
     from reasoning.pretraining.packing import validation_rows
     from reasoning.pretraining.shards import Corpus
 

@@ -79,7 +79,12 @@ def explore(
 ) -> Outcome:
     """Search every puzzle of a set, the model in eval mode; all processes get all of the outcome.
 
+    run: whose model answers, as `open_run` gives it; puzzles: the set; segments: of every start.
+    plan: the starts and images of a puzzle, and the rule of the headline.
+    world: the processes, which share the puzzles; depth: overrides of the model's depth; None: its
+        own.
     tell: called now and then with the segments done by this process, and all of its segments.
+
     ValueError for more images than a maze has. NotFiniteError if a score or residual is NaN.
     """
     rows = share_of(len(puzzles), world)
@@ -117,7 +122,13 @@ def search_images(
     confidence: Callable[[Tensor], Tensor] | None = None,
 ) -> Trajectories:
     """What every start of every image of these puzzles said, in the puzzles' own cells and tokens;
-    images by starts are one axis (K). confidence: as in `search`."""
+    images by starts are one axis (K).
+
+    run: whose model answers, on `world.device`; rows: places (N,) in the set; segments: of every
+    start; plan: how many starts and images, and their seed; world: this process; depth: overrides
+    of the model's depth; tell: called now and then with the segments done and all of them;
+    confidence: as in `search`.
+    """
     inputs = puzzles.inputs[rows]
     ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
     seeds = content_seeds(torch.from_numpy(inputs), plan.seed)

@@ -143,7 +143,11 @@ def write_folder(run: Path, name: str, out: Path) -> None:
 
 
 def card(name: str, config: RunConfig, run: TrainedRun, record: dict[str, Any]) -> str:
-    """The model card, of a repository's name and what is in it."""
+    """The model card, of a repository's name and what is in it.
+
+    name: USER/NAME; config: the run's, as it is pushed; run: read back; record: what loopbench.json
+    holds.
+    """
     return render_card(
         "hub_card.md.j2",
         name=name,

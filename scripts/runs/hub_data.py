@@ -67,7 +67,11 @@ def _size_category(puzzles: int) -> str:
 
 def push_data(folder: Path, name: str, private: bool, progress: StageProgress) -> None:
     """Upload a data folder. DataError, nothing sent, if a row of it is wrong; RunError if the hub
-    refuses."""
+    refuses.
+
+    name: the repository, USER/NAME, made if it is not there; private: whether one that is made then
+    is its owner's alone to see; progress: told how far the check of the rows is.
+    """
     from huggingface_hub import HfApi
 
     report = check_dataset(folder, progress)

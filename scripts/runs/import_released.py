@@ -50,7 +50,11 @@ def released_config(released: Released, system: System, kind: str) -> RunConfig:
 def write_run(
     released: Released, system: System, kind: str, size: int, file: Path, out: Path
 ) -> None:
-    """A run's folder of one checkpoint, at step 0, whose average is the released weights."""
+    """A run's folder of one checkpoint, at step 0, whose average is the released weights.
+
+    system: whose release it is; kind, size: of the puzzles that it answers; file: the released one,
+    for its name and sha256; out: the folder, RunError if it holds a run already.
+    """
     config = released_config(released, system, kind)
     shape = released.shape
     record: dict[str, Any] = {
@@ -78,7 +82,11 @@ def write_run(
 def bring_in(
     file: Path, model: System, out: Path, kind: ReleasedKind | None, unstated: Unstated
 ) -> None:
-    """Make the run of a released file and print what it is."""
+    """Make the run of a released file and print what it is.
+
+    model: whose release it is; out: the run's folder; kind: of the puzzles that it answers, None:
+    by vocabulary and cells; unstated: what the file's tensors do not say.
+    """
     released = load_released(file, model, unstated)
     chosen, size = grid_of(released.shape, kind)
     write_run(released, model, chosen, size, file, out)

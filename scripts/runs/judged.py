@@ -50,7 +50,14 @@ def search_judged(
     """The record of a search of every puzzle, by calls of the judge: 1, 2, 4, ... and all of them.
 
     exact: the answer is the label; solved: it keeps the rules; net_calls: what a puzzle took on
-    average. control: the same with an untrained net.
+    average.
+
+    run: whose model judges; puzzles: of a kind whose units hold every symbol once, else UsageError.
+    config: most calls of the judge, and segments of a call.
+    world: the processes, which share the puzzles and all get the record.
+    depth: overrides of the model's depth; None: its own.
+    seed: of what a model draws at random, together with a puzzle's content.
+    control: the same with an untrained net.
     tell: called now and then with this process's calls done, and all of its calls.
     """
     rules = unit_rules(puzzles, world.device)

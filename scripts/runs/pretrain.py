@@ -41,8 +41,11 @@ def pretrain_run(
     """Pretrain a run to its end, None, or to an interrupt, the step of it. Everything it takes is
     checked before the first step.
 
-    say: told, in a line, what the user should know of before that step; fit_rows: where the corpus
-    has fewer validation rows than the configuration asks for, let a new run ask for what is there.
+    config: what is trained; out: the run's folder; world: the processes that train it; resume:
+    whether it goes on with what lies there; wandb: how Weights & Biases is told; tensorboard:
+    whether RUN/tensorboard is written; listen: told after every step; say: told, in a line, what
+    the user should know of before the first one; fit_rows: where the corpus has fewer validation
+    rows than the configuration asks for, let a new run ask for what is there.
     """
     if config.compile:
         check_compiler(world.device)

@@ -70,7 +70,11 @@ def shipped(folder: Path = WEIGHTS) -> dict[str, list[int]]:
 
 
 def load_pretrained(task: str, size: int, world: World, folder: Path = WEIGHTS) -> TrainedRun:
-    """The weights that ship for a task and size, in fp32. RunError if none or damaged ones do."""
+    """The weights that ship for a task and size, in fp32. RunError if none or damaged ones do.
+
+    world: this process, to whose device they are loaded; folder: where weights lie with their
+    cards.
+    """
     sizes = shipped(folder)
     if size not in sizes.get(task, []):
         names = ", ".join(f"{name} {n}x{n}" for name, each in sizes.items() for n in each)
@@ -118,7 +122,11 @@ def package(
     device: Device = "auto",
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
-    (None: as the run was configured), and write both files to `out`."""
+    (None: as the run was configured), and write both files to `out`.
+
+    data: the folder whose held-out puzzles they are scored on; device: where, auto: the best
+    present.
+    """
     # Here: who loads weights to answer needs neither.
     from scripts.reports.numbers import accuracy as shown
     from scripts.runs.evaluate import evaluate_run

@@ -85,7 +85,11 @@ def record(
     puzzle_id: int = 0,
 ) -> Recording:
     """Run every candidate of a plan on a question (L,) for so many segments, and keep what each
-    said. The first is what `loopbench solve` answers. See `search_one` for puzzle_id and errors."""
+    said. The first is what `loopbench solve` answers.
+
+    run: whose model answers; name: what the record calls it; world: this process, on whose device
+    the model is. See `search_one` for puzzle_id and errors.
+    """
     trajectories = search_one(run, question, segments, plan, world, puzzle_id)
     return recorded(run, name, question, trajectories, plan)
 
@@ -100,7 +104,8 @@ def search_one(
 ) -> Trajectories:
     """What every candidate of a plan answers to a question (L,) after each of so many segments.
 
-    puzzle_id: its identifier, for models that embed one; 0 for all in the published sets.
+    run: whose model answers; world: this process, on whose device the model is; puzzle_id: the
+    puzzle's identifier, for models that embed one; 0 for all in the published sets.
 
     DataError for more images than the puzzle has; NotFiniteError if a score is NaN.
     """
@@ -127,7 +132,10 @@ def search_one(
 def recorded(
     run: TrainedRun, name: str, question: np.ndarray, trajectories: Trajectories, plan: Plan
 ) -> Recording:
-    """The record of a question (L,) that `search_one` has answered by this plan."""
+    """The record of a question (L,) that `search_one` has answered by this plan.
+
+    run: whose model answered; name: what the record calls it; trajectories: what `search_one` gave.
+    """
     puzzle = puzzle_of(run.kind)
     every = candidates_of(run.kind, question[None], trajectories)
 

@@ -176,7 +176,12 @@ def run_predictions(
     segments: int,
     world: World,
 ) -> Predictions:
-    """Predictions of every puzzle after each segment."""
+    """Predictions of every puzzle after each segment.
+
+    model: on `world.device`; config: of its run, for the batch and the precision; puzzles: all of
+    which are answered; segments: how many each gets; world: the processes, which share the puzzles
+    and all get the predictions.
+    """
     return predict(
         model,
         puzzles.inputs,

@@ -86,11 +86,11 @@ def solve(
     """What a trained run says of a puzzle's characters.
 
     run: its folder, or a file that `package` wrote; or, as a string, a task that weights ship for,
-    or hub:USER/NAME.
-    segments: of a start; None: as the run was configured. starts: at most so many, the model's own
-    first, until one claims an answer that stood (`reasoning.search`). DataError for what is no
-    puzzle of the run's kind and size, UsageError for several starts of one segment, and RunError
-    for weights that give no number.
+    or hub:USER/NAME. segments: of a start; None: as the run was configured. device: where it
+    computes; auto: the best present. starts: at most so many, the model's own first, until one
+    claims an answer that stood (`reasoning.search`). DataError for what is no puzzle of the run's
+    kind and size, UsageError for several starts of one segment, and RunError for weights that give
+    no number.
     """
     world = join_world(device)
     trained = open_weights(run, lambda: size_of(puzzle, str(run)), world)
@@ -119,7 +119,10 @@ def solve(
 def answer(
     text: str, run: Path | str, segments: int | None, device: Device, starts: int = 1
 ) -> int:
-    """Print what `solve` says; 0 if it keeps the rules, 1 if it breaks one."""
+    """Print what `solve` says; 0 if it keeps the rules, 1 if it breaks one.
+
+    text: the puzzle's characters; run, segments, device, starts: as in `solve`.
+    """
     solved = solve(text, run, segments, device, starts)
     console = Console(highlight=False)
     if solved.warning is not None:

@@ -53,6 +53,10 @@ def train_run(
     """Train a run to its end, None, or to an interrupt, the step of it. Everything it takes is
     checked first.
 
+    config: what is trained; out: the run's folder; world: the processes that train it.
+    resume: whether it goes on with what lies there.
+    wandb: how Weights & Biases is told; tensorboard: whether RUN/tensorboard is written.
+    listen: told after every step.
     say: told, in a line, what the user should know of before the first step.
     seconds: how long a new run is to take from now on, instead of its configuration's steps.
     start: a run whose averaged weights, or the file of packaged weights that, a new run begins
@@ -106,7 +110,11 @@ def rehearse_first(
     model: nn.Module, config: RunConfig, train: PuzzleSet, world: World
 ) -> list[str]:
     """Rehearse a model of the user's own on the first two puzzles of its first batch, one twice
-    where it is alone; see `rehearse`. Those of loopbench need none."""
+    where it is alone; see `rehearse`. Those of loopbench need none.
+
+    model: on `world.device`; config: of the run that it is for; train: the run's training puzzles;
+    world: this process.
+    """
     if config.model.kind in PUZZLE_MODELS.own:
         return []
     stream = training_stream(config, train)
@@ -128,7 +136,11 @@ def held_out_record(
     model: nn.Module, config: RunConfig, puzzles: PuzzleSet, world: World
 ) -> dict[str, Any]:
     """Held-out metrics after the last segment, mean diagnostics of that segment, and how its
-    residuals are spread over the puzzles."""
+    residuals are spread over the puzzles.
+
+    model: on `world.device`; config: of its run; world: the processes, which share the puzzles and
+    all get the record.
+    """
     predictions = run_predictions(model, config, puzzles, config.supervision.segments, world)
     record: dict[str, Any] = dict(metrics(puzzles, predictions.tokens[-1]))
     for name, values in predictions.diagnostics.items():

@@ -38,8 +38,8 @@ def run_command(
 ) -> int:
     """The course of either command; its exit code: 0 when trained to the end, 130 when interrupted.
 
-    kind: of run; load: the configuration of a run to resume; newest: see `LiveProgress`; train:
-    `train_run` or `pretrain_run`.
+    kind: of run; words: of the command line; given: what they were read as; load: the configuration
+    of a run to resume; newest: see `LiveProgress`; train: `train_run` or `pretrain_run`.
     """
     resume = given.resume is not None
     out = given.resume if resume else given.out
@@ -86,8 +86,11 @@ def open_records(
 ) -> Reporter:
     """Make a new run's folder, or record in it that the run goes on, and who follows its training.
 
-    record: what config.json holds beside what every run's does; saved: whether the run that goes on
-    has a checkpoint.
+    trainer: ready for its next step; its `listen` is set here; out: the run's folder; record: what
+    config.json holds beside what every run's does; resume: whether the run goes on; saved: whether
+    the run that goes on has a checkpoint; wandb, tensorboard: what the reporter sends to; listen:
+    told after every step, as the reporter is; say: told, in a line, what becomes of a run that goes
+    on.
     """
     world, config = trainer.world, trainer.config
     settings = config.model_dump(mode="json")

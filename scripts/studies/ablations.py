@@ -149,6 +149,8 @@ def ablation(
 ) -> "Comparison":
     """Train and score every variant of an ablation under OUT, and print the table; resumable.
 
+    name: of ABLATIONS; asked: what the command was asked for, OUT and the seeds among it; scale:
+        mini or cpu.
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
     also: models that are rows of it too; budget: what every row gets as much of as the first.
     """

@@ -43,6 +43,9 @@ class Cost:
 def cost_of(config: RunConfig, train: PuzzleSet, world: World, budget: Budget) -> Cost:
     """What a run of a configuration costs, alike on every process.
 
+    config: of the run; train: its training puzzles; world: the processes that measure it together;
+    budget: what is counted, steps, FLOPs (flops) or seconds (time).
+
     TrainingError if its steps do not fit into memory.
     """
     if budget == "steps":
@@ -124,7 +127,10 @@ def _seconds(step: Callable[[], dict[str, Any]], steps: int = 1) -> float:
 def steps_within(
     config: RunConfig, amount: float, train: PuzzleSet, world: World, budget: Budget
 ) -> int:
-    """Steps that spend `amount` of a budget (steps, FLOPs or seconds), to the next log line."""
+    """Steps that spend `amount` of a budget (steps, FLOPs or seconds), to the next log line.
+
+    config, train, world, budget: as in `cost_of`.
+    """
     cost = cost_of(config, train, world, budget)
     lines = round((amount - cost.once) / cost.per_step / config.log_every)
     return max(1, lines) * config.log_every

@@ -143,9 +143,14 @@ def within_budget(
     out: Path,
     console: Console,
 ) -> list[RunConfig]:
-    """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps:
-    as given); by default what the first spends with its own steps. What is measured is kept in
-    OUT/budget.json and not measured again."""
+    """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps: as
+    given); by default what the first spends with its own steps. What is measured is kept in
+    OUT/budget.json and not measured again.
+
+    configs: one or more; train: the training puzzles of all; world: the processes that train them;
+    budget: what is counted, steps, flops or time; amount: of that, None: the first's own; out: OUT;
+    console: where the steps are told.
+    """
     if budget == "steps":
         return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
     first = configs[0].model_dump(mode="json") if amount is None else None
@@ -173,7 +178,11 @@ def within_budget(
 def planned_runs(
     configs: Sequence[RunConfig], seeds: int, out: Path, train: PuzzleSet
 ) -> list[Run]:
-    """A run of every configuration with every seed under OUT, with its training puzzles."""
+    """A run of every configuration with every seed under OUT, with its training puzzles.
+
+    configs: of which each run has one, with the seed in place; seeds: how many, from 0 on; out:
+    OUT; train: the training puzzles of all.
+    """
     return [
         (
             RunConfig.model_validate(config.model_dump() | {"seed": seed}),
@@ -189,6 +198,9 @@ def train_and_score(
     runs: Sequence[Run], lanes: Lanes, world: World, console: Console
 ) -> list[Scored]:
     """Train every run and score it on the held-out puzzles of its data; failures are listed.
+
+    lanes: how many train at a time; world: the processes that train them; console: where it is told
+    how far they are.
 
     Finished runs are kept, interrupted ones go on. UsageError, before the first step, if a folder
     holds a run of another configuration.
@@ -214,7 +226,11 @@ def _train_and_score(config: RunConfig, folder: Path, seat: Seat) -> Scored:
 def train_and_compare(
     runs: Sequence[Run], lanes: Lanes, data: Path, world: World, console: Console
 ) -> Comparison:
-    """Train and score runs on the same data, see `train_and_score`."""
+    """Train and score runs on the same data, see `train_and_score`.
+
+    runs: as `planned_runs` gives them; data: their folder of puzzles; lanes, world, console: as
+    there.
+    """
     compared = Comparison(data, world)
     for scored in train_and_score(runs, lanes, world, console):
         compared.take(scored)

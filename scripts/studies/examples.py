@@ -36,7 +36,11 @@ class Pictured:
 
 
 def pictured(run: TrainedRun, puzzles: PuzzleSet, scored: Evaluated, world: World) -> Pictured:
-    """A run's scores with the puzzle whose solving shows most, answered once more."""
+    """A run's scores with the puzzle whose solving shows most, answered once more.
+
+    puzzles: those that it was scored on; scored: what came of it; world: this process, on whose
+    device the run's model is.
+    """
     puzzle, settled = telling_puzzle(scored.right_after)
     question, segments = puzzles.inputs[puzzle], scored.right_after.shape[1]
     which, plan = int(puzzles.puzzle_ids[puzzle]), Plan()

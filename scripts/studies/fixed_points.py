@@ -52,7 +52,10 @@ def fixed_points(
 ) -> dict[str, Any]:
     """Train the variants as `ablation` does, at equal FLOPs, and measure the maps that they learned
     on the held-out puzzles. Writes OUT/fixed-point.json: comparison.json with more numbers a run,
-    those of `measure`. Resumable."""
+    those of `measure`. Resumable.
+
+    asked, scale, data, also: as in `ablation`.
+    """
     compared = ablation("fixed-point", asked, scale, data, also, budget="flops")
     groups, world = compared.groups(), asked.world
     held_out = read_puzzles(data or asked.out / "data", "test")
@@ -88,6 +91,9 @@ def measure(
     radius, norm: of the Jacobian after the trained segments, medians over the first 64 puzzles.
 
     A model whose segments seek no fixed point of their whole state has the first kind alone.
+
+    run: whose model is measured; world: the processes, which all get the numbers; tell: told of a
+    stage's name, what is done and what there is in all.
     """
     segments = run.config.supervision.segments
     longer = partial(tell, "longer")

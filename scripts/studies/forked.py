@@ -23,7 +23,8 @@ def start(
 ) -> multiprocessing.Process:
     """Begin a `loopbench` command in a process of its own; what it says is added to the log.
 
-    limit: bytes that its files may have.
+    words: of its command line, after `loopbench`; environment: variables that it gets beside this
+    process's, None: none; limit: bytes that its files may have, None: any number.
     """
     process = _FORK.Process(target=_command, args=(words, log, environment or {}, limit))
     process.start()

@@ -84,8 +84,11 @@ def run_jobs(
     """Do every job; gives each as it ends, in the order in which they end.
 
     One that fails (diverged, out of memory, killed) does not take the others along; nor does one
-    that meets another error, which is raised when the others are done. newest: names and texts of
-    the numbers of a report.
+    that meets another error, which is raised when the others are done.
+
+    jobs: each in a folder of its own; lanes: how many at a time; world: the processes that compute,
+    one alone where jobs run side by side; console: where it is told, on the first process alone;
+    newest: names and texts of the numbers of a report.
 
     KeyboardInterrupt after an interrupt, when every run that was training has been saved.
     """
@@ -133,6 +136,10 @@ class _Lines:
         self._show(name, progress.step, progress.total, more)
 
     def stage(self, name: str, stage: str, done: int, total: int) -> None:
+        """Show how far a stage of a run is.
+
+        name: the run's; stage: what it is called; done, total: of its work, in any unit.
+        """
         self._show(f"{name}: {stage}", done, total)
 
 

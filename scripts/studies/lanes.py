@@ -44,7 +44,8 @@ def choose_lanes(asked: int | None, runs: int, small: Callable[[], bool], world:
     """The lanes of a study of so many runs.
 
     asked: --jobs; None: as many as there are cores and memory for, where all nets are `small`;
-    otherwise one run at a time on every core. UsageError for a number that cannot be had.
+    otherwise one run at a time on every core; world: the processes that compute. UsageError for a
+    number that cannot be had.
     """
     at_least(1, jobs=asked)
     if world.size > 1 or world.device.type != "cpu":

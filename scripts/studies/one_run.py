@@ -68,7 +68,8 @@ def finish_run(
     """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
     command is at it, wait until that one is done.
 
-    check, train: `pretrain_run` and its check of what the folder holds, for a language model.
+    config: what is trained; out: its folder; seat: where it computes and whom it tells; check,
+    train: `pretrain_run` and its check of what the folder holds, for a language model.
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
     another configuration. TrainingError if it cannot go on.
     """
@@ -103,7 +104,8 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
     """Score a run on all held-out puzzles of the data, or of its own training folder. One that has
     no checkpoint, or whose weights give NaN, is a failure.
 
-    tell: told of a stage's name, what is done and what there is in all.
+    data: a folder of puzzles; None: its own; world: the processes, which share the puzzles; tell:
+    told of a stage's name, what is done and what there is in all.
     """
     if not list_checkpoints(folder):
         config, grid = load_config(folder)
@@ -143,5 +145,9 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
 
 
 def failed_run(config: RunConfig, folder: Path, kind: str, cells: int, reason: str) -> Scored:
-    """A run that failed."""
+    """A run that failed, as `score_run` gives one.
+
+    config: its own; folder: where it lies; kind, cells: of its puzzles, for the label; reason: why,
+    a line.
+    """
     return Scored(Row(label(config, kind, cells), folder, config.seed, failure=reason))

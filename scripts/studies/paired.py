@@ -172,7 +172,11 @@ def seeds_needed(deviation: float, apart: float = 0.05, paired: bool = True) -> 
 
 
 def power_of(n: int, deviation: float, apart: float, paired: bool = True) -> float:
-    """With what probability n seeds (of each arm) tell a difference of `apart` from zero."""
+    """With what probability n seeds (of each arm) tell a difference of `apart` from zero.
+
+    deviation: as in `seeds_needed`, of `apart`'s unit; paired: whether differences are taken seed
+    by seed.
+    """
     if deviation == 0:
         return 1.0
     freedom = n - 1 if paired else 2 * n - 2

@@ -92,8 +92,11 @@ def state_plan(
 ) -> None:
     """Tell the plan. UsageError if it takes more than an hour and `yes` was not given.
 
-    Steps are measured until the hour is full: a plan of days is told in seconds. data: a line for
-    every set of puzzles.
+    runs: all of the table's, of which those with steps still to make are told of; lanes: how many
+    train at a time; data: a line for every set of puzzles; world: the processes that train them;
+    console: where it is told.
+
+    Steps are measured until the hour is full: a plan of days is told in seconds.
     """
     waiting = [(*run, steps) for run in runs if (steps := remaining(*run[:2]))]
     for line in data:

@@ -89,10 +89,11 @@ def real(
 ) -> None:
     """Train, answer and tell; resumable.
 
-    configs: what is trained on the puzzles of their data folder, `train`. seconds: training of each
-    run. searched: held-out puzzles of which several images are asked; 0 leaves that out.
-    chosen: settings that nobody asked for: a run begun with others goes on with its own. Among
-    them precision is as `faster_precision` finds.
+    task: whose published rows stand beside ours, and how many images or starts are asked. configs:
+    what is trained on the puzzles of their data folder, `train`. seconds: training of each run.
+    searched: held-out puzzles of which several images are asked; 0 leaves that out. chosen:
+    settings that nobody asked for: a run begun with others goes on with its own. Among them
+    precision is as `faster_precision` finds.
     """
     world, console = asked.world, asked.console
     out, data = asked.out, configs[0].data
@@ -172,8 +173,9 @@ def train_to_deadline(
 ) -> None:
     """Train a run for so long, go on with it, or leave it if it is finished.
 
-    chosen: settings in which a run that was begun goes on as it was.
-    KeyboardInterrupt when interrupted, the run saved. UsageError for a folder with another run.
+    config: what is trained; seconds: how long a new run takes; seat: where it computes and whom it
+    tells; chosen: settings in which a run that was begun goes on as it was. KeyboardInterrupt when
+    interrupted, the run saved. UsageError for a folder with another run.
     """
     begun = (folder / "config.json").exists()
     config = as_begun(config, folder, chosen)

@@ -91,7 +91,11 @@ class Place:
     def train(
         self, kind: str, run: Path, log: int = 5, checkpoint: int = 10, steps: int | None = None
     ) -> list[str]:
-        """The command of a run; checkpoints are frequent, so that kills meet them."""
+        """The command of a run; checkpoints are frequent, so that kills meet them.
+
+        kind: puzzle or language; run: the folder to write it to; log, checkpoint: steps from a line
+        of metrics, or a checkpoint, to the next; steps: of the run, None: those of all trials.
+        """
         words = _WORDS[kind].format(data=self.data, corpus=self.out / "corpus")
         every = f"--log-every {log} --checkpoint-every {checkpoint}"
         every += f" --steps {steps or self.steps}"

@@ -85,8 +85,10 @@ def configured(
     """The configuration that a file describes, on top of its preset's (--preset's, if it names
     none). A run's own serves where its preset is no longer known.
 
-    elsewhere: what a file may be instead. UsageError that names the file, and the key for one that
-    is unknown or has a value that cannot be.
+    path: the file; words: of the command line, where --preset may stand; preset: the configuration
+    of a name, or UsageError; form: the configuration's class; elsewhere: what a file may be
+    instead. UsageError that names the file, and the key for one that is unknown or has a value that
+    cannot be.
     """
     values = read_config_file(path)
     named, ours, theirs = set(_named(values)), set(_known(form)), set(_known(elsewhere.form))

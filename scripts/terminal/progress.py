@@ -94,6 +94,8 @@ def stage_progress(
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, rows: int, more: str = "") -> None:
+            """Bring a stage's bar up to date. done: of its rows; more: what else there is to
+            say."""
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=rows, said=more)
             bars.update(tasks[stage], completed=done, said=more)

@@ -42,8 +42,9 @@ def language_training(
 ) -> Iterator[Record]:
     """A record of a pretraining step for every precision and mode (eager, compiled).
 
-    rows: of a step; None: the preset's. Metered FLOPs are those of one micro-batch, as executed,
-    times the micro-batches.
+    name: of a preset; clock: how long to measure, on which device; yardstick: matrix products that
+    are timed beside; precisions: fp32, bf16; modes: of those named; rows: of a step; None: the
+    preset's. Metered FLOPs are those of one micro-batch, as executed, times the micro-batches.
     """
     for precision in precisions:
         for mode in modes:
@@ -90,8 +91,11 @@ def pretrainer_of(
     rows: int | None,
     context: int | None = None,
 ) -> tuple[LanguageRunConfig, Pretrainer]:
-    """A preset's configuration as it is measured, and a trainer of fresh weights on random tokens;
-    arguments as in `language_training`. context: tokens of a row; None: the preset's."""
+    """A preset's configuration as it is measured, and a trainer of fresh weights on random tokens.
+
+    name, rows: as in `language_training`; device: where it trains; precision, mode: one of those
+    there; context: tokens of a row; None: the preset's.
+    """
     preset = language_preset(name)
     vocabulary = 257 if name.endswith("-mini") else VOCABULARY
     size = {} if rows is None else {"batch": rows, "lanes": 1, "micro_batch": None}

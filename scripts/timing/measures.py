@@ -109,7 +109,11 @@ def training(
     precisions: Iterable[str],
     modes: Iterable[str],
 ) -> Iterator[Record]:
-    """A record of a training step for every precision and mode (eager, compiled)."""
+    """A record of a training step for every precision and mode (eager, compiled).
+
+    name: what the record calls it; config: of the run; clock: how long to measure, on which device;
+    yardstick: matrix products that are timed beside; precisions: fp32, bf16; modes: of those named.
+    """
     puzzles = sudokus(9, config.batch)
     for precision in precisions:
         flops = None
@@ -170,7 +174,11 @@ def attractor_d128(solver: SolverConfig, gradient: GradientConfig, **sizes: Any)
 
 
 def solver_cost(clock: Clock, batch: int, evaluations: int, compiled: bool) -> Iterator[Record]:
-    """Seconds of a solve over those of as many evaluations of its map: all but the map."""
+    """Seconds of a solve over those of as many evaluations of its map: all but the map.
+
+    clock: how long to measure, on which device; batch: puzzles solved at once; compiled: whether
+    the map's net is.
+    """
     puzzles = sudokus(9, batch)
     config = attractor_d128(SolverConfig(), GradientConfig())
     model = Attractor(config, grid_shape(puzzles)).to(clock.device).eval()
@@ -254,7 +262,11 @@ def shares(config: RunConfig, clock: Clock) -> Iterator[Record]:
 
 def fresh_run(name: str, config: RunConfig, puzzles: PuzzleSet, device: torch.device) -> TrainedRun:
     """Fresh weights as a run whose answers stand at once, for the residual alone to decide who
-    leaves: the net of fresh weights does not come to rest."""
+    leaves: the net of fresh weights does not come to rest.
+
+    name: its folder's, which is not there; config: of the run; puzzles: whose shape it is made for;
+    device: where the weights are.
+    """
     model = build_model(config, grid_shape(puzzles)).to(device).eval()
     torch.nn.init.zeros_(model.heads.lm_head.weight)
     shape = grid_shape(puzzles)
@@ -266,9 +278,10 @@ def evaluation(
 ) -> Record:
     """Puzzles a second of an evaluation, every start kept to the end and starts at rest leaving.
 
-    leave: residual at which a start leaves; None: the median of the residuals after the last
-    segment, so that many do. `calls_left` is the share of net calls that were still made: no
-    evaluation can be faster than its inverse.
+    run: what answers; puzzles: all of which are asked; clock: how long to measure, on the run's
+    device; segments: of every start; leave: residual at which a start leaves; None: the median of
+    the residuals after the last segment, so that many do. `calls_left` is the share of net calls
+    that were still made: no evaluation can be faster than its inverse.
     """
     world = World(0, 1, clock.device)
     if leave is None:
@@ -296,7 +309,8 @@ def evaluation(
 
 def memory(device: torch.device, batch: int, evaluations: Iterable[int], layers: Iterable[int]):
     """Bytes autograd keeps in a segment, against solver evaluations and against depth, by gradient;
-    on a GPU also the peak."""
+    on a GPU also the peak. batch: puzzles on the device; evaluations: of a solve, by nets of 2
+    layers; layers: of a net, whose solves take 4."""
     puzzles = sudokus(9, batch)
     shape = grid_shape(puzzles)
     for kind in ("phantom", "one-step", "unrolled"):

@@ -42,6 +42,8 @@ def rms_norm(x: Any, xp: Any, axis: int = -1) -> Any:
 
 
 def swiglu(x: Any, up: Any, down: Any, xp: Any) -> Any:
+    """Of rows x (..., D), with up (2 I, D), the gate's weights before the value's, and down (D, I);
+    xp: the module of arrays."""
     gate, value = xp.split(x @ up.T, 2, axis=-1)
     return (gate / (1 + xp.exp(-gate)) * value) @ down.T
 
@@ -57,6 +59,8 @@ def net(h: Any, given: Arrays, xp: Any) -> Any:
 
 
 def cycle(w: State, x: Any, given: Arrays, xp: Any) -> State:
+    """The Attractor's map: w = (y, z) and x, the embedded puzzle, each (L, D); given: the net's
+    weights and settings, `steps` of z among them; xp: the module of arrays."""
     y, z = w
     for _ in range(int(given["steps"])):
         z = net(z + y + x, given, xp)
@@ -64,6 +68,8 @@ def cycle(w: State, x: Any, given: Arrays, xp: Any) -> State:
 
 
 def linear(w: State, x: Any, given: Arrays, xp: Any) -> State:
+    """w A + x, of w = (w0,) and x, each (..., D); given: A (D, D) as `weight`; xp: not needed here,
+    the maps are called alike."""
     return (w[0] @ given["weight"] + x,)
 
 

@@ -141,7 +141,11 @@ def linear(batch: int, device: torch.device, radius: float = 0.9) -> Problem:
 
 
 def attractor(name: str, model: Attractor, size: int, batch: int, device: torch.device) -> Problem:
-    """The map of a model at synthetic puzzles, from its initial state."""
+    """The map of a model at synthetic puzzles, from its initial state.
+
+    name: what the problem is called, the norm and the mixer after it; size: of the sudokus; batch:
+    how many, the samples; device: where model and samples go.
+    """
     puzzles = sudokus(size, batch)
     model = model.to(device).eval()
     questions, ids = asked(puzzles, device)

@@ -61,10 +61,11 @@ def answer_task(
 ) -> Answers:
     """Answer the first `count` items; every process returns all of them.
 
-    Examples are drawn from all items with `seed` + index, so an item's answer does not depend on
-    `count`. progress: a JSON file of what was answered, gone on from and rewritten whole; the
-    caller keeps one per model and settings. tell: called now and then with the items answered, and
-    all of them. ValueError if it is of other data.
+    scorer: of the model, on all processes; tokenizer: the model's; task: what `items`, all of its
+    own, were read from. Examples are drawn from all items with `seed` + index, so an item's answer
+    does not depend on `count`. tell: called now and then with the items answered, and all of them.
+    progress: a JSON file of what was answered, gone on from and rewritten whole; the caller keeps
+    one per model and settings; None: nothing is kept. ValueError if it is of other data.
     """
     world = scorer.world
     key = {

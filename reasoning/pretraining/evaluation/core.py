@@ -93,10 +93,11 @@ def evaluate_bundle(
 ) -> BundleScores:
     """Score every task of a bundle, in its order; sharded over processes, which all get the result.
 
-    seeds: of the few-shot draws; limit: first items of each task (0: all); folder: where answers
-    are kept to go on from, one folder per model and settings; report: called after each task; tell:
-    called now and then with a task's name, its items answered, and all of them.
-    Every task's items are read before the first is scored. BundleError for bad data.
+    scorer: of the model; tokenizer: the model's; seeds: of the few-shot draws; limit: first items
+    of each task (0: all); extended: whether the mean over every task is told too; folder: where
+    answers are kept to go on from, one folder per model and settings, None: nowhere; report: called
+    after each task; tell: called now and then with a task's name, its items answered, and all of
+    them. Every task's items are read before the first is scored. BundleError for bad data.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"few-shot seeds must be one or more, all different (got {list(seeds)})")

@@ -317,7 +317,10 @@ def _first(error: ValidationError) -> str:
 
 
 def draw_examples(items: Sequence[Item], index: int, shots: int, seed: int) -> list[Item]:
-    """The few-shot examples of item `index`: others, drawn by seed + index."""
+    """The few-shot examples of item `index`: others, drawn by seed + index.
+
+    items: all of the task's; shots: how many examples, fewer than items.
+    """
     # Drawing from places counted without the item's own is drawing from the list of the others.
     places = random.Random(seed + index).sample(range(len(items) - 1), shots)
     return [items[place + (place >= index)] for place in places]

@@ -147,7 +147,10 @@ def token_scores(
     logits: Tensor, rows: np.ndarray, positions: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """NLL in nats, float64 (K,), of K targets under logits (B, S, V) at (row, position), and
-    whether each target is the most likely token, bool (K,). DivergedError if one is not finite."""
+    whether each target is the most likely token, bool (K,). DivergedError if one is not finite.
+
+    rows, positions, targets: int64 (K,), a position being the one before its target's.
+    """
     places = [torch.from_numpy(each).to(logits.device) for each in (rows, positions, targets)]
     step = max(1, _READ_LOGITS // logits.shape[-1])
     nll, greedy = [], []

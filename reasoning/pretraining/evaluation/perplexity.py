@@ -45,9 +45,9 @@ def evaluate_rows(
 ) -> Perplexity:
     """Score rows int (N, S + 1): inputs row[:-1], labels row[1:]; sharded over processes.
 
-    token_bytes int (V,): raw bytes of every token. tell: called after every pass with this
-    process's rows done, and all of them. ValueError for rows that hold no text or a
-    token that the tokenizer does not know, or for fewer rows than processes.
+    scorer: of the model, on all processes. token_bytes int (V,): raw bytes of every token. tell:
+    called after every pass with this process's rows done, and all of them. ValueError for rows that
+    hold no text or a token that the tokenizer does not know, or for fewer rows than processes.
     """
     world = scorer.world
     if len(rows) < world.size:

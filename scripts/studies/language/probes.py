@@ -33,7 +33,11 @@ def step_cost(
     precision: str,
     budget: SolveBudget = SolveBudget(),  # noqa: B008 - frozen
 ) -> StepCost:
-    """What a training pass on tokens (B, S) costs; leaves no gradients."""
+    """What a training pass on tokens (B, S) costs; leaves no gradients.
+
+    model: on the tokens' device; precision: auto, bf16 or fp32; budget: how much the model
+    iterates.
+    """
     device = tokens.device
     seeds = torch.arange(len(tokens), device=device)
 
