@@ -22,6 +22,7 @@ from scripts.runs.pretrained import Card, read_card
 from scripts.usage import UsageError
 
 _HEAD = "| puzzles | preset | machine | minutes |"
+_SHIPS = re.compile(r" \(ships[^)]*\)")  # and perhaps how many segments
 _PUZZLES = {"sudoku": "Sudoku-Extreme's mix", "maze-hard": "Maze-Hard"}
 _SECTION = "## On a GPU"
 
@@ -156,14 +157,15 @@ def with_row(text: str, cells: list[str], replaced: Card | None, path: Path) -> 
     first = last = starts[0] + 2
     while last < len(lines) and lines[last].startswith("|"):
         last += 1
-    grid = "" if replaced is None else f"{replaced.task} {replaced.size}x{replaced.size}"
-    place = last
+    puzzles, place = _SHIPS.sub("", cells[0]), last
     for i in range(first, last):
         row = [cell.strip() for cell in lines[i].strip("|").split("|")]
-        if [row[0].replace(" (ships)", ""), row[1]] == [cells[0].replace(" (ships)", ""), cells[1]]:
+        if [_SHIPS.sub("", row[0]), row[1]] == [puzzles, cells[1]]:
             place = i
-        elif grid and row[0].startswith(grid):
-            lines[i] = lines[i].replace(" (ships)", "")
+        elif replaced is not None:
+            grid = f"{replaced.task} {replaced.size}x{replaced.size}"
+            if row[0].startswith((grid, puzzles)):
+                lines[i] = _SHIPS.sub("", lines[i])
     lines[place : place + (place < last)] = [f"| {' | '.join(cells)} |"]
     return "\n".join(lines)
 

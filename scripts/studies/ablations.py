@@ -152,7 +152,8 @@ def ablation(
     name: of ABLATIONS; asked: what the command was asked for, OUT and the seeds among it; scale:
         mini or cpu.
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
-    also: models that are rows of it too; budget: what every row gets as much of as the first.
+    also: models that are rows of it too.
+    budget: what every row gets as much of as the table's first, whether that is asked for or not.
     """
     rows, others = ABLATIONS[name], also_rows(also, scale)
     wanted = chosen(asked.only, [*(row.name for row in rows), *also])
@@ -179,10 +180,12 @@ def ablation(
     runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
     rehearse_own(runs, world)
     lanes = lanes_of(asked.jobs, runs, world)
+    first = configuration(rows[0], scale, folder, asked.changes, grid)
     with lanes.threads():
-        configs = within_budget(configs, puzzles, world, budget, None, asked.out, console)
+        all_of = [first, *configs], puzzles, world, budget, None, asked.out, console
+        _, *configs = within_budget(*all_of)
     runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
-    origin = f"sudoku: {folder}" + (", generated here" if data is None else "")
+    origin = f"{puzzles.kind}: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)
     compared = train_and_compare(runs, lanes, folder, world, console)
     show(compared.write(asked.out, f"{name.capitalize()}, scale {scale}"), 190, console.quiet)

@@ -122,8 +122,9 @@ def state_plan(
     where = f"on {world.device}"
     if at_once > 1:
         where += f", {at_once} at a time"
+    runs_told = f"{len(waiting)} runs" if len(waiting) > 1 else "one run"
     console.print(
-        f"{len(waiting)} runs, {total:,} steps {where}: {about} {shown} of training, "
+        f"{runs_told}, {total:,} steps {where}: {about} {shown} of training, "
         "by one step of each that was measured",
         soft_wrap=True,
     )

@@ -93,3 +93,11 @@ def test_it_can_be_recorded_and_told_again(out, groups, sudokus, tmp_path, capsy
     assert values["radius"]["mean"] == groups["as it is"]["runs"][0]["radius"]["mean"]
     assert "| as it is | 1 |" in (out / "fixed-point.md").read_text()
     capsys.readouterr()
+
+
+def test_a_row_alone_gets_the_steps_that_it_has_in_the_table(out, groups, sudokus, tmp_path):
+    words = [*WORDS, "--seeds", "1", "--data", str(sudokus), "--only", "Jacobian 1"]
+    assert main([*words, "--out", str(tmp_path / "alone")]) == 0
+    alone = json.loads((tmp_path / "alone" / "fixed-point.json").read_text())
+    runs = [table["Jacobian 1"]["runs"][0] for table in (alone, groups)]
+    assert runs[0]["cost"]["flops"] == runs[1]["cost"]["flops"]

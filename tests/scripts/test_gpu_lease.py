@@ -194,9 +194,15 @@ def test_weights_land_only_if_better_than_what_ships(
 def test_weights_that_no_longer_ship_lose_the_word(results):
     card = read_card(results / "sudoku-4.json").model_copy(update={"size": 9})
     readme = ROOT / "README.md"
-    text = lease_land.with_row(readme.read_text(), ["a (ships)", "b"], card, readme)
-    [old] = [line for line in text.splitlines() if line.startswith("| sudoku 9x9")]
-    assert "(ships)" not in old
+    text = readme.read_text()
+    assert "| sudoku 9x9" in text
+    for preset in ("b", "c"):  # landed one after the other
+        cells = ["Sudoku-Extreme's mix (ships)", preset]
+        text = lease_land.with_row(text, cells, card, readme)
+    rows = [line for line in text.splitlines() if line.startswith(("| sudoku 9x9", "| Sudoku-Ex"))]
+    assert [line for line in rows if "ships" in line.split("|")[1]] == [
+        "| Sudoku-Extreme's mix (ships) | c |"
+    ]
     assert "| sudoku 6x6 (ships) |" in text
 
 
