@@ -182,9 +182,7 @@ def make(
     def generate(n: int) -> PuzzleSet:
         with watched(kind, "generate"):
             pairs = puzzle.generate(size, n, child_seed(seed, 0))
-        fault = pair_fault(pairs, (n, size * size))
-        if fault is not None:
-            raise DataError(f"{kind}: generate {fault}")
+        _expect(kind, "generate", partial(pair_fault, pairs, (n, size * size)))
         with watched(kind, "vocabulary"):
             return PuzzleSet.ungrouped(kind, size, *pairs)
 
@@ -192,25 +190,30 @@ def make(
     sets = _disjoint(generate, train, test, child_seed(seed, 0))
     tell(progress, "puzzles", train + test, train + test)
     for part in sets:
-        with watched(kind, "is_valid"):
-            fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
-        if fault is not None:
-            raise DataError(f"{kind}: generates a wrong puzzle: {fault[1]}")
+        _expect(kind, "is_valid", partial(_wrong_puzzle, kind, part), "generates a wrong puzzle:")
     all_puzzles = (np.concatenate([getattr(p, n) for p in sets]) for n in ("inputs", "labels"))
     odd = disagreement(kind, *all_puzzles, child_seed(seed, 0))
     if odd is not None:
         raise DataError(f"{kind}: {odd}")
     for part in sets:
-        with watched(kind, "augment"):
-            wrong = augmentation_fault(kind, part.inputs, part.labels)
-        if wrong is not None:
-            raise DataError(f"{kind}: augment {wrong}")
-        with watched(kind, "class_keys"):
-            wrong = class_fault(kind, part.inputs, part.labels)
-        if wrong is not None:
-            raise DataError(f"{kind}: class_keys {wrong}")
+        pair = kind, part.inputs, part.labels
+        _expect(kind, "augment", partial(augmentation_fault, *pair))
+        _expect(kind, "class_keys", partial(class_fault, *pair))
     options = {"puzzle": kind, "size": size, "train": train, "test": test}
     return finish(sets, Record("make", seed, options), progress)
+
+
+def _wrong_puzzle(kind: str, part: PuzzleSet) -> str | None:
+    fault = describe(kind, fault_codes(kind, part.inputs, part.labels))
+    return None if fault is None else fault[1]
+
+
+def _expect(kind: str, method: str, look: Callable[[], str | None], says: str = "") -> None:
+    """DataError where a look at a method of a kind finds a fault, or raises."""
+    with watched(kind, method):
+        fault = look()
+    if fault is not None:
+        raise DataError(f"{kind}: {says or method} {fault}")
 
 
 def generate_into(folder: Path, make: Callable[..., Built], /, **asked: Any) -> None:

@@ -11,15 +11,16 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
 from puzzles.difficulty import at_level
 from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.sudoku.well_known import WELL_KNOWN
+from reasoning.errors import InputError
 from reasoning.training.distribution import World
-from reasoning.training.runs import RunError
-from scripts.reports.solve_player import MOST_CANDIDATES, element
+from scripts.reports.solve_player import MOST_CANDIDATES, MOST_SEGMENTS, element
 from scripts.runs.opened import example, text_of
 from scripts.runs.recording import record
 from scripts.runs.search_plan import Plan
@@ -113,10 +114,10 @@ class Answers:
         text: the puzzle's characters; name: of a model; beside: of a second one, or NONE; segments,
         breadth, images: how many segments, starts and images, whole numbers as a slider gives them.
         """
-        plan = Plan(breadth=int(breadth), symmetries=int(images))
         try:
+            plan = Plan(breadth=int(breadth), symmetries=int(images))
             return self._solved(text, (name, beside), int(segments), plan)
-        except (DataError, RunError) as error:
+        except (DataError, InputError, ValidationError) as error:
             return alert(str(error)), ""
 
     def _solved(
@@ -124,6 +125,8 @@ class Answers:
     ) -> tuple[str, str]:
         if len(text) > LONGEST:
             raise DataError(f"the puzzle has {len(text)} characters; at most {LONGEST} are read")
+        if not 1 <= segments <= MOST_SEGMENTS:
+            raise DataError(f"{segments} segments; 1 to {MOST_SEGMENTS} are run here")
         if plan.candidates > MOST_CANDIDATES:
             raise DataError(
                 f"{plan.breadth} starts of {plan.symmetries} images are {plan.candidates} "

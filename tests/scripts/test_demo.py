@@ -133,6 +133,17 @@ def test_what_is_asked_is_bounded(client):
             ask(client, PUZZLE, **bad)
 
 
+def test_amounts_that_no_slider_gives_are_told_as_well():
+    from scripts.exchange.solve_answers import NONE, Answers, Options
+
+    models = {"six": load_pretrained("sudoku", 6, join_world("cpu"))}
+    answers = Answers(models, join_world("cpu"), Options(), None)
+    for amounts, says in (((65, 1, 1), "1 to 64"), ((0, 1, 1), "1 to 64"), ((4, 0, 1), "breadth")):
+        told, shown = answers.solve(PUZZLE, "six", NONE, *amounts)
+        assert says in unescape(told)
+        assert shown == ""
+
+
 def test_the_server_reads_no_file_takes_none_and_stays_on_loopback(address):
     for path in ("/etc/passwd", "pyproject.toml", __file__):
         assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
