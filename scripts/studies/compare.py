@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from puzzles.puzzle_set import PuzzleSet
 from reasoning.names import Device
+from scripts.models.presets import RunConfig
 from scripts.runs.data import read_puzzles
 from scripts.studies.asked import configurations
 from scripts.terminal.choices import Budget
@@ -68,38 +71,24 @@ def compare(
         "jobs": jobs,
     }
     _check_options(runs, presets, data, of_training)
-    seeds = 3 if seeds is None else seeds
     keep_apart(out, "comparison")
-    if presets:
+    if runs:
+        compared = partial(_scored, runs, data)
+    else:
         train = read_puzzles(data, "train")
         changes = {"data": str(data), "device": device, "compile": compile, "hints": hints}
         changes |= {} if steps is None else {"steps": steps}
         configs = configurations(names_in(presets, "--presets"), train, changes)
+        spent = (budget, amount)
+        compared = partial(_trained, configs, train, 3 if seeds is None else seeds, spent, jobs)
 
     from reasoning.training.distribution import join_world
-    from reasoning.training.runs import make_folder
-    from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
-    from scripts.studies.plan import lanes_of, rehearse_own
 
     world = join_world(device)
     console = Console(quiet=not world.is_main)
     if amount is not None and steps is not None:
         console.print("--amount sets the steps: --steps is not used")
-    if runs:
-        _check_kinds(runs)
-    else:
-        planned = planned_runs(configs, seeds, out, train)
-        rehearse_own(planned, world)
-        lanes = lanes_of(jobs, planned, world)
-    if world.is_main:
-        make_folder(out)  # before hours are spent: RunError if the report could not be written
-    if runs:
-        comparison = _scored(runs, data, world)
-    else:
-        with lanes.threads():
-            configs = within_budget(configs, train, world, budget, amount, out, console)
-        planned = planned_runs(configs, seeds, out, train)
-        comparison = train_and_compare(planned, lanes, data, world, console)
+    comparison = compared(out, world, console)
     text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
     show(text, 190, console.quiet)
     told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
@@ -134,10 +123,14 @@ def _check_options(
         raise UsageError("a run stands there twice: it would count as two seeds")
 
 
-def _scored(runs: tuple[Path, ...], data: Path | None, world: "World") -> "Comparison":
+def _scored(
+    runs: Sequence[Path], data: Path | None, out: Path, world: "World", console: Console
+) -> "Comparison":
     """Finished runs. UsageError if none of them can be scored."""
     from scripts.studies.comparison import Comparison
 
+    _check_kinds(runs)
+    _make_folder(out, world)
     comparison = Comparison(data, world)
     for folder in runs:
         comparison.add(folder)
@@ -145,6 +138,38 @@ def _scored(runs: tuple[Path, ...], data: Path | None, world: "World") -> "Compa
         names = ", ".join(map(str, runs))
         raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
     return comparison
+
+
+def _trained(
+    configs: Sequence[RunConfig],
+    train: PuzzleSet,
+    seeds: int,
+    spent: tuple[Budget, float | None],
+    jobs: int | None,
+    out: Path,
+    world: "World",
+    console: Console,
+) -> "Comparison":
+    """Runs of every preset and seed, trained to an equal budget and its amount, and scored."""
+    from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
+    from scripts.studies.plan import lanes_of, rehearse_own
+
+    planned = planned_runs(configs, seeds, out, train)
+    rehearse_own(planned, world)
+    lanes = lanes_of(jobs, planned, world)
+    _make_folder(out, world)
+    with lanes.threads():
+        configs = within_budget(configs, train, world, *spent, out, console)
+    planned = planned_runs(configs, seeds, out, train)
+    return train_and_compare(planned, lanes, Path(configs[0].data), world, console)
+
+
+def _make_folder(out: Path, world: "World") -> None:
+    """Before hours are spent: RunError if the report could not be written there."""
+    from reasoning.training.runs import make_folder
+
+    if world.is_main:
+        make_folder(out)
 
 
 def _check_kinds(runs: Sequence[Path]) -> None:
