@@ -56,6 +56,9 @@ def _layers(*models: str) -> tuple[Variant, ...]:
 # EqR's: a random start, and updates that keep a part of the state and add noise.
 _INTERVENTIONS = {"initial": "random", "update_damping": 0.05, "update_noise": 0.01}
 
+# FPRM's: norms before the branches, whose ends begin small.
+_PRE_NORM = {"norm": "pre", "branch_scale": 0.5}
+
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
     "controls": (
         *(
@@ -77,16 +80,19 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
         # Unclipped, an adjoint solve on a map that does not contract soon ends in nan.
         _gradient("adjoint, clip 2", clip=2.0),
     ),
-    # What would make the fixed point matter? Published ideas, each alone.
+    # What would make the fixed point matter? Published ideas, each alone, and what of them helps a
+    # loop that seeks none.
     "fixed-point": (
         Variant("as it is", "attractor"),
         # Bai, Koltun and Kolter 2021.
         *(Variant(f"Jacobian {w:g}", "attractor", {"loss": {"jacobian": w}}) for w in (0.1, 1.0)),
-        # FPRM: norms before the branches, whose ends begin small.
-        Variant("pre-norm, scaled", "attractor", {"model": {"norm": "pre", "branch_scale": 0.5}}),
+        Variant("pre-norm, scaled", "attractor", {"model": _PRE_NORM}),
         Variant("random starts", "attractor", {"model": {"initial": "random"}}),
         Variant("EqR", "attractor", {"model": _INTERVENTIONS}),
         Variant("one state", "attractor", {"model": {"states": 1}}),
+        Variant("TRM", "trm"),
+        Variant("TRM, pre-norm, scaled", "trm", {"model": _PRE_NORM}),
+        Variant("TRM, one state", "trm", {"model": {"states": 1}}),
     ),
     "recipes": tuple(
         variant

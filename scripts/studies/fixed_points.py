@@ -1,5 +1,5 @@
-"""What would make the fixed point matter? Variants of the Attractor at equal training FLOPs, and
-what kind of fixed point each has learned."""
+"""What would make the fixed point matter? Variants of the Attractor at equal training FLOPs, beside
+TRM's, and what kind of fixed point each has learned."""
 
 from collections.abc import Mapping
 from functools import partial

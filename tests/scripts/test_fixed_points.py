@@ -21,8 +21,8 @@ WORDS = ["reproduce", "fixed-point", "--scale", "mini", "--steps", "8", "--devic
 @pytest.fixture(scope="module")
 def out(sudokus, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fixed") / "points"
-    words = [*WORDS, "--seeds", "1", "--data", str(sudokus), "--also", "trm", "--out", str(folder)]
-    assert main([*words, "--only", "as it is", "Jacobian 1", "trm"]) == 0
+    words = [*WORDS, "--seeds", "1", "--data", str(sudokus), "--out", str(folder)]
+    assert main([*words, "--only", "as it is", "Jacobian 1", "TRM"]) == 0
     return folder
 
 
@@ -32,7 +32,7 @@ def groups(out):
 
 
 def test_rows_have_equal_flops_and_a_map_where_they_seek_a_fixed_point(groups):
-    assert list(groups) == ["as it is", "Jacobian 1", "trm-mini"]
+    assert list(groups) == ["as it is", "Jacobian 1", "TRM"]
     runs = [group["runs"][0] for group in groups.values()]
     plain, regularised, trm = (run["cost"]["flops"] / run["cost"]["net_calls"] for run in runs)
     assert regularised > 1.5 * plain > 1.4 * trm  # the term's own products are counted
