@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from reasoning.training.runs import JsonLines
+from reasoning.training.runs import JsonLines, read_jsonl
+
+_LEARNED, _TOOK = "metrics.jsonl", "timing.jsonl"
 
 
 class Logs:
@@ -11,7 +13,7 @@ class Logs:
     go."""
 
     def __init__(self, run: Path | None, resume_step: int | None):
-        names = ("metrics.jsonl", "timing.jsonl") if run else ()
+        names = (_LEARNED, _TOOK) if run else ()
         self._files = [JsonLines(run / name, resume_step) for name in names]
 
     def write(self, split: str, record: dict[str, Any], timing: dict[str, Any]) -> None:
@@ -23,3 +25,27 @@ class Logs:
     def close(self) -> None:
         for file in self._files:
             file.close()
+
+
+class RunLog:
+    """Both logs of a run's folder, read when asked for, records in order. RunError for one that is
+    not there or damaged; imported weights have none."""
+
+    def __init__(self, run: Path):
+        self.learned_in, self.took_in = run / _LEARNED, run / _TOOK
+
+    @property
+    def exists(self) -> bool:
+        return self.learned_in.is_file()
+
+    def learned(self, split: str | None = None) -> list[dict[str, Any]]:
+        """Lines of a split ("train", "test" of puzzles, "validation" of text); None: all."""
+        return _of(split, self.learned_in)
+
+    def took(self, split: str = "train") -> list[dict[str, Any]]:
+        """What the same steps took. A killed run may lack the last line."""
+        return _of(split, self.took_in)
+
+
+def _of(split: str | None, path: Path) -> list[dict[str, Any]]:
+    return [record for record in read_jsonl(path) if split in (None, record["split"])]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reasoning.training.runs import RunError, begun_with, read_config, read_jsonl
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import RunError, begun_with, read_config
 
 _MOST = 400  # points of one curve that a page holds
 
@@ -48,16 +49,17 @@ def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Cu
 
     label: the name that the curve has in pictures; seed: the run's; folder: the run's own.
     """
-    timing = [r for r in read_jsonl(folder / "timing.jsonl") if r["split"] == "train"]
+    log = RunLog(folder)
+    timing = log.took()
     minutes = _sums(timing, "seconds", 1 / 60, before.minutes)
     tflop = {} if before.tflop is None else _sums(timing, "flops", 1e-12, before.tflop)
 
     def points(split: str, name: str) -> list[Point]:
         curve = []
-        for record in read_jsonl(folder / "metrics.jsonl"):
+        for record in log.learned(split):
             step = record["step"]
             # A killed run may lack its last time.
-            if record["split"] != split or step not in minutes or record.get(name) is None:
+            if step not in minutes or record.get(name) is None:
                 continue
             value, error = record[name], 0.0
             if split == "test":

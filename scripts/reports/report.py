@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from puzzles.errors import DataError
-from reasoning.training.runs import RunError, read_jsonl
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import RunError
 from scripts.reports.numbers import grid, over_seeds, percent
 from scripts.reports.records import COLLAPSED
 
@@ -45,19 +46,16 @@ def training_cost(folder: Path, step: int) -> dict[str, float]:
     `bytes` is the device's peak where the run's device measures one, else what autograd kept for
     one backward pass. FLOPs and bytes are missing from runs older than their measurement.
     """
-    if not (folder / "metrics.jsonl").exists():
+    log = RunLog(folder)
+    if not log.exists:
         return {}
-
-    def until(name: str) -> list[dict[str, Any]]:
-        records = read_jsonl(folder / name)
-        return [r for r in records if r["split"] == "train" and r["step"] <= step]
-
-    steps, timing = until("metrics.jsonl"), until("timing.jsonl")
+    both = log.learned("train"), log.took()
+    steps, timing = ([r for r in lines if r["step"] <= step] for lines in both)
     if not steps:
         return {}
     if len(timing) < len(steps):
         raise RunError(
-            f"{folder}/timing.jsonl: {len(timing)} of {len(steps)} lines up to step {step} "
+            f"{log.took_in}: {len(timing)} of {len(steps)} lines up to step {step} "
             "(cut short?), so what it took is not known: train it again or leave it out"
         )
     cost = {

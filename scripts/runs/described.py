@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reasoning.training.runs import RunError, list_checkpoints, read_config, read_jsonl
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import RunError, list_checkpoints, read_config
 from scripts.terminal.folders import kind_of
 
-_LOG = "metrics.jsonl"
 _PUSHED = ("loopbench.json", "model.safetensors")  # what a run is on the hub, beside its settings
 
 
@@ -62,7 +62,8 @@ def _describe(run: Path, row: dict[str, Any]) -> None:
     steps = config["steps"]
     row |= {"preset": config["preset"], "seed": config["seed"], "steps": steps}
     row["task"] = "language" if language else f"{record['grid']['kind']} {_size(record)}"
-    lines = read_jsonl(run / _LOG) if (run / _LOG).is_file() else []
+    log = RunLog(run)
+    lines = log.learned() if log.exists else []
     split = "validation" if language else "test"
     held_out = [_score(line, language) for line in lines if line["split"] == split]
     scores = [score for score in held_out if score is not None]
@@ -72,7 +73,7 @@ def _describe(run: Path, row: dict[str, Any]) -> None:
     row |= _standing(run, record, steps)
     row["logged"] = max((line["step"] for line in lines), default=0)
     newest = max(
-        path.stat().st_mtime for path in (run / "config.json", run / _LOG) if path.exists()
+        path.stat().st_mtime for path in (run / "config.json", log.learned_in) if path.exists()
     )
     row["written"] = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
 

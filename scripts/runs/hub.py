@@ -21,7 +21,8 @@ from puzzles.dataset import read_record
 from puzzles.errors import DataError
 from reasoning.nn.reasoner import parameter_count
 from reasoning.training.distribution import World, join_world
-from reasoning.training.runs import RunError, read_config, read_environment, read_jsonl, write_json
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import RunError, read_config, read_environment, write_json
 from scripts.models.grids import recorded_shape
 from scripts.models.labels import label
 from scripts.models.presets import RunConfig, build_model
@@ -48,9 +49,8 @@ def results_of(run: Path, step: int) -> list[dict[str, Any]]:
             data = path.stem.removeprefix("evaluation-")
             of = ", ".join([f"held-out puzzles of {data}", *_how(record, step)])
             results.append({"of": of, "scores": record["metrics"]})
-    log = run / "metrics.jsonl"
-    lines = read_jsonl(log) if log.is_file() and not results else []
-    tests = [line for line in lines if line["split"] == "test"]
+    log = RunLog(run)
+    tests = log.learned("test") if log.exists and not results else []
     for line in tests[-1:]:
         scores = {
             name: value

@@ -22,7 +22,8 @@ from reasoning.pretraining.packing import validation_rows
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
-from reasoning.training.runs import read_jsonl, write_json
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import write_json
 from scripts.models.lm_presets import LanguageRunConfig
 from scripts.models.variants import Variant
 from scripts.runs.asked import settings_hash
@@ -88,7 +89,8 @@ def train_variants(
 def training_numbers(run: Path) -> dict[str, float]:
     """What training took: mean evaluations per token (and over the last quarter of the steps), the
     total FLOPs by both rules, and the median seconds of a step (validation apart)."""
-    records = _training(run / "metrics.jsonl")
+    log = RunLog(run)
+    records = log.learned("train")
     steps = [r["step"] for r in records]
     taken = [b - a for a, b in zip([0, *steps], steps, strict=False)]
     last = records[-1]
@@ -104,15 +106,11 @@ def training_numbers(run: Path) -> dict[str, float]:
         for name, chosen in (("training", range(len(steps))), ("late", late)):
             spent = sum(taken[i] * records[i]["evaluations"] for i in chosen)
             numbers[f"evaluations_{name}"] = spent / sum(taken[i] for i in chosen)
-    seconds = [r["seconds"] for r in _training(run / "timing.jsonl")]
+    seconds = [r["seconds"] for r in log.took()]
     numbers["step_seconds"] = statistics.median(s / n for s, n in zip(seconds, taken, strict=True))
     for rule in ("published", "matmul"):
         numbers[f"{rule}_flops_per_parameter"] = numbers[f"{rule}_flops"] / numbers["parameters"]
     return numbers
-
-
-def _training(path: Path) -> list[dict[str, Any]]:
-    return [record for record in read_jsonl(path) if record["split"] == "train"]
 
 
 def held_out(study: Study, run: Path, readings: Sequence[Reading]) -> list[dict[str, Any]]:

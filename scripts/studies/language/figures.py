@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from reasoning.pretraining.packing import validation_rows
-from reasoning.training.runs import read_jsonl, write_json
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import write_json
 from scripts.models.variants import Variant
 from scripts.reports.pictures import finish, new_figure
 from scripts.reports.report import spread
@@ -78,7 +79,7 @@ def _trajectory(study: Study, run: Path) -> dict[str, Any]:
 
 
 def _evaluations(run: Path) -> dict[str, list[float]]:
-    records = [r for r in read_jsonl(run / "metrics.jsonl") if r["split"] == "train"]
+    records = RunLog(run).learned("train")
     return {name: [r[name] for r in records] for name in ("step", "evaluations")}
 
 
