@@ -49,7 +49,9 @@ class ModelConfig(Frozen):
         return None
 
     def has_map(self) -> bool:
-        """Whether its segments tell the Jacobian of a map, `SegmentOutput.jacobian`."""
+        """Whether its segments seek a fixed point of the whole state: they tell the Jacobian of its
+        map, `SegmentOutput.jacobian`, and the model the map, `map_at(inputs, puzzle_ids, seeds)`,
+        which `reproduce fixed-point` looks at."""
         return False
 
     def reads_carry(self) -> bool:

@@ -97,7 +97,7 @@ def measure(
         with at most 64 evaluations, at 1e-3 and 1e-5; solved_exact at 1e-5;
     radius, norm: of the Jacobian after the trained segments, medians over the first 64 puzzles.
 
-    A model whose segments seek no fixed point of their whole state has the first kind alone.
+    A model that has no `map_at`, as its segments seek no fixed point, has the first kind alone.
 
     run: whose model is measured; world: the processes, which all get the numbers; tell: told of a
     stage's name, what is done and what there is in all.
@@ -114,7 +114,7 @@ def measure(
         "spurious": {"mean": rest["wrong"][-1], "stderr": rest["stderr"][-1], "n": rest["n"][-1]},
         "auroc": {} if auroc is None else {k: auroc[k] for k in ("mean", "stderr", "n")},
     }
-    if run.config.model.has_map():
+    if run.config.model.has_map() and hasattr(run.model, "map_at"):
         for tolerance in ("1e-3", "1e-5"):
             values |= _solved(run, puzzles, world, tolerance, partial(tell, f"to {tolerance}"))
         values |= _jacobian(run, puzzles, world)
