@@ -21,7 +21,7 @@ from reasoning.pretraining.evaluation.core import evaluate_bundle
 from reasoning.pretraining.evaluation.core_tasks import read_bundle, read_items
 from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.protocol import LMOutput
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, leave_world
 
 ALONE = World(0, 1, torch.device("cpu"))
 SEED = 1234
@@ -298,7 +298,7 @@ def _process(rank, port, folder, out):
     dist.barrier()
     scores = evaluate_bundle(Scorer(Table(257, 50), world), Bytes(), read, folder=kept)
     torch.save(scores, kept / f"full{rank}.pt")
-    dist.destroy_process_group()
+    leave_world()
 
 
 def test_two_processes_share_the_items_and_agree(bundle, tmp_path):

@@ -32,7 +32,7 @@ from language_standins import (
 from baselines.parcae import Parcae, ParcaeConfig
 from reasoning.pretraining.validation import validate
 from reasoning.training.checkpoints import list_checkpoints
-from reasoning.training.distribution import World, join_world
+from reasoning.training.distribution import World, join_world, leave_world
 from reasoning.training.runs import create_run, read_jsonl
 
 
@@ -136,8 +136,7 @@ def process(task: str, folder: Path) -> None:
         said[name] = [made.step() for _ in range(3)]
     if world.is_main:
         (folder / "said.json").write_text(json.dumps(said))
-    world.barrier()
-    torch.distributed.destroy_process_group()
+    leave_world()
 
 
 def as_one_of_two(folder: Path, world: World, parallel: str) -> dict:

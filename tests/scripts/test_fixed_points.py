@@ -86,7 +86,7 @@ def test_a_single_solve_is_what_evaluate_finds(out, groups, sudokus, tmp_path):
 
 
 def test_it_can_be_recorded_and_told_again(out, groups, sudokus, tmp_path, capsys):
-    record = ["record", str(out / "fixed-point.json"), "--name", "points"]
+    record = ["record", str(out / "fixed-point.json"), "--name", "points", "--command", "it"]
     assert main([*record, "--into", str(tmp_path)]) == 0
     recorded = json.loads((tmp_path / "points.json").read_text())
     values = recorded["arms"][0]["runs"][0]["values"]
