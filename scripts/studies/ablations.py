@@ -188,8 +188,8 @@ def ablation(
     lanes = lanes_of(asked.jobs, runs, world)
     first = configuration(rows[0], scale, folder, asked.changes, grid)
     with lanes.threads():
-        all_of = [first, *configs], puzzles, world, budget, None, asked.out, console
-        _, *configs = within_budget(*all_of)
+        equal = puzzles, world, budget, None, asked.out, console, first
+        configs = within_budget(configs, *equal)
     runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
     origin = f"{puzzles.kind}: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)

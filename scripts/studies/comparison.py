@@ -142,29 +142,31 @@ def within_budget(
     amount: float | None,
     out: Path,
     console: Console,
+    first: RunConfig | None = None,
 ) -> list[RunConfig]:
     """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps: as
     given); by default what the first spends with its own steps. What is measured is kept in
     OUT/budget.json and not measured again.
 
     configs: one or more; train: the training puzzles of all; world: the processes that train them;
-    budget: what is counted, steps, flops or time; amount: of that, None: the first's own; out: OUT;
-    console: where the steps are told.
+    budget: what is counted, steps, flops or time; amount: of that, None: what `first` spends with
+    its own steps (None: the first of configs); out: OUT; console: where the steps are told.
     """
     if budget == "steps":
         return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
-    first = configs[0].model_dump(mode="json") if amount is None else None
-    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": first}, world)
+    first = first or configs[0]
+    told = first.model_dump(mode="json") if amount is None else None
+    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": told}, world)
 
     def asked() -> float:
         if amount is None:
-            return cost_of(configs[0], train, world, budget).of(configs[0].steps)
+            return cost_of(first, train, world, budget).of(first.steps)
         return amount if budget == "flops" else 60 * amount
 
     total = ledger.total(asked)
 
     def measured(config: RunConfig) -> int:
-        if amount is None and config == configs[0]:
+        if amount is None and config == first:
             return config.steps
         return steps_within(config, total, train, world, budget)
 

@@ -34,7 +34,7 @@ _NOTE = (
     f"from the initial state, with at most {_BUDGET} evaluations. Spectral radius and norm |J| are "
     "of the map's Jacobian after the trained segments, medians over puzzles. At rest is a state "
     f"whose residual is at most 1e-3 after {_LONGER} times as many segments; of these wrong: "
-    "spurious."
+    "spurious. A dash: the model tells no map (`map_at`), or nothing rests."
 )
 
 # Heading, column, factor, and how the mean over runs is written.
