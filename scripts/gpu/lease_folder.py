@@ -1,7 +1,8 @@
 """What travels to a GPU machine: one folder with wheels, puzzles and their manifest.
 
     wheels/*.whl          what the machine lacks (scripts.gpu.wheels)
-    sudoku.tar.xz         a data folder: 1,000 rows of Sudoku-Extreme and a held-out mix
+    sudoku.tar.xz         a data folder: 1,000 rows of Sudoku-Extreme with their neighbours, and a
+                          held-out mix
     maze-hard.tar.xz      a data folder: Maze-Hard as published
     manifest.json         what each was made from, every file's sha256, the commit
 
@@ -28,6 +29,7 @@ from scripts.usage import UsageError
 
 MOST_BYTES = 50 * 2**20
 HELD_OUT = 2_000
+NEIGHBOURS = 19  # of each training row: what takes the digit preset from 55 to 92 %
 _MANIFEST = "manifest.json"
 _LISTS = ("forum_hardest_1905_11plus", "top1465", "17_clue")
 
@@ -44,7 +46,7 @@ class Part:
 
 
 def sudoku_part(source: Path, held_out: int) -> Part:
-    """Training rows and, on no solution grid of theirs, a mix of the lists."""
+    """Training rows with their neighbours and, on no solution grid of theirs, a mix of lists."""
     rows = source / "sudoku-extreme-1k" / "train1k.csv"
     *hard, seventeen = (source / "sudoku-lists" / f"{name}.csv.gz" for name in _LISTS)
     files = (rows, *hard, seventeen)
@@ -56,13 +58,15 @@ def sudoku_part(source: Path, held_out: int) -> Part:
             )
 
     def make(folder: Path) -> None:
-        built = import_path(rows, test=held_out, test_hard=tuple(hard), test_seventeen=seventeen)
+        lists = {"test_hard": tuple(hard), "test_seventeen": seventeen}
+        built = import_path(rows, test=held_out, neighbours=NEIGHBOURS, **lists)
         packed = _packed(folder, "sudoku", built)
         shared = packed["overlap"]["solution_grids"]
         if shared:
             raise DataError(f"{folder}: {shared} solution grids are in both splits")
 
-    made_from = {path.name: sha256_of(path) for path in files} | {"held out": str(held_out)}
+    made_from = {path.name: sha256_of(path) for path in files}
+    made_from |= {"held out": str(held_out), "neighbours": str(NEIGHBOURS)}
     return Part("sudoku", made_from, "sudoku.tar.xz", make)
 
 

@@ -111,7 +111,7 @@ def test_the_held_out_mix_shares_no_grid_with_the_training_rows(published, gathe
     prepared(published, folder)
     data = lease_folder.unpack(folder, "sudoku", tmp_path)
     train, test = (read_split(data, split) for split in ("train", "test"))
-    assert (len(train), len(test)) == (8, 10)
+    assert (len(train), len(test)) == (8 * (1 + lease_folder.NEIGHBOURS), 10)
     assert read_record(data)["overlap"]["solution_grids"] == 0
     assert not {row.tobytes() for row in train.labels} & {row.tobytes() for row in test.labels}
     solved = solve_unique(test.inputs - np.uint8(1), str)
