@@ -47,13 +47,16 @@ def _git(*arguments: str) -> str | None:
 def environment() -> dict[str, Any]:
     """Commit, versions and machine, as a record of what ran.
 
-    Outside a checkout the commit is what LOOPBENCH_COMMIT says, and changes to it are not known.
+    Where LOOPBENCH_COMMIT is set, the commit is what it says, and changes to it are not known: a
+    copy elsewhere may have no git folder, or that of another commit.
     """
     import torch  # here: whoever reads a run's records need not load it
 
+    stated = os.environ.get("LOOPBENCH_COMMIT")
     # A checkout of something else may hold this package: in an environment's folder, say.
-    ours = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
-    commit = _git("rev-parse", "HEAD") if ours else os.environ.get("LOOPBENCH_COMMIT")
+    tracked = ("ls-files", "--error-unmatch", Path(__file__).name)
+    ours = stated is None and _git(*tracked) is not None
+    commit = _git("rev-parse", "HEAD") if ours else stated
     changes = _git("status", "--porcelain") if ours else None
     return {
         "commit": commit,

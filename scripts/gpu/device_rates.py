@@ -151,17 +151,16 @@ def memory(sizes: Sizes, device: torch.device) -> Iterator[Record]:
 
 
 def host_gaps(sizes: Sizes, device: torch.device) -> Record:
-    """A profile of one training step: how long the device was idle in it, the longest gaps with
-    what the host did then; and of one segment without gradients, how often the host waited for a
-    number (`aten::item` and the like), which a solve should not do."""
+    """How long the device is idle in a training step: what a profile says it was busy, of the time
+    that a step takes without one, for profiling makes the host slow. Its longest gaps, with what
+    the host did then; and for what the host waits in a segment, see `segment_waits`."""
     config = step_config(sizes, sizes.profiled).model_copy(update={"precision": sizes.precision})
     puzzles = sudokus(9, sizes.batch)
     trainer = trainer_of(config, puzzles, device)
     if "compiled" in sizes.modes:
         compile_nets(trainer.model.nets())
-    trainer.advance()
-    trainer.advance()
     clock = Clock(device)
+    seconds = clock.time(trainer.advance).median
     clock.wait()
     with _profile(device) as step:
         trainer.advance()
@@ -172,22 +171,27 @@ def host_gaps(sizes: Sizes, device: torch.device) -> Record:
     hosts = [(e.name, _interval(e)) for e in events if e.device_type == DeviceType.CPU]
     begin, end = min(a for a, _ in on_device), max(b for _, b in on_device)
     idle = gaps(on_device)
+    busy = (end - begin - sum(b - a for a, b in idle)) / 1e6
+    waits = segment_waits(sizes, device)
     longest = sorted(idle, key=lambda gap: gap[0] - gap[1])[:_GAPS]
     return {
         "preset": sizes.profiled,
         "mode": sizes.modes[-1],
-        "step_seconds": (end - begin) / 1e6,
-        "idle_share": sum(b - a for a, b in idle) / (end - begin),
+        "step_seconds": seconds,
+        "busy_seconds": busy,
+        "idle_share": max(0.0, 1 - busy / seconds),
         "longest": [
             {"microseconds": b - a, "at": (a - begin) / (end - begin), "host": during(hosts, a, b)}
             for a, b in longest
         ],
-        "waits_in_a_segment": segment_waits(sizes, device),
+        "waits_in_a_segment": len(waits),
+        "waits": waits,
     }
 
 
-def segment_waits(sizes: Sizes, device: torch.device) -> int:
-    """How often the host asks the device for a number in one segment of evaluation."""
+def segment_waits(sizes: Sizes, device: torch.device) -> list[str]:
+    """What asks the device for a number (`aten::item` and the like) in one segment of evaluation,
+    which a solve should not do: for each time, the operations it is part of, outermost first."""
     puzzles = sudokus(9, 8)
     config = preset(sizes.profiled)
     model = build_model(config, grid_shape(puzzles)).to(device).eval()
@@ -195,7 +199,13 @@ def segment_waits(sizes: Sizes, device: torch.device) -> int:
     state = model.initial_state(8)
     with torch.no_grad(), autocast(device, sizes.precision), _profile(device) as profile:
         model.segment(state, questions, ids, Depth())
-    return sum(e.name in _WAITS for e in profile.events() if e.device_type == DeviceType.CPU)
+    events = [e for e in profile.events() if e.device_type == DeviceType.CPU]
+    return [" > ".join(_within(e)) for e in events if e.name in _WAITS]
+
+
+def _within(event: Any) -> list[str]:
+    """Names of the operations that an event is part of, itself last."""
+    return [*(_within(event.cpu_parent) if event.cpu_parent else ()), event.name]
 
 
 def _profile(device: torch.device) -> profile:

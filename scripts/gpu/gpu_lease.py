@@ -111,7 +111,8 @@ def run(
     if toy:  # the nets are tiny, so one thread is fastest
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     if manifest.get("commit"):
-        os.environ.setdefault("LOOPBENCH_COMMIT", manifest["commit"])
+        # The copy there may have no git folder, or that of another commit.
+        os.environ["LOOPBENCH_COMMIT"] = manifest["commit"]
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="loopbench-lease-") as place:
         work = Path(place)
@@ -203,10 +204,13 @@ def begin(
     manifest: of the prepared folder, empty for a toy; planned: the tasks, in order.
     """
     from reasoning.training.runs import environment
+    from scripts.gpu.lease_folder import code_digest
     from scripts.gpu.lease_results import FORMAT
 
     here = environment()
-    changed = manifest.get("uncommitted_changes") or here["uncommitted_changes"]
+    changed = here["uncommitted_changes"]
+    if manifest:
+        changed = manifest["uncommitted_changes"] or manifest["code"] != code_digest()
     return {
         "format": FORMAT,
         "toy": toy,

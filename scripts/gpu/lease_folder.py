@@ -4,11 +4,13 @@
     sudoku.tar.xz         a data folder: 1,000 rows of Sudoku-Extreme with their neighbours, and a
                           held-out mix
     maze-hard.tar.xz      a data folder: Maze-Hard as published
-    manifest.json         what each was made from, every file's sha256, the commit
+    manifest.json         what each was made from, every file's sha256, the commit, its code's
+                          sha256
 
 Each part is made anew only if what it is made from has changed, or a file is not as it was.
 """
 
+import hashlib
 import json
 import shutil
 import tarfile
@@ -25,12 +27,14 @@ from puzzles.importing import import_path
 from reasoning.records import sha256_of
 from reasoning.training.runs import environment, write_json
 from scripts.gpu import wheels
+from scripts.gpu.wheels import ROOT
 from scripts.usage import UsageError
 
 MOST_BYTES = 50 * 2**20
 HELD_OUT = 2_000
 NEIGHBOURS = 19  # of each training row: what takes the digit preset from 55 to 92 %
 _MANIFEST = "manifest.json"
+_PACKAGES = ("baselines", "puzzles", "reasoning", "scripts")
 _LISTS = ("forum_hardest_1905_11plus", "top1465", "17_clue")
 
 
@@ -204,6 +208,17 @@ def _stands(folder: Path, part: Part, parts: dict[str, Any]) -> bool:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit that is prepared, for a machine where the code travels without its git folder."""
+    """The commit that is prepared, for a machine whose copy cannot tell it."""
     here = environment()
-    return {name: here[name] for name in ("commit", "uncommitted_changes")}
+    names = ("commit", "uncommitted_changes")
+    return {name: here[name] for name in names} | {"code": code_digest()}
+
+
+def code_digest() -> str:
+    """sha256 over every file of the packages but what Python compiled: whether it is this code that
+    was prepared."""
+    files = (path for top in _PACKAGES for path in (ROOT / top).rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in sorted(path for path in files if "__pycache__" not in path.parts):
+        digest.update(f"{path.relative_to(ROOT)} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()

@@ -138,7 +138,7 @@ def readme_row(record: Record, card: Card, ships: bool) -> list[str]:
         f"{record['curve'][-1]['minutes']:.1f}",
         accuracy(exact),
         accuracy(valid),
-        f"{exact['n']:g}",
+        f"{exact['n']:,.0f}",
         f"{(record['commit'] or 'unknown')[:7]}, {card.config.seed}",
     ]
 

@@ -9,6 +9,7 @@ sudoku-9.safetensors, sudoku-9.json    the speedrun's weights in bf16 and their 
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,8 @@ def _rates(record: Record) -> list[str]:
         lines += [f"In a step of {profiled['preset']} the device is idle {idle:.1f} %:", ""]
         rows = [(f"{g['microseconds']:.0f}", g["host"]) for g in profiled["longest"]]
         lines += _table(("idle for, microseconds", "while the host was in"), rows)
+        waits = Counter(profiled.get("waits", ()))
+        lines += [f"* {n} waits in a segment: {what}" for what, n in waits.items()]
     kept = [
         (str(r["evaluations"]), f"{r['saved_bytes'] / 2**20:.1f}") for r in rates.get("memory", ())
     ]
@@ -231,7 +234,7 @@ def _speedrun(record: Record) -> list[str]:
     for name, what in (("one pass", "trained depth"), ("deep", "deep"), ("shipped", "what ships")):
         if name in scores:
             exact, segments = scores[name]["metrics"]["exact"], scores[name]["segments"]
-            lines.append(f"* {what}: {accuracy(exact)} % of {exact['n']:g}, {segments} segments")
+            lines.append(f"* {what}: {accuracy(exact)} % of {exact['n']:,.0f}, {segments} segments")
     return [*lines, ""]
 
 

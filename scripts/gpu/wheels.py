@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from scripts.usage import UsageError
+from reasoning.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "build" / "site"
@@ -63,7 +63,7 @@ def required() -> list[str]:
 def lacking(target: Machine) -> dict[str, str]:
     """Packages that the machine lacks, of all that loopbench needs: name and version here.
 
-    ValueError for one that is not installed here, whose version is not known.
+    InputError for one that is not installed here, whose version is not known.
     """
     versions: dict[str, str] = {}
     open_ = list(required())
@@ -74,7 +74,7 @@ def lacking(target: Machine) -> dict[str, str]:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError as error:
-            raise UsageError(
+            raise InputError(
                 f"{line}: not installed here; run scripts/setup, and prepare from its .venv"
             ) from error
         open_ += _applying(metadata.requires(name) or (), target)
@@ -128,7 +128,7 @@ def _requires(wheel: Path) -> list[str]:
 
 
 def gather(folder: Path, packages: dict[str, str], target: Machine) -> None:
-    """Download one wheel of each package. ValueError if a registry has none for the machine, or
+    """Download one wheel of each package. InputError if a registry has none for the machine, or
     something that a wheel needs would be missing there."""
     platforms = [f"manylinux_{version}_x86_64" for version in _PLATFORMS]
     platforms += ["manylinux2014_x86_64", "manylinux1_x86_64"]
@@ -142,10 +142,10 @@ def gather(folder: Path, packages: dict[str, str], target: Machine) -> None:
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise UsageError(f"pip could not download the wheels ({last[0]}); is a registry reachable?")
+        raise InputError(f"pip could not download the wheels ({last[0]}); is a registry reachable?")
     missed = unmet(sorted(folder.glob("*.whl")), target)
     if missed:
-        raise UsageError(f"the GPU machine would lack something: {'; '.join(missed)}")
+        raise InputError(f"the GPU machine would lack something: {'; '.join(missed)}")
 
 
 def missing(wheels: list[Path]) -> list[Path]:

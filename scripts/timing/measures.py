@@ -112,17 +112,18 @@ def training(
     """A record of a training step for every precision and mode (eager, compiled).
 
     name: what the record calls it; config: of the run; clock: how long to measure, on which device;
-    yardstick: matrix products that are timed beside; precisions: fp32, bf16; modes: of those named.
+    yardstick: matrix products that are timed beside, at that precision and in fp32 if it has them;
+    precisions: fp32, bf16; modes: of those named.
     """
     puzzles = sudokus(9, config.batch)
     for precision in precisions:
-        flops = None
+        flops, products = None, {"fp32", precision} & set(yardstick.sizes)
         for mode in modes:
             compiled = mode == "compiled"
             setting = config.model_copy(update={"precision": precision, "compile": compiled})
             trainer = trainer_of(setting, puzzles, clock.device)
             with peak_memory(clock.device) as memory:
-                timing, rates = yardstick.beside(clock, trainer.advance, {"fp32", precision})
+                timing, rates = yardstick.beside(clock, trainer.advance, products)
             if flops is None:
                 with Meter(compiled) as meter:
                     trainer.advance()

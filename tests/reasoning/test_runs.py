@@ -42,6 +42,8 @@ def test_the_commit_is_of_the_checkout_that_knows_this_file(tmp_path, monkeypatc
     assert (record["commit"], record["uncommitted_changes"]) == ("stated", None)
     git(tmp_path, "add", "runs.py")
     git(tmp_path, "commit", "-q", "-m", "ours")
+    assert environment()["commit"] == "stated"
+    monkeypatch.delenv("LOOPBENCH_COMMIT")
     record = environment()
     assert record["commit"] == git(tmp_path, "rev-parse", "HEAD")
     assert record["uncommitted_changes"] is False

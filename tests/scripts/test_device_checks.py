@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from scripts.gpu.device_checks import Check, difference
 from scripts.gpu.device_processes import attractor, resume_check
 from scripts.gpu.device_rates import CARD, TOY, gaps
 from scripts.models.presets import MODELS, preset
+from scripts.timing import measures
+from scripts.timing.clocks import Clock, Yardstick
 from scripts.timing.measures import full_depth
 
 CPU = torch.device("cpu")
@@ -168,6 +171,18 @@ def test_rates_of_everything_at_toy_size(tmp_path):
     [profiled] = record["gaps"]
     assert 0 <= profiled["idle_share"] < 1
     assert len(profiled["longest"]) == 5
+    assert profiled["busy_seconds"] > 0
+    assert profiled["step_seconds"] > 0
+    assert len(profiled["waits"]) == profiled["waits_in_a_segment"]
+
+
+def test_a_yardstick_of_the_steps_own_precision_is_enough():
+    sizes = replace(TOY, precision="bf16", puzzles=("trm-mini",))
+    clock, yardstick = Clock(CPU, 0.01), Yardstick({"bf16": 64})
+    config = device_rates.step_config(sizes, "trm-mini")
+    [row] = measures.training("trm-mini", config, clock, yardstick, ("bf16",), ("eager",))
+    assert set(row["matmul_flops_per_second"]) == {"bf16"}
+    assert row["of_matmul_rate"] > 0
 
 
 def test_what_has_no_time_is_left_out_and_said(tmp_path):
@@ -204,7 +219,9 @@ def test_waits_for_a_number_are_counted():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device_rates, "build_model", lambda config, shape: Asks())
-        assert device_rates.segment_waits(TOY, CPU) == 7
+        waits = device_rates.segment_waits(TOY, CPU)
+        assert len(waits) == 7
+        assert all(name.endswith("aten::_local_scalar_dense") for name in waits)
 
 
 def test_what_is_measured_compiled_is_compiled_beforehand():

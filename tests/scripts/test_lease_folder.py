@@ -204,6 +204,12 @@ def test_wheels_are_installed_only_where_missing_or_older(tmp_path):
     assert wheels.package("Typing_Extensions>=4; python_version < '4'") == "typing-extensions"
 
 
+def test_wheels_install_with_nothing_but_python():
+    """Whatever third-party package this module needed would be missing where it is first run."""
+    bare = [sys.executable, "-S", "-c", "import scripts.gpu.wheels"]
+    subprocess.run(bare, cwd=wheels.ROOT, env={"PYTHONPATH": str(wheels.ROOT)}, check=True)
+
+
 def test_a_machine_without_wheels_is_told_what_it_lacks(monkeypatch, capsys):
     monkeypatch.setattr(wheels, "is_here", lambda name: name not in ("pydantic", "tyro"))
     assert wheels.install(Path("/nowhere/wheels")) == 2
