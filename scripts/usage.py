@@ -3,8 +3,6 @@
 import contextlib
 import difflib
 import functools
-import io
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ import tyro
 from pydantic import ValidationError
 
 from reasoning.errors import InputError
+from scripts.terminal.tyro_text import message_of, options_of, printed
 
 
 class UsageError(InputError):
@@ -39,9 +38,8 @@ def parse(
         options["default"] = default
     if {"-h", "--help"} & set(words):
         tyro.cli(form, args=list(words), **options)
-    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
+        with printed() as report:
             # Parsed apart from being called, so that the command prints to the real streams.
             parsed, unknown = tyro.cli(
                 form if default is not None else _deferred(form),
@@ -52,7 +50,7 @@ def parse(
     except ValidationError as error:
         raise UsageError(describe(error)) from error
     except SystemExit as error:
-        raise UsageError(_one_line(printed.getvalue(), program)) from error
+        raise UsageError(_told(message_of(report()), error, program)) from error
     if unknown:
         raise UsageError(_unknown(unknown[0], form, program, options))
     return parsed
@@ -134,10 +132,11 @@ def names_in(words: str, flag: str) -> list[str]:
     return names
 
 
-def describe(error: ValidationError) -> str:
-    """A pydantic error as one line: --field: reason (got value)."""
+def describe(error: ValidationError, part: str = "") -> str:
+    """A pydantic error as one line: --field: reason (got value). part: of the whole, by its dotted
+    name, where the error is not of the whole."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(name) for name in (part, *first["loc"]) if name != "")
     message = first["msg"].removeprefix("Value error, ")
     got = "" if first["type"] in ("value_error", "missing") else f" (got {first['input']!r})"
     return f"--{place}: {message}{got}" if place else message
@@ -153,33 +152,24 @@ def _deferred(function: Callable[..., Any]) -> Callable[..., Any]:
     return keep
 
 
-def _one_line(text: str, program: str) -> str:
-    """The message of tyro's framed report, without its frame and pydantic's trimmings."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [line.strip(" │|") for line in plain.splitlines()]
-    body = [line for line in lines if line and line[0] not in "╭╰+"][:20]
-    rules = [i for i, line in enumerate(body) if set(line) <= {"─", "-"}]
-    if rules and rules[0] == 1:  # a title above a rule, where the frame is drawn in ASCII
-        body, rules = body[2:], [i - 2 for i in rules[1:]]
-    message = " ".join(body[: rules[0]] if rules else body) or "the words do not fit"
-    message = re.sub(
-        r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*",
-        r"\2 is no \1",
-        message,
-    )
-    message = re.sub(r"\d+ validation errors? for \w+ ", "", message).split(" [type=")[0]
-    message = message.replace("Value error, ", "")
+def _told(message: str, error: BaseException, program: str) -> str:
+    """One line for words that do not fit: what a model of pydantic's refused, or else tyro's own.
+
+    message: tyro's; error: what it raised, perhaps because of a ValidationError; program: for help.
+    """
+    while (error := error.__context__) is not None:
+        if isinstance(error, ValidationError):  # of a part, whose place is in tyro's message alone
+            place = message.removeprefix("Error parsing ").partition(":")[0]
+            message = describe(error, place.strip("-"))
+            break
+    message = message or "the words do not fit"
     return f"{message.replace('config.', '--')} (see {program} --help)"
 
 
 def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str:
-    help_text = io.StringIO()
-    with contextlib.redirect_stdout(help_text), contextlib.suppress(SystemExit):
+    with printed() as help_text, contextlib.suppress(SystemExit):
         tyro.cli(form, args=["--help"], **options)
-    known = re.findall(
-        r"--[a-z0-9][a-z0-9.-]*", re.sub(r"\x1b\[[0-9;]*m", "", help_text.getvalue())
-    )
-    known = list(dict.fromkeys(known))
+    known = options_of(help_text())
     asked = word.partition("=")[0].replace("_", "-")
     # A field's own name, without the names of what holds it: --lr for --optimizer.lr.
     last_part = {option: "--" + option.removeprefix("--").rpartition(".")[2] for option in known}

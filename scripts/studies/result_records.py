@@ -84,25 +84,6 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
     )
 
 
-def _reader(content: Any) -> Callable[[Json, Path, _Origins], _Content] | None:
-    if not isinstance(content, dict):
-        return None
-    keys = content.keys()
-    for needed, read in (
-        ({"title", "rows", "claims"}, _language_table),
-        ({"bars", "ratios"}, _figure4),
-        ({"series", "depths"}, _figure5),
-        ({"published", "ours"}, _table2),
-        ({"selection", "metrics", "environment"}, _evaluation),
-        ({"matmul_sizes", "environment"}, _bench),
-    ):
-        if needed <= keys:
-            return read
-    groups = content.values()
-    compared = content and all(isinstance(g, dict) and "runs" in g for g in groups)
-    return _comparison if compared else None
-
-
 # What the files hold
 
 
@@ -263,6 +244,34 @@ def _numbers(line: Json, before: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(value, f"{before}{name} ")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{before}{name}", value
+
+
+Reader = Callable[[Json, Path, _Origins], _Content]
+# By what a file holds, for none names its kind: a comparison's names are its arms', and files
+# written before must open.
+_READERS: tuple[tuple[frozenset[str], Reader], ...] = (
+    (frozenset({"title", "rows", "claims"}), _language_table),
+    (frozenset({"bars", "ratios"}), _figure4),
+    (frozenset({"series", "depths"}), _figure5),
+    (frozenset({"published", "ours"}), _table2),
+    (frozenset({"selection", "metrics", "environment"}), _evaluation),
+    (frozenset({"matmul_sizes", "environment"}), _bench),
+)
+
+
+def _reader(content: Any) -> Reader | None:
+    """What reads a file of this content; None: nothing does."""
+    if not isinstance(content, dict):
+        return None
+    for holds, read in _READERS:
+        if holds <= content.keys():
+            return read
+    groups = content.values()
+    return _comparison if content and all("runs" in _items(g) for g in groups) else None
+
+
+def _items(group: Any) -> Json:
+    return group if isinstance(group, dict) else {}
 
 
 # What made them
