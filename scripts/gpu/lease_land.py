@@ -1,7 +1,7 @@
 """Results that came back from a GPU machine, taken into the checkout: `scripts/gpu_lease land`.
 
 README.md    a row of the table of weights: puzzles, preset, machine, minutes, exact %, commit, seed
-RESULTS.md   the section "On a GPU": each part stands between two comments, and a landing replaces
+RESULTS.md   the section "Does it run on a GPU?": each part stands between two comments, and a landing replaces
              those parts that it has
 weights      put with their card where `solve --pretrained` finds them, if nothing ships for their
              grid or they are better than what does on the same held-out puzzles
@@ -24,7 +24,7 @@ from scripts.usage import UsageError
 _HEAD = "| puzzles | preset | machine | minutes |"
 _SHIPS = re.compile(r" \(ships[^)]*\)")  # and perhaps how many segments
 _PUZZLES = {"sudoku": "Sudoku-Extreme's mix", "maze-hard": "Maze-Hard"}
-_SECTION = "## On a GPU"
+_SECTION = "## Does it run on a GPU?"
 
 
 def take_in(results: Path, into: Path, rehearsal: bool = False) -> list[str]:
@@ -171,7 +171,7 @@ def with_row(text: str, cells: list[str], replaced: Card | None, path: Path) -> 
 
 
 def with_sections(text: str, record: Record) -> str:
-    """RESULTS with the record's parts in their places under "On a GPU"."""
+    """RESULTS with the record's parts in their places under that heading."""
     done = {
         row["part"] for row in record["tasks"] if row["status"] in ("done", "failed", "cut off")
     }

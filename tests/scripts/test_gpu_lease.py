@@ -139,9 +139,9 @@ def test_landing_writes_rows_and_weights_and_a_second_one_changes_nothing(
     assert cells[4].split()[0] == f"{100 * exact['mean']:.1f}"
     assert cells[6] == "20"
     assert [line for line in readme.splitlines() if line not in new] == before
-    elsewhere, section = (ROOT / "RESULTS.md").read_text().rstrip(), "\n## On a GPU\n"
+    elsewhere, section = (ROOT / "RESULTS.md").read_text().rstrip(), "\n## Does it run on a GPU?\n"
     assert page.startswith(elsewhere.split(section)[0])
-    assert page.count("## On a GPU") == page.count("<!-- gpu rates -->") == 1
+    assert page.count("## Does it run on a GPU?") == page.count("<!-- gpu rates -->") == 1
     assert "| trm-7m | compiled | 500.0 | 1,536 | 41.0 | 1.0 |" in page
     assert "weights: placed" in said
     weights = checkout / "reasoning" / "weights" / "sudoku-4.safetensors"
