@@ -298,11 +298,11 @@ def _write(out: Path, built: "Built") -> None:
         from puzzles.sudoku.neighbours import TRIED
 
         origins = built.record.composition["train"]
-        found, asked = origins["neighbours"], each * origins["source"]
-        if found < asked:
+        neighbours, asked = origins["neighbours"], each * origins["source"]
+        if neighbours < asked:
             console.print(
-                f"{_count(asked - found)} of {_count(asked)} neighbours asked for were not found: "
-                f"the search ends after {TRIED:,} tries for each",
+                f"{_count(asked - neighbours)} of {_count(asked)} neighbours asked for were not "
+                f"found: the search ends after {TRIED:,} tries for each",
                 soft_wrap=True,
             )
     console.print(_overlap_text(built.record.overlap), soft_wrap=True)

@@ -31,7 +31,7 @@ def solve(path: str, puzzle: str, segments: int | None = None) -> tuple[str, flo
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python solve_without_torch.py SOLVE.onnx PUZZLE")
-    found, sure = solve(sys.argv[1], sys.argv[2].replace("0", "."))
-    side = round(len(found) ** 0.5)
-    print("\n".join(found[i : i + side] for i in range(0, len(found), side)))
+    answer, sure = solve(sys.argv[1], sys.argv[2].replace("0", "."))
+    side = round(len(answer) ** 0.5)
+    print("\n".join(answer[i : i + side] for i in range(0, len(answer), side)))
     print(f"the least sure cell is given {100 * sure:.0f} %")

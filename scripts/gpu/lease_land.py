@@ -1,8 +1,8 @@
 """Results that came back from a GPU machine, taken into the checkout: `scripts/gpu_lease land`.
 
 README.md    a row of the table of weights: puzzles, preset, machine, minutes, exact %, commit, seed
-RESULTS.md   the section "Does it run on a GPU?": each part stands between two comments, and a landing replaces
-             those parts that it has
+RESULTS.md   the section "Does it run on a GPU?": each part stands between two comments, and a
+             landing replaces those parts that it has
 weights      put with their card where `solve --pretrained` finds them, if nothing ships for their
              grid or they are better than what does on the same held-out puzzles
 """

@@ -197,7 +197,7 @@ class Preset:
     """
 
     kind: str
-    settings: Callable[[Settings, Place], Settings] = lambda own, place: own
+    settings: Callable[[Settings, Place], Settings] = lambda base, place: base
     recipe: Callable[[str, Settings], Settings] = lambda scale, recipe: recipe
     beyond: str | None = None
 

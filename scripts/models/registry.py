@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Registry:
     """One kind of model.
 
-    what: it, in words; own: loopbench's own, name to import path; group: of entry points;
+    what: it, in words; shipped: loopbench's own, name to import path; group: of entry points;
     needs: the methods of its protocol, settings: the fields that its `Config` must have;
     answers: import path of what a `Config` that does not say it itself is taken to say;
     configs: import paths of the `Config` of loopbench's own that lie apart from their nets, so that
@@ -37,7 +37,7 @@ class Registry:
     """
 
     what: str
-    own: Mapping[str, str]
+    shipped: Mapping[str, str]
     group: str
     needs: tuple[str, ...]
     settings: tuple[str, ...]
@@ -49,7 +49,7 @@ class Registry:
         hide. UsageError if two packages register one name."""
         points: dict[str, metadata.EntryPoint] = {}
         for point in metadata.entry_points(group=self.group):
-            if point.name in self.own:
+            if point.name in self.shipped:
                 continue
             if point.name in points and points[point.name].value != point.value:
                 both = f"{points[point.name].value} and {point.value}"
@@ -61,12 +61,12 @@ class Registry:
         """The import path of a name. UsageError, with the names, if there is none."""
         if ":" in name:
             return name
-        if name in self.own:
-            return self.own[name]
+        if name in self.shipped:
+            return self.shipped[name]
         others = self.installed()
         if name not in others:
             raise UsageError(
-                unknown_name(self.what, name, [*self.own, *others], "`loopbench presets`")
+                unknown_name(self.what, name, [*self.shipped, *others], "`loopbench presets`")
             )
         return others[name].value
 
@@ -97,7 +97,7 @@ class Registry:
         """The model of a name made with its settings and what the data decides. DataError for
         whatever the constructor of one from elsewhere raises."""
         kind = self.model_class(name)
-        if name in self.own:
+        if name in self.shipped:
             return kind(*args)
         with watched(self.path_of(name), "__init__(config, ...)"):
             return kind(*args)
@@ -109,7 +109,7 @@ class Registry:
         if name in self.configs:
             return import_object(self.configs[name])
         config = self.model_class(name).Config
-        if name in self.own:
+        if name in self.shipped:
             return config
         answers = import_object(self.answers)
         fields = {
@@ -128,7 +128,7 @@ class Registry:
         try:
             return self.config_class(name).model_validate(values)
         except ValidationError as error:
-            if name in self.own:
+            if name in self.shipped:
                 raise
             fault = describe(error).removeprefix("--")
             raise UsageError(
@@ -161,7 +161,7 @@ def no_preset(name: str, task: Literal["puzzles", "language"], known: Iterable[s
 
 PUZZLE_MODELS = Registry(
     what="puzzle model",
-    own={
+    shipped={
         "attractor": "reasoning.attractor:Attractor",
         "trm": "baselines.trm:TRM",
         "hrm": "baselines.hrm:HRM",
@@ -184,7 +184,7 @@ PUZZLE_MODELS = Registry(
 )
 LANGUAGE_MODELS = Registry(
     what="language model",
-    own={
+    shipped={
         "attractor": "reasoning.attractor_lm:AttractorLM",
         "transformer": "baselines.gpt:GPT",
         "parcae": "baselines.parcae:Parcae",

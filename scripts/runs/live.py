@@ -29,11 +29,11 @@ class LiveProgress:
             TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}", markup=False),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeRemainingColumn(),
             console=console,
         )
-        self._newest, self._said, self._label = newest, {}, label
+        self._newest, self._numbers, self._label = newest, {}, label
         self._task = None
         self._plain = None if console.is_terminal else plain_lines(console, every_end=True)
 
@@ -45,15 +45,15 @@ class LiveProgress:
             self._progress.stop()
 
     def __call__(self, progress: loop.Progress) -> None:
-        self._said |= self._newest(progress)
-        numbers = "  ".join(f"{name} {text}" for name, text in self._said.items())
+        self._numbers |= self._newest(progress)
+        numbers = "  ".join(f"{name} {text}" for name, text in self._numbers.items())
         if self._plain is not None:
             self._plain(self._label, progress.step, progress.total, numbers)
             return
         if self._task is None:
             self._progress.start()  # with the first step: a refusal before it prints one line
-            self._task = self._progress.add_task(self._label, total=progress.total, said="")
-        self._progress.update(self._task, completed=progress.step, said=numbers)
+            self._task = self._progress.add_task(self._label, total=progress.total, numbers="")
+        self._progress.update(self._task, completed=progress.step, numbers=numbers)
 
 
 def events_folder(run: Path) -> Path:

@@ -68,7 +68,7 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
-    if not resume and config.model.kind not in LANGUAGE_MODELS.own:
+    if not resume and config.model.kind not in LANGUAGE_MODELS.shipped:
         rehearse(model, config, corpus.vocabulary, world.device)
     passes = config.model.published_passes(), config.model.gradient_passes()
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure)

@@ -111,16 +111,16 @@ class Scoring:
         for note in told:
             self._console.print(f"note: {note}")
         if kept is not None:
-            said = f"note: what lay there, of other settings or not readable, is {kept} now"
-            self._console.print(said)
+            note = f"note: what lay there, of other settings or not readable, is {kept} now"
+            self._console.print(note)
         drawn = write_pictures(record, path.with_suffix(""))
         self._console.print("wrote " + ", ".join(map(str, (path, *drawn))))
 
     def _file_name(self) -> str:
         """That of the record: of the weights if it is not in their own folder, the data, and the
         part asked for."""
-        own = self.folder == self.weights
-        parts = ["evaluation", *([] if own else [self._called]), self.data.resolve().name]
+        in_run = self.folder == self.weights
+        parts = ["evaluation", *([] if in_run else [self._called]), self.data.resolve().name]
         parts += [self.split] if self.split != "test" else []
         parts += [f"puzzles-{self.puzzles}"] if self.puzzles else []  # no part replaces the whole
         return "-".join(parts) + ".json"

@@ -116,8 +116,8 @@ class Choice:
         if self.in_turn is None:
             return together
         earlier = np.arange(counts.shape[1]) < self.candidate[:, None]
-        own = self.of(counts.cumsum(2))
-        return np.where(self.in_turn, (counts.sum(2) * earlier).sum(1) + own, together)
+        until_chosen = self.of(counts.cumsum(2))
+        return np.where(self.in_turn, (counts.sum(2) * earlier).sum(1) + until_chosen, together)
 
 
 def choose(rule: Rule, candidates: Candidates) -> Choice:

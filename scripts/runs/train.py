@@ -115,7 +115,7 @@ def rehearse_first(
     model: on `world.device`; config: of the run that it is for; train: the run's training puzzles;
     world: this process.
     """
-    if config.model.kind in PUZZLE_MODELS.own:
+    if config.model.kind in PUZZLE_MODELS.shipped:
         return []
     stream = training_stream(config, train)
     arrays = (np.resize(array, (2, *array.shape[1:])) for array in stream.batch_at(0))

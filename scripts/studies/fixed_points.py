@@ -148,8 +148,8 @@ def _jacobian(run: TrainedRun, puzzles: PuzzleSet, world: World) -> dict[str, Es
     generator = torch.Generator().manual_seed(0)
     estimates = {}
     for name, probe in (("radius", spectral_radius), ("norm", jacobian_norm)):
-        found = probe(f, state, _POWER_STEPS, generator)
-        estimates[name] = {"mean": float(found.median()), "n": len(chosen)}
+        per_puzzle = probe(f, state, _POWER_STEPS, generator)
+        estimates[name] = {"mean": float(per_puzzle.median()), "n": len(chosen)}
     return estimates
 
 

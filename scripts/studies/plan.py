@@ -33,12 +33,12 @@ def remaining(config: RunConfig, out: Path) -> int:
 def rehearse_own(runs: Sequence[Run], world: World) -> None:
     """InputError, before anything is measured or trained, for a model of the user's own that cannot
     be trained; see `rehearse`."""
-    own = {
+    foreign = {
         config.preset: (config, train)  # a seed changes nothing of what is looked at
         for config, folder, train in runs
-        if config.model.kind not in PUZZLE_MODELS.own and not (folder / "config.json").exists()
+        if config.model.kind not in PUZZLE_MODELS.shipped and not (folder / "config.json").exists()
     }
-    for config, train in own.values():
+    for config, train in foreign.values():
         model = build_model(config, grid_shape(train)).to(world.device)
         rehearse_first(model, config, train, world)
 

@@ -99,8 +99,8 @@ def real(
     out, data = asked.out, configs[0].data
     if "precision" in chosen:  # what the first process finds: timings differ
         faster = faster_precision(world.device) == "bf16"
-        found = {"precision": "bf16" if world.first(float(faster)) else "fp32"}
-        configs = [config.model_copy(update=found) for config in configs]
+        fastest = {"precision": "bf16" if world.first(float(faster)) else "fp32"}
+        configs = [config.model_copy(update=fastest) for config in configs]
     runs = planned_runs(configs, asked.seeds, out, train)
     lanes = lanes_of(asked.jobs, runs, world)
     for config, folder, _ in runs:
@@ -157,8 +157,8 @@ def as_begun(config: RunConfig, folder: Path, chosen: frozenset[str] = frozenset
     if not (folder / "config.json").exists():
         return config
     known = load_config(folder)[0]
-    own = {name: getattr(known, name) for name in chosen}
-    asked = replanned(config, known.steps).model_copy(update=own)
+    kept = {name: getattr(known, name) for name in chosen}
+    asked = replanned(config, known.steps).model_copy(update=kept)
     if other := differences(known, asked):
         raise UsageError(f"{folder}: holds another run ({', '.join(other)}); choose another --out")
     return known

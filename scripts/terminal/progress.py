@@ -87,7 +87,7 @@ def stage_progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}", markup=False),
+        TextColumn("{task.fields[more]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=console.quiet) as bars:
@@ -97,8 +97,8 @@ def stage_progress(
             """Bring a stage's bar up to date. done: of its rows; more: what else there is to
             say."""
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=rows, said=more)
-            bars.update(tasks[stage], completed=done, said=more)
+                tasks[stage] = bars.add_task(stage, total=rows, more=more)
+            bars.update(tasks[stage], completed=done, more=more)
             if more and done == rows:
                 bars.remove_task(tasks.pop(stage))
                 line = f"{stage}: {done:,} of {rows:,}  {more}"

@@ -67,6 +67,6 @@ class BenchAsked:
 
     def sizes(self) -> dict[str, Any]:
         """What takes the place of `Sizes` that are so by default."""
-        own = ("presets", "lm_presets", "batch", "micro_batch", "rows")
-        given = {name: getattr(self, name) for name in own} | {"few": self.presets}
+        names = ("presets", "lm_presets", "batch", "micro_batch", "rows")
+        given = {name: getattr(self, name) for name in names} | {"few": self.presets}
         return {name: value for name, value in given.items() if value is not None}

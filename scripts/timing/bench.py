@@ -129,7 +129,7 @@ class Bench:
     precisions: tuple[Precision, ...]
     modes: tuple[Mode, ...]
     runs: tuple[Path, ...]
-    there: Peers | None = None
+    others: Peers | None = None
 
     def configs(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         given = {"batch": self.sizes.batch, "micro_batch": self.sizes.micro_batch}
@@ -204,9 +204,9 @@ class Bench:
                 yield {"preset": name} | row
 
     def peers(self) -> Iterator[Record]:
-        if self.there is None:
-            raise UsageError("solvers of others are compared where they are: give `there`")
-        yield from peers.compare(self.there, self.clock, self.sizes.peer_batch)
+        if self.others is None:
+            raise UsageError("solvers of others are compared where they are: give `others`")
+        yield from peers.compare(self.others, self.clock, self.sizes.peer_batch)
 
 
 def measure(asked: BenchAsked) -> None:

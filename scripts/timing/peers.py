@@ -66,7 +66,7 @@ class _Counted:
 
         return counted
 
-    def found(self, value: Tensors) -> Found:
+    def outcome(self, value: Tensors) -> Found:
         return Found(value, self.calls, self.rows)
 
 
@@ -91,7 +91,7 @@ class Ours(_Here):
         counted, solver = _Counted(problem), self.solver(problem, tolerance)
         with torch.no_grad():
             solution = solve(counted.of(slice(None)), problem.start, solver, OneStep(), counted.of)
-        return counted.found(solution.value)
+        return counted.outcome(solution.value)
 
     def gradient(self, problem: Problem, tolerance: float) -> Tensor:
         solver, adjoint = self.solver(problem, tolerance), Adjoint(self.solver(problem, ADJOINT))
@@ -132,7 +132,7 @@ class Torchdeq(_Here):
         counted = _Counted(problem)
         with torch.no_grad():
             value = self.value(self.deq(tolerance).eval(), counted.of(slice(None)), problem)
-        return counted.found(value)
+        return counted.outcome(value)
 
     def gradient(self, problem: Problem, tolerance: float) -> Tensor:
         def value(problem: Problem) -> Tensors:

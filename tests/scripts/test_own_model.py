@@ -327,7 +327,7 @@ def test_installed_packages_are_listed_apart(place, monkeypatch, capsys, sudokus
 
 
 def test_every_name_of_the_registry_is_the_kind_of_its_settings():
-    for name in PUZZLE_MODELS.own:
+    for name in PUZZLE_MODELS.shipped:
         config = PUZZLE_MODELS.config_class(name)
         assert config().kind == name
         assert issubclass(config, ModelConfig)

@@ -317,8 +317,8 @@ TABLE_6 = LanguageTable(
                 {"perplexity": 34.05, "evaluations": 8.4, "converged": 99.7, "core": (6.74, 0.10)},
             ),
             *(
-                Entry(f"{said} started at {start}", ATTRACTOR, {}, Reading(**budget, start=start))
-                for said, budget in (("proposal model,", {}), ("the same, to 1e-4,", _STRICT))
+                Entry(f"{which} started at {start}", ATTRACTOR, {}, Reading(**budget, start=start))
+                for which, budget in (("proposal model,", {}), ("the same, to 1e-4,", _STRICT))
                 for start in ("zero", "gaussian", "proposal")
             ),
         )
