@@ -232,7 +232,7 @@ def _speedrun(record: Record) -> list[str]:
     if not rows:
         return []
     scores = record.get("finish", {})
-    lines = [f"`loopbench train {recipe['train']} {' '.join(recipe['card'].split())}`:", ""]
+    lines = [f"`loopbench train {recipe['train']} {recipe['card']}`:", ""]
     lines += _table(("step", "minutes", "FLOPs", "exact %, held-out"), rows)
     for name, what in (("one pass", "trained depth"), ("deep", "deep"), ("shipped", "what ships")):
         if name in scores:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from reasoning.frozen import Frozen
 from scripts.usage import UsageError, describe
@@ -33,6 +33,11 @@ class Recipe(Frozen):
     depth: int = Field(gt=0, description="segments of the last evaluation")
     target: float = Field(ge=0, le=100, description="exact %, in one pass")
     card: str = Field(description="options of loopbench train on a GPU, whatever the model")
+
+    @field_validator("train", "card")
+    @classmethod
+    def _in_one_line(cls, words: str) -> str:
+        return " ".join(words.split())
 
 
 TOY = Recipe(
