@@ -1,12 +1,12 @@
 """What `loopbench evaluate` prints of a record, and the pictures it draws of one."""
 
 import json
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from scripts.reports.earlier import set_aside
 from scripts.reports.numbers import accuracy
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
@@ -27,16 +27,7 @@ def keep_earlier(path: Path, record: dict[str, Any]) -> Path | None:
             return None
     except (ValueError, AttributeError):  # no JSON, or none of ours
         pass
-    kept = next(place for n in count(1) if not (place := _earlier(path, n)).exists())
-    for name in _PICTURES:
-        picture = path.with_name(f"{path.stem}-{name}.png")
-        if picture.is_file():
-            picture.rename(kept.with_name(f"{kept.stem}-{name}.png"))
-    return path.rename(kept)
-
-
-def _earlier(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}-earlier-{number}.json")
+    return set_aside(path, *(f"-{name}.png" for name in _PICTURES))
 
 
 def print_record(record: dict[str, Any], title: str, console: Console) -> None:

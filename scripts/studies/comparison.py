@@ -15,6 +15,7 @@ from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig
 from scripts.models.variants import file_name
 from scripts.reports.curves import for_page, read_curve
+from scripts.reports.earlier import keep_other_rows
 from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.reports.html_report import Section, write_html
 from scripts.reports.report import Row, comparison, group_names, markdown
@@ -74,6 +75,7 @@ class Comparison:
 
     def _write(self, groups: dict[str, Any], text: str, out: Path, title: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
+        keep_other_rows(out / "comparison.json", dict.keys, groups)
         write_json(out / "comparison.json", groups)
         (out / "comparison.md").write_text(text)
         made_by = origin(self.rows, self._puzzles)

@@ -15,6 +15,7 @@ from reasoning.randomness import content_seeds, fold
 from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import World
 from reasoning.training.runs import write_json
+from scripts.reports.earlier import keep_other_rows
 from scripts.reports.numbers import grid
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
@@ -74,6 +75,7 @@ def fixed_points(
                     run |= measure(trained, held_out, world, partial(_named, tell, run["run"]))
     table = _table(groups)
     if world.is_main:
+        keep_other_rows(asked.out / "fixed-point.json", dict.keys, groups)
         write_json(asked.out / "fixed-point.json", groups)
         (asked.out / "fixed-point.md").write_text(table)
     world.barrier()

@@ -9,6 +9,7 @@ import torch
 
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
+from scripts.reports.earlier import keep_other_rows
 from scripts.reports.numbers import grid
 from scripts.reports.report import spread
 from scripts.runs.lm_session import open_language_run
@@ -70,9 +71,14 @@ def language_table(study: Study, name: str, table: LanguageTable) -> str:
     record = {"title": table.title} | study.describe() | {"rows": rows, "claims": claims}
     text = _markdown(table, record)
     if study.world.is_main:
+        keep_other_rows(study.out / f"{name}.json", _named_rows, _named_rows(record))
         write_json(study.out / f"{name}.json", record)
         (study.out / f"{name}.md").write_text(text)
     return text
+
+
+def _named_rows(record: Mapping[str, Any]) -> list[str]:
+    return [f"{row['name']} {row['size']}" for row in record["rows"]]
 
 
 # Measuring
