@@ -195,8 +195,8 @@ def test_weights_land_only_if_better_than_what_ships(
 def test_weights_that_no_longer_ship_lose_the_word(results):
     card = read_card(results / "sudoku-4.json").model_copy(update={"size": 9})
     readme = ROOT / "README.md"
-    text = readme.read_text()
-    assert "| sudoku 9x9" in text
+    row = "| sudoku 6x6 (ships)"
+    text = readme.read_text().replace(row, f"| sudoku 9x9, a mix (ships) | a |\n{row}")
     for preset in ("b", "c"):  # landed one after the other
         cells = ["Sudoku-Extreme's mix (ships)", preset]
         text = lease_land.with_row(text, cells, card, readme)
@@ -204,6 +204,7 @@ def test_weights_that_no_longer_ship_lose_the_word(results):
     assert [line for line in rows if "ships" in line.split("|")[1]] == [
         "| Sudoku-Extreme's mix (ships) | c |"
     ]
+    assert "| sudoku 9x9, a mix | a |" in rows
     assert "| sudoku 6x6 (ships) |" in text
 
 
