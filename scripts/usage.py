@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from reasoning.errors import InputError
 from scripts.terminal.tyro_text import message_of, options_of, printed
 
+_PARSING = "Error parsing "  # tyro's words before the place of a value that does not fit
+
 
 class UsageError(InputError):
     """The command's words cannot be used; one line with the remedy."""
@@ -157,13 +159,15 @@ def _told(message: str, error: BaseException, program: str) -> str:
 
     message: tyro's; error: what it raised, perhaps because of a ValidationError; program: for help.
     """
+    # A form that holds a configuration calls it `config`, which no option has before its name.
+    rest = message.partition(_PARSING)[2]
+    place, _, reason = rest.removeprefix("config").removeprefix(".").partition(":")
     while (error := error.__context__) is not None:
         if isinstance(error, ValidationError):  # of a part, whose place is in tyro's message alone
-            place = message.removeprefix("Error parsing ").partition(":")[0]
-            message = describe(error, place.strip("-"))
-            break
-    message = message or "the words do not fit"
-    return f"{message.replace('config.', '--')} (see {program} --help)"
+            return f"{describe(error, place.strip('-'))} (see {program} --help)"
+    if rest.startswith("config."):
+        message = f"{_PARSING}--{place}:{reason}"
+    return f"{message or 'the words do not fit'} (see {program} --help)"
 
 
 def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """tyro's printed text, read: held against the forms it was printed for."""
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import tyro
@@ -77,6 +78,30 @@ def test_what_a_part_of_a_configuration_refuses_is_told_with_its_place():
         parse(TrainingConfig, ["--optimizer.lr", "-1"], "do", default=TrainingConfig(steps=5))
     assert str(refused.value).startswith("--optimizer.lr: Input should be greater than")
     assert "(got -1.0) (see do --help)" in str(refused.value)
+
+
+@dataclass
+class Train:
+    """A form that holds a configuration, as the commands' do."""
+
+    config: Annotated[TrainingConfig, tyro.conf.arg(name="")]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--optimizer.lr", "-1"], "--optimizer.lr: Input should be greater than"),
+        (["--optimizer.betas", "1.5", "0.9"], "--optimizer.betas.0: Input should be less than 1"),
+        (["--steps", "run/config.json"], "Error parsing --steps: invalid literal for int() with"),
+        (["--steps", "0"], "--steps: Input should be greater than 0 (got 0)"),
+    ],
+)
+def test_an_option_of_a_configuration_that_a_form_holds_is_called_as_it_is_typed(words, told):
+    with pytest.raises(UsageError) as refused:
+        parse(Train, words, "do", default=Train(TrainingConfig(steps=5)))
+    assert str(refused.value).startswith(told)
+    assert "run/--json" not in str(refused.value)
+    assert "----" not in str(refused.value)
 
 
 def test_a_report_without_rules_is_its_text():
