@@ -128,5 +128,13 @@ def test_solve_takes_weights_by_the_puzzles_size(capsys, tmp_path):
     assert "PUZZLE alone" in capsys.readouterr().err
 
 
+def test_what_is_answered_already_is_left_as_it_is(capsys):
+    solved = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+    assert main(["solve", "--pretrained", "sudoku", solved]) == 0
+    said = capsys.readouterr().out
+    assert "".join(c for c in said.splitlines()[0] if c.isdigit()) == solved[:9]
+    assert said.endswith("valid: every rule holds; 0 net calls\n")
+
+
 def test_solve_offers_what_ships():
     assert set(get_args(Shipped)) == set(shipped())
