@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,7 +161,7 @@ def host_gaps(sizes: Sizes, device: torch.device) -> Record:
     trainer = trainer_of(config, puzzles, device)
     if "compiled" in sizes.modes:
         compile_nets(trainer.model.nets())
-    clock = Clock(device)
+    clock = Clock(device, sizes.seconds)
     seconds = clock.time(trainer.advance).median
     clock.wait()
     with _profile(device) as step:
@@ -175,17 +176,17 @@ def host_gaps(sizes: Sizes, device: torch.device) -> Record:
     busy = (end - begin - sum(b - a for a, b in idle)) / 1e6
     waits = segment_waits(sizes, device)
     longest = sorted(idle, key=lambda gap: gap[0] - gap[1])
-    told = [
+    told = (  # as far as they are asked for: each looks at everything the host did
         {"microseconds": b - a, "at": (a - begin) / (end - begin), "host": during(hosts, a, b)}
         for a, b in longest
-    ]
+    )
     return {
         "preset": sizes.profiled,
         "mode": sizes.modes[-1],
         "step_seconds": seconds,
         "busy_seconds": busy,
         "idle_share": max(0.0, 1 - busy / seconds),
-        "longest": [gap for gap in told if gap["host"] != _PROFILER][:_GAPS],
+        "longest": list(islice((gap for gap in told if gap["host"] != _PROFILER), _GAPS)),
         "waits_in_a_segment": len(waits),
         "waits": waits,
     }

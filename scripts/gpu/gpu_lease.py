@@ -210,7 +210,7 @@ def begin(
     here = environment()
     changed = here["uncommitted_changes"]
     if manifest:
-        changed = manifest["uncommitted_changes"] or manifest["code"] != code_digest()
+        changed = manifest["uncommitted_changes"] or manifest.get("code") != code_digest()
     return {
         "format": FORMAT,
         "toy": toy,

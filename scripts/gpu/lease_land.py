@@ -171,7 +171,7 @@ def with_row(text: str, cells: list[str], replaced: Card | None, path: Path) -> 
 
 
 def with_sections(text: str, record: Record) -> str:
-    """RESULTS with the record's parts in their places under that heading."""
+    """RESULTS with the record's parts in their places under the section's heading."""
     done = {
         row["part"] for row in record["tasks"] if row["status"] in ("done", "failed", "cut off")
     }

@@ -203,10 +203,7 @@ def _rates(record: Record) -> list[str]:
     lines += _table(heads, steps)
     for profiled in rates.get("gaps", ()):
         idle = 100 * profiled["idle_share"]
-        lines += [
-            f"In a step of {profiled['preset']} the device is idle {idle:.1f} %. Profiled:",
-            "",
-        ]
+        lines += [f"In a step of {profiled['preset']} the device is idle {idle:.1f} %.", ""]
         rows = [(f"{g['microseconds']:.0f}", g["host"]) for g in profiled["longest"]]
         lines += _table(("profiled: idle for, microseconds", "while the host was in"), rows)
         waits = Counter(profiled.get("waits", ()))

@@ -36,4 +36,5 @@ def keep_other_rows(path: Path, rows: Callable[[Any], Iterable[str]], names: Ite
     if lost:
         kept = set_aside(path, ".md")
         rest = ", ".join(sorted(lost))
-        Console().print(f"note: the table that lay there, with {rest}, is {kept} now")
+        note = f"note: the table that lay there, with {rest}, is {kept} now"
+        Console().print(note, soft_wrap=True)

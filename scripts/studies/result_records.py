@@ -267,11 +267,8 @@ def _reader(content: Any) -> Reader | None:
         if holds <= content.keys():
             return read
     groups = content.values()
-    return _comparison if content and all("runs" in _items(g) for g in groups) else None
-
-
-def _items(group: Any) -> Json:
-    return group if isinstance(group, dict) else {}
+    compared = content and all(isinstance(g, dict) and "runs" in g for g in groups)
+    return _comparison if compared else None
 
 
 # What made them

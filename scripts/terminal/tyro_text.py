@@ -23,8 +23,9 @@ def message_of(report: str) -> str:
     """The message of a report, in one line."""
     lines = [line.strip() for line in report.splitlines()]
     rules = [i for i, line in enumerate(lines) if line and set(line) == {"-"}]
-    first, last = [*rules, -1, len(lines)][:2] if rules else (-1, len(lines))
-    message = " ".join(" ".join(lines[first + 1 : last]).split())
+    if rules:
+        lines = lines[rules[0] + 1 : rules[1] if len(rules) > 1 else None]
+    message = " ".join(" ".join(lines).split())
     # Of a union: every type that was tried, and why in vain.
     head, tried, tail = message.partition(" could be instantiated from [")
     place, _, kinds = head.partition("no type matching ")
@@ -33,8 +34,7 @@ def message_of(report: str) -> str:
 
 def options_of(help_text: str) -> list[str]:
     """The options that a help text explains, each once: those that its lines begin with."""
-    known: dict[str, None] = {}
-    for line in help_text.splitlines():
-        for word in itertools.takewhile(lambda word: word.startswith("-"), line.split()):
-            known |= {word.strip(","): None} if word.strip("-,") else {}
-    return [option for option in known if option.startswith("--")]
+    lines = (line.split() for line in help_text.splitlines())
+    first = (itertools.takewhile(lambda word: word.startswith("-"), words) for words in lines)
+    words = (word.strip(",") for line in first for word in line)
+    return list(dict.fromkeys(word for word in words if word[:2] == "--" and word.strip("-")))
