@@ -173,10 +173,24 @@ def tab(chromium, address, request):
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.goto(address)
-    page.locator("loopbench-grid svg.grid").wait_for()
+    wait_for_puzzle(page, 36)
     yield page
     assert page.faults == []
     page.close()
+
+
+def wait_for_puzzle(tab, cells: int) -> None:
+    """Of so many cells, as text and as drawn. The page is given both at once and shows them one
+    after the other: what is typed between the two would be joined to the text that comes."""
+    tab.locator("loopbench-grid svg.grid").wait_for()
+    tab.wait_for_function(
+        """cells => {
+          const drawn = document.querySelector("loopbench-grid").cells?.join("");
+          const text = document.querySelector("#puzzle-text textarea")?.value;
+          return drawn?.length === cells && text === drawn;
+        }""",
+        arg=cells,
+    )
 
 
 def shown_digits(tab) -> str:
@@ -299,7 +313,7 @@ def test_a_puzzle_is_drawn_by_keys_and_by_touch_and_pasted(tab):
 def choose(tab, model) -> None:
     tab.get_by_role("combobox", name="Model").click()
     tab.get_by_role("option", name=str(model)).click()
-    tab.wait_for_function("() => document.querySelector('loopbench-grid').cells.length === 16")
+    wait_for_puzzle(tab, 16)
 
 
 def test_one_of_the_data_set_is_loaded_by_number(tab, trained, sudokus):
