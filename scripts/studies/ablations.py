@@ -173,8 +173,8 @@ def ablation(
     configs = [configuration(each, scale, folder, asked.changes, grid) for each in variants]
     _refuse_equal(configs)
 
-    from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
-    from scripts.studies.plan import lanes_of, rehearse_own, state_plan
+    from scripts.studies.comparison import Spending, planned_equally, train_and_compare
+    from scripts.studies.plan import state_plan
 
     world, console = asked.world, asked.console
     if data is None and world.is_main:
@@ -183,14 +183,9 @@ def ablation(
         generate_into(folder, sudoku, size=size, train=train, test=test, seed=0)
     world.barrier()
     puzzles = read_puzzles(folder, "train")
-    runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
-    rehearse_own(runs, world)
-    lanes = lanes_of(asked.jobs, runs, world)
     first = configuration(rows[0], scale, folder, asked.changes, grid)
-    with lanes.threads():
-        equal = puzzles, world, budget, None, asked.out, console, first
-        configs = within_budget(configs, *equal)
-    runs = planned_runs(configs, asked.seeds, asked.out, puzzles)
+    equal = Spending(budget, first=first)
+    runs, lanes = planned_equally(configs, asked.seeds, puzzles, equal, asked)
     origin = f"{puzzles.kind}: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)
     compared = train_and_compare(runs, lanes, folder, world, console)

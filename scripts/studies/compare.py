@@ -2,25 +2,92 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from puzzles.puzzle_set import PuzzleSet
 from reasoning.names import Device
-from scripts.models.presets import RunConfig
 from scripts.runs.data import read_puzzles
-from scripts.studies.asked import configurations
+from scripts.runs.recorded import load_config
+from scripts.studies.asked import Asked, configurations
 from scripts.terminal.choices import Budget
-from scripts.terminal.console import Console, show
-from scripts.terminal.folders import expect, keep_apart
+from scripts.terminal.console import show
+from scripts.terminal.folders import expect
 from scripts.usage import UsageError, at_least, names_in
 
 if TYPE_CHECKING:
-    from reasoning.training.distribution import World
     from scripts.studies.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class _RunsAsked(Asked):
+    """Of finished runs."""
+
+    data: Path | None = None
+    runs: tuple[Path, ...] = ()
+
+    def check(self) -> None:
+        """UsageError for what is no run, stands there twice or has no table with the others."""
+        super().check()
+        if self.data is not None:
+            expect(self.data, "data")
+        for run in self.runs:
+            expect(run, "puzzle run")
+        if len({run.resolve() for run in self.runs}) < len(self.runs):
+            raise UsageError("a run stands there twice: it would count as two seeds")
+        _check_kinds(self.runs)
+
+    def compared(self) -> "Comparison":
+        """Scores them. UsageError if none can be scored."""
+        from scripts.studies.comparison import compare_finished
+
+        return compare_finished(self.runs, self.data, self)
+
+
+@dataclass(frozen=True)
+class _PresetsAsked(Asked):
+    """Of presets to train; the fields are the command's options."""
+
+    data: Path | None = None
+    presets: str = ""
+    seeds: int | None = None
+    steps: int | None = None
+    hints: int = 0
+    budget: Budget = "steps"
+    amount: float | None = None
+    compile: bool = False
+
+    def check(self) -> None:
+        """UsageError for amounts that cannot be trained, or no data."""
+        super().check()
+        least = 1 if self.budget == "steps" else 0
+        amount = math.inf if self.amount is None else self.amount
+        if self.amount is not None and not (0 < amount < math.inf and amount >= least):
+            raise UsageError(
+                f"--amount: must be a number above 0, of steps 1 or more (got {amount})"
+            )
+        at_least(1, steps=self.steps, seeds=self.seeds)
+        at_least(0, hints=self.hints)
+        if self.data is None:
+            raise UsageError("--presets needs --data DIR")
+        expect(self.data, "data")
+
+    def compared(self) -> "Comparison":
+        """Trains them to an equal budget, and scores them."""
+        train = read_puzzles(self.data, "train")
+        changes = {"data": str(self.data), "device": self.device, "compile": self.compile}
+        changes |= {"hints": self.hints} | ({} if self.steps is None else {"steps": self.steps})
+        configs = configurations(names_in(self.presets, "--presets"), train, changes)
+
+        from scripts.studies.comparison import Spending, planned_equally, train_and_compare
+
+        if self.amount is not None and self.steps is not None:
+            self.console.print("--amount sets the steps: --steps is not used")
+        equal, seeds = Spending(self.budget, self.amount), 3 if self.seeds is None else self.seeds
+        planned, lanes = planned_equally(configs, seeds, train, equal, self)
+        return train_and_compare(planned, lanes, self.data, self.world, self.console)
 
 
 def compare(
@@ -60,122 +127,46 @@ def compare(
     Returns:
         What comparison.json holds, see `scripts.reports.report.comparison`.
     """
-    data, out = None if data is None else Path(data), Path(out)  # a notebook may give text
-    of_training = {
-        "seeds": seeds,
-        "steps": steps,
-        "hints": hints or None,
-        "budget": None if budget == "steps" else budget,
-        "amount": amount,
-        "compile": compile or None,
-        "jobs": jobs,
-    }
-    _check_options(runs, presets, data, of_training)
-    keep_apart(out, "comparison")
+    if bool(runs) == bool(presets):
+        raise UsageError("give either runs or --presets with --data")
+    # A notebook may give folders as text.
+    out, data = Path(out), None if data is None else Path(data)
+    asked = _PresetsAsked(
+        out=out,
+        device=device,
+        jobs=jobs,
+        data=data,
+        presets=presets,
+        seeds=seeds,
+        steps=steps,
+        hints=hints,
+        budget=budget,
+        amount=amount,
+        compile=compile,
+    )
     if runs:
-        compared = partial(_scored, runs, data)
-    else:
-        train = read_puzzles(data, "train")
-        changes = {"data": str(data), "device": device, "compile": compile, "hints": hints}
-        changes |= {} if steps is None else {"steps": steps}
-        configs = configurations(names_in(presets, "--presets"), train, changes)
-        spent = (budget, amount)
-        compared = partial(_trained, configs, train, 3 if seeds is None else seeds, spent, jobs)
-
-    from reasoning.training.distribution import join_world
-
-    world = join_world(device)
-    console = Console(quiet=not world.is_main)
-    if amount is not None and steps is not None:
-        console.print("--amount sets the steps: --steps is not used")
-    comparison = compared(out, world, console)
+        _refuse_training(asked)
+        asked = _RunsAsked(out=out, device=device, data=data, runs=tuple(map(Path, runs)))
+    asked.check()
+    comparison = asked.compared()
     text = comparison.write(out, f"Comparison on {data or 'the data of each run'}")
-    show(text, 190, console.quiet)
+    show(text, 190, asked.console.quiet)
     told = f"wrote {out}/report.html, comparison.md, comparison.json and pictures"
-    console.print(told, soft_wrap=True)
+    asked.console.print(told, soft_wrap=True)
     return comparison.groups()
 
 
-def _check_options(
-    runs: tuple[Path, ...], presets: str, data: Path | None, training: dict[str, Any]
-) -> None:
-    """UsageError for options that do not go together, and folders that are something else.
-
-    training: what only presets take, by option; None: not given.
-    """
-    if bool(runs) == bool(presets):
-        raise UsageError("give either runs or --presets with --data")
-    for name, value in training.items():
-        if runs and value is not None:
-            raise UsageError(f"--{name} is for training: give --presets, not runs")
-    amount, least = training["amount"], 1 if training["budget"] is None else 0
-    if amount is not None and not (math.isfinite(amount) and amount > 0 and amount >= least):
-        raise UsageError(f"--amount: must be a number above 0, of steps 1 or more (got {amount})")
-    at_least(1, steps=training["steps"], jobs=training["jobs"], seeds=training["seeds"])
-    at_least(0, hints=training["hints"])
-    if data is not None:
-        expect(data, "data")
-    elif presets:
-        raise UsageError("--presets needs --data DIR")
-    for run in runs:
-        expect(run, "puzzle run")
-    if len({run.resolve() for run in runs}) < len(runs):
-        raise UsageError("a run stands there twice: it would count as two seeds")
-
-
-def _scored(
-    runs: Sequence[Path], data: Path | None, out: Path, world: "World", console: Console
-) -> "Comparison":
-    """Finished runs. UsageError if none of them can be scored."""
-    from scripts.studies.comparison import Comparison
-
-    _check_kinds(runs)
-    _make_folder(out, world)
-    comparison = Comparison(data, world)
-    for folder in runs:
-        comparison.add(folder)
-    if all(row.evaluation is None for row in comparison.rows):
-        names = ", ".join(map(str, runs))
-        raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
-    return comparison
-
-
-def _trained(
-    configs: Sequence[RunConfig],
-    train: PuzzleSet,
-    seeds: int,
-    spent: tuple[Budget, float | None],
-    jobs: int | None,
-    out: Path,
-    world: "World",
-    console: Console,
-) -> "Comparison":
-    """Runs of every preset and seed, trained to an equal budget and its amount, and scored."""
-    from scripts.studies.comparison import planned_runs, train_and_compare, within_budget
-    from scripts.studies.plan import lanes_of, rehearse_own
-
-    planned = planned_runs(configs, seeds, out, train)
-    rehearse_own(planned, world)
-    lanes = lanes_of(jobs, planned, world)
-    _make_folder(out, world)
-    with lanes.threads():
-        configs = within_budget(configs, train, world, *spent, out, console)
-    planned = planned_runs(configs, seeds, out, train)
-    return train_and_compare(planned, lanes, Path(configs[0].data), world, console)
-
-
-def _make_folder(out: Path, world: "World") -> None:
-    """Before hours are spent: RunError if the report could not be written there."""
-    from reasoning.training.runs import make_folder
-
-    if world.is_main:
-        make_folder(out)
+def _refuse_training(asked: _PresetsAsked) -> None:
+    """UsageError for an option that finished runs have no use for."""
+    for field in fields(asked):
+        if field.name in ("out", "device", "data"):
+            continue
+        if getattr(asked, field.name) != field.default:
+            raise UsageError(f"--{field.name} is for training: give --presets, not runs")
 
 
 def _check_kinds(runs: Sequence[Path]) -> None:
     """UsageError unless these are runs of one kind of puzzle."""
-    from scripts.runs.recorded import load_config
-
     kinds = {load_config(run)[1]["kind"] for run in runs}
     if len(kinds) > 1:
         raise UsageError(

@@ -5,13 +5,14 @@ solving.png (one puzzle segment by segment), curves, difficulty, residuals, exam
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.distribution import World
-from reasoning.training.runs import write_json
+from reasoning.training.runs import make_folder, write_json
 from scripts.models.presets import RunConfig
 from scripts.models.variants import file_name
 from scripts.reports.curves import for_page, read_curve
@@ -21,15 +22,18 @@ from scripts.reports.html_report import Section, write_html
 from scripts.reports.report import Row, comparison, group_names, markdown
 from scripts.runs.train import newest
 from scripts.runs.training_command import with_steps
-from scripts.studies.budget import Budget, Ledger, cost_of, steps_within
+from scripts.studies.asked import Asked
+from scripts.studies.budget import Ledger, cost_of, steps_within
 from scripts.studies.examples import Pictured, caption, draw_extremes, draw_solving
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import Lanes
 from scripts.studies.one_run import Scored, check_same, failed_run, finish_run, score_run
 from scripts.studies.origin import origin, recipes, settings_apart
-from scripts.studies.plan import Run
+from scripts.studies.plan import Run, lanes_of, rehearse_own
+from scripts.terminal.choices import Budget
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
+from scripts.usage import UsageError
 
 
 class Comparison:
@@ -136,36 +140,40 @@ def run_folder(out: Path, config: RunConfig, seed: int) -> Path:
     return once if once.exists() else out / f"{file_name(config.preset)}-seed{seed}"
 
 
+@dataclass(frozen=True)
+class Spending:
+    """What every row of a comparison gets as much of."""
+
+    budget: Budget = "steps"
+    """what is counted: steps, FLOPs or time."""
+    amount: float | None = None
+    """of that, in steps, FLOPs or minutes; None: each row's own steps, or what the first spends."""
+    first: RunConfig | None = None
+    """whose spending counts where no amount is given; None: the first row's."""
+
+
 def within_budget(
-    configs: Sequence[RunConfig],
-    train: PuzzleSet,
-    world: World,
-    budget: Budget,
-    amount: float | None,
-    out: Path,
-    console: Console,
-    first: RunConfig | None = None,
+    configs: Sequence[RunConfig], train: PuzzleSet, spending: Spending, asked: Asked
 ) -> list[RunConfig]:
-    """The configurations with the steps that spend `amount` each, of FLOPs or minutes (of steps: as
-    given); by default what the first spends with its own steps. What is measured is kept in
+    """The configurations with the steps that spend as much each. What is measured is kept in
     OUT/budget.json and not measured again.
 
-    configs: one or more; train: the training puzzles of all; world: the processes that train them;
-    budget: what is counted, steps, flops or time; amount: of that, None: what `first` spends with
-    its own steps (None: the first of configs); out: OUT; console: where the steps are told.
+    configs: one or more; train: the training puzzles of all; spending: what they get equally;
+    asked: of the study, OUT and the device among it.
     """
+    budget, amount, first = spending.budget, spending.amount, spending.first or configs[0]
     if budget == "steps":
         return list(configs) if amount is None else [with_steps(c, int(amount)) for c in configs]
-    first = first or configs[0]
     told = first.model_dump(mode="json") if amount is None else None
-    ledger = Ledger(out, {"budget": budget, "amount": amount, "first": told}, world)
+    world = asked.world
+    ledger = Ledger(asked.out, {"budget": budget, "amount": amount, "first": told}, world)
 
-    def asked() -> float:
+    def whole() -> float:
         if amount is None:
             return cost_of(first, train, world, budget).of(first.steps)
         return amount if budget == "flops" else 60 * amount
 
-    total = ledger.total(asked)
+    total = ledger.total(whole)
 
     def measured(config: RunConfig) -> int:
         if amount is None and config == first:
@@ -175,7 +183,7 @@ def within_budget(
     changed = [with_steps(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
     shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
     steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
-    console.print(f"steps for {shown} each: {steps}")
+    asked.console.print(f"steps for {shown} each: {steps}")
     return changed
 
 
@@ -196,6 +204,32 @@ def planned_runs(
         for seed in range(seeds)  # outermost: an unfinished comparison has as many of each
         for config in configs
     ]
+
+
+def planned_equally(
+    configs: Sequence[RunConfig],
+    seeds: int,
+    train: PuzzleSet,
+    spending: Spending,
+    asked: Asked,
+) -> tuple[list[Run], Lanes]:
+    """Runs as `planned_runs` gives them, of steps that spend as much each, and how they train side
+    by side. Models of the user's own are rehearsed before any other is measured.
+
+    configs: of the rows; seeds: of each; train: the training puzzles of all; spending: what they
+    get equally; asked: of the study, OUT among it.
+
+    InputError for a model of the user's own that cannot be trained; RunError if OUT cannot be
+    written.
+    """
+    runs = planned_runs(configs, seeds, asked.out, train)
+    rehearse_own(runs, asked.world)
+    lanes = lanes_of(asked.jobs, runs, asked.world)
+    if asked.world.is_main:
+        make_folder(asked.out)
+    with lanes.threads():
+        configs = within_budget(configs, train, spending, asked)
+    return planned_runs(configs, seeds, asked.out, train), lanes
 
 
 def train_and_score(
@@ -238,4 +272,18 @@ def train_and_compare(
     compared = Comparison(data, world)
     for scored in train_and_score(runs, lanes, world, console):
         compared.take(scored)
+    return compared
+
+
+def compare_finished(runs: Sequence[Path], data: Path | None, asked: Asked) -> Comparison:
+    """Finished runs, scored. data: puzzles for all of them, None: each run's own; asked: of the
+    study. UsageError if none of them can be scored, RunError if OUT cannot be written."""
+    if asked.world.is_main:
+        make_folder(asked.out)
+    compared = Comparison(data, asked.world)
+    for folder in runs:
+        compared.add(folder)
+    if all(row.evaluation is None for row in compared.rows):
+        names = ", ".join(map(str, runs))
+        raise UsageError(f"{names}: no run has a checkpoint to compare; train one first")
     return compared

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from rich.console import Console
 
 from puzzles.dataset import read_split
 from puzzles.stream import BatchStream
@@ -17,8 +16,9 @@ from reasoning.training.runs import read_jsonl
 from scripts.cli import main
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model, preset
+from scripts.studies.asked import Asked
 from scripts.studies.budget import cost_of, steps_within
-from scripts.studies.comparison import within_budget
+from scripts.studies.comparison import Spending, within_budget
 
 
 def config(name, **changes):
@@ -144,12 +144,11 @@ def test_a_time_budget_is_measured_once_and_the_same_command_goes_on(
 def test_another_model_joins_a_time_budget_and_another_request_is_measured(
     sudokus, tmp_path, clock
 ):
-    train, world, console = read_split(sudokus, "train"), join_world("cpu"), Console(quiet=True)
+    train, asked = read_split(sudokus, "train"), Asked(tmp_path, "cpu")
     trm, one_pass = config("trm-mini"), config("transformer-mini")
 
     def steps(configs, amount):
-        found = within_budget(configs, train, world, "time", amount, tmp_path, console)
-        return [c.steps for c in found]
+        return [c.steps for c in within_budget(configs, train, Spending("time", amount), asked)]
 
     (first,) = steps([one_pass], 2.0)
     clock.slowness = 4.0
