@@ -178,12 +178,19 @@ def _unknown(word: str, form: Any, program: str, options: dict[str, Any]) -> str
     # A field's own name, without the names of what holds it: --lr for --optimizer.lr.
     last_part = {option: "--" + option.removeprefix("--").rpartition(".")[2] for option in known}
     near = [option for option in known if last_part[option] == asked]
-    near = near or difflib.get_close_matches(asked, known, n=1)
+    near = near or _nearest(asked, known)
     if not near:
-        close = difflib.get_close_matches(asked, set(last_part.values()), n=1)
+        close = _nearest(asked, last_part.values())
         near = [option for option in known if last_part[option] in close]
     hint = f", did you mean {' or '.join(near)}?" if near else f" (see {program} --help)"
     return f"unknown option {word}{hint}"
+
+
+def _nearest(option: str, known: Iterable[str]) -> list[str]:
+    """The known option that is most like it, if one is; the dashes are not compared."""
+    names = [each.removeprefix("--") for each in known]
+    near = difflib.get_close_matches(option.removeprefix("--"), names, n=1)
+    return ["--" + name for name in near]
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], lists: str = "") -> str:

@@ -7,7 +7,6 @@ from typing import Annotated
 import tyro
 
 from reasoning.training.runs import refuse_begun
-from scripts.models.lm_models import LANGUAGE_PRESETS
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
 from scripts.runs.training_words import OF_PUZZLES, TrainingWords, preset_or_file
 from scripts.terminal.config_files import configured
@@ -32,7 +31,7 @@ def read_words(words: Sequence[str]) -> Pretrain:
     program = "loopbench pretrain"
     if resumes(words):
         return parse(Pretrain, words, program, Pretrain(language_preset("attractor-mini")))
-    name, file = preset_or_file(words, "attractor-mini", lambda: LANGUAGE_PRESETS)
+    name, file = preset_or_file(words, "attractor-mini")
     if file is None:
         config = language_preset(name)
     else:

@@ -9,7 +9,7 @@ import tyro
 
 from reasoning.training.config import seconds_of
 from reasoning.training.runs import refuse_begun
-from scripts.models.presets import RunConfig, preset, preset_names
+from scripts.models.presets import RunConfig, preset
 from scripts.runs.data import read_data
 from scripts.runs.training_words import OF_LANGUAGE, TrainingWords, preset_or_file
 from scripts.terminal.config_files import configured, read_config_file
@@ -45,7 +45,7 @@ def read_words(words: Sequence[str]) -> Train:
     program = "loopbench train"
     if resumes(words):
         return parse(Train, words, program, Train(preset("attractor-mini")))
-    name, file = preset_or_file(words, "attractor-cpu", preset_names)
+    name, file = preset_or_file(words, "attractor-cpu")
     data = None if {"-h", "--help"} & set(words) else option_value(words, "--data")
     if file is not None:
         data = data or read_config_file(file).get("data") or None

@@ -1,6 +1,6 @@
 """Options that `train` and `pretrain` share; read without torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,17 +38,14 @@ class TrainingWords:
     """Write RUN/tensorboard too (extra tensorboard)."""
 
 
-def preset_or_file(
-    words: Sequence[str], shown: str, names: Callable[[], Sequence[str]]
-) -> tuple[str | None, Path | None]:
+def preset_or_file(words: Sequence[str], shown: str) -> tuple[str | None, Path | None]:
     """What --preset and --config give, either of which is enough.
 
-    shown: the preset whose options `--help` lists where none is given; names: of all presets.
-    UsageError for neither.
+    shown: the preset whose options `--help` lists where none is given. UsageError for neither.
     """
     name, file = option_value(words, "--preset"), option_value(words, "--config")
     if name is None and {"-h", "--help"} & set(words):
         name = shown
     if name is None and file is None:
-        raise UsageError(f"give --preset, one of {', '.join(names())}")
+        raise UsageError(f"give --preset, say {shown}; `loopbench presets` lists all")
     return name, None if file is None else Path(file)

@@ -10,6 +10,13 @@ import io
 import itertools
 from collections.abc import Callable, Iterator
 
+# Kinds of values, as tyro and Python name them.
+_KINDS = {"INT": "whole number", "FLOAT": "number"}
+_NOT_READ = {
+    "invalid literal for int() with base 10: ": "whole number",
+    "could not convert string to float: ": "number",
+}
+
 
 @contextlib.contextmanager
 def printed() -> Iterator[Callable[[], str]]:
@@ -29,7 +36,14 @@ def message_of(report: str) -> str:
     # Of a union: every type that was tried, and why in vain.
     head, tried, tail = message.partition(" could be instantiated from [")
     place, _, kinds = head.partition("no type matching ")
-    return f"{place}{tail.partition(']')[0]} is no {kinds}" if tried else message
+    if tried:
+        wanted = [_KINDS.get(kind, kind) for kind in kinds.split("|") if kind != "{None}"]
+        return f"{place}{tail.partition(']')[0]} is no {' or '.join(wanted)}"
+    for words, kind in _NOT_READ.items():
+        place, read, value = message.partition(words)
+        if read:
+            return f"{place}{value} is no {kind}"
+    return message
 
 
 def options_of(help_text: str) -> list[str]:

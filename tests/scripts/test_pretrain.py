@@ -189,7 +189,7 @@ def test_validation_rows_that_were_not_asked_for_are_those_there(tmp_path, capsy
 def test_bad_input_is_one_line_before_any_step(trained, corpus, tmp_path, capsys):
     out = tmp_path / "run"
     start = ["pretrain", "--corpus", corpus, "--out", out]
-    refused(capsys, start, "--preset", "attractor-770m")
+    refused(capsys, start, "--preset", "`loopbench presets` lists all")
     refused(
         capsys, [*start, "--preset", "attractor-9b"], "attractor-9b", "did you mean attractor-60m?"
     )

@@ -60,10 +60,11 @@ def test_options_of_a_nested_configuration_are_its_fields():
     ("words", "told"),
     [
         ([], "Missing from do: --data PATH a folder, as --other wants it. (required) (see do"),
-        (["--data", "d", "--size", "x"], "Error parsing --size: invalid literal for int() with"),
+        (["--data", "d", "--size", "x"], "Error parsing --size: 'x' is no whole number (see"),
         (["--data", "d", "--kind", "c"], "invalid choice 'c' for argument '--kind'. Expected one"),
         (["--data", "d", "--size"], "Missing value for argument '--size'. Expected 1 values."),
         (["--data", "d", "--sise", "4"], "unknown option --sise, did you mean --size?"),
+        (["--data", "d", "--bogus", "4"], "unknown option --bogus (see do --help)"),
     ],
 )
 def test_what_does_not_fit_is_one_line(words, told):
@@ -92,7 +93,7 @@ class Train:
     [
         (["--optimizer.lr", "-1"], "--optimizer.lr: Input should be greater than"),
         (["--optimizer.betas", "1.5", "0.9"], "--optimizer.betas.0: Input should be less than 1"),
-        (["--steps", "run/config.json"], "Error parsing --steps: invalid literal for int() with"),
+        (["--steps", "a/b.json"], "Error parsing --steps: 'a/b.json' is no whole number (see"),
         (["--steps", "0"], "--steps: Input should be greater than 0 (got 0)"),
     ],
 )
@@ -100,7 +101,7 @@ def test_an_option_of_a_configuration_that_a_form_holds_is_called_as_it_is_typed
     with pytest.raises(UsageError) as refused:
         parse(Train, words, "do", default=Train(TrainingConfig(steps=5)))
     assert str(refused.value).startswith(told)
-    assert "run/--json" not in str(refused.value)
+    assert "/--" not in str(refused.value)
     assert "----" not in str(refused.value)
 
 
