@@ -10,6 +10,7 @@ _HOMES = {
     "OneStep": "reasoning.fixed_point",
     "Phantom": "reasoning.fixed_point",
     "Picard": "reasoning.fixed_point",
+    "Reversible": "reasoning.fixed_point",
     "Unrolled": "reasoning.fixed_point",
     "jacobian_norm": "reasoning.fixed_point",
     "solve": "reasoning.fixed_point",

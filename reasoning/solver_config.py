@@ -82,17 +82,17 @@ class SolverConfig(Frozen):
 
 
 _CLIPPED = ("one-step", "neumann", "adjoint")
-_GRADIENTS = ("phantom", *_CLIPPED, "unrolled")
+_GRADIENTS = ("phantom", "reversible", *_CLIPPED, "unrolled")
 
 
 class GradientConfig(Frozen):
     """How the solution is differentiated; see reasoning.fixed_point.gradients."""
 
-    kind: Literal["phantom", "one-step", "neumann", "adjoint", "unrolled"] | str = Field(
-        "phantom", description="gradient of the solution, or the import path of a Gradient"
+    kind: Literal["phantom", "reversible", "one-step", "neumann", "adjoint", "unrolled"] | str = (
+        Field("phantom", description="gradient of the solution, or the import path of a Gradient")
     )
-    steps: int = Field(2, gt=0, description="K, phantom steps")
-    damping: float = Field(1.0, gt=0, le=1, description="lambda, size of a phantom step")
+    steps: int = Field(2, gt=0, description="K, phantom steps, or pairs of reversible ones")
+    damping: float = Field(1.0, gt=0, le=1, description="lambda, size of such a step")
     terms: int = Field(2, gt=0, description="terms of the Neumann series")
     solver: Literal["anderson", "picard"] = Field("anderson", description="adjoint solve: method")
     tolerance: float = Field(1e-4, gt=0, description="adjoint solve: relative residual")
@@ -111,6 +111,8 @@ class GradientConfig(Frozen):
                 f"gradient.clip bounds the adjoint u, which {self.kind} never forms: "
                 "drop it, or choose one-step, neumann or adjoint"
             )
+        if self.kind == "reversible":
+            self.build()  # refused while settings are read
         return self
 
     def build(self, early_exit: bool | None = None) -> "Gradient":
@@ -123,6 +125,7 @@ class GradientConfig(Frozen):
             OneStep,
             Phantom,
             Picard,
+            Reversible,
             Unrolled,
         )
 
@@ -131,7 +134,13 @@ class GradientConfig(Frozen):
             least = min(self.min_evaluations, self.max_evaluations)
             solver = kind(self.tolerance, self.max_evaluations, least, early_exit=early_exit)
             return Adjoint(solver, self.clip)
-        kinds = {"phantom": Phantom, "one-step": OneStep, "neumann": Neumann, "unrolled": Unrolled}
+        kinds = {
+            "phantom": Phantom,
+            "reversible": Reversible,
+            "one-step": OneStep,
+            "neumann": Neumann,
+            "unrolled": Unrolled,
+        }
         kind = kinds.get(self.kind) or class_at(self.kind, Gradient)
         settings = _taken(kind, self, ("steps", "damping", "terms", "clip"))
         return made(self.kind, kind, **settings)
@@ -141,7 +150,7 @@ class GradientConfig(Frozen):
         """Evaluations of the map that the value itself takes after the solver's."""
         if _is_path(self.kind):
             return self.build().forward_steps()
-        return self.steps if self.kind == "phantom" else 0
+        return {"phantom": self.steps, "reversible": 2 * self.steps}.get(self.kind, 0)
 
     def passes(self) -> tuple[float, float]:
         """Those of the gradient: forward, and backward ones."""

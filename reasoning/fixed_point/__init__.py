@@ -13,6 +13,7 @@ from reasoning.fixed_point.gradients import (
 from reasoning.fixed_point.iteration import Budget, Found, Iteration, Proposal, iterate
 from reasoning.fixed_point.picard import Picard
 from reasoning.fixed_point.probes import jacobian_energy, jacobian_norm, spectral_radius
+from reasoning.fixed_point.reversible import Reversible
 from reasoning.fixed_point.solution import Solution, State
 from reasoning.fixed_point.solve import Solver, solve
 
@@ -29,6 +30,7 @@ __all__ = [
     "Phantom",
     "Picard",
     "Proposal",
+    "Reversible",
     "Solution",
     "Solver",
     "State",

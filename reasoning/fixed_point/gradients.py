@@ -7,6 +7,7 @@ injected inputs) is u^T df/d(.), with u = v + J^T u (paper, eq. 4). The methods 
     Neumann(k)   u = v + J^T v + ... + (J^T)^k v           (error O(|J|^(k + 1)))
     Adjoint      u solved for by Picard or Anderson        (exact to its tolerance)
     Phantom      backpropagation through K damped steps from z* (Geng et al. 2021)
+    Reversible   the same of steps that can be undone, kept in no memory (2509.12917); a file apart
     Unrolled     backpropagation through the solver's own iterations
 
 For the first three the value is exactly the solver's z*: the graph of one application of f at z* is
@@ -142,6 +143,12 @@ class _OnceDifferentiable(torch.autograd.Function):
         return None, *v
 
 
+def once_differentiable(gradient: Gradient, value: Tensors) -> Tensors:
+    """The value as it is. RuntimeError, in the name of its gradient, where create_graph=True asks
+    for second derivatives: what stands in its graph as a constant has none."""
+    return _OnceDifferentiable.apply(gradient, *value)
+
+
 class Implicit(Gradient):
     """Attach the graph of one application at z*, with v turned into u by `transform`."""
 
@@ -255,7 +262,7 @@ class Phantom(Gradient):
                 w = fw
             else:
                 w = tuple(torch.lerp(a, b, self.damping) for a, b in zip(w, fw, strict=True))
-        return _OnceDifferentiable.apply(self, *w)
+        return once_differentiable(self, w)
 
 
 @dataclass(frozen=True)

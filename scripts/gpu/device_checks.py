@@ -35,6 +35,7 @@ from reasoning.fixed_point import (
     OneStep,
     Phantom,
     Picard,
+    Reversible,
     Unrolled,
     solve,
 )
@@ -234,7 +235,8 @@ def gradient_checks(device: torch.device) -> Iterator[Check]:
         budgets = {"tolerance": tolerance, "max_evaluations": 60}
         for solver in (Anderson(**budgets), Picard(**budgets, damping=0.9)):
             adjoint = Adjoint(type(solver)(**budgets))
-            for gradient in (OneStep(), Neumann(3), adjoint, Phantom(3, 0.5), Unrolled()):
+            gradients = OneStep(), Neumann(3), Phantom(3, 0.5), Reversible(3), Unrolled()
+            for gradient in (adjoint, *gradients):
                 measured, expected = (
                     _implicit(solver, gradient, dtype, place)
                     for place in (device, torch.device("cpu"))

@@ -59,6 +59,8 @@ _INTERVENTIONS = {"initial": "random", "update_damping": 0.05, "update_noise": 0
 # FPRM's: norms before the branches, whose ends begin small.
 _PRE_NORM = {"norm": "pre", "branch_scale": 0.5}
 
+_REVERSIBLE = {"kind": "reversible", "steps": 2}
+
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
     "controls": (
         *(
@@ -90,6 +92,8 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
         Variant("random starts", "attractor", {"model": {"initial": "random"}}),
         Variant("EqR", "attractor", {"model": _INTERVENTIONS}),
         Variant("one state", "attractor", {"model": {"states": 1}}),
+        # RevDEQ's, 2509.12917: every step has its exact gradient, in the memory of one.
+        Variant("reversible", "attractor", {"model": {"gradient": _REVERSIBLE}}),
         Variant("TRM", "trm"),
         Variant("TRM, pre-norm, scaled", "trm", {"model": _PRE_NORM}),
         Variant("TRM, one state", "trm", {"model": {"states": 1}}),

@@ -174,6 +174,20 @@ def test_net_calls_count_the_application_that_an_implicit_gradient_is_taken_of()
         assert len(made) == calls
 
 
+def test_net_calls_count_those_that_undo_reversible_steps():
+    settings = {"kind": "reversible", "steps": 2, "damping": 0.5}
+    model = attractor(solver={"max_evaluations": 0}, gradient=settings)
+    made = []
+    model.net.register_forward_hook(lambda *_: made.append(1))
+    output = model.segment(state_of(model), INPUTS, IDS, Depth())
+    output.logits.sum().backward()
+    assert output.net_calls.tolist() == [len(made)] * 3
+    made.clear()
+    with torch.no_grad():
+        output = model.segment(state_of(model), INPUTS, IDS, Depth())
+    assert output.net_calls.tolist() == [len(made)] * 3
+
+
 @pytest.mark.parametrize("kind", ["one-step", "neumann", "adjoint", "unrolled"])
 def test_no_segment_leaves_the_state_as_it_was(kind):
     model = attractor(solver={"max_evaluations": 2}, gradient={"kind": kind})
@@ -207,9 +221,11 @@ def test_solving_for_z_holds_y_and_sweeps():
     assert torch.equal(output.net_calls, 2 * output.diagnostics["evaluations"] + 2)
 
 
-@pytest.mark.parametrize("kind", ["phantom", "one-step", "neumann", "adjoint", "unrolled"])
+@pytest.mark.parametrize(
+    "kind", ["phantom", "reversible", "one-step", "neumann", "adjoint", "unrolled"]
+)
 def test_every_gradient_reaches_every_weight_of_the_net(kind):
-    model = attractor(gradient={"kind": kind}, solver={"max_evaluations": 4})
+    model = attractor(gradient={"kind": kind, "damping": 0.5}, solver={"max_evaluations": 4})
     found = gradients(model, model.segment(state_of(model), INPUTS, IDS, Depth()))
     for name, gradient in found.items():
         if name.startswith(("net", "embedding.tokens", "heads")):

@@ -134,6 +134,23 @@ def test_phantom_is_autograd_through_damped_steps_from_the_solution(make, short)
     assert error(ours(model, short), expected) < 1e-9
 
 
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_reversible_is_autograd_through_its_steps_from_the_solution(make, short, checkpoint):
+    gradient = {"kind": "reversible", "steps": 3, "damping": 0.5}
+    model = build(make, gradient, checkpoint=checkpoint)
+    c, f = parts(model, short)
+    with torch.no_grad():
+        w = c
+        for _ in range(60):
+            w = f(w)
+    a = b = w
+    for _ in range(3):
+        a = 0.5 * a + 0.5 * f(b)
+        b = 0.5 * b + 0.5 * f(a)
+    expected = gradients(model, loss_of(model.logits(b), short))
+    assert error(ours(model, short), expected) < 1e-9
+
+
 def test_clip_bounds_the_adjoint_of_every_sequence(make, short):
     """|u| <= clip |v|, whichever way u is formed."""
 
@@ -197,9 +214,9 @@ def test_checkpointing_and_autocast_lose_no_gradient(make, short, kind):
         loss = loss_of(model(short, seeds=seeds).logits, short)
         found.append(gradients(model, loss))
     assert error(found[1], found[0]) < 1e-12
-    for gradient in ("one-step", "adjoint"):
+    for gradient in ("one-step", "adjoint", "reversible"):
         if settings:
-            settings = {"gradient": GradientConfig(kind=gradient)}
+            settings = {"gradient": GradientConfig(kind=gradient, damping=0.5)}
         narrow = make(kind, SCALE.get(kind, 1.0), checkpoint=True, **settings)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(narrow(short, seeds=seeds).logits, short)
@@ -225,12 +242,14 @@ def saved_bytes(model, tokens, budget):
 
 def test_training_memory_is_flat_in_the_evaluations_but_for_unrolled(make, tokens):
     used = {}
-    for kind in ("one-step", "adjoint", "phantom", "unrolled"):
+    for kind in ("one-step", "adjoint", "phantom", "reversible", "unrolled"):
         solver = SolverConfig(tolerance=1e-30, max_evaluations=32)
-        model = make("attractor", solver=solver, gradient=GradientConfig(kind=kind))
+        gradient = GradientConfig(kind=kind, damping=0.5)
+        model = make("attractor", solver=solver, gradient=gradient)
         used[kind] = [saved_bytes(model, tokens, SolveBudget(t)) for t in (2, 16)]
-    for kind in ("one-step", "adjoint", "phantom"):
+    for kind in ("one-step", "adjoint", "phantom", "reversible"):
         assert used[kind][1] == used[kind][0]
+    assert used["reversible"][0] < used["one-step"][0]  # of no evaluation is anything kept
     assert used["unrolled"][1] > 4 * used["unrolled"][0]
     parcae = make("parcae")
     flat = [saved_bytes(parcae, tokens, SolveBudget(t)) for t in (2, 4, 16)]

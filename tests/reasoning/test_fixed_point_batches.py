@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from reasoning.fixed_point import Adjoint, Anderson, Neumann, OneStep, Phantom, Picard, solve
+from reasoning.fixed_point import (
+    Adjoint,
+    Anderson,
+    Neumann,
+    OneStep,
+    Phantom,
+    Picard,
+    Reversible,
+    solve,
+)
 from reasoning.fixed_point.solution import row_sum
 
 SOLVERS = [
@@ -68,7 +77,9 @@ def check_company(solver, shape):
             assert torch.equal(a, b[rows])
 
 
-@pytest.mark.parametrize("gradient", [OneStep(), Neumann(3, 1.2), Adjoint(), Phantom(2, 0.6)])
+@pytest.mark.parametrize(
+    "gradient", [OneStep(), Neumann(3, 1.2), Adjoint(), Phantom(2, 0.6), Reversible(2)]
+)
 def test_gradients_alone_or_in_company(gradient):
     rate, z0 = torch.tensor([0.8, 0.1, 0.5, 0.0, 0.3]), normal(1, 5, 9, 31)
 

@@ -9,10 +9,19 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from reasoning.fixed_point import Adjoint, Anderson, Neumann, OneStep, Phantom, Picard, solve
+from reasoning.fixed_point import (
+    Adjoint,
+    Anderson,
+    Neumann,
+    OneStep,
+    Phantom,
+    Picard,
+    Reversible,
+    solve,
+)
 from reasoning.training.distribution import leave_world
 
-GRADIENTS = [OneStep(), Neumann(2), Phantom(2, 0.7), Adjoint(Picard(1e-10, 200))]
+GRADIENTS = [OneStep(), Neumann(2), Phantom(2, 0.7), Reversible(2), Adjoint(Picard(1e-10, 200))]
 
 
 class Model(nn.Module):

@@ -11,12 +11,13 @@ from reasoning.fixed_point import (
     OneStep,
     Phantom,
     Picard,
+    Reversible,
     Unrolled,
     solve,
 )
 
 TIGHT = {"picard": Picard(1e-13, 4000), "anderson": Anderson(1e-13, 4000)}
-GRADIENTS = [OneStep(), Neumann(2), Phantom(2, 0.7), Adjoint(), Unrolled()]
+GRADIENTS = [OneStep(), Neumann(2), Phantom(2, 0.7), Reversible(2, 0.5), Adjoint(), Unrolled()]
 B, N = 3, 6
 
 
@@ -196,7 +197,9 @@ def test_value_is_the_same_without_gradients(case, solver, gradient):
     assert torch.equal(a, b)
     assert a.requires_grad
     assert not b.requires_grad
-    if not isinstance(gradient, Phantom | Unrolled):  # attaching the graph changes nothing
+    if not isinstance(
+        gradient, Phantom | Reversible | Unrolled
+    ):  # attaching the graph changes nothing
         found = solver.run(
             lambda w: (case.on_flat(w[0], *case.captured).detach(),), (case.flat(case.start),)
         )
@@ -273,6 +276,10 @@ def test_memory_of_implicit_gradients_does_not_grow_with_evaluations():
         (lambda: Phantom(1, 0.0), "damping"),
         (lambda: Phantom(1, 1.5), "damping"),
         (lambda: Phantom(1, float("nan")), "damping"),
+        (lambda: Reversible(0), "steps"),
+        (lambda: Reversible(1, 1.0), "damping .* cannot be undone"),
+        (lambda: Reversible(1, float("nan")), "damping"),
+        (lambda: Reversible(14, 0.5), "14 pairs of steps of size 0.5 cannot be undone"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(make, name):

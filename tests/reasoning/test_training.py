@@ -137,12 +137,14 @@ def test_a_compiled_net_trains_as_the_eager_one():
     assert_same_weights(eager.model, compiled.model, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("gradient", ["one-step", "neumann", "phantom", "adjoint", "unrolled"])
+@pytest.mark.parametrize(
+    "gradient", ["one-step", "neumann", "phantom", "reversible", "adjoint", "unrolled"]
+)
 def test_a_compiled_net_has_every_gradient_of_the_eager_one(gradient, monkeypatch):
     # Captured and differentiated as ever; no kernels are built, which takes long.
     quick = partialmethod(nn.Module.compile, backend="aot_eager")
     monkeypatch.setattr(nn.Module, "compile", quick)
-    settings = partial(AttractorConfig, gradient={"kind": gradient})
+    settings = partial(AttractorConfig, gradient={"kind": gradient, "damping": 0.5})
     norms = [
         trainer(kind=Attractor, settings=settings, compile=compiled).step()["grad_norm"]
         for compiled in (False, True)
