@@ -28,7 +28,7 @@ from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_row
 from reasoning.records import finite, sha256_of
 from reasoning.training.runs import write_json
 from scripts.reports.numbers import percent
-from scripts.runs.asked import settings_hash
+from scripts.runs.recorded import settings_hash
 from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress

@@ -1,6 +1,6 @@
-"""`loopbench pretrain`: one run; with `torchrun`, of `-m scripts pretrain`, on many processes."""
+"""`loopbench pretrain`: one run, by one process or, under torchrun, by many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from reasoning.training.steps import Progress
 from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import LanguageRunConfig
 from scripts.models.registry import LANGUAGE_MODELS
+from scripts.runs.beginning import Beginning, Followers, open_records, train_to_end
 from scripts.runs.lm_session import load_language_config, run_tokenizer
 from scripts.runs.pretrain_words import Pretrain, read_words
-from scripts.runs.training_command import open_records, run_command, train_to_end
-from scripts.runs.training_words import WandbMode
+from scripts.runs.training_command import TrainingCommand
 from scripts.terminal.folders import expect
 from scripts.usage import UsageError, option_value
 
@@ -31,30 +31,26 @@ def pretrain_run(
     config: LanguageRunConfig,
     out: Path,
     world: World,
-    resume: bool = False,
-    wandb: WandbMode = "off",
-    listen: Callable[[Progress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda line: None,
+    resume: bool,
+    followers: Followers,
     fit_rows: bool = False,
-    tensorboard: bool = False,
 ) -> int | None:
     """Pretrain a run to its end, None, or to an interrupt, the step of it. Everything it takes is
     checked before the first step.
 
     config: what is trained; out: the run's folder; world: the processes that train it; resume:
-    whether it goes on with what lies there; wandb: how Weights & Biases is told; tensorboard:
-    whether RUN/tensorboard is written; listen: told after every step; say: told, in a line, what
-    the user should know of before the first one; fit_rows: where the corpus has fewer validation
-    rows than the configuration asks for, let a new run ask for what is there.
+    whether it goes on with what lies there; followers: who is told; fit_rows: where the corpus has
+    fewer validation rows than the configuration asks for, let a new run ask for what is there.
     """
     if config.compile:
         check_compiler(world.device)
     expect(config.corpus, "corpus")
     corpus = Corpus(config.corpus)
-    if resume:
+    beginning = Beginning.of(out, resume)
+    if beginning is not Beginning.NEW:
         _check_same(corpus, out)
-    asked = config.validation.rows
-    if fit_rows and not resume:
+    wanted = config.validation.rows
+    if fit_rows and beginning is Beginning.NEW:
         config = _with_rows_there(config, corpus, world)
     rows = validation_rows(corpus, config.context, config.validation.rows)
     if len(rows) % world.size:
@@ -68,22 +64,19 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
-    if not resume and config.model.kind not in LANGUAGE_MODELS.shipped:
+    if beginning is Beginning.NEW and config.model.kind not in LANGUAGE_MODELS.shipped:
         rehearse(model, config, corpus.vocabulary, world.device)
     passes = config.model.published_passes(), config.model.gradient_passes()
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure)
-    saved = resume and was_saved(out)
-    if saved:
+    if beginning is Beginning.SAVED:
         trainer.resume()
-    reporter = open_records(
-        *(trainer, out, _record(corpus, trainer), resume, saved, wandb, tensorboard, listen, say)
-    )
-    if world.is_main and not saved:
-        if len(rows) < asked:
-            say(
-                f"{corpus.folder}: too little validation text for {asked} rows of "
-                f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
-            )
+    elif len(rows) < wanted:
+        followers.say(
+            f"{corpus.folder}: too little validation text for {wanted} rows of "
+            f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
+        )
+    reporter = open_records(trainer, out, _record(corpus, trainer), beginning, followers)
+    if world.is_main and beginning is not Beginning.SAVED:
         corpus.tokenizer.save(out)
     return train_to_end(trainer, reporter)
 
@@ -139,7 +132,7 @@ def run(words: Sequence[str], given: Pretrain) -> int:
     def load(run: Path) -> LanguageRunConfig:
         return load_language_config(run)[0]
 
-    return run_command("pretrain", "language run", words, given, load, newest, train)
+    return TrainingCommand("pretrain", "language run", load, newest, train).run(words, given)
 
 
 def main(words: Sequence[str]) -> int:

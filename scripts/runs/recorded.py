@@ -1,5 +1,7 @@
-"""What a puzzle run's config.json says; read without torch."""
+"""What a puzzle run's config.json says, and names for settings; read without torch."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,8 @@ def load_config(run: Path) -> tuple[RunConfig, dict[str, Any]]:
         return RunConfig.model_validate(config), grid
     except ValidationError as error:
         raise RunError(f"{place}: {describe(error)}") from error
+
+
+def settings_hash(settings: dict[str, Any]) -> str:
+    """Names these settings, in 12 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""`loopbench train`: one run. Also `torchrun --nproc-per-node N -m scripts train ...`."""
+"""`loopbench train`: one run, by one process or, under torchrun, by many."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from puzzles.puzzle_set import PuzzleSet
 from reasoning.nn.compilation import check_compiler
 from reasoning.records import finite, log_histogram
 from reasoning.supervision import Batch
-from reasoning.training.checkpoints import fill, load_weights, was_saved
+from reasoning.training.checkpoints import fill, load_weights
 from reasoning.training.deadline import plan
 from reasoning.training.distribution import World
 from reasoning.training.loop import Trainer
@@ -24,17 +24,14 @@ from reasoning.training.steps import Progress
 from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.models.registry import PUZZLE_MODELS
+from scripts.reports.numbers import percent
+from scripts.runs.beginning import Beginning, Followers, open_records, train_to_end
 from scripts.runs.data import read_data, training_stream
 from scripts.runs.pretrained import load_packaged
 from scripts.runs.recorded import load_config
 from scripts.runs.session import check_ids, identity, metrics, run_predictions, subset
 from scripts.runs.train_words import Train, read_words
-from scripts.runs.training_command import (
-    open_records,
-    run_command,
-    train_to_end,
-)
-from scripts.runs.training_words import WandbMode
+from scripts.runs.training_command import TrainingCommand
 from scripts.terminal.choices import PACKAGED
 
 
@@ -42,22 +39,17 @@ def train_run(
     config: RunConfig,
     out: Path,
     world: World,
-    resume: bool = False,
-    wandb: WandbMode = "off",
-    listen: Callable[[Progress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda line: None,
+    resume: bool,
+    followers: Followers,
     seconds: float | None = None,
     start: Path | None = None,
-    tensorboard: bool = False,
 ) -> int | None:
     """Train a run to its end, None, or to an interrupt, the step of it. Everything it takes is
     checked first.
 
     config: what is trained; out: the run's folder; world: the processes that train it.
     resume: whether it goes on with what lies there.
-    wandb: how Weights & Biases is told; tensorboard: whether RUN/tensorboard is written.
-    listen: told after every step.
-    say: told, in a line, what the user should know of before the first step.
+    followers: who is told.
     seconds: how long a new run is to take from now on, instead of its configuration's steps.
     start: a run whose averaged weights, or the file of packaged weights that, a new run begins
         with. CheckpointError if they do not fit.
@@ -68,42 +60,50 @@ def train_run(
     train, test = read_data(config.data)
     check_ids(test, train.num_puzzle_ids, Path(config.data))
     held_out = subset(test, config.evaluate_puzzles)
-    puzzles = identity(train, held_out)
-    if resume and read_config(out).get("puzzles_sha256", puzzles) != puzzles:
-        raise RunError(
-            f"{config.data}: holds other puzzles than those that {out} was trained on: put them "
-            "back, or begin a new run"
-        )
+    beginning = Beginning.of(out, resume)
+    record = _record(train) | {"puzzles_sha256": identity(train, held_out)}
+    if beginning is not Beginning.NEW:
+        _check_same(record, config, out)
     model = build_model(config, grid_shape(train)).to(world.device)
-    saved = resume and was_saved(out)
-    if resume and not saved:  # it begins once more, from what it began with
+    if beginning is Beginning.AGAIN:  # from what it began with
         start, _ = begun_with(out) or (None, 0)
-    planned: dict[str, Any] = {}
-    if start is not None and not saved:
-        planned["started_from"] = {"run": str(start), "step": _begin_with(start, model, world)}
-    stream = training_stream(config, train)
+    if start is not None and beginning is not Beginning.SAVED:
+        record["started_from"] = {"run": str(start), "step": _begin_with(start, model, world)}
+    if beginning is Beginning.NEW:
+        untrained = rehearse_first(model, config, train, world)
+        if untrained:
+            record["without_gradient"] = untrained
+            followers.say(_untrained(untrained))
 
     def evaluate(averaged: nn.Module) -> dict[str, Any]:
         return held_out_record(averaged, config, held_out, world)
 
-    if not resume:
-        untrained = rehearse_first(model, config, train, world)
-        if untrained:
-            planned["without_gradient"] = untrained
-            say(
-                f"warning: no gradient reaches {', '.join(untrained[:3])}"
-                + (f" and {len(untrained) - 3} more" if len(untrained) > 3 else "")
-            )
-    trainer = Trainer(model, stream, config, world, out, evaluate)
-    if saved:
+    trainer = Trainer(model, training_stream(config, train), config, world, out, evaluate)
+    record["optimizer_kernels"] = trainer.optimizers.kernels
+    if beginning is Beginning.SAVED:
         trainer.resume()
-    elif not resume and seconds is not None:
+    if beginning is Beginning.NEW and seconds is not None:
         make_folder(out)
-        planned["deadline"] = plan(trainer, seconds, began)
-        say(f"{trainer.config.steps:,} steps are to end {seconds:g} s after the start")
-    record = _record(train, trainer) | {"puzzles_sha256": puzzles} | planned
-    reporter = open_records(trainer, out, record, resume, saved, wandb, tensorboard, listen, say)
+        record["deadline"] = plan(trainer, seconds, began)
+        steps = trainer.config.steps
+        followers.say(f"{steps:,} steps are to end {seconds:g} s after the start")
+    reporter = open_records(trainer, out, record, beginning, followers)
     return train_to_end(trainer, reporter)
+
+
+def _check_same(record: dict[str, Any], config: RunConfig, out: Path) -> None:
+    """RunError unless the data's puzzles are those that the run began with."""
+    puzzles = record["puzzles_sha256"]
+    if read_config(out).get("puzzles_sha256", puzzles) != puzzles:
+        raise RunError(
+            f"{config.data}: holds other puzzles than those that {out} was trained on: put them "
+            "back, or begin a new run"
+        )
+
+
+def _untrained(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"warning: no gradient reaches {', '.join(names[:3])}{more}"
 
 
 def rehearse_first(
@@ -150,7 +150,7 @@ def held_out_record(
     return record if spread is None else record | {"residual_log10": spread}
 
 
-def _record(train: PuzzleSet, trainer: Trainer) -> dict[str, Any]:
+def _record(train: PuzzleSet) -> dict[str, Any]:
     shape = grid_shape(train)
     return {
         "grid": {
@@ -160,7 +160,6 @@ def _record(train: PuzzleSet, trainer: Trainer) -> dict[str, Any]:
             "vocabulary": shape.vocabulary,
             "puzzles": shape.puzzles,
         },
-        "optimizer_kernels": trainer.optimizers.kernels,
     }
 
 
@@ -170,7 +169,7 @@ def newest(progress: Progress) -> dict[str, str]:
     if progress.training:
         numbers["loss"] = f"{progress.training['cell_loss']:.3f}"
     if progress.evaluation:
-        numbers["held-out exact"] = f"{100 * progress.evaluation['exact']['mean']:.1f} %"
+        numbers["held-out exact"] = f"{percent(progress.evaluation['exact']['mean'])} %"
     return numbers
 
 
@@ -184,7 +183,8 @@ def _resumable(run: Path) -> RunConfig:
 def run(words: Sequence[str], given: Train) -> int:
     """The command, its words read. 0 when trained to the end, 130 when interrupted (resumable)."""
     train = partial(train_run, seconds=given.seconds, start=given.start)
-    return run_command("train", "puzzle run", words, given, _resumable, newest, train)
+    command = TrainingCommand("train", "puzzle run", _resumable, newest, train)
+    return command.run(words, given)
 
 
 def main(words: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ from reasoning.training.interrupts import interrupts
 from reasoning.training.memory import out_of_memory
 from reasoning.training.runs import TrainingError
 from reasoning.training.steps import Progress
+from scripts.runs.beginning import Followers
 from scripts.studies.lanes import Lanes
 from scripts.terminal.console import Console
 from scripts.terminal.guard import is_ours
@@ -58,6 +59,11 @@ class Seat:
     listen: Callable[[Progress], None]
     tell: Callable[[str, int, int], None]
     say: Callable[[str], None]
+
+    @property
+    def followers(self) -> Followers:
+        """Of its training."""
+        return Followers(self.listen, self.say)
 
 
 @dataclass(frozen=True)

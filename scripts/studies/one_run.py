@@ -19,6 +19,7 @@ from scripts.runs.evaluate import evaluate_run
 from scripts.runs.recorded import load_config
 from scripts.runs.session import NotFiniteError, check_fits, open_run, subset
 from scripts.runs.train import train_run
+from scripts.runs.training_command import Training
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat
 from scripts.usage import UsageError
@@ -63,7 +64,7 @@ def finish_run(
     out: Path,
     seat: Seat,
     check: Callable[[Any, Path], None] = check_same,
-    train: Callable[..., int | None] = train_run,
+    train: Training[Any] = train_run,
 ) -> None:
     """Train a run, go on with an interrupted one, or leave a finished one as it is. If another
     command is at it, wait until that one is done.
@@ -78,8 +79,7 @@ def finish_run(
         standing = where_it_stands(out, config.steps, seat.world)
         if standing == "finished":
             return
-        resume = standing == "begun"
-        stopped = train(config, out, seat.world, resume, listen=seat.listen, say=seat.say)
+        stopped = train(config, out, seat.world, standing == "begun", seat.followers)
     leave_if(stopped, out, seat)
 
 

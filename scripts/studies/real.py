@@ -181,10 +181,7 @@ def train_to_deadline(
     config = as_begun(config, folder, chosen)
     seat.world.barrier()  # every process has read what is there before it changes
     stopped = train_run(
-        *(config, folder, seat.world, begun),
-        listen=seat.listen,
-        say=seat.say,
-        seconds=None if begun else seconds,
+        config, folder, seat.world, begun, seat.followers, None if begun else seconds
     )
     leave_if(stopped, folder, seat)
 

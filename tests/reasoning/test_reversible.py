@@ -75,6 +75,19 @@ def test_it_is_autograd_through_the_steps(dtype, steps, damping):
         assert (ours - theirs).abs().max() < limit * theirs.abs().max()
 
 
+def test_what_is_asked_again_draws_the_same_noise():
+    """Dropout in the map: other libraries' reversible blocks draw another mask when undoing
+    (findings/)."""
+    grads = []
+    for run in (lambda case: case.solved(Reversible(3)), lambda case: case.by_autograd(3, 0.5)):
+        case = Case()
+        case.net.append(torch.nn.Dropout(0.5))
+        torch.manual_seed(1)
+        grads.append(case.gradients(run(case)))
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 def test_a_fixed_point_stays_where_it_is():
     b = torch.randn(3, 5, dtype=torch.float64)
     value = solve(lambda z: z / 2 + b, 2 * b, SOLVER, Reversible(4, 0.5)).value

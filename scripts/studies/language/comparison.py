@@ -26,10 +26,10 @@ from reasoning.training.logs import RunLog
 from reasoning.training.runs import write_json
 from scripts.models.lm_presets import LanguageRunConfig
 from scripts.models.variants import Variant
-from scripts.runs.asked import settings_hash
 from scripts.runs.evaluate_lm import Ask, evaluate_language_run
 from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
 from scripts.runs.pretrain import newest, pretrain_run
+from scripts.runs.recorded import settings_hash
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
 from scripts.studies.language.reading import Reading
