@@ -121,6 +121,7 @@ class PretrainingConfig(Frozen):
         for name in ("checkpoint_every", "jacobian_every"):
             if getattr(self, name) % self.log_every:
                 raise InputError(
-                    f"{name} {getattr(self, name)} must be a multiple of log_every {self.log_every}"
+                    f"{name} {getattr(self, name)} must be a multiple of log_every "
+                    f"{self.log_every}: change either"
                 )
         return self

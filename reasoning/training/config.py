@@ -90,13 +90,13 @@ class TrainingConfig(Frozen):
         if self.checkpoint_every % self.log_every:
             raise InputError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of "
-                f"log_every {self.log_every}"
+                f"log_every {self.log_every}: change either"
             )
         # An evaluation between two lines would be timed with steps, and have no place on a curve.
         if self.evaluate_every % self.log_every:
             raise InputError(
                 f"evaluate_every {self.evaluate_every} must be a multiple of "
-                f"log_every {self.log_every}"
+                f"log_every {self.log_every}: change either"
             )
         return self
 

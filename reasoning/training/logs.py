@@ -42,8 +42,14 @@ class RunLog:
         """Lines of a split ("train", "test" of puzzles, "validation" of text); None: all."""
         return _of(split, self.learned_in)
 
-    def took(self, split: str = "train") -> list[dict[str, Any]]:
-        """What the same steps took. A killed run may lack the last line."""
+    @property
+    def is_whole(self) -> bool:
+        """Both are there."""
+        return self.exists and self.took_in.is_file()
+
+    def took(self, split: str | None = "train") -> list[dict[str, Any]]:
+        """What the same steps took; None: and what evaluations took. A killed run may lack the last
+        line."""
         return _of(split, self.took_in)
 
 

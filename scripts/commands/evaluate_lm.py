@@ -27,7 +27,8 @@ def evaluate_lm(
 ) -> None:
     """Score a pretraining run on a CORE bundle and on held-out text; run again to go on.
 
-    Sequences are as long as in its training at most. Under `torchrun -m scripts evaluate-lm`
+    Sequences are as long as in its training at most. Under `torchrun --no-python loopbench
+    evaluate-lm`
     the processes share the items.
 
     Prints a table and writes RUN/evaluation-lm/<hash of the settings>/results.json; what --limit,

@@ -74,7 +74,7 @@ def _puzzle_table(title: str, described: Sequence[dict[str, Any]]) -> Table:
         counts = ["-" if n is None else f"{n:,}" for n in row["parameters"].values()]
         sizes = ("-" if row[k] is None else str(row[k]) for k in ("layers", "width", "segments"))
         calls = dict.fromkeys(c for c in row["net_calls_per_segment"].values() if c)
-        table.add_row(row["preset"], *counts, *sizes, " / ".join(calls), row["recipe"])
+        table.add_row(row["preset"], *counts, *sizes, " / ".join(calls) or "-", row["recipe"])
     return table
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from reasoning.training.runs import RunError
 from scripts.reports.curves import run_curve
+from scripts.reports.numbers import percent
 from scripts.runs.described import describe_run, find_runs, reading
 from scripts.terminal.console import Console
 from scripts.usage import UsageError, parse
@@ -119,7 +120,7 @@ def _told(score: dict[str, Any] | None) -> str:
     if score is None:
         return "-"
     if score["name"] == "exact":
-        return f"{100 * score['value']:.1f} ± {100 * score['stderr']:.1f} % (n {score['n']})"
+        return f"{percent(score['value'], score['stderr'])} % (n {score['n']})"
     return f"{score['value']:.3f} nats"
 
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoning.training.runs import read_jsonl, write_json
-from scripts.reports.numbers import accuracy, grid
+from reasoning.training.logs import RunLog
+from reasoning.training.runs import write_json
+from scripts.reports.numbers import accuracy, grid, percent
 from scripts.reports.pictures import finish, new_figure
 from scripts.usage import UsageError
 
@@ -36,9 +37,10 @@ Record = dict[str, Any]
 def curve(run: Path) -> list[Record]:
     """Held-out accuracy of a run against its training minutes, evaluation apart, against minutes
     with it, and against FLOPs as executed."""
-    exact = {r["step"]: r for r in read_jsonl(run / "metrics.jsonl") if r["split"] == "test"}
+    log = RunLog(run)
+    exact = {r["step"]: r for r in log.learned("test")}
     points, training, evaluating, flops = [], 0.0, 0.0, 0.0
-    for line in read_jsonl(run / "timing.jsonl"):
+    for line in log.took(None):
         if line["split"] == "train":
             training += line["seconds"]
             flops += line["flops"]
@@ -65,7 +67,7 @@ def collect(record: Record, work: Path) -> Record:
     if environments:
         parts["environment"] = environments[0]
     run = work / "run"
-    if (run / "timing.jsonl").exists() and (run / "metrics.jsonl").exists():
+    if RunLog(run).is_whole:
         parts["curve"] = curve(run)
         parts["run"] = json.loads((run / "config.json").read_text())
     whole = record | parts
@@ -194,7 +196,7 @@ def _rates(record: Record) -> list[str]:
             r["mode"],
             f"{1e3 * r['seconds_per_step']:.1f}",
             f"{r.get('tokens_per_second', r.get('segments_per_second')):,.0f}",
-            f"{100 * r['of_matmul_rate']:.1f}",
+            percent(r["of_matmul_rate"]),
             f"{r['peak_bytes'] / 2**30:.1f}" if "peak_bytes" in r else "",
         )
         for r in rows
@@ -202,8 +204,8 @@ def _rates(record: Record) -> list[str]:
     heads = ("step of", "mode", "ms", "segments or tokens a second", "% of matmul rate", "GiB")
     lines += _table(heads, steps)
     for profiled in rates.get("gaps", ()):
-        idle = 100 * profiled["idle_share"]
-        lines += [f"In a step of {profiled['preset']} the device is idle {idle:.1f} %.", ""]
+        idle = percent(profiled["idle_share"])
+        lines += [f"In a step of {profiled['preset']} the device is idle {idle} %.", ""]
         rows = [(f"{g['microseconds']:.0f}", g["host"]) for g in profiled["longest"]]
         lines += _table(("profiled: idle for, microseconds", "while the host was in"), rows)
         waits = Counter(profiled.get("waits", ()))

@@ -6,6 +6,7 @@ python -m scripts.models.preset_sizes      writes what `loopbench presets` shows
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from reasoning.model_config import SCALES, ModelConfig
 from reasoning.nn.grid import GridShape
@@ -17,6 +18,7 @@ from scripts.models.lm_presets import describe_language_preset, describe_languag
 from scripts.models.presets import build_model, preset, preset_names
 from scripts.models.registry import LANGUAGE_MODELS, PUZZLE_MODELS
 from scripts.terminal.choices import PRESETS_FILE
+from scripts.usage import describe
 
 
 def describe_presets() -> list[dict[str, Any]]:
@@ -65,13 +67,15 @@ def describe_installed() -> list[dict[str, Any]]:
         ("language", LANGUAGE_MODELS, SIZES, describe_language_preset),
     )
     described = []
-    for task, registry, sizes, describe in kinds:
+    for task, registry, sizes, described_as in kinds:
         for model, point in registry.installed().items():
             for name in (f"{model}-{size}" for size in sizes):
                 try:
-                    row = describe(name)
+                    row = described_as(name)
                 except Exception as error:  # what a package does is not in our hands
-                    row = {"preset": name, "task": task, "error": f"{error or type(error)}"}
+                    refused = isinstance(error, ValidationError)
+                    reason = describe(error) if refused else f"{error or type(error)}"
+                    row = {"preset": name, "task": task, "error": reason}
                 described.append(row | {"package": point.dist.name, "model": point.value})
     return described
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from scripts.reports.earlier import set_aside
-from scripts.reports.numbers import accuracy
+from scripts.reports.numbers import accuracy, percent
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
 
@@ -88,12 +88,8 @@ def _print_rest(rest: dict[str, Any], console: Console) -> None:
             cells = []
             for certificate in ("at_rest", "claimed"):
                 at = {name: values[place] for name, values in rates[certificate].items()}
-                cells.append(f"{100 * at['share']:.1f}")
-                cells.append(
-                    f"{100 * at['wrong']:.1f} ± {100 * at['stderr']:.1f} (n {at['n']})"
-                    if at["n"]
-                    else "-"
-                )
+                wrong = f"{percent(at['wrong'], at['stderr'])} (n {at['n']})" if at["n"] else "-"
+                cells += [percent(at["share"]), wrong]
             area = {name: values[place] for name, values in rates["area"].items()}
             table.add_row(str(breadth), rule, *cells, _plain(area))
     console.print(table)
@@ -132,7 +128,8 @@ def _print_selection(record: dict[str, Any], console: Console) -> None:
     if search["candidates"] == 1:
         early = (search["rule"], "halt-first", "restart", "verified")
         rules = [rule for rule in rules if rule in early]
-    shape = f"{search['breadth']} starts x {search['symmetries']} images"
+    amounts = (search["breadth"], "start"), (search["symmetries"], "image")
+    shape = " x ".join(f"{n} {what}" + ("s" if n > 1 else "") for n, what in amounts)
     table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
     headings = (*(f"{name} %" for name in names), "net calls", "evaluations")
     table.add_column("rule")

@@ -8,6 +8,7 @@ where a record has arms of one name for several. A record may have columns of it
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from scripts.reports.numbers import percent
 from scripts.reports.records import Arm, OwnColumn, Record
 from scripts.reports.tables import Table
 
@@ -74,7 +75,7 @@ def _seeds(arm: Arm) -> str:
 
 
 def _each(arm: Arm) -> str:
-    return ", ".join(f"{100 * v:.1f}" for _, v in sorted(arm.by_seed("exact").items())) or DASH
+    return ", ".join(percent(v) for _, v in sorted(arm.by_seed("exact").items())) or DASH
 
 
 def _count(arm: Arm) -> str:
@@ -84,7 +85,7 @@ def _count(arm: Arm) -> str:
 
 def _paper(arm: Arm) -> str:
     exact = arm.published.get("exact")
-    return DASH if exact is None else f"{100 * exact:.1f}"
+    return DASH if exact is None else percent(exact)
 
 
 def _reported(arm: Arm) -> str:

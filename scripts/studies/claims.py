@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from scripts.reports.numbers import percent
 from scripts.reports.records import SCALES, Arm, Record, Spread
 from scripts.studies.paired import Difference, difference, seeds_needed, summary_difference
 from scripts.usage import UsageError
@@ -150,7 +151,7 @@ def _nearest(claim: Claim, records: Mapping[str, Record]) -> str:
     if spread is None:
         return ""
     size = f", {arm.parameters / 1e6:.1f}M" if arm.parameters else ""
-    return f"{100 * spread.mean:.1f} % ({arm_name}{size})"
+    return f"{percent(spread.mean)} % ({arm_name}{size})"
 
 
 # A contrast
