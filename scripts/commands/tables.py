@@ -49,7 +49,8 @@ def tables(
     results: Path = FOLDER,
 ) -> int:
     """Fill the tables of pages, which stand between <!-- table NAME: columns --> and <!-- end -->.
-    NAME is that of a recorded result, or claims, claims-by-word, in-short or in-short-language.
+    NAME is that of a recorded result, or claims, claims-by-word, headline, in-short or
+    in-short-language.
     Exit code 1 with --check if a page differs.
 
     Args:

@@ -114,6 +114,10 @@ COLUMNS: dict[str, Column] = {
     "training_pflop": Column("training PFLOP", _mean("training_flops", 1e-15)),
     "minutes": Column("minutes", _mean("training_seconds", 1 / 60)),
     "mib": Column("MiB kept for backward", _mean("training_bytes", 2**-20)),
+    **{
+        f"bytes_at_{depth}": Column(f"MiB at {depth}", _mean(f"bytes_at_{depth}", 2**-20))
+        for depth in (1, 4, 16)
+    },
     "net_calls": Column("net calls a puzzle", _mean("net_calls")),
     "paper": Column("paper's exact %", _paper),
     "reported": Column("others report, exact %", _reported),
