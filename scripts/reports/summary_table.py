@@ -1,4 +1,4 @@
-"""The tables at the head of README and RESULTS: one number of several records' arms beside one another."""
+"""The tables at the head of README and RESULTS: one number of several records' arms in rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -64,8 +64,8 @@ def pretrain_run(
         sizes, settings = corpus.tokenizer.token_bytes, config.validation
         return validate(trained, rows, sizes, settings, world, config.precision)
 
-    if beginning is Beginning.NEW and config.model.kind not in LANGUAGE_MODELS.shipped:
-        rehearse(model, config, corpus.vocabulary, world.device)
+    if beginning is Beginning.NEW:
+        rehearse_own(model, config, corpus.vocabulary)
     passes = config.model.published_passes(), config.model.gradient_passes()
     trainer = Pretrainer(model, stream, config, world, *passes, out, measure)
     if beginning is Beginning.SAVED:
@@ -79,6 +79,16 @@ def pretrain_run(
     if world.is_main and beginning is not Beginning.SAVED:
         corpus.tokenizer.save(out)
     return train_to_end(trainer, reporter)
+
+
+def rehearse_own(model: LanguageModel, config: LanguageRunConfig, vocabulary: int) -> None:
+    """InputError for a model of the user's own that cannot be trained; loopbench's need no
+    rehearsal.
+
+    model: on the device that it is trained on; config: of its run; vocabulary: tokens of its text.
+    """
+    if config.model.kind not in LANGUAGE_MODELS.shipped:
+        rehearse(model, config, vocabulary, next(model.parameters()).device)
 
 
 def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:

@@ -1,6 +1,7 @@
 """A language model from outside this repository: the one of baselines/README.md, as it stands
 there."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -38,11 +39,30 @@ def test_the_pages_commands_run_as_they_stand_but_smaller(place, capsys):
         words = shlex.split(line)[1:]
         if words[0] == "pretrain":
             words += ["--steps", "30", "--device", "cpu", "--validation.rows", "4"]
+        if words[0] == "reproduce":
+            words += ["--steps", "4", "--seeds", "1", "--rows", "4", "--device", "cpu", "--set"]
+            words += ["context=32", "batch=4", "lanes=1", "validation.rows=4", "log_every=1"]
+            words += ["checkpoint_every=2", "jacobian_every=0"]
         assert main(words) == 0, line
     assert load_language_config(Path("text-run"))[0].model.kind == "grulm:GRULM"
     logged = read_jsonl(Path("text-run/metrics.jsonl"))
     losses = [record["loss"] for record in logged if record["split"] == "train"]
     assert losses[-1] < losses[0] - 0.5
+
+
+def test_it_is_a_row_of_a_table(place, capsys):
+    """Of that which the page's last command made."""
+    rows = {row["name"]: row for row in json.loads(Path("lm/table1.json").read_text())["rows"]}
+    assert len(rows) == 2
+    assert rows["grulm:GRULM"]["ours"]["perplexity"]["mean"] < 257
+    config, _ = load_language_config(Path("lm/runs/grulm-GRULM-mini-seed0"))
+    assert config.model.kind == "grulm:GRULM"
+    words = ["reproduce", "table1", "--text", "text.txt", "--out", "lm"]
+    for also, told in (("grulm:GRV", "has no GRV"), ("transformer-plain", "is a row already")):
+        assert main([*words, "--also", also]) == 2
+        assert told in capsys.readouterr().err
+    assert main(["reproduce", "fig6", "--also", "grulm:GRULM", "--out", "lm"]) == 2
+    assert "fig6 has none" in capsys.readouterr().err
 
 
 def test_its_counts_are_those_of_its_weights(place):

@@ -24,11 +24,13 @@ from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.validation import validate
 from reasoning.training.logs import RunLog
 from reasoning.training.runs import write_json
+from scripts.models.lm_models import build_language_model
 from scripts.models.lm_presets import LanguageRunConfig
+from scripts.models.registry import LANGUAGE_MODELS
 from scripts.models.variants import Variant
 from scripts.runs.evaluate_lm import Ask, evaluate_language_run
 from scripts.runs.lm_session import LanguageRun, load_language_config, open_language_run
-from scripts.runs.pretrain import newest, pretrain_run
+from scripts.runs.pretrain import newest, pretrain_run, rehearse_own
 from scripts.runs.recorded import settings_hash
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import choose_lanes
@@ -62,6 +64,14 @@ def _check_same(config: LanguageRunConfig, out: Path) -> None:
         )
 
 
+def _rehearse_own(config: LanguageRunConfig, folder: Path, study: Study) -> None:
+    """InputError, before any model is trained, for one of the user's own that cannot be."""
+    if config.model.kind in LANGUAGE_MODELS.shipped or (folder / "config.json").exists():
+        return
+    model = build_language_model(config.model, study.text.vocabulary, config.seed)
+    rehearse_own(model.to(study.world.device), config, study.text.vocabulary)
+
+
 def train_variants(
     study: Study, variants: Iterable[Variant], size: str
 ) -> dict[tuple[str, int], str]:
@@ -73,6 +83,8 @@ def train_variants(
     for variant, seed, config in wanted:
         folder = study.folder(variant, size, seed)
         _check_same(config, folder)
+        if seed == 0:
+            _rehearse_own(config, folder, study)
         jobs.append(Job(folder, partial(finish_language_run, config, folder)))
     lanes = choose_lanes(study.jobs, len(jobs), lambda: study.scale == "mini", study.world)
     failures: dict[tuple[str, int], str] = {}

@@ -40,8 +40,9 @@ def _of_runs(
         Args:
             study: what is trained and measured.
         """
-        if study.only and name not in LANGUAGE_TABLES:
-            raise UsageError(f"--only is of a table's rows: {name} has none")
+        for option, given in (("only", study.only), ("also", study.also)):
+            if given and name not in LANGUAGE_TABLES:
+                raise UsageError(f"--{option} is of a table's rows: {name} has none")
         study.check()
         for variant, size in trained(study):
             study.configuration(variant, size)
@@ -60,13 +61,14 @@ def _table(name: str) -> Callable[..., None]:
     table = LANGUAGE_TABLES[name]
 
     def trained(study: Study) -> Trained:
-        for size in table.sizes(study.scale, study.sizes):
-            yield from ((variant, size) for variant in table.variants(size, study.only))
+        whole = table.beside(study.others)
+        for size in whole.sizes(study.scale, study.sizes):
+            yield from ((variant, size) for variant in whole.variants(size, study.only))
 
     def make(study: Study) -> str:
         from scripts.studies.language.report import language_table
 
-        return language_table(study, name, table)
+        return language_table(study, name, table.beside(study.others))
 
     return _of_runs(name, trained, make, "md, .json")
 

@@ -23,7 +23,7 @@ from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
 from scripts.terminal.progress import stage_progress
 from scripts.terminal.texts import separator
-from scripts.usage import UsageError, at_least
+from scripts.usage import UsageError, at_least, names_in
 
 HELD_OUT = 0.05  # of the parts of --text
 _OWN_FLAGS = {"steps": "--steps", "seed": "--seeds", "corpus": "--corpus", "preset": "--scale"}
@@ -59,6 +59,9 @@ class Study(Asked):
     """fields changed in every run, NAME=VALUE each, such as micro_batch=8."""
     only: tuple[str, ...] = ()
     """rows of a table, by what is trained, such as transformer parcae; none: all."""
+    also: str = ""
+    """models that are rows of a table too, separated by commas: a preset without its size, or the
+    import path of one of your own, mypackage.module:MyModel."""
 
     def check(self) -> None:
         super().check()
@@ -84,6 +87,11 @@ class Study(Asked):
     def seeds(self) -> int:
         """How many seeds every model has."""
         return self.asked_seeds or (3 if self.scale == "mini" else 1)
+
+    @property
+    def others(self) -> list[str]:
+        """The models of --also."""
+        return names_in(self.also, "--also") if self.also else []
 
     @cached_property
     def changes(self) -> dict[str, Any]:

@@ -4,10 +4,10 @@ A row is a trained variant and a way of reading it out, so that one run can stan
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from scripts.models.variants import Variant, chosen
+from scripts.models.variants import Variant, chosen, file_name
 from scripts.studies.language.reading import OWN, PROPOSAL, Reading
 from scripts.usage import UsageError
 
@@ -49,7 +49,8 @@ class LanguageTable:
     """entries: rows by size; at `mini` those of "mini", else those of the first size.
 
     columns: of every row; costs: of every variant trained; both beside the published numbers;
-    relative: columns made of others; sweep: also score at several T.
+    relative: columns made of others; sweep: also score at several T; also: rows at every size that
+    were asked for beside the paper's.
     """
 
     title: str
@@ -60,20 +61,30 @@ class LanguageTable:
     relative: Mapping[str, Relative] = field(default_factory=dict)
     sweep: bool = False
     note: str = ""
+    also: tuple[Entry, ...] = ()
+
+    def beside(self, models: Sequence[str]) -> "LanguageTable":
+        """The table with a row for each of these models too. UsageError for one that it has."""
+        known = {e.variant.name for entries in self.entries.values() for e in entries}
+        for model in models:
+            if model in known:
+                raise UsageError(f"--also: {model} is a row already")
+        also = tuple(Entry(model, Variant(file_name(model), model)) for model in models)
+        return replace(self, also=also)
 
     def rows(self, size: str) -> tuple[Entry, ...]:
         """The entries at a size."""
-        return self.entries.get(size) or next(iter(self.entries.values()))
+        return (*(self.entries.get(size) or next(iter(self.entries.values()))), *self.also)
 
     def sizes(self, scale: str, chosen: tuple[str, ...]) -> tuple[str, ...]:
         """mini, or the published sizes (those chosen). UsageError for one that is not there."""
         return sizes_of(self.entries, scale, chosen)
 
     def variants(self, size: str, only: Sequence[str]) -> tuple[Variant, ...]:
-        """What is trained at a size for these rows, all if none is named; each once. UsageError for
-        a row that is not there."""
+        """What is trained at a size for these rows, all if none is named, and for those that were
+        asked for beside; each once. UsageError for a row that is not there."""
         known = {entry.variant.name: entry.variant for entry in self.rows(size)}
-        wanted = chosen(only, known)
+        wanted = chosen(only, known) | {entry.variant.name for entry in self.also}
         return tuple(variant for name, variant in known.items() if name in wanted)
 
 
