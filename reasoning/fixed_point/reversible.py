@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from reasoning.errors import InputError
@@ -70,24 +71,26 @@ class _Loop:
     """Steps of two copies of a state in turn, and their undoing while gradients flow.
 
     Every evaluation of the map is a checkpoint that keeps nothing: asked for again, it is at the
-    copy that its step did not move, and its image undoes the step.
+    copy that its step did not move, and its image undoes the step. They are asked for from the last
+    to the first; where none is, as no gradient flows through it, its step is undone on the way.
     """
 
     def __init__(self, image: Map, damping: float):
         self.image, self.damping = image, damping
         self.last: tuple[Tensors, Tensors]  # the copy that the last step moved, and the other
+        self.steps = 0
         self.moved: Tensors
         self.other: Tensors
         self.done = 0  # steps that are not undone
 
     def run(self, start: Tensors, steps: int) -> Tensors:
         """The copy that was moved last after so many steps from (start, start)."""
-        moved, other = start, start
+        moved, other, self.steps = start, start, steps
         graph = torch.is_grad_enabled()
         # Stopped as soon as what autograd had kept is there again, an evaluation would not return.
         with set_checkpoint_early_stop(False):
             for step in range(steps):
-                evaluation = self._evaluation(step, steps, moved)
+                evaluation = self._evaluation(step, moved)
                 image = checkpoint(evaluation, use_reentrant=False) if graph else evaluation()
                 moved, other = self._mixed(other, image), moved
         self.last = tuple(p.detach() for p in moved), tuple(p.detach() for p in other)
@@ -100,7 +103,7 @@ class _Loop:
             for part, new in zip(state, image, strict=True)
         )
 
-    def _evaluation(self, step: int, steps: int, state: Tensors) -> Callable[[], Tensors]:
+    def _evaluation(self, step: int, state: Tensors) -> Callable[[], Tensors]:
         """Of the map at `state`, which is forgotten; asked for again, where undoing has come to."""
         given = [state]
         grads = [part.requires_grad for part in state]
@@ -108,25 +111,39 @@ class _Loop:
         def evaluation() -> Tensors:
             if given:
                 return self.image(given.pop())
-            if step == steps - 1:
-                (self.moved, self.other), self.done = self.last, steps
-            if step != self.done - 1:
-                raise RuntimeError(
-                    f"step {step + 1} of a reversible loop is to be undone where step {self.done} "
-                    "is: ask for all gradients of a segment at once"
-                )
+            self._undo_to(step + 1)
             pairs = zip(self.other, grads, strict=True)
             image = self.image(tuple(p.detach().requires_grad_(grad) for p, grad in pairs))
-            self.moved, self.other = self.other, self._undone(self.moved, image)
-            self.done = step
+            self._undo(image)
             return image
 
         return evaluation
 
-    def _undone(self, moved: Tensors, image: Tensors) -> Tensors:
-        """The copy before the step."""
+    def _undo_to(self, done: int) -> None:
+        """Undo steps until so many are left, from the last on if fewer are. RuntimeError for a map
+        that draws at random there: what it had drawn is kept for evaluations with gradients."""
+        if done > self.done:
+            (self.moved, self.other), self.done = self.last, self.steps
+        while self.done > done:
+            before = self._noise()
+            with torch.no_grad():
+                self._undo(self.image(self.other))
+            if not all(map(torch.equal, before, self._noise())):
+                raise RuntimeError(
+                    f"step {self.done + 1} of a reversible loop has no gradient and draws at "
+                    "random: it cannot be undone; take Phantom"
+                )
+
+    def _noise(self) -> list[Tensor]:
+        device = self.moved[0].device
+        states = [torch.get_rng_state()]
+        return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+    def _undo(self, image: Tensors) -> None:
+        """The step that moved `moved` by this image of `other`."""
         with torch.no_grad():
-            return tuple(
+            before = tuple(
                 (part - self.damping * new.double()) / (1 - self.damping)
-                for part, new in zip(moved, image, strict=True)
+                for part, new in zip(self.moved, image, strict=True)
             )
+        self.moved, self.other, self.done = self.other, before, self.done - 1

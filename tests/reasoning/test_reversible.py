@@ -124,16 +124,62 @@ def test_states_between_are_freed():
     assert len(images) == 20  # each once more
 
 
-def test_backward_runs_again_and_refuses_to_begin_in_the_middle():
+def test_backward_runs_again_and_begins_in_the_middle():
     case = Case()
     value = case.solved(Reversible(3))
     once = case.gradients(value, retain_graph=True)
     again = case.gradients(value)
     assert all(map(torch.equal, once, again))
-    case.answers.clear()
-    case.solved(Reversible(3))
-    with pytest.raises(RuntimeError, match="ask for all gradients of a segment at once"):
-        case.answers[2].sum().backward()
+    for place in (2, 5, 0):
+        grads = []
+        for run in (lambda case: case.solved(Reversible(3)), lambda case: case.by_autograd(3, 0.5)):
+            case = Case()
+            run(case)
+            grads.append(torch.autograd.grad(case.answers[place].sum(), case.captured))
+        for ours, theirs in zip(*grads, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda linear, x, y, z: (linear(x), linear(z)),  # no gradient from step to step
+        lambda linear, x, y, z: (torch.tanh(linear(z) + x), 0.5 * z + 0.1),
+        lambda linear, x, y, z: (torch.tanh(z + x), torch.tanh(z - x).detach()),
+    ],
+)
+def test_steps_without_a_gradient_are_undone_on_the_way(f):
+    torch.manual_seed(0)
+    linear, x = torch.nn.Linear(5, 5).double(), torch.randn(3, 5, dtype=torch.float64)
+    x.requires_grad_()
+    start = tuple(torch.randn(3, 5, dtype=torch.float64) for _ in range(2))
+
+    def gradients(value):
+        captured = [x, *linear.parameters()]
+        loss = value[0].square().sum() + value[1].sum()
+        return torch.autograd.grad(loss, captured, materialize_grads=True, allow_unused=True)
+
+    def by_autograd():
+        a = b = start
+        for _ in range(5):
+            a = tuple(0.5 * p + 0.5 * q for p, q in zip(a, f(linear, x, *b), strict=True))
+            b = tuple(0.5 * p + 0.5 * q for p, q in zip(b, f(linear, x, *a), strict=True))
+        return b
+
+    value = solve(lambda w: f(linear, x, *w), start, Picard(max_evaluations=0), Reversible(5)).value
+    for ours, theirs in zip(gradients(value), gradients(by_autograd()), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_noise_in_a_step_without_a_gradient_is_refused():
+    linear, x = torch.nn.Linear(5, 5), torch.randn(3, 5)
+
+    def f(z):
+        return torch.nn.functional.dropout(linear(x), 0.5)
+
+    value = solve(f, torch.zeros(3, 5), Picard(max_evaluations=0), Reversible(3)).value
+    with pytest.raises(RuntimeError, match="draws at random"):
+        value.sum().backward()
 
 
 def test_losses_at_every_evaluation_are_autograd_too():
