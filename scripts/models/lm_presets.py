@@ -55,7 +55,9 @@ class LanguageRunConfig(PretrainingConfig):
         return type(self).model_validate, (self.model_dump(mode="json"),)
 
 
-# Steps of 524,288 tokens; AdamW's and Muon's rates; the attractor head's share of AdamW's rate.
+_TOKENS, _CONTEXT = 524_288, 2048  # of a step; a model of a shorter context takes more rows
+
+# Steps; AdamW's and Muon's rates; the attractor head's share of AdamW's rate.
 _SCHEDULES = {
     "60m": (1_907, 8e-3, 8e-3, 0.5),
     "140m": (21_362, 8e-3, 8e-3, 0.5),
@@ -68,9 +70,12 @@ _SCHEDULES = {
 def _published(size: str, config: LanguageFacts) -> dict[str, Any]:
     steps, lr, muon_lr, head = _SCHEDULES[size]
     large = size in ("770m", "1.3b")
+    context, micro_batch = min(_CONTEXT, config.context), 8 if large else 32
     return {
         "steps": steps,
-        "micro_batch": 8 if large else 32,
+        "context": context,
+        "batch": max(1, _TOKENS // (context * micro_batch)) * micro_batch,
+        "micro_batch": micro_batch,
         "compile": True,
         "parallel": "sharded" if large else "replicated",
         "jacobian_every": 1000 if config.has_map() and not large else 0,

@@ -71,7 +71,7 @@ class TableAsked(PuzzlesAsked):
     yes: bool = False
     """begin though it takes more than an hour; the plan is told either way."""
     only: tuple[str, ...] = ()
-    """rows to train and tell of, by their names; none: all."""
+    """rows to train and tell of, by their names, beside those of --also; none: all."""
 
     def check(self) -> None:
         super().check()

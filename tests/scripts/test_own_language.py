@@ -81,6 +81,9 @@ def test_a_model_of_a_short_context_has_a_preset(place):
     (place / "short.py").write_text(source)
     assert language_preset("short:GRULM-mini").context == 32
     assert language_preset("grulm:GRULM-mini").context == 128
+    published = language_preset("short:GRULM-140m")
+    assert published.context == 32
+    assert published.tokens_per_step == language_preset("transformer-140m").tokens_per_step
 
 
 def test_what_sees_the_future_is_refused_before_its_folder_is_made(place, capsys):

@@ -58,7 +58,8 @@ class Study(Asked):
     set: tuple[str, ...] = ()
     """fields changed in every run, NAME=VALUE each, such as micro_batch=8."""
     only: tuple[str, ...] = ()
-    """rows of a table, by what is trained, such as transformer parcae; none: all."""
+    """rows of a table, by what is trained, such as transformer parcae, beside those of --also;
+    none: all."""
     also: str = ""
     """models that are rows of a table too, separated by commas: a preset without its size, or the
     import path of one of your own, mypackage.module:MyModel."""
