@@ -61,8 +61,8 @@ class Reversible(Gradient):
             own = (part.to(dtype) for part, dtype in zip(state, dtypes, strict=True))
             return f(tuple(own))
 
-        loop = _Loop(image, self.damping)
-        b = loop.run(tuple(part.detach().double() for part in found.value), 2 * self.steps)
+        loop = _Loop(image, self.damping, 2 * self.steps)
+        b = loop.run(tuple(part.detach().double() for part in found.value))
         value = tuple(part.to(dtype) for part, dtype in zip(b, dtypes, strict=True))
         return once_differentiable(self, value)
 
@@ -75,21 +75,20 @@ class _Loop:
     to the first; where none is, as no gradient flows through it, its step is undone on the way.
     """
 
-    def __init__(self, image: Map, damping: float):
-        self.image, self.damping = image, damping
+    def __init__(self, image: Map, damping: float, steps: int):
+        self.image, self.damping, self.steps = image, damping, steps
         self.last: tuple[Tensors, Tensors]  # the copy that the last step moved, and the other
-        self.steps = 0
         self.moved: Tensors
         self.other: Tensors
         self.done = 0  # steps that are not undone
 
-    def run(self, start: Tensors, steps: int) -> Tensors:
-        """The copy that was moved last after so many steps from (start, start)."""
-        moved, other, self.steps = start, start, steps
+    def run(self, start: Tensors) -> Tensors:
+        """The copy that was moved last after all steps from (start, start)."""
+        moved, other = start, start
         graph = torch.is_grad_enabled()
         # Stopped as soon as what autograd had kept is there again, an evaluation would not return.
         with set_checkpoint_early_stop(False):
-            for step in range(steps):
+            for step in range(self.steps):
                 evaluation = self._evaluation(step, moved)
                 image = checkpoint(evaluation, use_reentrant=False) if graph else evaluation()
                 moved, other = self._mixed(other, image), moved

@@ -69,9 +69,9 @@ class TrainingCommand(Generic[Config]):
             events = events_folder(out)
             say(f"warning: {events} gets no events from here on; --tensorboard goes on with it")
         with LiveProgress(f"{config.preset} seed {config.seed}", console, self.newest) as live:
-            followers = Followers(live, say)
-            if world.is_main:
-                followers = Followers(live, say, given.wandb, given.tensorboard)
+            # The first process alone reports.
+            wandb = given.wandb if world.is_main else "off"
+            followers = Followers(live, say, wandb, given.tensorboard and world.is_main)
             stopped = self.train(config, out, world, resume, followers)
         if stopped is None:
             return 0
