@@ -87,8 +87,12 @@ def _words(
     folders: Mapping[str, Path | None],
     dry_run: bool,
 ) -> list[str]:
-    """The command behind a claim. UsageError for a folder that it needs and was not given, but in
-    a dry run, where its name stands for it."""
+    """The command behind a claim, in words.
+
+    seeds: trained per arm. out: where it writes; None: a folder of the claim's name under
+    runs/claims. yes: downloads are agreed to. folders: what the user gave, by the name that the
+    claim's words ask for. dry_run: where one is missing its name stands for it; UsageError else.
+    """
     at_least(1, seeds=seeds)
     needed = [name for name in folders if f"{{{name}}}" in claim.run]
     missing = [name for name in needed if folders[name] is None]

@@ -209,7 +209,11 @@ def _connect_choice(
     notice: gr.HTML,
     solved: gr.HTML,
 ) -> None:
-    """What another model, a new puzzle and one that is loaded change."""
+    """What another model, a new puzzle and one that is loaded change.
+
+    answers: compute it. choice, puzzle and manner: what the user asks with. notice: where a
+    refusal is told. solved: where the answer stands, which a new puzzle clears.
+    """
     both = [puzzle.typed, puzzle.grid]
     changed = [*both, choice.known, choice.number, manner.beside, manner.segments, notice, solved]
     # What answers at once stays out of the queue: its stream of events closes after each, and

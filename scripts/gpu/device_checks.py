@@ -89,7 +89,10 @@ def difference(measured: Numbers, expected: Numbers) -> float:
 def _puzzle_numbers(
     model: nn.Module, device: torch.device, precision: str, batch: int
 ) -> tuple[Numbers, Numbers]:
-    """Values of one segment and the gradients of their fixed random combination."""
+    """Values of one segment and the gradients of their fixed random combination.
+
+    model: moved to the device, in training mode. precision: of autocast. batch: sudokus of 9x9.
+    """
     puzzles = sudokus(9, batch)
     model = model.to(device).train()
     model.zero_grad()
@@ -103,7 +106,11 @@ def _puzzle_numbers(
 def _language_numbers(
     model: nn.Module, device: torch.device, precision: str, batch: int
 ) -> tuple[Numbers, Numbers]:
-    """Logits and the gradients of their fixed random combination."""
+    """Logits and the gradients of their fixed random combination.
+
+    model: moved to the device, in evaluation mode. precision: of autocast. batch: documents of 32
+    random tokens.
+    """
     draw = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, model.vocabulary, (batch, 32), generator=draw)
     model = model.to(device).eval()
@@ -204,7 +211,7 @@ def _paths(device: torch.device, dtype: torch.dtype, causal: bool) -> dict[str, 
 
 
 def _by_definition(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
-    """softmax(q k' / sqrt(d)) v."""
+    """softmax(q k' / sqrt(d)) v; where is_causal, no query sees a later key."""
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     if is_causal:
         seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
@@ -215,7 +222,10 @@ def _by_definition(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
 def _attention(
     device: torch.device, dtype: torch.dtype, causal: bool, attend: Callable[..., Tensor]
 ) -> Numbers:
-    """Value and gradients of attention over 128 tokens, 4 heads of 64, of fixed numbers in bf16."""
+    """Value and gradients of attention over 128 tokens, 4 heads of 64, of fixed numbers in bf16.
+
+    device, dtype: where and in what attend(q, k, v, is_causal=causal) computes.
+    """
     draw = torch.Generator().manual_seed(0)
     qkv = torch.randn(3, 2, 4, 128, 64, generator=draw).bfloat16()
     q, k, v = (part.to(device, dtype).requires_grad_() for part in qkv)
@@ -257,7 +267,10 @@ def _many(device: torch.device) -> Numbers:
 
 
 def _implicit(solver: Any, gradient: Any, dtype: torch.dtype, device: torch.device) -> Numbers:
-    """Value and gradients of a joint contraction: two states that feed one another."""
+    """Value and gradients of a joint contraction: two states that feed one another.
+
+    solver, gradient: the configs under test. dtype, device: in what and where it is solved.
+    """
     draw = torch.Generator().manual_seed(0)
     a = 0.5 * torch.linalg.qr(torch.randn(2, 16, 16, generator=draw, dtype=torch.float64))[0]
     b, v = torch.randn(2, 4, 16, generator=draw, dtype=torch.float64)

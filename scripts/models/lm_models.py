@@ -31,7 +31,11 @@ _SMALL = {"width": 128, "head_width": 64, "context": 256}
 def _solve(
     maximum: int, minimum: int, tolerance: float, initial: float, most: float, mixing: float = 1.0
 ) -> dict[str, Any]:
-    """Solver, gates and one-step backward: tables 7 and 8 of the paper."""
+    """Solver and gates: tables 7 and 8 of the paper.
+
+    maximum, minimum, tolerance, mixing: of the solver. initial, most: of the gate, at the start
+    and at most.
+    """
     return {
         "solver": SolverConfig(
             tolerance=tolerance, max_evaluations=maximum, min_evaluations=minimum, mixing=mixing

@@ -95,8 +95,10 @@ def _spent_by(curve: Curve, step: int) -> Spent:
 def _sums(
     timing: Sequence[Mapping[str, Any]], name: str, unit: float, total: float
 ) -> dict[int, float]:
-    """What training took up to every logged step, from a total on; empty where it was not
-    measured."""
+    """What training took up to every logged step; empty where it was not measured.
+
+    timing: its records. name: the quantity there, times unit. total: what was spent before.
+    """
     if not all(name in record for record in timing):
         return {}
     at = {}

@@ -114,8 +114,11 @@ def evaluate_run(
 def _flops_per_call(
     run: TrainedRun, puzzles: PuzzleSet, few: int, segments: int, world: World, depth: Depth | None
 ) -> float:
-    """FLOPs of a net call, with its share of what a segment costs beside, of a few puzzles run one
-    at a time: in a batch some that have converged are computed along."""
+    """FLOPs of a net call, with its share of what a segment costs beside.
+
+    few: so many of the puzzles, run one at a time as the run evaluates them (segments, depth): in
+    a batch some that have converged are computed along. world: gives the device.
+    """
     alone = World(0, 1, world.device)
     rows = np.linspace(0, len(puzzles) - 1, few).astype(int)
     with Meter(run.config.compile) as meter:

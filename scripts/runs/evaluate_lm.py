@@ -127,7 +127,11 @@ def _part(name: str, value: Any) -> str:
 def _write(
     place: Path, settings: dict[str, Any], section: dict[str, Any], asked: str, console: Console
 ) -> None:
-    """Write what was found: what another call asked for has a file of its own, and stays."""
+    """Write what was measured: what another call asked for has a file of its own, and stays.
+
+    place: the folder, settings beside. section: the numbers. asked: the ending of the file's name.
+    console: told the path.
+    """
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / "settings.json", settings)
     path = place / f"results{asked}.json"

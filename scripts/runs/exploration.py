@@ -193,7 +193,10 @@ def candidates_of(kind: str, inputs: np.ndarray, trajectories: Trajectories) -> 
 def _score(
     puzzles: PuzzleSet, rows: np.ndarray, trajectories: Trajectories, plan: Plan
 ) -> dict[str, Tensor]:
-    """The numbers of an Outcome for these rows, rows first."""
+    """The numbers of an Outcome for these rows of the puzzles, rows first.
+
+    trajectories: what the candidates of each row did. plan: how one of them is chosen.
+    """
     inputs, labels = puzzles.inputs[rows], puzzles.labels[rows]
     whole = candidates_of(puzzles.kind, inputs, trajectories)
     hits = trajectories.tokens == labels[:, None, None]
@@ -239,6 +242,7 @@ def _grid(
 ) -> dict[str, np.ndarray]:
     """right, net_calls and evaluations (N, R, D, W) of every rule at every depth and breadth.
 
+    whole: all candidates at their full depth, and which are right (N, W, S). depths: segments.
     claim_ends: a claim alone ended the candidates, so that every rule paid for all that ran.
     """
     breadths = doublings(right.shape[1])

@@ -87,7 +87,11 @@ def _judged(
     seed: int,
     tell: Progress,
 ) -> Judged:
-    """What the search found of every puzzle, on all processes."""
+    """The outcome of the search for every puzzle, gathered on all processes.
+
+    run: its net judges. rules: of the puzzles. config: of the search. world: shares the puzzles.
+    depth: of a segment; None: the net's own. seed: of random starts. tell: progress.
+    """
     rows = share_of(len(puzzles), world)
     inputs = torch.from_numpy(puzzles.inputs[rows])
     with autocast(world.device, run.config.precision):

@@ -73,7 +73,10 @@ def _stages(config: RunConfig) -> list[tuple[int, float]]:
 
 
 def _probe(config: RunConfig, train: PuzzleSet, world: World, step: int) -> Trainer:
-    """A run with fresh weights that stands before a step."""
+    """A run of this config with fresh weights, on these puzzles, that stands before a step.
+
+    train: its puzzles. world: its process.
+    """
     model = build_model(config, grid_shape(train)).to(world.device)
     source = training_stream(config, train)
     trainer = Trainer(model, source, config, world)

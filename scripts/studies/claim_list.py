@@ -46,7 +46,10 @@ def _scaled(model: str, says: str) -> tuple[Contrast, ...]:
 
 
 def _text(table: str, first: str, second: str, says: str = "less", **more: object) -> Contrast:
-    """Perplexities of two rows of a language table."""
+    """Perplexities of two rows of a language table, the first against the second.
+
+    says: what the paper says of the first.
+    """
     quantities = Quantity(first, "perplexity"), Quantity(second, "perplexity")
     return Contrast(f"reproduce {table}", *quantities, says, language=True, **more)
 

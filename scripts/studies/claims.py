@@ -278,7 +278,11 @@ def _needs(contrast: Contrast, arms: Sequence[Arm], effect: Difference) -> dict[
 def _reasons(
     contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[Spread], effect: Difference | None
 ) -> list[str]:
-    """Why a contrast cannot be decided by this record."""
+    """Why a contrast cannot be decided by this record.
+
+    arms: the record's that it compares. spreads: of each side over its seeds. effect: the
+    difference with its interval; None: no spread is known.
+    """
     reasons = []
     seeds = min(spread.n for spread in spreads)
     if seeds < SEEDS:
@@ -293,7 +297,10 @@ def _reasons(
 
 
 def _word(contrast: Contrast, low: float, high: float, second: float) -> Word:
-    """By where the interval of first less second lies."""
+    """By where the interval (low, high) of first less second lies, and what the contrast says.
+
+    second: the second's value, of which a margin may be a share.
+    """
     margin = contrast.margin * (
         abs(second) if contrast.says == "about" and not contrast.relative else 1
     )

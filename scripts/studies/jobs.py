@@ -249,7 +249,11 @@ def _beside(
 def _hear(
     child: "_Child", message: Message, lines: _Lines, names: Sequence[str], console: Console
 ) -> bool:
-    """Show what a job says while it runs. False for its last message."""
+    """Show what a job says while it runs. False for its last message.
+
+    child: that sent the message. lines: of progress, under its name among names. console: what is
+    printed above them.
+    """
     kind, *parts = message
     if kind == "progress":
         lines.progress(names[child.place], *parts)

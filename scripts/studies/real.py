@@ -195,7 +195,11 @@ def _train_and_tell(
     chosen: frozenset[str],
     seat: Seat,
 ) -> tuple[Scored, dict[str, Any] | None]:
-    """A run as the comparison takes it, and its line of the table; no line if it failed."""
+    """A run as the comparison takes it, and its line of the table; no line if it failed.
+
+    config: trained for so many seconds in its folder. task, searched: as of _row. chosen: the
+    settings that its preset does not make. seat: its place among the jobs.
+    """
     train_to_deadline(config, folder, seconds, seat, chosen)
     scored = score_run(folder, Path(config.data), seat.world, seat.tell)
     if scored.row.evaluation is None:
@@ -206,7 +210,11 @@ def _train_and_tell(
 def _row(
     folder: Path, scored: Mapping[str, Any], data: Path, task: Task, searched: int, seat: Seat
 ) -> dict[str, Any]:
-    """A run's line of the table: what it is, what it took, what it answers."""
+    """A run's line of the table: what it is, what it took, what it answers.
+
+    folder: the run's. scored: its evaluation. data: what it was held out on. task: says how many
+    starts. searched: puzzles that are started so often; 0: none. seat: its place among the jobs.
+    """
     run, held_out = open_run(folder, seat.world), read_puzzles(data, "test")
     cost, record = training_cost(folder, run.step), read_environment(folder)
     row: dict[str, Any] = {

@@ -112,7 +112,11 @@ _COST = {name: f"training_{name}" for name in ("net_calls", "flops", "seconds", 
 
 
 def _group(name: str, of: str, group: Json, path: Path, origins: _Origins) -> Arm:
-    """A group of a comparison as an arm; what its runs do not tell one by one is its summary."""
+    """A group of a comparison as an arm; what its runs do not tell one by one is its summary.
+
+    name: the arm's, of what. path: the report's file, from which the runs' folders are found.
+    origins: gathers their commits, machines and dates.
+    """
     runs, config = [], {}
     for run in group["runs"]:
         config = _look(run["run"], path, origins) or config

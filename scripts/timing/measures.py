@@ -383,7 +383,10 @@ def _resized(config: RunConfig, axis: str, value: int) -> Record:
 
 
 def _grown(trainer: Trainer, puzzles: PuzzleSet, clock: Clock, segments: int | None) -> Record:
-    """The numbers of one size. segments: evaluated, without a training step; None: one, with it."""
+    """The numbers of one size: the trainer's net on the puzzles, by the clock.
+
+    segments: evaluated, without a training step; None: one, with it.
+    """
     world, count = World(0, 1, clock.device), len(puzzles)
     run = segments or 1
 

@@ -177,8 +177,8 @@ def firm(problem: Problem) -> tuple[Problem, Tensor] | None:
 def _unrolled(
     problem: Problem, solution: Tensors, rows: Tensor, steps: int, by_x_alone: bool = False
 ) -> Tensor:
-    """The gradient of these samples, by x (A, ...) alone or by all, through steps that keep their
-    states alone."""
+    """The gradient of these rows of a problem, through steps from its solution that keep their
+    states alone; by_x_alone: (A, ...), of x; else of all parameters, flat."""
     start = tuple(part[rows] for part in solution)
 
     def value(problem: Problem) -> Tensors:

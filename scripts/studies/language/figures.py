@@ -154,7 +154,10 @@ def _figure7_size(study: Study, size: str) -> dict[str, Any]:
 def _swept(
     study: Study, variant: Variant, size: str, failures: Mapping[tuple[str, int], str]
 ) -> dict[str, Any]:
-    """Spreads over seeds by T, and under the model's own budget."""
+    """Spreads over seeds by T, and under the model's own budget.
+
+    study: holds the runs of this variant at this size. failures: runs that are left out.
+    """
     seeds = [seed for seed in range(study.seeds) if (variant.name, seed) not in failures]
     runs = [study.folder(variant, size, seed) for seed in seeds]
     readings = {str(t): Reading(max_evaluations=t) for t in _BUDGETS} | {"own": OWN}

@@ -104,7 +104,11 @@ def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]
 def _run(
     study: Study, table: LanguageTable, entry: Entry, size: str, seed: int, failure: str | None
 ) -> dict[str, Any]:
-    """Everything measured of one run under the entry's reading."""
+    """Everything measured of one run under the entry's reading.
+
+    study: holds the run of the entry's variant, size and seed. table: says which numbers.
+    failure: why it has none; None: it has.
+    """
     folder = study.folder(entry.variant, size, seed)
     run = {"run": str(folder.relative_to(study.out)), "seed": seed}
     if failure is not None:

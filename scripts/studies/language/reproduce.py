@@ -27,7 +27,7 @@ Trained = Iterable[tuple[Variant, str]]  # with its size
 def _of_runs(
     name: str, trained: Callable[[Study], Trained], make: Callable[[Study], str], wrote: str
 ) -> Callable[..., None]:
-    """The command of a table or figure.
+    """The command of a table or figure, by name.
 
     trained: of a study, the variants with their sizes. make: trains, measures, writes files, whose
     endings are `wrote`, and returns Markdown.
