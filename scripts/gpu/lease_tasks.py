@@ -22,6 +22,13 @@ _FINISH = (75.0, 0.4)  # of the speedrun: its weights packaged, searched deep, c
 _SAVE = 6.0  # until a training that is asked to stop has saved
 _START = 8.0  # until a task's own clock runs: imports, puzzles, the GPU's first use
 _CLOSE = 5.0  # for the closing tables and pictures
+_MODULES = {
+    "checks": "scripts.gpu.device_checks",
+    "processes": "scripts.gpu.device_processes",
+    "rates": "scripts.gpu.device_rates",
+    "train": "scripts.cli",
+    "finish": "scripts.gpu.lease_finish",
+}
 
 
 class Recipe(Frozen):
@@ -120,41 +127,63 @@ def tasks(
     it; toy: everything at toy size; recipe: what the speedrun trains; puzzles: the data folder that
     it trains on.
     """
-    given = shares(parts, 60 * minutes - _CLOSE)
-    where = ("--device", device)
-    small = ("--toy",) if toy else ()
-    budget = ("--seconds", "{seconds}")
-    early = _START / 2 if toy else _START
+    place = _Place(work, ("--device", device), toy)
     planned: list[Task] = []
     end = 0.0
-    if "correctness" in given:
-        end += given["correctness"]
-        last = min(_PROCESSES, given["correctness"] / 2)
-        first = ("--json", str(work / "checks.json"), *where, *small, *budget)
-        planned.append(
-            Task(
-                "checks", "correctness", "scripts.gpu.device_checks", first, end - last, early=early
-            )
-        )
-        second = ("--json", str(work / "processes.json"), *where)
-        planned.append(
-            Task("processes", "correctness", "scripts.gpu.device_processes", second, end)
-        )
-    if "rates" in given:
-        end += given["rates"]
-        words = ("--json", str(work / "rates.json"), *where, *small, *budget)
-        planned.append(Task("rates", "rates", "scripts.gpu.device_rates", words, end, early=early))
-    if "speedrun" in given:
-        end += given["speedrun"]
-        most, of = _FINISH
-        last = min(most, of * given["speedrun"])
-        run = work / "run"
-        train = ("train", *shlex.split(recipe.train), *shlex.split(recipe.card), *where)
-        train += ("--data", str(puzzles), "--out", str(run), "--for", "{seconds}s")
-        times = {"grace": _SAVE, "early": early, "least": early + _SAVE + 3}
-        planned.append(Task("train", "speedrun", "scripts.cli", train, end - last, **times))
-        words = (str(run), "--data", str(puzzles), "--out", str(work), "--depth", str(recipe.depth))
-        planned.append(
-            Task("finish", "speedrun", "scripts.gpu.lease_finish", (*words, *where), end)
-        )
+    for part, seconds in shares(parts, 60 * minutes - _CLOSE).items():
+        end += seconds
+        if part == "speedrun":
+            planned += _speedrun(place, seconds, end, recipe, puzzles)
+        else:
+            planned += _measured(place, seconds, end, part)
     return planned
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where tasks write, the words that name the device, and whether all is at toy size."""
+
+    work: Path
+    device: tuple[str, ...]
+    toy: bool
+
+    @property
+    def early(self) -> float:
+        """Seconds until a task's own clock runs."""
+        return _START / 2 if self.toy else _START
+
+
+def _measured(place: _Place, seconds: float, end: float, part: Part) -> list[Task]:
+    """The tasks of the correctness or the rates, a part of so many seconds that ends at `end`; at
+    a `place`."""
+    own_clock = ("--toy",) if place.toy else ()
+    own_clock += ("--seconds", "{seconds}")
+
+    def task(name: str, end: float, *words: str, early: float = 0.0) -> Task:
+        to = ("--json", str(place.work / f"{name}.json"), *place.device, *words)
+        return Task(name, part, _MODULES[name], to, end, early=early)
+
+    if part == "rates":
+        return [task("rates", end, *own_clock, early=place.early)]
+    last = min(_PROCESSES, seconds / 2)
+    checks = task("checks", end - last, *own_clock, early=place.early)
+    return [checks, task("processes", end)]
+
+
+def _speedrun(
+    place: _Place, seconds: float, end: float, recipe: Recipe, puzzles: Path
+) -> list[Task]:
+    """The training of the recipe on these puzzles, and what becomes of its weights: a part of so
+    many seconds that ends at `end`; at a `place`."""
+    most, of = _FINISH
+    last = min(most, of * seconds)
+    run, data = place.work / "run", ("--data", str(puzzles))
+    train = ("train", *shlex.split(recipe.train), *shlex.split(recipe.card), *place.device, *data)
+    train += ("--out", str(run), "--for", "{seconds}s")
+    finish = (str(run), *data, "--out", str(place.work), "--depth", str(recipe.depth))
+    finish += place.device
+    times = {"grace": _SAVE, "early": place.early, "least": place.early + _SAVE + 3}
+    return [
+        Task("train", "speedrun", _MODULES["train"], train, end - last, **times),
+        Task("finish", "speedrun", _MODULES["finish"], finish, end),
+    ]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from puzzles.isomorph import isomorphism
+from puzzles.isomorph import Isomorphism, isomorphism
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.randomness import content_seeds, fold
@@ -129,9 +129,7 @@ def search_images(
     of the model's depth; tell: called now and then with the segments done and all of them;
     confidence: as in `search`.
     """
-    inputs = puzzles.inputs[rows]
-    ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
-    seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
+    seeds = content_seeds(torch.from_numpy(puzzles.inputs[rows]), plan.seed)
     parts, claimed = [], np.zeros(len(rows), bool)
     each = plan.breadth * segments  # of one image
     total = len(rows) * plan.symmetries * each
@@ -139,7 +137,6 @@ def search_images(
         asked = np.flatnonzero(~claimed) if plan.until_claimed else np.arange(len(rows))
         if not len(asked):
             break
-        image_seeds = fold(seeds[asked], _IMAGE + image) if image else seeds
 
         # Images of this one and those before that are done, or never asked.
         before = (image + 1) * len(rows) - len(asked)
@@ -147,13 +144,14 @@ def search_images(
         def told(done: int, _: int, before: int = before) -> None:
             tell(before * each + done, total)
 
+        image_seeds = fold(seeds[asked], _IMAGE + image) if image else seeds
         to_image = isomorphism(
             puzzles.kind, puzzles.size, image, image_seeds.numpy().view(np.uint64)
         )
         trajectories = search(
             run.model,
-            torch.from_numpy(to_image(inputs[asked])).to(world.device, torch.int64),
-            ids[torch.from_numpy(asked).to(world.device)],
+            torch.from_numpy(to_image(puzzles.inputs[rows[asked]])).to(world.device, torch.int64),
+            torch.from_numpy(puzzles.puzzle_ids[rows[asked]]).to(world.device, torch.int64),
             image_seeds.to(world.device),
             segments,
             plan,
@@ -163,17 +161,21 @@ def search_images(
             tell=told,
             confidence=confidence,
         )
-        back = to_image.inverse()
-        trajectories = replace(trajectories, tokens=back(trajectories.tokens))
-        if trajectories.confidence is not None:
-            cells = back.cells[:, None, None]
-            confident = np.take_along_axis(trajectories.confidence, cells, axis=3)
-            trajectories = replace(trajectories, confidence=confident)
-        parts.append(trajectories.of(asked, len(rows)))
+        parts.append(_in_own_cells(trajectories, to_image.inverse()).of(asked, len(rows)))
         claimed |= parts[-1].claimed
     tell(total, total)
     whole = joined(parts)
     return whole.standing(plan.candidates) if plan.until_claimed else whole
+
+
+def _in_own_cells(trajectories: Trajectories, back: Isomorphism) -> Trajectories:
+    """What was said of images, in the cells and tokens of the puzzles that `back` leads to."""
+    trajectories = replace(trajectories, tokens=back(trajectories.tokens))
+    if trajectories.confidence is None:
+        return trajectories
+    cells = back.cells[:, None, None]
+    confident = np.take_along_axis(trajectories.confidence, cells, axis=3)
+    return replace(trajectories, confidence=confident)
 
 
 def candidates_of(kind: str, inputs: np.ndarray, trajectories: Trajectories) -> Candidates:

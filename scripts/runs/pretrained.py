@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from puzzles.dataset import read_json, read_record
+from puzzles.puzzle_set import PuzzleSet
 from reasoning.frozen import Frozen
 from reasoning.names import Device
 from reasoning.nn.reasoner import parameter_count
@@ -125,28 +126,20 @@ def package(
     (None: as the run was configured), and write both files to `out`.
 
     data: the folder whose held-out puzzles they are scored on; device: where, auto: the best
-    present.
+    present. RunError, before they are scored, for weights above LARGEST.
     """
-    # Here: who loads weights to answer needs neither.
-    from scripts.reports.numbers import accuracy as shown
-    from scripts.runs.evaluate import evaluate_run
-
     world = join_world(device)
     puzzles = read_puzzles(data, "test")
-    # Who loads them differs.
+    # In the device's own precision, as who loads them runs them.
     opened = fitted(adjusted(open_run(run, world), precision="auto"), puzzles, data)
-    environment = read_json(run / "environment.json")
-    make_folder(out)
-    rounded = _rounded(opened.model)
-    count = segments or opened.config.supervision.segments
-    with stage_progress(quiet=not world.is_main) as progress:
-        tell = partial(progress, f"{run.name}: segments")
-        accuracy = evaluate_run(opened, puzzles, count, world, tell=tell).record["metrics"]
-    path = out / f"{file_name(opened.kind)}-{opened.size}{PACKAGED}"
-    content = save(rounded)
+    content = save(_rounded(opened.model))
     if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
+    make_folder(out)
+    count = segments or opened.config.supervision.segments
+    accuracy = _accuracy(opened, puzzles, count, world)
     learned = Path(opened.config.data or data).resolve()  # imported weights do not say
+    environment = read_json(run / "environment.json")
     card = Card(
         task=opened.kind,
         size=opened.size,
@@ -163,13 +156,33 @@ def package(
         accuracy=accuracy,
         sha256=hashlib.sha256(content).hexdigest(),
     )
+    _write(out / f"{file_name(opened.kind)}-{opened.size}{PACKAGED}", content, card)
+
+
+def _accuracy(
+    opened: TrainedRun, puzzles: PuzzleSet, segments: int, world: World
+) -> dict[str, dict[str, float]]:
+    """The metrics of an opened run after so many segments of the puzzles, all of them, which the
+    processes of a `world` share."""
+    from scripts.runs.evaluate import evaluate_run  # here: who loads weights to answer needs it not
+
+    with stage_progress(quiet=not world.is_main) as progress:
+        tell = partial(progress, f"{opened.folder.name}: segments")
+        return evaluate_run(opened, puzzles, segments, world, tell=tell).record["metrics"]
+
+
+def _write(path: Path, content: bytes, card: Card) -> None:
+    """The file of weights, whole or not at all, and its card; told on the console."""
+    from scripts.reports.numbers import accuracy as shown  # likewise
+
     unfinished = path.with_name(f".{path.name}.partial")
     unfinished.write_bytes(content)
     os.replace(unfinished, path)
     write_json(path.with_suffix(".json"), card.model_dump(mode="json"))
+    exact = card.accuracy["exact"]
     Console(highlight=False).print(
-        f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB) and its card: exact "
-        f"{shown(accuracy['exact'])} % of {accuracy['exact']['n']}",
+        f"wrote {path} ({len(content) / 1024:.0f} KiB) and its card: exact "
+        f"{shown(exact)} % of {exact['n']}",
         soft_wrap=True,
     )
 

@@ -8,8 +8,9 @@ the recipe that eight layers need (`presets.deepened`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen
@@ -20,6 +21,9 @@ from scripts.studies.asked import TableAsked
 from scripts.terminal.choices import Scale
 from scripts.terminal.console import show
 from scripts.usage import UsageError
+
+if TYPE_CHECKING:
+    from scripts.studies.one_run import Scored
 
 TASKS = ("sudoku", "maze")
 
@@ -100,55 +104,88 @@ def table2(asked: TableAsked, scale: Scale, data: Mapping[str, Path | None]) -> 
     data: a folder per task; None generates one. Writes OUT/table2.md and table2.json, and a report
     of each task in OUT/<task>/. UsageError for more than an hour of training without `yes`.
     """
-    out = asked.out
+    folders = {task: data[task] or asked.out / "data" / task for task in TASKS}
+    configs = _configs(asked, scale, folders)
+    puzzles = _puzzles(asked, scale, data, folders)
+
+    from scripts.studies.comparison import planned_runs, train_and_score
+    from scripts.studies.plan import lanes_of, state_plan
+
+    planned = {
+        (task, slug): planned_runs([config], asked.seeds, asked.out / task / slug, puzzles[task])
+        for (task, slug), config in configs.items()
+    }
+    runs = [run for each in planned.values() for run in each]
+    lanes = lanes_of(asked.jobs, runs, asked.world)
+    generated = _GENERATED[scale == "full"]
+    origins = [f"{t}: {folder}" + ("" if data[t] else generated) for t, folder in folders.items()]
+    state_plan(runs, lanes, origins, asked.yes, asked.world, asked.console)
+    scored = iter(train_and_score(runs, lanes, asked.world, asked.console))
+    _write(
+        asked, scale, folders, {row: [next(scored) for _ in each] for row, each in planned.items()}
+    )
+
+
+def _configs(
+    asked: TableAsked, scale: Scale, folders: Mapping[str, Path]
+) -> dict[tuple[str, str], RunConfig]:
+    """What is trained, by task and row: those of `only` that the paper has on the task."""
     wanted = chosen(asked.only, map(_slug, SYSTEMS))
-    folders = {task: data[task] or out / "data" / task for task in TASKS}
-    configs = {
+    return {
         (task, _slug(system)): _config(system, scale, task, folder, asked.changes)
         for task, folder in folders.items()
         for system in SYSTEMS
         if _slug(system) in wanted and system.published[task] is not None
     }
+
+
+def _puzzles(
+    asked: TableAsked, scale: Scale, data: Mapping[str, Path | None], folders: Mapping[str, Path]
+) -> dict[str, PuzzleSet]:
+    """The training puzzles by task: of `data`, or generated into `folders`, all of them before
+    anything is trained.
+
+    asked: names the process that generates. scale: of the puzzles. UsageError for another kind.
+    """
     for task, folder in data.items():
         if folder and (kind := read_puzzles(folder, "train").kind) != task:
             raise UsageError(f"{folder}: holds {kind} puzzles, not {task}")
-
-    from scripts.studies.comparison import Comparison, planned_runs, train_and_score
-    from scripts.studies.plan import lanes_of, state_plan
-
-    world, console = asked.world, asked.console
-    for task, folder in folders.items():  # all of it, before anything is trained
-        if data[task] is None and world.is_main:
+    for task, folder in folders.items():
+        if data[task] is None and asked.world.is_main:
             make_data(scale, task, folder)
-    world.barrier()
-    puzzles = {task: read_puzzles(folder, "train") for task, folder in folders.items()}
-    planned = {
-        (task, slug): planned_runs([config], asked.seeds, out / task / slug, puzzles[task])
-        for (task, slug), config in configs.items()
-    }
-    runs = [run for each in planned.values() for run in each]
-    lanes = lanes_of(asked.jobs, runs, world)
-    generated = _GENERATED[scale == "full"]
-    origins = [f"{t}: {folder}" + ("" if data[t] else generated) for t, folder in folders.items()]
-    state_plan(runs, lanes, origins, asked.yes, world, console)
-    scored = iter(train_and_score(runs, lanes, world, console))
+    asked.world.barrier()
+    return {task: read_puzzles(folder, "train") for task, folder in folders.items()}
+
+
+def _write(
+    asked: TableAsked,
+    scale: Scale,
+    folders: Mapping[str, Path],
+    scored: Mapping[tuple[str, str], Sequence["Scored"]],
+) -> None:
+    """The table as Markdown and JSON, on the console too, and a report of each task.
+
+    asked: where to. scale: in the titles. folders: of the puzzles, by task. scored: runs by task
+    and row.
+    """
+    from scripts.studies.comparison import Comparison
+
     results: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
-    wholes = {task: Comparison(folder, world) for task, folder in folders.items()}
-    for (task, slug), each in planned.items():
-        members = [next(scored) for _ in each]
+    reports = {task: Comparison(folder, asked.world) for task, folder in folders.items()}
+    for (task, slug), members in scored.items():
         (results[task][slug],) = comparison([one.row for one in members]).values()
         for one in members:
-            wholes[task].take(one)
-    for task, whole in wholes.items():
-        whole.write(out / task, f"Table 2, {task}, scale {scale}")
+            reports[task].take(one)
+    for task, report in reports.items():
+        report.write(asked.out / task, f"Table 2, {task}, scale {scale}")
     text = _markdown(results, scale)
-    if world.is_main:
+    if asked.world.is_main:
         record = {"scale": scale, "published": _published(), "ours": results}
-        write_json(out / "table2.json", record)
-        (out / "table2.md").write_text(text)
-    world.barrier()
-    show(text, 120, console.quiet)
-    console.print(f"wrote {out}/table2.md, table2.json and a report per task")
+        write_json(asked.out / "table2.json", record)
+        (asked.out / "table2.md").write_text(text)
+    asked.world.barrier()
+    show(text, 120, asked.console.quiet)
+    asked.console.print(f"wrote {asked.out}/table2.md, table2.json and a report per task")
 
 
 def _slug(system: System) -> str:
