@@ -85,6 +85,12 @@ def run_curve(label: str, run: Path, after: frozenset[Path] = frozenset()) -> Cu
     return read_curve(label, read_config(run)["config"]["seed"], run, before)
 
 
+def spent_on(run: Path, step: int) -> Spent:
+    """What a run's training took up to a step, that of the runs its weights came from included.
+    RunError as of `run_curve`."""
+    return _spent_by(run_curve("", run), step)
+
+
 def _spent_by(curve: Curve, step: int) -> Spent:
     """What a run had spent when it was at a step, as far as it was logged by then, what came before
     it included."""

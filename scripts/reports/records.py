@@ -53,12 +53,24 @@ class SeedRun(_Part):
     failure: str | None = None
 
 
+class Origin(_Part):
+    """What made an arm, and when: as of a `Record`."""
+
+    commits: tuple[str, ...] = Field(min_length=1)
+    uncommitted: bool | None = None
+    commands: tuple[str, ...] = Field(min_length=1)
+    dates: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    versions: Mapping[str, str] = {}
+
+
 class Arm(_Part):
     """A model or variant, and how it is read out.
 
     of: what tells arms of one name apart (a task, a size); config: whole for runs, for a page what
     it says; published: the paper's number by column; reported: others' numbers on the same task, by
-    system, in %; summary: columns whose seeds are not known one by one.
+    system, in %; summary: columns whose seeds are not known one by one; origin: what made this arm,
+    where it was recorded by itself (`record --label`); None: the record says it of all.
     """
 
     name: str
@@ -69,6 +81,7 @@ class Arm(_Part):
     reported: Mapping[str, float] = {}
     runs: tuple[SeedRun, ...] = ()
     summary: Mapping[str, Spread] = {}
+    origin: Origin | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

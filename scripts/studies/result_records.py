@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reasoning.training.runs import read_config, read_environment
+from reasoning.training.runs import RunError, read_config, read_environment
+from scripts.reports.curves import spent_on
 from scripts.reports.records import SCALES, Arm, Estimate, Record, RecordError, SeedRun, Spread
 from scripts.studies.origin import command_line
 
@@ -22,6 +23,7 @@ class _Origins:
 
     environments: list[Json] = field(default_factory=list)
     configs: list[Json] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def unique(self, look: Callable[[Json], Any]) -> tuple[Any, ...]:
         """What the environments say, each once, without those that say nothing."""
@@ -80,6 +82,7 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
         dates=tuple(dict.fromkeys((min(dates), max(dates)))),
         machines=origins.unique(_machine),
         versions={k: ", ".join(v) for k, v in _versions(origins).items()},
+        notes=tuple(origins.notes),
         arms=parts.arms,
     )
 
@@ -189,10 +192,17 @@ def _figure5(content: Json, path: Path, origins: _Origins) -> _Content:
     return _Content(tuple(arms), "reproduce fig5", scale, data, True)
 
 
+_ASKED = ("segments", "evaluations", "tolerance", "precision", "search")  # of an evaluation
+
+
 def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
     _note(content, origins)
-    if content.get("run"):
-        config = _recipe(content.get("config", {})) or _look(content["run"], path, origins)
+    config: Json = {}
+    costs: dict[str, Estimate] = {}
+    if run := content.get("run"):
+        trained = _look(run, path, origins)
+        config = _recipe(content.get("config", {})) or trained
+        costs = _training(run, content["step"], path, origins)
     halting = content["selection"]["halt-first"]
     values = {k: _estimate(v) for k, v in content["metrics"].items()}
     values |= {f"halted_{k}": _estimate(v) for k, v in halting["metrics"].items()}
@@ -200,10 +210,11 @@ def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
     for key, column in _GROUP.items():
         if key in content:
             values[column] = Estimate(mean=content[key])
+    values |= costs
     arm = Arm(
         name=content["preset"],
         parameters=content["parameters"],
-        config={"run": config, "segments": content["segments"], "search": content["search"]},
+        config={"run": config} | {key: content[key] for key in _ASKED if key in content},
         runs=(SeedRun(seed=content["seed"], values=values),),
     )
     data = f"{Path(content['data']).name}, {content['split']}"
@@ -290,9 +301,7 @@ def _note(content: Json, origins: _Origins) -> None:
 def _look(run: str, path: Path, origins: _Origins) -> Json:
     """Read a run's records, wherever the folder of results lies now; its configuration, {} if the
     run is not there."""
-    parts = Path(run).parts
-    places = [Path(run), *(path.parent / Path(*parts[k:]) for k in range(len(parts)))]
-    folder = next((place for place in places if (place / "config.json").exists()), None)
+    folder = _folder(run, path)
     if folder is None:
         return {}
     record = read_config(folder)
@@ -300,6 +309,30 @@ def _look(run: str, path: Path, origins: _Origins) -> Json:
     if environment := read_environment(folder):
         origins.environments.append(environment)
     return _recipe(record["config"])
+
+
+def _folder(run: str, path: Path) -> Path | None:
+    """A run's folder, as named or from the results' folder on; None: it is not there."""
+    parts = Path(run).parts
+    places = [Path(run), *(path.parent / Path(*parts[k:]) for k in range(len(parts)))]
+    return next((place for place in places if (place / "config.json").exists()), None)
+
+
+def _training(run: str, step: int, path: Path, origins: _Origins) -> dict[str, Estimate]:
+    """What a run's training took up to a step, the runs it began with included; {} where its folder
+    is not there or, which `origins` notes, theirs tell nothing. path: of the results."""
+    folder = _folder(run, path)
+    if folder is None:
+        return {}
+    try:
+        spent = spent_on(folder, step)
+    except RunError as error:
+        origins.notes.append(f"What training took is not known: {error}.")
+        return {}
+    costs = {"training_seconds": Estimate(mean=60 * spent.minutes)}
+    if spent.tflop is not None:
+        costs["training_flops"] = Estimate(mean=1e12 * spent.tflop)
+    return costs
 
 
 def _recipe(config: Json) -> Json:

@@ -108,6 +108,108 @@ def test_an_evaluation_is_recorded(compared, tmp_path):
     assert arm.spread("net_calls").mean == said["net_calls_per_puzzle"]
 
 
+LABELS = ["net=TRM", "asked=1 segment"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(compared):
+    """What `evaluate` wrote of two seeds of TRM, and of the Transformer."""
+    data, files = str(compared.parent / "data"), []
+    for run in ("trm-mini-seed0", "trm-mini-seed1", "transformer-mini-seed0"):
+        out = compared.parent / f"scored-{run}"
+        words = ["evaluate", str(compared / run), "--data", data, "--device", "cpu"]
+        assert main([*words, "--segments", "1", "--out", str(out)]) == 0
+        (file,) = out.glob("*.json")
+        files.append(file)
+    return files
+
+
+def gather(tmp_path, files, labels, *more: str) -> int:
+    given = ["--name", "gathered", "--into", str(tmp_path), *more]
+    return main(["record", *map(str, files), *given, "--label", *labels])
+
+
+def test_evaluations_of_seeds_are_an_arm_that_tells_what_made_it(compared, evaluated, tmp_path):
+    assert gather(tmp_path, evaluated[1::-1], LABELS) == 0
+    made = read_record(tmp_path / "gathered.json")
+    (arm,) = made.arms
+    assert arm.name == "TRM: 1 segment"
+    assert [run.seed for run in arm.runs] == [0, 1]
+    for run, file in zip(arm.runs, evaluated, strict=False):
+        said = json.loads(file.read_text())
+        assert run.values["exact"] == Estimate(**said["metrics"]["exact"])
+        timing = (compared / f"trm-mini-seed{run.seed}/timing.jsonl").read_text().splitlines()
+        took = [line for line in map(json.loads, timing) if line["split"] == "train"]
+        for column in ("seconds", "flops"):
+            total = sum(line[column] for line in took)
+            assert run.values[f"training_{column}"].mean == pytest.approx(total)
+    assert (arm.config["segments"], arm.config["run"]["steps"]) == (1, 2)
+    environment = json.loads((compared / "trm-mini-seed0/environment.json").read_text())
+    assert arm.origin.commits == (environment["commit"],)
+    assert arm.origin.dates[0] == environment["date"]
+    assert arm.origin.commands
+
+
+def test_a_record_gains_arms_and_keeps_what_it_had(evaluated, tmp_path, capsys):
+    assert gather(tmp_path, evaluated[:1], LABELS) == 0
+    path = tmp_path / "gathered.json"
+    first = read_record(path)
+    reported = first.arms[0].model_copy(update={"reported": {"theirs": 1.0}})
+    path.write_text(record_text(first.model_copy(update={"arms": (reported,)})))
+    assert gather(tmp_path, evaluated[2:], ["net=one pass", "asked=1 segment"]) == 0
+    both = read_record(path)
+    assert both.arms[0] == reported
+    assert [arm.name for arm in both.arms] == ["TRM: 1 segment", "one pass: 1 segment"]
+    assert both.commits == first.commits
+
+    kept = path.read_bytes()
+    assert gather(tmp_path, evaluated[:2], LABELS) == 2
+    assert "--replace" in capsys.readouterr().err
+    assert gather(tmp_path, evaluated[:2], ["kind=TRM"]) == 2
+    assert "no column kind of texts, but net, asked" in capsys.readouterr().err
+    assert path.read_bytes() == kept
+    assert gather(tmp_path, evaluated[:2], LABELS, "--replace") == 0
+    arm, other = read_record(path).arms
+    assert (arm.seeds, arm.reported, other) == (2, {"theirs": 1.0}, both.arms[1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "labels", "told"),
+    [
+        ((0, 2), LABELS, "is not of the model of"),
+        ((0, 0), LABELS, "a seed stands there twice"),
+        ((0,), ["TRM"], "COLUMN=TEXT"),
+        ((0,), ["net=TRM", "net=HRM"], "given twice"),
+    ],
+)
+def test_what_is_no_arm_is_refused(chosen, labels, told, evaluated, tmp_path, capsys):
+    assert gather(tmp_path, [evaluated[i] for i in chosen], labels) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "gathered.json").exists()
+
+
+def test_only_evaluations_are_gathered(compared, evaluated, tmp_path, capsys):
+    assert gather(tmp_path, [compared / "comparison.json"], LABELS, "--command", COMMAND) == 2
+    assert "--label is for what evaluate wrote" in capsys.readouterr().err
+    assert main(["record", *map(str, evaluated[:2]), "--name", "x", "--into", str(tmp_path)]) == 2
+    assert "one file makes a record" in capsys.readouterr().err
+
+
+def test_a_training_whose_beginning_is_gone_is_noted(compared, evaluated, tmp_path, capsys):
+    """Its own cost is not all that was spent."""
+    shutil.copytree(compared / "trm-mini-seed0", tmp_path / "on")
+    config = json.loads((tmp_path / "on/config.json").read_text())
+    begun = config | {"started_from": {"run": "runs/gone", "step": 2}}
+    (tmp_path / "on/config.json").write_text(json.dumps(begun))
+    content = json.loads(evaluated[0].read_text()) | {"run": str(tmp_path / "on")}
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    assert gather(tmp_path, [tmp_path / "evaluation.json"], LABELS) == 0
+    assert "What training took is not known" in capsys.readouterr().out
+    made = read_record(tmp_path / "gathered.json")
+    assert "training_seconds" not in made.arms[0].runs[0].values
+    assert "runs/gone" in made.notes[0]
+
+
 def test_counted_costs_are_recorded(tmp_path):
     assert main(["reproduce", "fig4", "--out", str(tmp_path)]) == 0
     made = record(tmp_path / "fig4.json", tmp_path)
