@@ -13,6 +13,8 @@ from scripts.reports.records import Arm, OwnColumn, Record
 from scripts.reports.tables import Table
 
 DASH = "-"
+_SEGMENTS = (1, 2, 4, 8, 16, 32, 64)
+_RULES = ("single", "residual", "halt-first", "restart", "q", "majority", "verified")
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,13 @@ COLUMNS: dict[str, Column] = {
     "valid_shortest": _percent("valid_shortest", "valid shortest %"),
     "halted_exact": _percent("halted_exact", "exact % halting itself"),
     "halted_net_calls": Column("net calls halting itself", _mean("halted_net_calls")),
+    **{f"exact_after_{n}": _percent(f"exact_after_{n}", f"exact % after {n}") for n in _SEGMENTS},
+    **{f"exact_by_{rule}": _percent(f"exact_by_{rule}", f"exact % by {rule}") for rule in _RULES},
+    **{
+        f"net_calls_by_{rule}": Column(f"net calls by {rule}", _mean(f"net_calls_by_{rule}"))
+        for rule in _RULES
+    },
+    "residual": Column("mean residual at the end", _mean("residual")),
     "training_exact": _percent("training_exact", "training exact %"),
     "n": Column("n", _count),
     "training_net_calls": Column("training net calls, 1e6", _mean("training_net_calls", 1e-6)),

@@ -2,32 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reasoning.training.runs import RunError, read_config, read_environment
-from scripts.reports.curves import spent_on
-from scripts.reports.records import SCALES, Arm, Estimate, Record, RecordError, SeedRun, Spread
-from scripts.studies.origin import command_line
-
-Json = Mapping[str, Any]
-_OWN_SCALE = {"compare": "", "reproduce": "cpu"}  # where the command's words name none
-_PROGRAMS = ("loopbench", "cli.py", "__main__.py")
-
-
-@dataclass
-class _Origins:
-    """What is known of the runs that a file tells of, and of the file itself."""
-
-    environments: list[Json] = field(default_factory=list)
-    configs: list[Json] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def unique(self, look: Callable[[Json], Any]) -> tuple[Any, ...]:
-        """What the environments say, each once, without those that say nothing."""
-        return tuple(dict.fromkeys(v for e in self.environments if (v := look(e)) is not None))
+from scripts.reports.records import Arm, Estimate, Record, RecordError, SeedRun, Spread
+from scripts.studies.record_origins import Json, Origins, recipe_of
 
 
 @dataclass(frozen=True)
@@ -51,37 +32,36 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not readable as JSON ({error})") from error
-    origins = _Origins()
+    origins = Origins()
     read = _reader(content)
     if read is None:
         raise RecordError(
             f"{path}: is no result of compare, reproduce (a table, fig4 or fig5), evaluate or bench"
         )
     parts = read(content, path, origins)
-    commands = (command,) if command else origins.unique(_command)
-    commits = origins.unique(lambda e: e.get("commit"))
-    if not commands or not commits:
-        what = "command" if commits else "commit"
+    commands = (command,) if command else origins.commands
+    if not commands or not origins.commits:
+        what = "command" if origins.commits else "commit"
         raise RecordError(
             f"{path}: the {what} that made it is not known, as the runs' folders are not beside it;"
             " record it where they are"
         )
-    study, data = parts.study or _study(origins), parts.data or _data(origins, parts.arms)
+    study, data = parts.study or origins.study, parts.data or origins.data(parts.arms)
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    dates = origins.unique(lambda e: e.get("date")) or (written,)
+    dates = origins.dates or (written,)
     return Record(
         title=title or f"{study[0].upper()}{study[1:]}, {data or path.parent.name}",
         study=study,
         source="run",
-        scale=_scale(origins) if parts.scale is None else parts.scale,
+        scale=origins.scale if parts.scale is None else parts.scale,
         computed=parts.computed,
         data=data,
-        commits=commits,
-        uncommitted=any(origins.unique(lambda e: e.get("uncommitted_changes"))),
+        commits=origins.commits,
+        uncommitted=origins.uncommitted,
         commands=commands,
         dates=tuple(dict.fromkeys((min(dates), max(dates)))),
-        machines=origins.unique(_machine),
-        versions={k: ", ".join(v) for k, v in _versions(origins).items()},
+        machines=origins.machines,
+        versions=origins.versions,
         notes=tuple(origins.notes),
         arms=parts.arms,
     )
@@ -90,11 +70,11 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
 # What the files hold
 
 
-def _comparison(content: Json, path: Path, origins: _Origins) -> _Content:
+def _comparison(content: Json, path: Path, origins: Origins) -> _Content:
     return _Content(tuple(_group(name, "", g, path, origins) for name, g in content.items()))
 
 
-def _table2(content: Json, path: Path, origins: _Origins) -> _Content:
+def _table2(content: Json, path: Path, origins: Origins) -> _Content:
     arms = []
     for task, groups in content["ours"].items():
         for name, group in groups.items():
@@ -114,7 +94,7 @@ _GROUP = {  # of a group of runs: what a record calls it
 _COST = {name: f"training_{name}" for name in ("net_calls", "flops", "seconds", "bytes")}
 
 
-def _group(name: str, of: str, group: Json, path: Path, origins: _Origins) -> Arm:
+def _group(name: str, of: str, group: Json, path: Path, origins: Origins) -> Arm:
     """A group of a comparison as an arm; what its runs do not tell one by one is its summary.
 
     name: the arm's, of what. path: the report's file, from which the runs' folders are found.
@@ -122,7 +102,7 @@ def _group(name: str, of: str, group: Json, path: Path, origins: _Origins) -> Ar
     """
     runs, config = [], {}
     for run in group["runs"]:
-        config = _look(run["run"], path, origins) or config
+        config = origins.look(run["run"], path) or config
         if "failure" in run:
             runs.append(SeedRun(seed=run["seed"], failure=run["failure"]))
             continue
@@ -141,13 +121,13 @@ def _group(name: str, of: str, group: Json, path: Path, origins: _Origins) -> Ar
     )
 
 
-def _language_table(content: Json, path: Path, origins: _Origins) -> _Content:
+def _language_table(content: Json, path: Path, origins: Origins) -> _Content:
     sizes = {row["size"] for row in content["rows"]}
     arms = []
     for row in content["rows"]:
         runs, config = [], {}
         for run in row["runs"]:
-            config = _look(run["run"], path, origins) or config
+            config = origins.look(run["run"], path) or config
             values = {k: Estimate(mean=v) for k, v in run.get("numbers", {}).items()}
             values |= {
                 f"perplexity_at_{budget}": Estimate(mean=scores["perplexity"])
@@ -174,15 +154,15 @@ def _counted(name: str, of: str, values: Mapping[str, float | None]) -> Arm:
     return Arm(name=name, of=of, runs=(SeedRun(seed=0, values=known),))
 
 
-def _figure4(content: Json, path: Path, origins: _Origins) -> _Content:
-    _note(content, origins)
+def _figure4(content: Json, path: Path, origins: Origins) -> _Content:
+    origins.note(content)
     columns = ("published_rule_exaflops", "matmul_exaflops", "evaluations", "paper_exaflops")
     arms = [_counted(b["model"], b["size"], {c: b[c] for c in columns}) for b in content["bars"]]
     return _Content(tuple(arms), "reproduce fig4", "", "nothing is trained", True)
 
 
-def _figure5(content: Json, path: Path, origins: _Origins) -> _Content:
-    _note(content, origins)
+def _figure5(content: Json, path: Path, origins: Origins) -> _Content:
+    origins.note(content)
     arms = []
     for name, series in content["series"].items():
         pairs = zip(content["depths"], series["bytes"], strict=True)
@@ -195,14 +175,14 @@ def _figure5(content: Json, path: Path, origins: _Origins) -> _Content:
 _ASKED = ("segments", "evaluations", "tolerance", "precision", "search")  # of an evaluation
 
 
-def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
-    _note(content, origins)
+def _evaluation(content: Json, path: Path, origins: Origins) -> _Content:
+    origins.note(content)
     config: Json = {}
     costs: dict[str, Estimate] = {}
     if run := content.get("run"):
-        trained = _look(run, path, origins)
-        config = _recipe(content.get("config", {})) or trained
-        costs = _training(run, content["step"], path, origins)
+        trained = origins.look(run, path)
+        config = recipe_of(content.get("config", {})) or trained
+        costs = origins.training(run, content["step"], path)
     halting = content["selection"]["halt-first"]
     values = {k: _estimate(v) for k, v in content["metrics"].items()}
     values |= {f"halted_{k}": _estimate(v) for k, v in halting["metrics"].items()}
@@ -210,7 +190,7 @@ def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
     for key, column in _GROUP.items():
         if key in content:
             values[column] = Estimate(mean=content[key])
-    values |= costs
+    values |= _further(content) | costs
     arm = Arm(
         name=content["preset"],
         parameters=content["parameters"],
@@ -221,9 +201,29 @@ def _evaluation(content: Json, path: Path, origins: _Origins) -> _Content:
     return _Content((arm,), "evaluate", None, data)
 
 
-def _bench(content: Json, path: Path, origins: _Origins) -> _Content:
+def _further(content: Json) -> dict[str, Estimate]:
+    """Of an evaluation: exact after segments, each doubled; what every rule chooses among several
+    candidates, and its net calls; how far from a fixed point the last segment ends."""
+    values = {}
+    for record in content["by_segment"]:
+        segment, exact = record["segment"], record["exact"]
+        if segment & (segment - 1) == 0:
+            estimate = Estimate(mean=exact, stderr=record["exact_stderr"], n=record["n"])
+            values[f"exact_after_{segment}"] = estimate
+    if content["search"]["candidates"] > 1:
+        for rule, chosen in content["selection"].items():
+            values[f"exact_by_{rule}"] = _estimate(chosen["metrics"]["exact"])
+            values[f"net_calls_by_{rule}"] = _estimate(chosen["net_calls_per_puzzle"])
+    for name in ("residual", "converged"):
+        last = content.get("diagnostics", {}).get(name, [None])[-1]  # a model may tell none
+        if last is not None:
+            values[name] = Estimate(mean=last)
+    return values
+
+
+def _bench(content: Json, path: Path, origins: Origins) -> _Content:
     """Every figure of every part; an arm is a line of one of its tables."""
-    _note(content, origins)
+    origins.note(content)
     arms = []
     for part, lines in content.items():
         if isinstance(lines, list):
@@ -261,7 +261,7 @@ def _numbers(line: Json, before: str = "") -> Iterator[tuple[str, float]]:
             yield f"{before}{name}", value
 
 
-Reader = Callable[[Json, Path, _Origins], _Content]
+Reader = Callable[[Json, Path, Origins], _Content]
 # By what a file holds, for none names its kind: a comparison's names are its arms', and files
 # written before must open.
 _READERS: tuple[tuple[frozenset[str], Reader], ...] = (
@@ -286,111 +286,5 @@ def _reader(content: Any) -> Reader | None:
     return _comparison if compared else None
 
 
-# What made them
-
-
 def _estimate(value: Json) -> Estimate:
     return Estimate(mean=value["mean"], stderr=value.get("stderr"), n=value.get("n"))
-
-
-def _note(content: Json, origins: _Origins) -> None:
-    if "environment" in content:
-        origins.environments.append(content["environment"])
-
-
-def _look(run: str, path: Path, origins: _Origins) -> Json:
-    """Read a run's records, wherever the folder of results lies now; its configuration, {} if the
-    run is not there."""
-    folder = _folder(run, path)
-    if folder is None:
-        return {}
-    record = read_config(folder)
-    origins.configs.append(record)
-    if environment := read_environment(folder):
-        origins.environments.append(environment)
-    return _recipe(record["config"])
-
-
-def _folder(run: str, path: Path) -> Path | None:
-    """A run's folder, as named or from the results' folder on; None: it is not there."""
-    parts = Path(run).parts
-    places = [Path(run), *(path.parent / Path(*parts[k:]) for k in range(len(parts)))]
-    return next((place for place in places if (place / "config.json").exists()), None)
-
-
-def _training(run: str, step: int, path: Path, origins: _Origins) -> dict[str, Estimate]:
-    """What a run's training took up to a step, the runs it began with included; {} where its folder
-    is not there or, which `origins` notes, theirs tell nothing. path: of the results."""
-    folder = _folder(run, path)
-    if folder is None:
-        return {}
-    try:
-        spent = spent_on(folder, step)
-    except RunError as error:
-        origins.notes.append(f"What training took is not known: {error}.")
-        return {}
-    costs = {"training_seconds": Estimate(mean=60 * spent.minutes)}
-    if spent.tflop is not None:
-        costs["training_flops"] = Estimate(mean=1e12 * spent.tflop)
-    return costs
-
-
-def _recipe(config: Json) -> Json:
-    return {k: v for k, v in config.items() if k not in ("data", "corpus", "seed")}
-
-
-def _command(environment: Json) -> str | None:
-    words = environment.get("command")
-    if not words or words[0] == "-c":
-        return None
-    if Path(words[0]).name in _PROGRAMS:
-        words = ["loopbench", *words[1:]]
-    return command_line(words)
-
-
-def _words(origins: _Origins) -> Sequence[str]:
-    return next((e["command"] for e in origins.environments if e.get("command")), ())
-
-
-def _study(origins: _Origins) -> str:
-    words = _words(origins)
-    if len(words) > 2 and words[1] == "reproduce":
-        return f"reproduce {words[2]}"
-    return "compare"
-
-
-def _scale(origins: _Origins) -> str:
-    """What --scale says, or the preset's name."""
-    words = list(_words(origins))
-    if "--scale" in words[:-1]:
-        return words[words.index("--scale") + 1]
-    if len(words) > 1 and words[1] == "reproduce":
-        return _OWN_SCALE["reproduce"]
-    presets = {c["config"].get("preset", "").rpartition("-")[2] for c in origins.configs}
-    known = presets & set(SCALES)
-    if len(known) == 1:
-        return known.pop()
-    return "full" if presets and presets <= {"7m", "27m", "140m", "370m", "770m"} else ""
-
-
-def _data(origins: _Origins, arms: Sequence[Arm]) -> str:
-    grids = [c["grid"] for c in origins.configs if "grid" in c]
-    kinds = dict.fromkeys(f"{g['size']}x{g['size']} {g['kind']}" for g in grids)
-    held_out = {v.n for a in arms for r in a.runs if (v := r.values.get("exact")) and v.n}
-    counts = " or ".join(f"{n:,}" for n in sorted(held_out))
-    return ", ".join([*kinds, *([f"{counts} held out"] if counts else [])])
-
-
-def _machine(environment: Json) -> str | None:
-    parts = [environment.get("gpu"), environment.get("cpu")]
-    return ", ".join(part for part in parts if part) or None
-
-
-def _versions(origins: _Origins) -> dict[str, list[str]]:
-    versions: dict[str, list[str]] = {}
-    for environment in origins.environments:
-        packages = environment.get("packages", {})
-        for name, version in ({"python": environment.get("python")} | packages).items():
-            if version and version not in versions.setdefault(name, []):
-                versions[name].append(version)
-    return versions

@@ -210,6 +210,23 @@ def test_a_training_whose_beginning_is_gone_is_noted(compared, evaluated, tmp_pa
     assert "runs/gone" in made.notes[0]
 
 
+def test_depth_and_choice_among_candidates_are_recorded(compared, tmp_path):
+    run, data = str(compared / "trm-mini-seed0"), str(compared.parent / "data")
+    words = ["--data", data, "--symmetries", "2", "--segments", "4", "--leave", "never"]
+    assert main(["evaluate", run, *words, "--device", "cpu", "--out", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.json")
+    said = json.loads(file.read_text())
+    values = record(file, tmp_path).arms[0].runs[0].values
+    for segment in (1, 2, 4):
+        scored = said["by_segment"][segment - 1]
+        assert scored["segment"] == segment
+        assert values[f"exact_after_{segment}"].mean == scored["exact"]
+    assert "exact_after_3" not in values
+    for rule, chosen in said["selection"].items():
+        assert values[f"exact_by_{rule}"].mean == chosen["metrics"]["exact"]["mean"]
+        assert values[f"net_calls_by_{rule}"].mean == chosen["net_calls_per_puzzle"]["mean"]
+
+
 def test_counted_costs_are_recorded(tmp_path):
     assert main(["reproduce", "fig4", "--out", str(tmp_path)]) == 0
     made = record(tmp_path / "fig4.json", tmp_path)
