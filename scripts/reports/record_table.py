@@ -14,7 +14,15 @@ from scripts.reports.tables import Table
 
 DASH = "-"
 _SEGMENTS = (1, 2, 4, 8, 16, 32, 64)
-_RULES = ("single", "residual", "halt-first", "restart", "q", "majority", "verified")
+_RULES = {  # which candidate answers
+    "single": "the first alone",
+    "residual": "least residual",
+    "halt-first": "first to halt",
+    "restart": "first whose claim stands",
+    "q": "largest halting score",
+    "majority": "majority",
+    "verified": "verified by the rules",
+}
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,13 @@ COLUMNS: dict[str, Column] = {
     "halted_exact": _percent("halted_exact", "exact % halting itself"),
     "halted_net_calls": Column("net calls halting itself", _mean("halted_net_calls")),
     **{f"exact_after_{n}": _percent(f"exact_after_{n}", f"exact % after {n}") for n in _SEGMENTS},
-    **{f"exact_by_{rule}": _percent(f"exact_by_{rule}", f"exact % by {rule}") for rule in _RULES},
     **{
-        f"net_calls_by_{rule}": Column(f"net calls by {rule}", _mean(f"net_calls_by_{rule}"))
-        for rule in _RULES
+        f"exact_by_{rule}": _percent(f"exact_by_{rule}", f"{told}: exact %")
+        for rule, told in _RULES.items()
+    },
+    **{
+        f"net_calls_by_{rule}": Column(f"{told}: net calls", _mean(f"net_calls_by_{rule}"))
+        for rule, told in _RULES.items()
     },
     "residual": Column("mean residual at the end", _mean("residual")),
     "training_exact": _percent("training_exact", "training exact %"),

@@ -54,7 +54,7 @@ def gathered(record: Record, made: Record, replace: bool, place: Path) -> Record
     texts = [key for key, column in record.columns.items() if column.form == "config"]
     for key in made.columns:
         if key not in texts:
-            raise RecordError(f"{place}: has no column {key} of texts, but {', '.join(texts)}")
+            raise RecordError(f"{place}: has no column {key} of texts, but {', '.join(texts) or 'none'}")
     before = record.arm(arm.name)
     if before is not None and not replace:
         raise RecordError(f"{place}: an arm {arm.name!r} is there; give other labels or --replace")
