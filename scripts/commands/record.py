@@ -1,13 +1,17 @@
 """`loopbench record`: what a command wrote, kept as a recorded result."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from scripts.reports.records import FOLDER, Record, read_record, record_text
+from scripts.reports.summary_table import SUMMARIES
 from scripts.usage import UsageError, parse
+
+_CLAIMS = ("claims", "claims-by-word")  # tables
 
 
 def record(
@@ -15,7 +19,7 @@ def record(
     name: str,
     title: str | None = None,
     command: str | None = None,
-    label: tuple[str, ...] = (),
+    label: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
     into: Path = FOLDER,
     replace: bool = False,
 ) -> None:
@@ -28,23 +32,25 @@ def record(
         name: of the record, INTO/NAME.json.
         title: a line that says what it is; none: its command and data.
         command: as it was typed, where no run's folder tells it.
-        label: the files are evaluations of one model, a seed each, and the record gets an arm of
-            them; COLUMN=TEXT once or more, which name the arm and stand in tables.
+        label: COLUMN=TEXT, as often as there are columns: the files are evaluations of one model, a
+            seed each, and the record gets an arm of them, which has these texts in tables.
         into: folder of recorded results.
-        replace: a record of that name may be there, with --label an arm of those labels.
+        replace: a record of that name may be there; with --label, an arm of those labels.
     """
     from scripts.models.variants import file_name
 
-    if not name or name in ("claims", "claims-by-word") or file_name(name) != name:
+    if not re.match(r"\w", name) or name in _CLAIMS or file_name(name) != name:
         raise UsageError(
             f"--name {name}: letters, digits, '.', '_' and single hyphens (and not claims)"
         )
+    if name in SUMMARIES:
+        raise UsageError(f"--name {name}: is a table that is made of records, and would hide this")
     if not files:
         raise UsageError("give a file that compare, reproduce, evaluate or bench wrote")
     if len(files) > 1 and not label:
-        raise UsageError(
-            f"{files[1]}: one file makes a record; several evaluations an arm of it, --label"
-        )
+        raise UsageError(f"{files[1]}: one file makes a record, several an arm of it, with --label")
+    if command and label:
+        raise UsageError("--command: with --label every evaluation tells its own")
     for file in files:
         if not file.is_file():
             raise UsageError(
@@ -54,21 +60,69 @@ def record(
     target = into / f"{name}.json"
     if target.exists() and not (replace or labels):
         raise UsageError(f"{target}: is there; choose another --name or give --replace")
-    from reasoning.training.runs import make_folder
-    from scripts.studies.labelled_arms import gathered, labelled_record
+    known = read_record(target) if target.exists() else None
+    if labels:
+        _keep_arm(files, labels, known, target, title, replace)
+    else:
+        _keep_record(files[0], known, target, title, command)
+
+
+def _keep_record(
+    file: Path, known: Record | None, target: Path, title: str | None, command: str | None
+) -> None:
+    """Write the record of a file to the target, in the place of the one known. title, command: as
+    of `record`."""
     from scripts.studies.result_records import make_record
 
-    if labels:
-        made = labelled_record(files, labels, title, command)
-        whole = gathered(read_record(target), made, replace, target) if target.exists() else made
-    else:
-        made = whole = make_record(files[0], title, command)
-    make_folder(into)
-    target.write_text(record_text(whole))
-    print(f"wrote {target}: {_told(made)}")
-    if made.uncommitted:
+    if known and any(arm.origin for arm in known.arms):
+        raise UsageError(f"{target}: --label gathered its arms; delete it first, if they may go")
+    made = make_record(file, title, command)
+    _write(target, made, f"{_count(made)} of `{made.study}`", made.commits)
+    _warn(made.uncommitted, made.notes)
+
+
+def _keep_arm(
+    files: Sequence[Path],
+    labels: Mapping[str, str],
+    known: Record | None,
+    target: Path,
+    title: str | None,
+    replace: bool,
+) -> None:
+    """Write the record known, or a new one, with the arm of these files and labels to the target.
+    title, replace: as of `record`."""
+    from scripts.studies.labelled_arms import gathered, labelled_arm, new_record, same_arm
+
+    made = labelled_arm(files, labels)
+    before = same_arm(known, made, target) if known else None
+    if before and not replace:
+        raise UsageError(f"{target}: arm {before.name!r} is there; give other labels or --replace")
+    whole = gathered(known, made, before, title) if known else new_record(made, title)
+    arm = made.arm
+    done = f"in place of {before.seeds}" if before else "added"
+    seeds = ", ".join(str(run.seed) for run in arm.runs)
+    told = f"seed{'s' * (arm.seeds > 1)} {seeds} {done}; {_count(whole)} in all"
+    _write(target, whole, told, arm.origin.commits)
+    _warn(arm.origin.uncommitted, arm.notes)
+
+
+def _write(target: Path, whole: Record, told: str, commits: Sequence[str]) -> None:
+    from reasoning.training.runs import make_folder, write_whole
+
+    make_folder(target.parent)
+    write_whole(target, record_text(whole))
+    short = ", ".join(commit[:7] for commit in commits)
+    print(f"wrote {target}: {told}, commit {short}; fill pages with `tables`")
+
+
+def _count(result: Record) -> str:
+    return f"{len(result.arms)} arm{'s' * (len(result.arms) > 1)}"
+
+
+def _warn(uncommitted: bool | None, notes: Sequence[str]) -> None:
+    if uncommitted:
         print("note: the code that ran had changes that no commit holds")
-    for note in made.notes:
+    for note in notes:
         print(f"note: {note}")
 
 
@@ -83,12 +137,6 @@ def _labels(words: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--label {word}: {column} is given twice")
         labels[column] = text
     return labels
-
-
-def _told(result: Record) -> str:
-    commits = ", ".join(commit[:7] for commit in result.commits)
-    arms = f"{len(result.arms)} arm{'s' * (len(result.arms) > 1)}"
-    return f"{arms} of `{result.study}`, commit {commits}; fill pages with `tables`"
 
 
 def main(words: Sequence[str]) -> int:

@@ -70,7 +70,8 @@ class Arm(_Part):
     of: what tells arms of one name apart (a task, a size); config: whole for runs, for a page what
     it says; published: the paper's number by column; reported: others' numbers on the same task, by
     system, in %; summary: columns whose seeds are not known one by one; origin: what made this arm,
-    where it was recorded by itself (`record --label`); None: the record says it of all.
+    where it was recorded by itself (`record --label`), None: the record says it of all; notes: what
+    a reader of this arm has to know.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Arm(_Part):
     runs: tuple[SeedRun, ...] = ()
     summary: Mapping[str, Spread] = {}
     origin: Origin | None = None
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

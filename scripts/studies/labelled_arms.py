@@ -1,107 +1,157 @@
 """Arms of a record that gathers evaluations: of one model every seed, told apart by labels."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from scripts.models.labels import settings
-from scripts.models.presets import RunConfig
-from scripts.reports.records import Arm, Origin, OwnColumn, Record, RecordError, SeedRun
-from scripts.studies.result_records import make_record
+from scripts.reports.record_table import COLUMNS
+from scripts.reports.records import Arm, Origin, OwnColumn, Record, RecordError
+from scripts.studies.evaluations import ASKED, EVALUATION, Evaluation, read_evaluation, read_result
+from scripts.studies.record_origins import Origins
+
+_TAKEN = {*COLUMNS, *ASKED, "run"}  # columns and settings that a label may not hide
 
 
-def labelled_record(
-    files: Sequence[Path],
-    labels: Mapping[str, str],
-    title: str | None = None,
-    command: str | None = None,
-) -> Record:
-    """Evaluations of one model, a seed each, as a record of one arm.
+@dataclass(frozen=True)
+class Labelled:
+    """An arm, its labels by column, and what it was scored on."""
+
+    arm: Arm
+    labels: Mapping[str, str]
+    data: str
+    scale: str
+
+
+def labelled_arm(files: Sequence[Path], labels: Mapping[str, str]) -> Labelled:
+    """Evaluations of one model, a seed each, as an arm.
 
     files: what `evaluate` wrote. labels: texts by column, in the order in which they name the arm:
-    "first: second, third". title, command: as of `make_record`. RecordError if a file is no
-    evaluation, or differs from the first in more than its seed.
+    "first: second, third". RecordError if a file is no evaluation, differs from the first in more
+    than its seed, or a label cannot stand in a table.
     """
-    records = [make_record(file, title, command) for file in files]
-    for file, record in zip(files, records, strict=True):
-        if record.study != "evaluate":
-            raise RecordError(f"{file}: is of `{record.study}`; --label is for what evaluate wrote")
-        _check_alike(files[0], records[0].arms[0], file, record.arms[0])
-    origin = _origin(records)
-    first, arms = records[0], [record.arms[0] for record in records]
-    name, *further = labels.values()
+    for column, text in labels.items():
+        _check_label(column, text)
+    origins = Origins()
+    scored = {file: _scored(file, origins) for file in files}
+    (first, model), *others = scored.items()
+    seeds = {model.arm.runs[0].seed: first}
+    for file, other in others:
+        for name in dict.fromkeys((*model.alike, *other.alike)):
+            here, there = other.alike.get(name), model.alike.get(name)
+            if here != there:
+                raise RecordError(f"{file}: {name} {here}, not {there} as of {first}")
+        seed = other.arm.runs[0].seed
+        if seed in seeds:
+            raise RecordError(f"{file}: is of seed {seed}, as {seeds[seed]} is")
+        seeds[seed] = file
+    runs = {run.seed: run for each in scored.values() for run in each.arm.runs}
     arm = Arm(
-        name=f"{name}: {', '.join(further)}" if further else name,
-        parameters=arms[0].parameters,
-        config=arms[0].config | labels,
-        runs=tuple(sorted((run for arm in arms for run in arm.runs), key=_seed)),
-        origin=origin,
+        name=_name(labels),
+        parameters=model.arm.parameters,
+        config=dict(model.arm.config) | labels,
+        runs=tuple(runs[seed] for seed in sorted(runs)),
+        origin=origins.origin(first),
+        notes=tuple(dict.fromkeys(origins.notes)),
     )
-    notes = dict.fromkeys(note for record in records for note in record.notes)
-    columns = {key: OwnColumn(heading=key.replace("_", " "), form="config") for key in labels}
-    made = dict(origin) | {"arms": (arm,), "notes": tuple(notes), "columns": columns}
-    return Record.model_validate(dict(first) | made)
+    return Labelled(arm, labels, model.data, origins.scale)
 
 
-def gathered(record: Record, made: Record, replace: bool, place: Path) -> Record:
-    """A record with the arm of another, made by `labelled_record`, at its end, or in the place of
-    the arm of that name, whose published and reported numbers stay.
+def new_record(made: Labelled, title: str | None) -> Record:
+    """A record of this arm alone, with a column of texts for each label."""
+    columns = {key: OwnColumn(heading=key.replace("_", " "), form="config") for key in made.labels}
+    return Record(
+        title=title or f"Evaluations, {made.data}",
+        study="evaluate",
+        source="run",
+        scale=made.scale,
+        data=made.data,
+        columns=columns,
+        arms=(made.arm,),
+        **dict(made.arm.origin),
+    )
 
-    replace: there may be one. place: of the record, for RecordError where there may not, or where a
-    label is none of the record's columns.
+
+def same_arm(record: Record, made: Labelled, place: Path) -> Arm | None:
+    """The arm of a record that has these labels; None if there is none.
+
+    place: of the record, for RecordError unless the labels are its columns of texts.
     """
-    (arm,) = made.arms
-    texts = [key for key, column in record.columns.items() if column.form == "config"]
-    for key in made.columns:
-        if key not in texts:
-            raise RecordError(f"{place}: has no column {key} of texts, but {', '.join(texts) or 'none'}")
-    before = record.arm(arm.name)
-    if before is not None and not replace:
-        raise RecordError(f"{place}: an arm {arm.name!r} is there; give other labels or --replace")
+    texts = _texts(record)
+    if missing := [key for key in texts if key not in made.labels]:
+        raise RecordError(f"{place}: its arms have --label {missing[0]}=... too")
+    if further := [key for key in made.labels if key not in texts]:
+        known = ", ".join(texts) or "none"
+        raise RecordError(f"{place}: has no column {further[0]} of texts; it has {known}")
+    labels = {key: made.labels[key] for key in texts}
+    alike = (arm for arm in record.arms if {k: arm.config.get(k) for k in texts} == labels)
+    return next(alike, None)
+
+
+def gathered(record: Record, made: Labelled, before: Arm | None, title: str | None) -> Record:
+    """A record with an arm more, or in the place of the one before, whose published and reported
+    numbers stay.
+
+    title: another than it has. What made a record is what made its arms, where all of them tell.
+    """
+    arm = made.arm.model_copy(update={"name": _name({k: made.labels[k] for k in _texts(record)})})
     if before is not None:
         kept = {"published": before.published, "reported": before.reported}
         arm = arm.model_copy(update=kept)
-    arms = [arm if other.name == arm.name else other for other in record.arms]
+    arms = [arm if other is before else other for other in record.arms]
     arms += [arm] if before is None else []
-    notes = dict.fromkeys((*record.notes, *made.notes))
-    return Record.model_validate(dict(record) | {"arms": tuple(arms), "notes": tuple(notes)})
+    changed = {"arms": tuple(arms), "title": title or record.title}
+    origins = [each.origin for each in arms if each.origin is not None]
+    if len(origins) == len(arms):
+        changed |= dict(_joined(origins))
+        changed["data"] = "; ".join(dict.fromkeys((*record.data.split("; "), made.data)))
+    return Record.model_validate(dict(record) | changed)
 
 
-def _seed(run: SeedRun) -> int:
-    return run.seed
+def _texts(record: Record) -> list[str]:
+    return [key for key, column in record.columns.items() if column.form == "config"]
 
 
-def _check_alike(first: Path, arm: Arm, file: Path, other: Arm) -> None:
-    """RecordError unless the arm of the first file and the other of this one, an evaluation each,
-    asked the same model the same."""
-    alike = _asked(arm), arm.parameters
-    if alike != (_asked(other), other.parameters):
-        raise RecordError(f"{file}: is not of the model of {first}, or asked it otherwise")
+def _name(labels: Mapping[str, str]) -> str:
+    first, *further = labels.values()
+    return f"{first}: {', '.join(further)}" if further else first
 
 
-def _asked(arm: Arm) -> Mapping[str, Any]:
-    """An evaluation's configuration without what changes no result, such as when it was watched."""
-    run = arm.config["run"]
-    if run:
-        config = RunConfig.model_validate(run)
-        run = settings(config) | {"steps": config.steps}
-    return dict(arm.config) | {"run": run}
+def _check_label(column: str, text: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", column) or column in _TAKEN:
+        raise RecordError(
+            f"--label {column}=...: a column of letters, digits and _, none that every table has"
+        )
+    if not text.strip() or text != text.strip() or "|" in text or not text.isprintable():
+        raise RecordError(f"--label {column}={text!r}: a text of one line without |")
 
 
-def _origin(records: Sequence[Record]) -> Origin:
-    def every(name: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text for record in records for text in getattr(record, name)))
+def _scored(file: Path, origins: Origins) -> Evaluation:
+    content = read_result(file)
+    if not isinstance(content, dict) or not content.keys() >= EVALUATION:
+        raise RecordError(f"{file}: is no evaluation; --label is for what evaluate wrote")
+    try:
+        return read_evaluation(content, file, origins)
+    except KeyError as error:
+        raise RecordError(f"{file}: lacks {error}: damaged, or of another version") from error
 
-    dates = every("dates")
-    versions: dict[str, dict[str, None]] = {}
-    for record in records:
-        for package, version in record.versions.items():
-            versions.setdefault(package, {})[version] = None
+
+def _joined(origins: Sequence[Origin]) -> Origin:
+    """What made several arms."""
+
+    def every(texts: Iterable[Sequence[str]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(text for each in texts for text in each))
+
+    dates = every(origin.dates for origin in origins)
+    packages = every(list(origin.versions) for origin in origins)
     return Origin(
-        commits=every("commits"),
-        uncommitted=any(record.uncommitted for record in records),
-        commands=every("commands"),
+        commits=every(origin.commits for origin in origins),
+        uncommitted=any(origin.uncommitted for origin in origins),
+        commands=every(origin.commands for origin in origins),
         dates=tuple(dict.fromkeys((min(dates), max(dates)))),
-        machines=every("machines"),
-        versions={package: ", ".join(texts) for package, texts in versions.items()},
+        machines=every(origin.machines for origin in origins),
+        versions={
+            name: ", ".join(every(o.versions.get(name, "").split(", ") for o in origins))
+            for name in packages
+        },
     )

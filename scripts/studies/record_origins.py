@@ -1,17 +1,19 @@
 """What made the numbers of a result: what the runs' folders and the file itself say of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reasoning.training.runs import RunError, read_config, read_environment
+from reasoning.training.runs import RunError, begun_with, read_config, read_environment
 from scripts.reports.curves import spent_on
-from scripts.reports.records import SCALES, Arm, Estimate
+from scripts.reports.records import SCALES, Arm, Estimate, Origin, RecordError
 from scripts.studies.origin import command_line
 
 Json = Mapping[str, Any]
 _OWN_SCALE = {"compare": "", "reproduce": "cpu"}  # where the command's words name none
+_SAME = ("preset", "seed", "steps", "model")  # by which a folder is known as the run evaluated
 _PROGRAMS = ("loopbench", "cli.py", "__main__.py")
 
 
@@ -33,60 +35,66 @@ class Origins:
         """Read a run's records, wherever the folder of results lies now; its configuration, {} if
         the run is not there. path: of the results."""
         folder = _folder(run, path)
-        if folder is None:
-            return {}
-        record = read_config(folder)
-        self.configs.append(record)
-        if environment := read_environment(folder):
-            self.environments.append(environment)
-        return recipe_of(record["config"])
+        return {} if folder is None else recipe_of(self._take(folder)["config"])
 
-    def training(self, run: str, step: int, path: Path) -> dict[str, Estimate]:
-        """What a run's training took up to a step, the runs it began with included; {} where its
-        folder is not there or, which is noted, theirs tell nothing. path: of the results."""
-        folder = _folder(run, path)
+    def evaluated(self, content: Json, path: Path) -> Path | None:
+        """The folder of an evaluation's run, its records and those of the runs it began with read.
+        None, noted but for weights that ship, if it is not there, or is another run's by now.
+
+        content: of the evaluation's file; path: the file's.
+        """
+        name, folder = Path(content["run"]).name, _folder(content["run"], path)
+        if "--pretrained" in content["environment"].get("command", ()):
+            return None
         if folder is None:
-            return {}
+            self.notes.append(f"The folder of {name}, which tells its training, was not there.")
+            return None
+        trained, config = read_config(folder)["config"], content.get("config")
+        if config and any(config.get(key) != trained.get(key) for key in _SAME):
+            self.notes.append(f"The folder of {name} holds another run than was evaluated.")
+            return None
+        for link in _chain(folder):
+            self._take(link)
+        return folder
+
+    def training(self, folder: Path, step: int) -> dict[str, Estimate]:
+        """What a run's training took up to a step, the runs it began with included; {}, noted,
+        where they cannot be read."""
         try:
             spent = spent_on(folder, step)
-        except RunError as error:
-            self.notes.append(f"What training took is not known: {error}.")
+        except RunError:
+            self.notes.append(
+                f"What training took is not known: what {folder.name} began with was not there."
+            )
             return {}
         costs = {"training_seconds": Estimate(mean=60 * spent.minutes)}
         if spent.tflop is not None:
             costs["training_flops"] = Estimate(mean=1e12 * spent.tflop)
         return costs
 
-    @property
-    def commands(self) -> tuple[str, ...]:
-        return self._unique(_command)
+    def origin(self, path: Path, command: str | None = None) -> Origin:
+        """All of it as it is recorded. RecordError if the commit or the command is not known.
 
-    @property
-    def commits(self) -> tuple[str, ...]:
-        return self._unique(lambda environment: environment.get("commit"))
-
-    @property
-    def dates(self) -> tuple[str, ...]:
-        return self._unique(lambda environment: environment.get("date"))
-
-    @property
-    def uncommitted(self) -> bool:
-        return any(self._unique(lambda environment: environment.get("uncommitted_changes")))
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return self._unique(_machine)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of Python and packages; several where runs differ."""
-        versions: dict[str, list[str]] = {}
-        for environment in self.environments:
-            packages = environment.get("packages", {})
-            for name, version in ({"python": environment.get("python")} | packages).items():
-                if version and version not in versions.setdefault(name, []):
-                    versions[name].append(version)
-        return {name: ", ".join(each) for name, each in versions.items()}
+        path: of the file, by whose date it was made where no run tells one; command: as typed.
+        """
+        commands = (command,) if command else self._unique(_command)
+        commits = self._unique(lambda environment: environment.get("commit"))
+        if not commands or not commits:
+            what = "command" if commits else "commit"
+            raise RecordError(
+                f"{path}: the {what} that made it is not known, as the runs' folders are not beside"
+                " it; record it where they are"
+            )
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        dates = self._unique(lambda environment: environment.get("date")) or (written,)
+        return Origin(
+            commits=commits,
+            uncommitted=any(self._unique(lambda e: e.get("uncommitted_changes"))),
+            commands=commands,
+            dates=tuple(dict.fromkeys((min(dates), max(dates)))),
+            machines=self._unique(_machine),
+            versions=self._versions(),
+        )
 
     @property
     def study(self) -> str:
@@ -118,6 +126,24 @@ class Origins:
         counts = " or ".join(f"{n:,}" for n in sorted(held_out))
         return ", ".join([*kinds, *([f"{counts} held out"] if counts else [])])
 
+    def _take(self, folder: Path) -> Json:
+        """Read a run's records; its config.json."""
+        record = read_config(folder)
+        self.configs.append(record)
+        if environment := read_environment(folder):
+            self.environments.append(environment)
+        return record
+
+    def _versions(self) -> dict[str, str]:
+        """Of Python and packages; several where runs differ."""
+        versions: dict[str, list[str]] = {}
+        for environment in self.environments:
+            packages = environment.get("packages", {})
+            for name, version in ({"python": environment.get("python")} | packages).items():
+                if version and version not in versions.setdefault(name, []):
+                    versions[name].append(version)
+        return {name: ", ".join(each) for name, each in versions.items()}
+
     @property
     def _words(self) -> Sequence[str]:
         return next((e["command"] for e in self.environments if e.get("command")), ())
@@ -137,6 +163,20 @@ def _folder(run: str, path: Path) -> Path | None:
     parts = Path(run).parts
     places = [Path(run), *(path.parent / Path(*parts[k:]) for k in range(len(parts)))]
     return next((place for place in places if (place / "config.json").exists()), None)
+
+
+def _chain(run: Path) -> Iterator[Path]:
+    """A run, then the run it began with, and so on as far as they are there."""
+    seen: set[Path] = set()
+    while run.is_dir() and run.resolve() not in seen:
+        seen.add(run.resolve())
+        yield run
+        try:
+            run, _ = begun_with(run) or (Path(), 0)
+        except RunError:
+            return
+        if run == Path():
+            return
 
 
 def _command(environment: Json) -> str | None:

@@ -1,14 +1,19 @@
 """Recorded results made of the JSON that a command wrote and of the runs' folders beside it."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scripts.reports.records import Arm, Estimate, Record, RecordError, SeedRun, Spread
-from scripts.studies.record_origins import Json, Origins, recipe_of
+from scripts.studies.evaluations import (
+    EVALUATION,
+    PUZZLE_COSTS,
+    estimate_of,
+    read_evaluation,
+    read_result,
+)
+from scripts.studies.record_origins import Json, Origins
 
 
 @dataclass(frozen=True)
@@ -28,27 +33,18 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
     title: none: the study and the data; command: as typed, where no run's folder tells it.
     RecordError if the file is none of these, or what made it is not known.
     """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not readable as JSON ({error})") from error
-    origins = Origins()
+    content = read_result(path)
     read = _reader(content)
     if read is None:
         raise RecordError(
             f"{path}: is no result of compare, reproduce (a table, fig4 or fig5), evaluate or bench"
         )
-    parts = read(content, path, origins)
-    commands = (command,) if command else origins.commands
-    if not commands or not origins.commits:
-        what = "command" if origins.commits else "commit"
-        raise RecordError(
-            f"{path}: the {what} that made it is not known, as the runs' folders are not beside it;"
-            " record it where they are"
-        )
+    origins = Origins()
+    try:
+        parts = read(content, path, origins)
+    except KeyError as error:
+        raise RecordError(f"{path}: lacks {error}: damaged, or of another version") from error
     study, data = parts.study or origins.study, parts.data or origins.data(parts.arms)
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    dates = origins.dates or (written,)
     return Record(
         title=title or f"{study[0].upper()}{study[1:]}, {data or path.parent.name}",
         study=study,
@@ -56,12 +52,7 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
         scale=origins.scale if parts.scale is None else parts.scale,
         computed=parts.computed,
         data=data,
-        commits=origins.commits,
-        uncommitted=origins.uncommitted,
-        commands=commands,
-        dates=tuple(dict.fromkeys((min(dates), max(dates)))),
-        machines=origins.machines,
-        versions=origins.versions,
+        **dict(origins.origin(path, command)),
         notes=tuple(origins.notes),
         arms=parts.arms,
     )
@@ -85,12 +76,6 @@ def _table2(content: Json, path: Path, origins: Origins) -> _Content:
     return _Content(tuple(arms), "reproduce table2", content["scale"])
 
 
-_GROUP = {  # of a group of runs: what a record calls it
-    "halted_exact": "halted_exact",
-    "halted_net_calls_per_puzzle": "halted_net_calls",
-    "net_calls_per_puzzle": "net_calls",
-    "flops_per_puzzle": "flops_per_puzzle",
-}
 _COST = {name: f"training_{name}" for name in ("net_calls", "flops", "seconds", "bytes")}
 
 
@@ -106,13 +91,13 @@ def _group(name: str, of: str, group: Json, path: Path, origins: Origins) -> Arm
         if "failure" in run:
             runs.append(SeedRun(seed=run["seed"], failure=run["failure"]))
             continue
-        values = {k: _estimate(v) for k, v in run.items() if isinstance(v, dict) and k != "cost"}
+        values = {k: estimate_of(v) for k, v in run.items() if isinstance(v, dict) and k != "cost"}
         values |= {_COST[k]: Estimate(mean=v) for k, v in run["cost"].items() if k in _COST}
         runs.append(SeedRun(seed=run["seed"], values=values))
     known = {column for run in runs for column in run.values}
     summary = {
         column: Spread(**group[key])
-        for key, column in _GROUP.items()
+        for key, column in PUZZLE_COSTS.items()
         if column not in known and group.get(key) is not None
     }
     parameters = group.get("parameters")
@@ -172,53 +157,9 @@ def _figure5(content: Json, path: Path, origins: Origins) -> _Content:
     return _Content(tuple(arms), "reproduce fig5", scale, data, True)
 
 
-_ASKED = ("segments", "evaluations", "tolerance", "precision", "search")  # of an evaluation
-
-
 def _evaluation(content: Json, path: Path, origins: Origins) -> _Content:
-    origins.note(content)
-    config: Json = {}
-    costs: dict[str, Estimate] = {}
-    if run := content.get("run"):
-        trained = origins.look(run, path)
-        config = recipe_of(content.get("config", {})) or trained
-        costs = origins.training(run, content["step"], path)
-    halting = content["selection"]["halt-first"]
-    values = {k: _estimate(v) for k, v in content["metrics"].items()}
-    values |= {f"halted_{k}": _estimate(v) for k, v in halting["metrics"].items()}
-    values["halted_net_calls"] = _estimate(halting["net_calls_per_puzzle"])
-    for key, column in _GROUP.items():
-        if key in content:
-            values[column] = Estimate(mean=content[key])
-    values |= _further(content) | costs
-    arm = Arm(
-        name=content["preset"],
-        parameters=content["parameters"],
-        config={"run": config} | {key: content[key] for key in _ASKED if key in content},
-        runs=(SeedRun(seed=content["seed"], values=values),),
-    )
-    data = f"{Path(content['data']).name}, {content['split']}"
-    return _Content((arm,), "evaluate", None, data)
-
-
-def _further(content: Json) -> dict[str, Estimate]:
-    """Of an evaluation: exact after segments, each doubled; what every rule chooses among several
-    candidates, and its net calls; how far from a fixed point the last segment ends."""
-    values = {}
-    for record in content["by_segment"]:
-        segment, exact = record["segment"], record["exact"]
-        if segment & (segment - 1) == 0:
-            estimate = Estimate(mean=exact, stderr=record["exact_stderr"], n=record["n"])
-            values[f"exact_after_{segment}"] = estimate
-    if content["search"]["candidates"] > 1:
-        for rule, chosen in content["selection"].items():
-            values[f"exact_by_{rule}"] = _estimate(chosen["metrics"]["exact"])
-            values[f"net_calls_by_{rule}"] = _estimate(chosen["net_calls_per_puzzle"])
-    for name in ("residual", "converged"):
-        last = content.get("diagnostics", {}).get(name, [None])[-1]  # a model may tell none
-        if last is not None:
-            values[name] = Estimate(mean=last)
-    return values
+    scored = read_evaluation(content, path, origins)
+    return _Content((scored.arm,), "evaluate", None, scored.data)
 
 
 def _bench(content: Json, path: Path, origins: Origins) -> _Content:
@@ -269,7 +210,7 @@ _READERS: tuple[tuple[frozenset[str], Reader], ...] = (
     (frozenset({"bars", "ratios"}), _figure4),
     (frozenset({"series", "depths"}), _figure5),
     (frozenset({"published", "ours"}), _table2),
-    (frozenset({"selection", "metrics", "environment"}), _evaluation),
+    (EVALUATION, _evaluation),
     (frozenset({"matmul_sizes", "environment"}), _bench),
 )
 
@@ -284,7 +225,3 @@ def _reader(content: Any) -> Reader | None:
     groups = content.values()
     compared = content and all(isinstance(g, dict) and "runs" in g for g in groups)
     return _comparison if compared else None
-
-
-def _estimate(value: Json) -> Estimate:
-    return Estimate(mean=value["mean"], stderr=value.get("stderr"), n=value.get("n"))

@@ -126,7 +126,8 @@ def evaluated(compared):
 
 def gather(tmp_path, files, labels, *more: str) -> int:
     given = ["--name", "gathered", "--into", str(tmp_path), *more]
-    return main(["record", *map(str, files), *given, "--label", *labels])
+    told = [word for text in labels for word in ("--label", text)]
+    return main(["record", *map(str, files), *given, *told])
 
 
 def test_evaluations_of_seeds_are_an_arm_that_tells_what_made_it(compared, evaluated, tmp_path):
@@ -163,23 +164,33 @@ def test_a_record_gains_arms_and_keeps_what_it_had(evaluated, tmp_path, capsys):
     assert both.commits == first.commits
 
     kept = path.read_bytes()
-    assert gather(tmp_path, evaluated[:2], LABELS) == 2
-    assert "--replace" in capsys.readouterr().err
-    assert gather(tmp_path, evaluated[:2], ["kind=TRM"]) == 2
-    assert "no column kind of texts, but net, asked" in capsys.readouterr().err
+    for labels, told in (
+        (LABELS, "--replace"),
+        (["kind=TRM", *LABELS], "has no column kind of texts; it has net, asked"),
+        (LABELS[:1], "its arms have --label asked=... too"),
+    ):
+        assert gather(tmp_path, evaluated[:2], labels) == 2
+        assert told in capsys.readouterr().err
+    given = ["--name", "gathered", "--into", str(tmp_path), "--command", COMMAND, "--replace"]
+    assert main(["record", str(evaluated[0]), *given]) == 2
+    assert "--label gathered its arms" in capsys.readouterr().err
     assert path.read_bytes() == kept
-    assert gather(tmp_path, evaluated[:2], LABELS, "--replace") == 0
+    assert gather(tmp_path, evaluated[:2], LABELS[::-1], "--replace") == 0
+    assert "seeds 0, 1 in place of 1; 2 arms in all" in capsys.readouterr().out.replace("\n", " ")
     arm, other = read_record(path).arms
     assert (arm.seeds, arm.reported, other) == (2, {"theirs": 1.0}, both.arms[1])
+    assert arm.name == "TRM: 1 segment"  # as the record's columns are ordered
 
 
 @pytest.mark.parametrize(
     ("chosen", "labels", "told"),
     [
-        ((0, 2), LABELS, "is not of the model of"),
-        ((0, 0), LABELS, "a seed stands there twice"),
+        ((0, 2), LABELS, "preset transformer-mini, not trm-mini as of"),
         ((0,), ["TRM"], "COLUMN=TEXT"),
         ((0,), ["net=TRM", "net=HRM"], "given twice"),
+        ((0,), ["exact=TRM"], "none that every table has"),
+        ((0,), ["run=TRM"], "none that every table has"),
+        ((0,), ["net=TRM|HRM"], "of one line without |"),
     ],
 )
 def test_what_is_no_arm_is_refused(chosen, labels, told, evaluated, tmp_path, capsys):
@@ -189,25 +200,71 @@ def test_what_is_no_arm_is_refused(chosen, labels, told, evaluated, tmp_path, ca
 
 
 def test_only_evaluations_are_gathered(compared, evaluated, tmp_path, capsys):
-    assert gather(tmp_path, [compared / "comparison.json"], LABELS, "--command", COMMAND) == 2
+    assert gather(tmp_path, [compared / "comparison.json"], LABELS) == 2
     assert "--label is for what evaluate wrote" in capsys.readouterr().err
     assert main(["record", *map(str, evaluated[:2]), "--name", "x", "--into", str(tmp_path)]) == 2
     assert "one file makes a record" in capsys.readouterr().err
 
 
-def test_a_training_whose_beginning_is_gone_is_noted(compared, evaluated, tmp_path, capsys):
-    """Its own cost is not all that was spent."""
-    shutil.copytree(compared / "trm-mini-seed0", tmp_path / "on")
+def changed(file, tmp_path, **keys):
+    """A copy of an evaluation in which these keys are otherwise; None: without it."""
+    content = json.loads(file.read_text()) | keys
+    path = tmp_path / f"changed{len(list(tmp_path.iterdir()))}.json"
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("data", "other"), ("split", "train"), ("step", 1), ("puzzles", 4), ("evaluations", 3)],
+)
+def test_seeds_of_an_arm_differ_in_nothing_else(key, value, evaluated, tmp_path, capsys):
+    other = changed(evaluated[1], tmp_path, **{key: value})
+    assert gather(tmp_path, [evaluated[0], other], LABELS) == 2
+    assert f"{other}: {key} {value}, not" in capsys.readouterr().err.replace("\n", "")
+    again = changed(evaluated[0], tmp_path)
+    assert gather(tmp_path, [evaluated[0], again], LABELS) == 2
+    assert f"{again}: is of seed 0, as {evaluated[0]} is" in capsys.readouterr().err
+    cut = changed(evaluated[0], tmp_path, selection={})
+    assert gather(tmp_path, [cut], LABELS) == 2
+    assert f"{cut}: lacks 'halt-first'" in capsys.readouterr().err
+
+
+def test_the_cost_is_of_the_run_that_was_evaluated(compared, evaluated, tmp_path, capsys):
+    """A folder of its name may hold another by now, and none be there."""
+    for folder, told in (("trm-mini-seed1", "holds another run"), ("gone", "was not there")):
+        file = changed(evaluated[0], tmp_path, run=str(compared / folder))
+        assert gather(tmp_path, [file], LABELS, "--replace") == 0
+        assert told in capsys.readouterr().out
+        (arm,) = read_record(tmp_path / "gathered.json").arms
+        assert "training_seconds" not in arm.runs[0].values
+        assert told in arm.notes[0]
+
+
+def test_a_run_s_cost_and_origin_are_those_it_began_with_too(compared, evaluated, tmp_path, capsys):
+    for name in ("first", "on"):
+        shutil.copytree(compared / "trm-mini-seed0", tmp_path / name)
+    began = json.loads((tmp_path / "first/environment.json").read_text()) | {"commit": "b" * 40}
+    (tmp_path / "first/environment.json").write_text(json.dumps(began))
     config = json.loads((tmp_path / "on/config.json").read_text())
-    begun = config | {"started_from": {"run": "runs/gone", "step": 2}}
+    begun = config | {"started_from": {"run": "first", "step": 2}}
     (tmp_path / "on/config.json").write_text(json.dumps(begun))
-    content = json.loads(evaluated[0].read_text()) | {"run": str(tmp_path / "on")}
-    (tmp_path / "evaluation.json").write_text(json.dumps(content))
-    assert gather(tmp_path, [tmp_path / "evaluation.json"], LABELS) == 0
+    file = changed(evaluated[0], tmp_path, run=str(tmp_path / "on"))
+    assert gather(tmp_path, evaluated[:1], LABELS) == 0
+    (alone,) = read_record(tmp_path / "gathered.json").arms
+    assert gather(tmp_path, [file], LABELS, "--replace") == 0
+    (arm,) = read_record(tmp_path / "gathered.json").arms
+    assert "b" * 40 in arm.origin.commits
+    for column in ("training_seconds", "training_flops"):
+        once = alone.runs[0].values[column].mean
+        assert arm.runs[0].values[column].mean == pytest.approx(2 * once)
+
+    shutil.rmtree(tmp_path / "first")
+    assert gather(tmp_path, [file], LABELS, "--replace") == 0
     assert "What training took is not known" in capsys.readouterr().out
-    made = read_record(tmp_path / "gathered.json")
-    assert "training_seconds" not in made.arms[0].runs[0].values
-    assert "runs/gone" in made.notes[0]
+    (arm,) = read_record(tmp_path / "gathered.json").arms
+    assert "training_seconds" not in arm.runs[0].values
+    assert str(tmp_path) not in " ".join(arm.notes)
 
 
 def test_depth_and_choice_among_candidates_are_recorded(compared, tmp_path):

@@ -1,0 +1,114 @@
+"""What `evaluate` wrote, as an arm of a record, and what has to be alike in another seed's."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from reasoning.training.runs import read_config
+from scripts.models.labels import settings
+from scripts.models.presets import RunConfig
+from scripts.reports.records import Arm, Estimate, RecordError, SeedRun
+from scripts.studies.record_origins import Json, Origins, recipe_of
+from scripts.usage import describe
+
+EVALUATION = frozenset({"selection", "metrics", "environment"})  # keys that only evaluations have
+ASKED = ("segments", "evaluations", "tolerance", "precision", "search")  # of an evaluation
+PUZZLE_COSTS = {  # what a record calls what a puzzle took
+    "halted_exact": "halted_exact",
+    "halted_net_calls_per_puzzle": "halted_net_calls",
+    "net_calls_per_puzzle": "net_calls",
+    "flops_per_puzzle": "flops_per_puzzle",
+}
+_SCORED_ON = ("preset", "parameters", "step", "data", "split", "puzzles")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The arm of one seed, the puzzles it answered, and by name what other seeds have to share."""
+
+    arm: Arm
+    data: str
+    alike: Mapping[str, Any]
+
+
+def read_result(path: Path) -> Any:
+    """The JSON of a file. RecordError if it is none."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: not readable as JSON ({error})") from error
+
+
+def read_evaluation(content: Json, path: Path, origins: Origins) -> Evaluation:
+    """An evaluation's numbers, those of its training where the run's folder tells them.
+
+    content: of the file at this path; origins: gathers what made it. KeyError for what it lacks.
+    """
+    config: Json = {}
+    costs: dict[str, Estimate] = {}
+    alike = {key: content.get(key) for key in (*_SCORED_ON, *ASKED)}
+    origins.note(content)
+    if content.get("run"):
+        folder = origins.evaluated(content, path)
+        config = content.get("config") or (read_config(folder)["config"] if folder else {})
+        alike |= _learned(config, folder, path)
+        costs = origins.training(folder, content["step"]) if folder else {}
+    arm = Arm(
+        name=content["preset"],
+        parameters=content["parameters"],
+        config={"run": recipe_of(config)} | {key: content[key] for key in ASKED if key in content},
+        runs=(SeedRun(seed=content["seed"], values=_values(content) | costs),),
+    )
+    return Evaluation(arm, f"{Path(content['data']).name}, {content['split']}", alike)
+
+
+def _learned(config: Json, folder: Path | None, path: Path) -> dict[str, Any]:
+    """What makes a run, but for its seed: its settings, and by its folder what it began with."""
+    if not config:
+        return {}
+    try:
+        run = RunConfig.model_validate(config)
+    except ValidationError as error:
+        raise RecordError(f"{path}: config: {describe(error)}") from error
+    learned = settings(run) | {"steps": run.steps, "training puzzles": run.data}
+    if folder is not None:
+        begun = read_config(folder).get("started_from")
+        learned["steps that it began with"] = begun["step"] if begun else 0
+    return learned
+
+
+def _values(content: Json) -> dict[str, Estimate]:
+    """By column: metrics, of the halting too; costs of a puzzle; exact after segments, each
+    doubled; what every rule chooses among several candidates, and its net calls; how far from a
+    fixed point the last segment ends."""
+    halting = content["selection"]["halt-first"]
+    values = {name: estimate_of(value) for name, value in content["metrics"].items()}
+    values |= {f"halted_{name}": estimate_of(v) for name, v in halting["metrics"].items()}
+    values["halted_net_calls"] = estimate_of(halting["net_calls_per_puzzle"])
+    for key, column in PUZZLE_COSTS.items():
+        if key in content:
+            values[column] = Estimate(mean=content[key])
+    for after in content["by_segment"]:
+        segment = after["segment"]
+        if segment & (segment - 1) == 0:
+            values[f"exact_after_{segment}"] = Estimate(
+                mean=after["exact"], stderr=after["exact_stderr"], n=after["n"]
+            )
+    if content["search"]["candidates"] > 1:
+        for rule, chosen in content["selection"].items():
+            values[f"exact_by_{rule}"] = estimate_of(chosen["metrics"]["exact"])
+            values[f"net_calls_by_{rule}"] = estimate_of(chosen["net_calls_per_puzzle"])
+    for name in ("residual", "converged"):
+        last = content.get("diagnostics", {}).get(name, [None])[-1]  # a model may tell none
+        if last is not None:
+            values[name] = Estimate(mean=last)
+    return values
+
+
+def estimate_of(value: Json) -> Estimate:
+    """A number as files of results have it."""
+    return Estimate(mean=value["mean"], stderr=value.get("stderr"), n=value.get("n"))
