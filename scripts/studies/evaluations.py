@@ -102,10 +102,10 @@ def _values(content: Json) -> dict[str, Estimate]:
         for rule, chosen in content["selection"].items():
             values[f"exact_by_{rule}"] = estimate_of(chosen["metrics"]["exact"])
             values[f"net_calls_by_{rule}"] = estimate_of(chosen["net_calls_per_puzzle"])
-    for name in ("residual", "converged"):
-        last = content.get("diagnostics", {}).get(name, [None])[-1]  # a model may tell none
-        if last is not None:
-            values[name] = Estimate(mean=last)
+    last = {name: each[-1] for name, each in content.get("diagnostics", {}).items()}
+    if last.get("residual") is not None:  # a model may tell none, and without a solve there is none
+        known = [name for name in ("residual", "converged") if name in last]
+        values |= {name: Estimate(mean=last[name]) for name in known}
     return values
 
 
