@@ -49,8 +49,6 @@ def record(
         raise UsageError("give a file that compare, reproduce, evaluate or bench wrote")
     if len(files) > 1 and not label:
         raise UsageError(f"{files[1]}: one file makes a record, several an arm of it, with --label")
-    if command and label:
-        raise UsageError("--command: with --label every evaluation tells its own")
     for file in files:
         if not file.is_file():
             raise UsageError(
@@ -62,7 +60,7 @@ def record(
         raise UsageError(f"{target}: is there; choose another --name or give --replace")
     known = read_record(target) if target.exists() else None
     if labels:
-        _keep_arm(files, labels, known, target, title, replace)
+        _keep_arm(files, labels, known, target, title, command, replace)
     else:
         _keep_record(files[0], known, target, title, command)
 
@@ -87,13 +85,14 @@ def _keep_arm(
     known: Record | None,
     target: Path,
     title: str | None,
+    command: str | None,
     replace: bool,
 ) -> None:
     """Write the record known, or a new one, with the arm of these files and labels to the target.
-    title, replace: as of `record`."""
+    title, command, replace: as of `record`."""
     from scripts.studies.labelled_arms import gathered, labelled_arm, new_record, same_arm
 
-    made = labelled_arm(files, labels)
+    made = labelled_arm(files, labels, command)
     before = same_arm(known, made, target) if known else None
     if before and not replace:
         raise UsageError(f"{target}: arm {before.name!r} is there; give other labels or --replace")

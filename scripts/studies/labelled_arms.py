@@ -23,18 +23,23 @@ class Labelled:
     scale: str
 
 
-def labelled_arm(files: Sequence[Path], labels: Mapping[str, str]) -> Labelled:
+def labelled_arm(
+    files: Sequence[Path], labels: Mapping[str, str], command: str | None = None
+) -> Labelled:
     """Evaluations of one model, a seed each, as an arm.
 
     files: what `evaluate` wrote. labels: texts by column, in the order in which they name the arm:
-    "first: second, third". RecordError if a file is no evaluation, differs from the first in more
-    than its seed, or a label cannot stand in a table.
+    "first: second, third". command: as typed, where neither the files nor the runs' folders tell
+    it. RecordError if they do, if a file is no evaluation, differs from the first in more than its
+    seed, or a label cannot stand in a table.
     """
     for column, text in labels.items():
         _check_label(column, text)
     origins = Origins()
     scored = {file: _scored(file, origins) for file in files}
     (first, model), *others = scored.items()
+    if command and origins.commands:
+        raise RecordError(f"{first}: tells the command that made it; leave --command out")
     seeds = {model.arm.runs[0].seed: first}
     for file, other in others:
         for name in dict.fromkeys((*model.alike, *other.alike)):
@@ -51,7 +56,7 @@ def labelled_arm(files: Sequence[Path], labels: Mapping[str, str]) -> Labelled:
         parameters=model.arm.parameters,
         config=dict(model.arm.config) | labels,
         runs=tuple(runs[seed] for seed in sorted(runs)),
-        origin=origins.origin(first),
+        origin=origins.origin(first, command),
         notes=tuple(dict.fromkeys(origins.notes)),
     )
     return Labelled(arm, labels, model.data, origins.scale)

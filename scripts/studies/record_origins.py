@@ -77,7 +77,7 @@ class Origins:
 
         path: of the file, by whose date it was made where no run tells one; command: as typed.
         """
-        commands = (command,) if command else self._unique(_command)
+        commands = (command,) if command else self.commands
         commits = self._unique(lambda environment: environment.get("commit"))
         if not commands or not commits:
             what = "command" if commits else "commit"
@@ -95,6 +95,11 @@ class Origins:
             machines=self._unique(_machine),
             versions=self._versions(),
         )
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """As typed, of those that were."""
+        return self._unique(_command)
 
     @property
     def study(self) -> str:

@@ -22,7 +22,15 @@ from scripts.studies.language.costs import FIGURE_4
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory):
+def typed():
+    """The tests' own words stand in for those of a command line, however they are run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["loopbench", "words"])
+        yield
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, typed):
     """A folder of `compare` on the smallest puzzles: two models, two seeds."""
     folder = tmp_path_factory.mktemp("record")
     sizes = ["--size", "4", "--train", "24", "--test", "8", "--out", str(folder / "data")]
@@ -204,6 +212,18 @@ def test_only_evaluations_are_gathered(compared, evaluated, tmp_path, capsys):
     assert "--label is for what evaluate wrote" in capsys.readouterr().err
     assert main(["record", *map(str, evaluated[:2]), "--name", "x", "--into", str(tmp_path)]) == 2
     assert "one file makes a record" in capsys.readouterr().err
+
+
+def test_a_command_is_given_where_no_file_tells_one(evaluated, tmp_path, capsys):
+    assert gather(tmp_path, evaluated[:1], LABELS, "--command", COMMAND) == 2
+    assert "tells the command that made it" in capsys.readouterr().err
+    untold = json.loads(evaluated[0].read_text())["environment"] | {"command": ["-c"]}
+    file = changed(evaluated[0], tmp_path, environment=untold, run=str(tmp_path / "gone"))
+    assert gather(tmp_path, [file], LABELS) == 2
+    assert "the command that made it is not known" in capsys.readouterr().err
+    assert gather(tmp_path, [file], LABELS, "--command", COMMAND) == 0
+    (arm,) = read_record(tmp_path / "gathered.json").arms
+    assert arm.origin.commands == (COMMAND,)
 
 
 def changed(file, tmp_path, **keys):
