@@ -180,16 +180,21 @@ def tab(chromium, address, request):
 
 
 def wait_for_puzzle(tab, cells: int) -> None:
-    """Of so many cells, as text and as drawn. The page is given both at once and shows them one
-    after the other: what is typed between the two would be joined to the text that comes."""
+    """Of so many cells, as text and as drawn, for half a second: the page shows what it is given
+    part after part, and what is typed or asked for between two of them would be joined to or
+    replaced by what comes."""
     tab.locator("loopbench-grid svg.grid").wait_for()
     tab.wait_for_function(
         """cells => {
           const drawn = document.querySelector("loopbench-grid").cells?.join("");
           const text = document.querySelector("#puzzle-text textarea")?.value;
-          return drawn?.length === cells && text === drawn;
+          const whole = drawn?.length === cells && text === drawn;
+          window.looks = whole && text === window.last ? (window.looks ?? 0) + 1 : 0;
+          window.last = text;
+          return window.looks >= 5;
         }""",
         arg=cells,
+        polling=100,
     )
 
 
