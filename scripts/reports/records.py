@@ -54,7 +54,11 @@ class SeedRun(_Part):
 
 
 class Origin(_Part):
-    """What made an arm, and when: as of a `Record`."""
+    """What made numbers, and when.
+
+    commits: of the code that ran (short or whole); uncommitted: whether it had changes; dates:
+    first and last run, UTC, or when the file was written.
+    """
 
     commits: tuple[str, ...] = Field(min_length=1)
     uncommitted: bool | None = None
@@ -131,14 +135,12 @@ class OwnColumn(_Part):
     form: Literal["percent", "number", "perplexity", "config", "name"]
 
 
-class Record(_Part):
-    """One study's results.
+class _Study(_Part):
+    """What a record is of.
 
     study: the command's words that made it, "reproduce controls"; scale: of its models; computed:
     its numbers are counted, not trained, so that another seed changes none; page: file and heading
-    that were read; commits: of the code that ran (short or whole); uncommitted: whether it had
-    changes; dates: first and last run, UTC, or when the file was written; notes: what a reader has
-    to know; columns: by key, those of `arms` that `scripts.reports.record_table` does not know.
+    that were read.
     """
 
     format: Literal[1] = 1
@@ -149,12 +151,15 @@ class Record(_Part):
     scale: Literal["", "mini", "cpu", "1m", "full"] = ""
     computed: bool = False
     data: str = ""
-    commits: tuple[str, ...] = Field(min_length=1)
-    uncommitted: bool | None = None
-    commands: tuple[str, ...] = Field(min_length=1)
-    dates: tuple[str, ...] = ()
-    machines: tuple[str, ...] = ()
-    versions: Mapping[str, str] = {}
+
+
+class Record(Origin, _Study):  # in this order a file begins with what it is of
+    """One study's results.
+
+    notes: what a reader has to know; columns: by key, those of `arms` that
+    `scripts.reports.record_table` does not know.
+    """
+
     notes: tuple[str, ...] = ()
     columns: Mapping[str, OwnColumn] = {}
     arms: tuple[Arm, ...] = Field(min_length=1)

@@ -129,7 +129,9 @@ def search_images(
     of the model's depth; tell: called now and then with the segments done and all of them;
     confidence: as in `search`.
     """
-    seeds = content_seeds(torch.from_numpy(puzzles.inputs[rows]), plan.seed)
+    inputs = puzzles.inputs[rows]
+    ids = torch.from_numpy(puzzles.puzzle_ids[rows]).to(world.device, torch.int64)
+    seeds = content_seeds(torch.from_numpy(inputs), plan.seed)
     parts, claimed = [], np.zeros(len(rows), bool)
     each = plan.breadth * segments  # of one image
     total = len(rows) * plan.symmetries * each
@@ -137,6 +139,7 @@ def search_images(
         asked = np.flatnonzero(~claimed) if plan.until_claimed else np.arange(len(rows))
         if not len(asked):
             break
+        image_seeds = fold(seeds[asked], _IMAGE + image) if image else seeds
 
         # Images of this one and those before that are done, or never asked.
         before = (image + 1) * len(rows) - len(asked)
@@ -144,14 +147,13 @@ def search_images(
         def told(done: int, _: int, before: int = before) -> None:
             tell(before * each + done, total)
 
-        image_seeds = fold(seeds[asked], _IMAGE + image) if image else seeds
         to_image = isomorphism(
             puzzles.kind, puzzles.size, image, image_seeds.numpy().view(np.uint64)
         )
         trajectories = search(
             run.model,
-            torch.from_numpy(to_image(puzzles.inputs[rows[asked]])).to(world.device, torch.int64),
-            torch.from_numpy(puzzles.puzzle_ids[rows[asked]]).to(world.device, torch.int64),
+            torch.from_numpy(to_image(inputs[asked])).to(world.device, torch.int64),
+            ids[torch.from_numpy(asked).to(world.device)],
             image_seeds.to(world.device),
             segments,
             plan,

@@ -132,6 +132,7 @@ def package(
     puzzles = read_puzzles(data, "test")
     # In the device's own precision, as who loads them runs them.
     opened = fitted(adjusted(open_run(run, world), precision="auto"), puzzles, data)
+    environment = read_json(run / "environment.json")
     content = save(_rounded(opened.model))
     if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
@@ -139,7 +140,6 @@ def package(
     count = segments or opened.config.supervision.segments
     accuracy = _accuracy(opened, puzzles, count, world)
     learned = Path(opened.config.data or data).resolve()  # imported weights do not say
-    environment = read_json(run / "environment.json")
     card = Card(
         task=opened.kind,
         size=opened.size,

@@ -1,18 +1,18 @@
 """What `evaluate` wrote, as an arm of a record, and what has to be alike in another seed's."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from reasoning.training.runs import read_config
 from scripts.models.labels import settings
 from scripts.models.presets import RunConfig
 from scripts.reports.records import Arm, Estimate, RecordError, SeedRun
-from scripts.studies.record_origins import Json, Origins, recipe_of
+from scripts.studies.record_origins import Json, Origins, Trained, recipe_of
 from scripts.usage import describe
 
 EVALUATION = frozenset({"selection", "metrics", "environment"})  # keys that only evaluations have
@@ -34,6 +34,11 @@ class Evaluation:
     data: str
     alike: Mapping[str, Any]
 
+    @property
+    def run(self) -> SeedRun:
+        """The only one of its arm."""
+        return self.arm.runs[0]
+
 
 def read_result(path: Path) -> Any:
     """The JSON of a file. RecordError if it is none."""
@@ -41,6 +46,15 @@ def read_result(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not readable as JSON ({error})") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """RecordError for what a file lacks of what its command writes, while it is read."""
+    try:
+        yield
+    except KeyError as error:
+        raise RecordError(f"{path}: lacks {error}: damaged, or of another version") from error
 
 
 def read_evaluation(content: Json, path: Path, origins: Origins) -> Evaluation:
@@ -53,10 +67,10 @@ def read_evaluation(content: Json, path: Path, origins: Origins) -> Evaluation:
     alike = {key: content.get(key) for key in (*_SCORED_ON, *ASKED)}
     origins.note(content)
     if content.get("run"):
-        folder = origins.evaluated(content, path)
-        config = content.get("config") or (read_config(folder)["config"] if folder else {})
-        alike |= _learned(config, folder, path)
-        costs = origins.training(folder, content["step"]) if folder else {}
+        trained = origins.evaluated(content, path)
+        config = content.get("config") or (trained.record["config"] if trained else {})
+        alike |= _learned(config, trained, path)
+        costs = origins.training(trained.folder, content["step"]) if trained else {}
     arm = Arm(
         name=content["preset"],
         parameters=content["parameters"],
@@ -66,7 +80,7 @@ def read_evaluation(content: Json, path: Path, origins: Origins) -> Evaluation:
     return Evaluation(arm, f"{Path(content['data']).name}, {content['split']}", alike)
 
 
-def _learned(config: Json, folder: Path | None, path: Path) -> dict[str, Any]:
+def _learned(config: Json, trained: Trained | None, path: Path) -> dict[str, Any]:
     """What makes a run, but for its seed: its settings, and by its folder what it began with."""
     if not config:
         return {}
@@ -75,8 +89,8 @@ def _learned(config: Json, folder: Path | None, path: Path) -> dict[str, Any]:
     except ValidationError as error:
         raise RecordError(f"{path}: config: {describe(error)}") from error
     learned = settings(run) | {"steps": run.steps, "training puzzles": run.data}
-    if folder is not None:
-        begun = read_config(folder).get("started_from")
+    if trained is not None:
+        begun = trained.record.get("started_from")
         learned["steps that it began with"] = begun["step"] if begun else 0
     return learned
 

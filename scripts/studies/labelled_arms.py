@@ -7,7 +7,14 @@ from pathlib import Path
 
 from scripts.reports.record_table import COLUMNS
 from scripts.reports.records import Arm, Origin, OwnColumn, Record, RecordError
-from scripts.studies.evaluations import ASKED, EVALUATION, Evaluation, read_evaluation, read_result
+from scripts.studies.evaluations import (
+    ASKED,
+    EVALUATION,
+    Evaluation,
+    read_evaluation,
+    read_result,
+    whole,
+)
 from scripts.studies.record_origins import Origins
 
 _TAKEN = {*COLUMNS, *ASKED, "run"}  # columns and settings that a label may not hide
@@ -36,26 +43,21 @@ def labelled_arm(
     for column, text in labels.items():
         _check_label(column, text)
     origins = Origins()
-    scored = {file: _scored(file, origins) for file in files}
-    (first, model), *others = scored.items()
+    scored = [_scored(file, origins) for file in files]
+    first, model = files[0], scored[0]
     if command and origins.commands:
         raise RecordError(f"{first}: tells the command that made it; leave --command out")
-    seeds = {model.arm.runs[0].seed: first}
-    for file, other in others:
-        for name in dict.fromkeys((*model.alike, *other.alike)):
-            here, there = other.alike.get(name), model.alike.get(name)
-            if here != there:
-                raise RecordError(f"{file}: {name} {here}, not {there} as of {first}")
-        seed = other.arm.runs[0].seed
-        if seed in seeds:
-            raise RecordError(f"{file}: is of seed {seed}, as {seeds[seed]} is")
-        seeds[seed] = file
-    runs = {run.seed: run for each in scored.values() for run in each.arm.runs}
+    by_seed: dict[int, Path] = {}
+    for file, other in zip(files, scored, strict=True):
+        _check_alike(first, model, file, other)
+        if (seed := other.run.seed) in by_seed:
+            raise RecordError(f"{file}: is of seed {seed}, as {by_seed[seed]} is")
+        by_seed[seed] = file
     arm = Arm(
         name=_name(labels),
         parameters=model.arm.parameters,
         config=dict(model.arm.config) | labels,
-        runs=tuple(runs[seed] for seed in sorted(runs)),
+        runs=tuple(sorted((each.run for each in scored), key=lambda run: run.seed)),
         origin=origins.origin(first, command),
         notes=tuple(dict.fromkeys(origins.notes)),
     )
@@ -135,10 +137,17 @@ def _scored(file: Path, origins: Origins) -> Evaluation:
     content = read_result(file)
     if not isinstance(content, dict) or not content.keys() >= EVALUATION:
         raise RecordError(f"{file}: is no evaluation; --label is for what evaluate wrote")
-    try:
+    with whole(file):
         return read_evaluation(content, file, origins)
-    except KeyError as error:
-        raise RecordError(f"{file}: lacks {error}: damaged, or of another version") from error
+
+
+def _check_alike(first: Path, model: Evaluation, file: Path, other: Evaluation) -> None:
+    """RecordError for the first name in which the other, of this file, differs from the model, of
+    the first."""
+    for name in dict.fromkeys((*model.alike, *other.alike)):
+        here, there = other.alike.get(name), model.alike.get(name)
+        if here != there:
+            raise RecordError(f"{file}: {name} {here}, not {there} as of {first}")
 
 
 def _joined(origins: Sequence[Origin]) -> Origin:
@@ -156,7 +165,9 @@ def _joined(origins: Sequence[Origin]) -> Origin:
         dates=tuple(dict.fromkeys((min(dates), max(dates)))),
         machines=every(origin.machines for origin in origins),
         versions={
-            name: ", ".join(every(o.versions.get(name, "").split(", ") for o in origins))
+            name: ", ".join(
+                every(o.versions[name].split(", ") for o in origins if name in o.versions)
+            )
             for name in packages
         },
     )

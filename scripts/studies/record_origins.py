@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reasoning.training.runs import RunError, begun_with, read_config, read_environment
 from scripts.reports.curves import spent_on
@@ -15,6 +15,13 @@ Json = Mapping[str, Any]
 _OWN_SCALE = {"compare": "", "reproduce": "cpu"}  # where the command's words name none
 _SAME = ("preset", "seed", "steps", "model")  # by which a folder is known as the run evaluated
 _PROGRAMS = ("loopbench", "cli.py", "__main__.py")
+
+
+class Trained(NamedTuple):
+    """A run's folder and its config.json."""
+
+    folder: Path
+    record: Json
 
 
 @dataclass
@@ -37,9 +44,9 @@ class Origins:
         folder = _folder(run, path)
         return {} if folder is None else recipe_of(self._take(folder)["config"])
 
-    def evaluated(self, content: Json, path: Path) -> Path | None:
-        """The folder of an evaluation's run, its records and those of the runs it began with read.
-        None, noted but for weights that ship, if it is not there, or is another run's by now.
+    def evaluated(self, content: Json, path: Path) -> "Trained | None":
+        """An evaluation's run; the runs it began with are read too. None, noted but for weights
+        that ship, if its folder is not there, or holds another run by now.
 
         content: of the evaluation's file; path: the file's.
         """
@@ -49,13 +56,13 @@ class Origins:
         if folder is None:
             self.notes.append(f"The folder of {name}, which tells its training, was not there.")
             return None
-        trained, config = read_config(folder)["config"], content.get("config")
-        if config and any(config.get(key) != trained.get(key) for key in _SAME):
+        record, config = read_config(folder), content.get("config")
+        if config and any(config.get(key) != record["config"].get(key) for key in _SAME):
             self.notes.append(f"The folder of {name} holds another run than was evaluated.")
             return None
         for link in _chain(folder):
             self._take(link)
-        return folder
+        return Trained(folder, record)
 
     def training(self, folder: Path, step: int) -> dict[str, Estimate]:
         """What a run's training took up to a step, the runs it began with included; {}, noted,
@@ -171,16 +178,16 @@ def _folder(run: str, path: Path) -> Path | None:
 
 
 def _chain(run: Path) -> Iterator[Path]:
-    """A run, then the run it began with, and so on as far as they are there."""
+    """A run, then the run it began with, and so on as far as they are there: `Origins.training`
+    notes where one is not."""
     seen: set[Path] = set()
-    while run.is_dir() and run.resolve() not in seen:
-        seen.add(run.resolve())
-        yield run
+    begun: tuple[Path, int] | None = (run, 0)
+    while begun and begun[0].is_dir() and begun[0].resolve() not in seen:
+        seen.add(begun[0].resolve())
+        yield begun[0]
         try:
-            run, _ = begun_with(run) or (Path(), 0)
+            begun = begun_with(begun[0])
         except RunError:
-            return
-        if run == Path():
             return
 
 

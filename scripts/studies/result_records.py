@@ -12,6 +12,7 @@ from scripts.studies.evaluations import (
     estimate_of,
     read_evaluation,
     read_result,
+    whole,
 )
 from scripts.studies.record_origins import Json, Origins
 
@@ -40,10 +41,8 @@ def make_record(path: Path, title: str | None = None, command: str | None = None
             f"{path}: is no result of compare, reproduce (a table, fig4 or fig5), evaluate or bench"
         )
     origins = Origins()
-    try:
+    with whole(path):
         parts = read(content, path, origins)
-    except KeyError as error:
-        raise RecordError(f"{path}: lacks {error}: damaged, or of another version") from error
     study, data = parts.study or origins.study, parts.data or origins.data(parts.arms)
     return Record(
         title=title or f"{study[0].upper()}{study[1:]}, {data or path.parent.name}",

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from scripts.cli import main
+from scripts.reports.record_table import COLUMNS
 from scripts.reports.records import (
     Arm,
     Estimate,
@@ -18,6 +19,7 @@ from scripts.reports.records import (
     read_records,
     record_text,
 )
+from scripts.runs.selection import RULES
 from scripts.studies.language.costs import FIGURE_4
 
 
@@ -194,6 +196,7 @@ def test_a_record_gains_arms_and_keeps_what_it_had(evaluated, tmp_path, capsys):
     ("chosen", "labels", "told"),
     [
         ((0, 2), LABELS, "preset transformer-mini, not trm-mini as of"),
+        ((0, 0), LABELS, "is of seed 0, as"),
         ((0,), ["TRM"], "COLUMN=TEXT"),
         ((0,), ["net=TRM", "net=HRM"], "given twice"),
         ((0,), ["exact=TRM"], "none that every table has"),
@@ -285,6 +288,23 @@ def test_a_run_s_cost_and_origin_are_those_it_began_with_too(compared, evaluated
     (arm,) = read_record(tmp_path / "gathered.json").arms
     assert "training_seconds" not in arm.runs[0].values
     assert str(tmp_path) not in " ".join(arm.notes)
+
+
+def test_a_record_tells_the_versions_of_all_its_arms(evaluated, tmp_path):
+    first, other = (json.loads(file.read_text())["environment"] for file in evaluated[::2])
+    for environment, packages in ((first, {"torch": "1", "numpy": "2"}), (other, {"torch": "3"})):
+        environment |= {"packages": packages}
+    for file, environment, net in zip(evaluated[::2], (first, other), ("a", "b"), strict=True):
+        gone = str(tmp_path / "gone")
+        one = changed(file, tmp_path, environment=environment, run=gone)
+        assert gather(tmp_path, [one], [f"net={net}"]) == 0
+    versions = read_record(tmp_path / "gathered.json").versions
+    assert versions == {"python": first["python"], "torch": "1, 3", "numpy": "2"}
+
+
+def test_every_rule_of_selection_has_its_columns():
+    for rule in RULES:
+        assert {f"exact_by_{rule}", f"net_calls_by_{rule}"} <= COLUMNS.keys()
 
 
 def test_depth_and_choice_among_candidates_are_recorded(compared, tmp_path):
