@@ -11,7 +11,7 @@ from scripts.reports.records import FOLDER, Record, read_record, record_text
 from scripts.reports.summary_table import SUMMARIES
 from scripts.usage import UsageError, parse
 
-_CLAIMS = ("claims", "claims-by-word")  # tables
+_OF_SEVERAL = ("claims", "claims-by-word", "differences")  # tables, as the summaries are
 
 
 def record(
@@ -39,11 +39,9 @@ def record(
     """
     from scripts.models.variants import file_name
 
-    if not re.match(r"\w", name) or name in _CLAIMS or file_name(name) != name:
-        raise UsageError(
-            f"--name {name}: letters, digits, '.', '_' and single hyphens (and not claims)"
-        )
-    if name in SUMMARIES:
+    if not re.match(r"\w", name) or file_name(name) != name:
+        raise UsageError(f"--name {name}: letters, digits, '.', '_' and single hyphens")
+    if name in (*SUMMARIES, *_OF_SEVERAL):
         raise UsageError(f"--name {name}: is a table that is made of records, and would hide this")
     if not files:
         raise UsageError("give a file that compare, reproduce, evaluate or bench wrote")

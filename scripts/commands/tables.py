@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from scripts.reports.claims_table import claims_table, words_table
+from scripts.reports.differences import recorded
 from scripts.reports.record_table import record_table
 from scripts.reports.records import FOLDER, Record, read_records
 from scripts.reports.summary_table import SUMMARIES, summary_table
@@ -27,7 +28,7 @@ def pages() -> list[Path]:
 
 def tables_of(records: Mapping[str, Record]) -> dict[str, Table | str]:
     """Every table that a page may name: a record's, `claims` and `claims-by-word`, and the
-    summaries, or what they lack."""
+    summaries and `differences`, or what they lack."""
     verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
     single = {name: record_table(record) for name, record in records.items()}
     return (
@@ -37,6 +38,7 @@ def tables_of(records: Mapping[str, Record]) -> dict[str, Table | str]:
             for name, each in SUMMARIES.items()
         }
         | {
+            "differences": recorded(records),
             "claims": claims_table(verdicts),
             "claims-by-word": words_table(verdicts, WORDS),
         }
@@ -49,8 +51,8 @@ def tables(
     results: Path = FOLDER,
 ) -> int:
     """Fill the tables of pages, which stand between <!-- table NAME: columns --> and <!-- end -->.
-    NAME is that of a recorded result, or claims, claims-by-word, headline, in-short or
-    in-short-language.
+    NAME is that of a recorded result, or claims, claims-by-word, differences, headline, in-short
+    or in-short-language.
     Exit code 1 with --check if a page differs.
 
     Args:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from reasoning.training.runs import write_whole
 from scripts.reports import solve_player
+from scripts.reports.differences import HEADINGS, compared
 from scripts.reports.report import (
     RUN_HEADINGS,
     cells,
@@ -92,6 +93,7 @@ def write_html(
         verdict=verdict(groups),
         notes=notes(groups),
         first=table.only(FIRST),
+        apart=Table(list(HEADINGS.values()), [list(row.values()) for row in compared(groups)]),
         rest=table.only(["model", *(name for name in table.headings if name not in FIRST)]),
         sections=list(map(_section, sections)),
         runs=Table(RUN_HEADINGS, [run_cells(label, run) for label, run in runs], failed),

@@ -9,6 +9,7 @@ from typing import Any
 from puzzles.errors import DataError
 from reasoning.training.logs import RunLog
 from reasoning.training.runs import RunError
+from scripts.reports.differences import HEADINGS, between, compared, interval
 from scripts.reports.numbers import grid, over_seeds, percent
 from scripts.reports.records import COLLAPSED
 
@@ -242,17 +243,15 @@ def verdict(groups: Mapping[str, Any]) -> str:
         return f"{text}, {_seeds(exact[best]['n'])}."
     second = ordered[1]
     text += f", the most; next comes {second} with {over_seeds(exact[second])} %: "
-    runs = [[r["exact"]["mean"] for r in scored[n]["runs"] if "exact" in r] for n in ordered[:2]]
     if exact[best]["mean"] == exact[second]["mean"]:
         return text + "no difference."
-    if min(map(len, runs)) == 1:
-        text += "one seed of " + ("each" if max(map(len, runs)) == 1 else "one of them")
+    runs, effect = [exact[n]["n"] for n in ordered[:2]], between(*(scored[n] for n in ordered[:2]))
+    if effect is None:
+        text += "one seed of " + ("each" if max(runs) == 1 else "one of them")
         return text + " is a first look, which another seed may turn round."
-    if min(runs[0]) > max(runs[1]):
-        return text + "each of its {} seeds is above each of the other's {}.".format(
-            *map(len, runs)
-        )
-    return text + "their seeds, {} and {}, overlap, so this may be chance.".format(*map(len, runs))
+    kind = "by seed" if effect.paired else "of the means"
+    text += f"the 95 % interval of the difference {kind} is {interval(effect)} points"
+    return text + (", so this may be chance." if effect.low <= 0 <= effect.high else ".")
 
 
 def _seeds(count: int) -> str:
@@ -300,10 +299,13 @@ RUN_HEADINGS = (
 
 
 def markdown(groups: Mapping[str, Any]) -> str:
-    """The comparison as a Markdown table: % as mean ± deviation over seeds, then every run."""
+    """The comparison as Markdown tables: % as mean ± deviation over seeds, differences by seed, and
+    every run."""
     names = metric_names(groups)
     lines = grid(headings(names), [cells(name, g, names) for name, g in groups.items()])
     lines += ["", notes(groups), ""]
+    if apart := compared(groups):
+        lines += [*grid(list(HEADINGS.values()), [list(row.values()) for row in apart]), ""]
     lines += grid(
         RUN_HEADINGS, [run_cells(name, run) for name, g in groups.items() for run in g["runs"]]
     )

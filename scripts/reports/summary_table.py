@@ -38,9 +38,9 @@ def _of(record: str, **arms: str) -> dict[str, tuple[str, str]]:
 
 
 _SMALL = {"attractor": "attractor-mlp-cpu", "trm": "trm-mlp-cpu"}
-_MIX = "Sudoku-Extreme's mix: "
-_AT_MOST = "until a claim stands, at most 64"
-_DIGITS = "a field for each digit"
+MIX = "Sudoku-Extreme's mix: "
+AT_MOST = "until a claim stands, at most 64"
+DIGITS = "a field for each digit"
 _MAZES = "3 x 3 neighbourhoods, 1,000 rows after 2,000 of 12x12"
 _NEAR = "the rows, 19 neighbours each, from scratch"
 SUMMARIES = {
@@ -67,17 +67,17 @@ SUMMARIES = {
                 "seeds, of one pass one)",
                 _of(
                     "published-sets",
-                    attractor=f"{_MIX}Attractor, {_DIGITS}, 1,000 rows, {_AT_MOST}",
-                    trm=f"{_MIX}TRM, {_DIGITS}, 1,000 rows, {_AT_MOST}",
-                    one_pass=f"{_MIX}one pass, {_DIGITS}, 1,000 rows, one pass",
+                    attractor=f"{MIX}Attractor, {DIGITS}, 1,000 rows, {AT_MOST}",
+                    trm=f"{MIX}TRM, {DIGITS}, 1,000 rows, {AT_MOST}",
+                    one_pass=f"{MIX}one pass, {DIGITS}, 1,000 rows, one pass",
                 ),
             ),
             Line(
                 "the same with 19 neighbours a row (0.99 PFLOP, one seed)",
                 _of(
                     "published-sets",
-                    attractor=f"{_MIX}Attractor, {_DIGITS}, {_NEAR}, {_AT_MOST}; all 2,000",
-                    trm=f"{_MIX}TRM, {_DIGITS}, {_NEAR}, {_AT_MOST}; all 2,000",
+                    attractor=f"{MIX}Attractor, {DIGITS}, {_NEAR}, {AT_MOST}; all 2,000",
+                    trm=f"{MIX}TRM, {DIGITS}, {_NEAR}, {AT_MOST}; all 2,000",
                 ),
             ),
         ),

@@ -3,7 +3,7 @@
 How a claim gets its word. A claim has one or more contrasts: a quantity of one arm against that of
 another, or against a number of the paper's. Of the records that hold both, those with enough seeds
 and tokens (below) come first, of them the one of the largest scale, then of most training tokens,
-then of most seeds. Its difference has a 95 % interval over seeds (`scripts.studies.paired`), and
+then of most seeds. Its difference has a 95 % interval over seeds (`scripts.reports.paired`), and
 the contrast is
 
 * not tested: no record holds both, or none at the scale that the claim is about;
@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from scripts.reports.numbers import percent
+from scripts.reports.paired import Difference, difference, seeds_needed, summary_difference
 from scripts.reports.records import SCALES, Arm, Record, Spread
-from scripts.studies.paired import Difference, difference, seeds_needed, summary_difference
 from scripts.usage import UsageError
 
 Word = Literal["held", "not held", "undecided", "not tested"]

@@ -7,9 +7,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from scripts.reports.records import Spread
-from scripts.studies import paired
-from scripts.studies.paired import (
+from scripts.reports import paired
+from scripts.reports.paired import (
     bootstrap_interval,
     difference,
     power_of,
@@ -18,6 +17,7 @@ from scripts.studies.paired import (
     student_quantile,
     summary_difference,
 )
+from scripts.reports.records import Spread
 
 
 @pytest.mark.parametrize(

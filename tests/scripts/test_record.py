@@ -364,7 +364,8 @@ def test_lines_of_one_name_are_all_kept(tmp_path):
     ("words", "told"),
     [
         (["--name", "a b"], "--name a b: letters"),
-        (["--name", "claims"], "(and not claims)"),
+        (["--name", "claims"], "is a table that is made of records"),
+        (["--name", "differences"], "is a table that is made of records"),
         (["--name", "taken"], "is there; choose another --name or give --replace"),
         (["--name", "new"], "is no result of compare, reproduce"),
     ],

@@ -15,6 +15,7 @@ from scripts.models.presets import RunConfig, preset
 from scripts.models.variants import file_name
 from scripts.reports import figures
 from scripts.reports.curves import Curve, Point, for_page, read_curve
+from scripts.reports.differences import compared
 from scripts.reports.figures import plot_difficulty, plot_residuals
 from scripts.reports.html_report import FIRST, Section, write_html
 from scripts.reports.report import Row, comparison, headings, markdown, training_cost, verdict
@@ -170,8 +171,14 @@ def test_the_verdict_claims_no_more_than_the_seeds_show():
     b = [row("b", seed, exact) for seed, exact in enumerate((0.3, 0.5))]
     above = said(row("a", 0, 0.6), *b, row("a", 1, 0.8))
     assert above.startswith("a gets 70.0 ± 14.1 % of 50 held-out puzzles exactly right, the most")
-    assert "b with 40.0 ± 14.1 %: each of its 2 seeds is above each of the other's 2." in above
-    assert "overlap, so this may be chance" in said(row("a", 0, 0.4), row("a", 1, 0.8), *b)
+    # The differences are 0.3 and 0.3 of the seeds, then 0.1 and 0.3: t at one degree of freedom is
+    # 12.7062, times their standard error 0.1.
+    assert "interval of the difference by seed is 30.0 to 30.0 points." in above
+    chance = said(row("a", 0, 0.4), row("a", 1, 0.8), *b)
+    assert "by seed is -107.1 to 147.1 points, so this may be chance." in chance
+    # Other seeds: Welch's, 30 points and 4.3027 (two degrees) times 0.1 sqrt(2).
+    unlike = said(row("a", 0, 0.6), row("a", 2, 0.8), *b)
+    assert "of the means is -30.8 to 90.8 points, so this may be chance." in unlike
     assert "one seed of each is a first look" in said(row("a", 0, 0.6), b[0])
     assert "one seed of one of them is a first look" in said(row("a", 0, 0.6), *b)
     assert "no difference" in said(row("a", 0, 0.4), row("a", 1, 0.4), *b)
@@ -182,6 +189,30 @@ def test_the_verdict_claims_no_more_than_the_seeds_show():
     )
     apart = replace(row("a", 0, 0.6), data="other")
     assert "different puzzles" in said(apart, b[0])
+
+
+def test_the_first_model_is_set_against_every_other_seed_by_seed(tmp_path):
+    a = [row("a", seed, exact) for seed, exact in enumerate((0.5, 0.6, 0.7))]
+    b = [row("b", seed, exact) for seed, exact in enumerate((0.4, 0.3, 0.5))]
+    c = [
+        row("c", 0, 0.9),
+        Row("c", Path("c"), 1, failure="nan"),
+        replace(row("d", 0, 0.1), data="x"),
+    ]
+    groups = comparison([*a, *b, *c])
+    first, second = compared(groups)
+    # 0.1, 0.3, 0.2: mean 0.2, standard error 0.1 / sqrt(3), Student's t at 2 degrees 4.3027
+    assert first["less"] == "a less b"
+    assert first["points"] == "+20.0"
+    assert first["interval"] == "-4.8 to 44.8"
+    assert first["seeds"] == "3"
+    assert (second["less"], second["seeds"], second["interval"]) == (
+        *("a less c", "1 and 3"),
+        "none of one seed",
+    )
+    assert "| a less b | 60.0 for 40.0 | 3 | +20.0 | -4.8 to 44.8 |" in markdown(groups)
+    write_html(groups, [], {}, "Title", tmp_path / "report.html")
+    assert "-4.8 to 44.8" in (tmp_path / "report.html").read_text()
 
 
 def test_six_columns_stand_first_and_the_others_behind_a_fold(tmp_path):

@@ -13,6 +13,7 @@ from scripts.cli import main
 from scripts.commands.tables import ROOT, pages, tables_of
 from scripts.models.grids import puzzle_structure
 from scripts.models.presets import build_model, preset
+from scripts.reports.differences import Pair, recorded
 from scripts.reports.record_table import COLUMNS, record_table
 from scripts.reports.records import (
     Arm,
@@ -230,3 +231,19 @@ def test_published_sizes_are_what_the_presets_count_and_table2_says():
         if arm.name == name and (name, kind) in said:  # not with another paper's recipe
             published = said[name, kind]
             assert arm.published.get("exact") == pytest.approx(published and published / 100)
+
+
+def test_a_difference_is_of_the_arms_seeds_and_told_missing_ones(made):
+    other = Arm(name="c", runs=(run(0, 0.564), run(1, 0.44), run(2, 0.446)))
+    records = {"r": made.model_copy(update={"arms": (*made.arms, other)})}
+    (row,) = recorded(records, [Pair("a less c", "r", "a, damped", "c")]).rows.values()
+    # 0.1, 0.3, 0.2; see test_report
+    assert (row["points"], row["interval"], row["seeds"]) == ("+20.0", "-4.8 to 44.8", "3")
+    for pair in (Pair("", "none", "c", "b"), Pair("", "r", "a, damped", "d")):
+        assert "has no seeds of" in recorded(records, [pair])
+
+
+def test_every_difference_of_the_pages_is_of_three_seeds():
+    table = recorded(read_records())
+    assert {row["seeds"] for row in table.rows.values()} == {"3"}
+    assert not any("paired" in row["interval"] for row in table.rows.values())

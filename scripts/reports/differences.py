@@ -1,0 +1,152 @@
+"""How far apart two models are: exact accuracy, seed by seed, with a 95 % interval.
+
+Of compared runs the first model stands against each other one. Of recorded results the pairs are
+those of PAIRS: what the pages say of who is ahead.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.reports.paired import Difference, difference, seeds_needed
+from scripts.reports.records import Arm, Record
+from scripts.reports.summary_table import AT_MOST, DIGITS, MIX
+from scripts.reports.tables import Table
+
+APART = 0.05  # the difference that seeds are counted for
+HEADINGS = {
+    "less": "first less second",
+    "each": "exact %, first for second",
+    "seeds": "seeds",
+    "points": "points",
+    "interval": "95 % interval",
+    "needed": f"seeds that {100 * APART:g} points ask for",
+}
+
+
+def compared(groups: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The first of the groups (`report.comparison`) against every other one that was scored on the
+    same puzzles: a text for each of HEADINGS. Runs that failed are in no difference."""
+    scored = [(name, group) for name, group in groups.items() if "metrics" in group]
+    if not scored:
+        return []
+    (first, of_first), *others = scored
+    return [
+        _row(f"{first} less {name}", _by_seed(of_first), _by_seed(group))
+        for name, group in others
+        if group["data"] == of_first["data"]
+    ]
+
+
+def between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference | None:
+    """Of two groups (`report.comparison`), first less second; None for one seed of either."""
+    return _difference(_by_seed(first), _by_seed(second))
+
+
+def interval(effect: Difference) -> str:
+    """In points: '-2.2 to 22.4'."""
+    return f"{100 * effect.low:.1f} to {100 * effect.high:.1f}"
+
+
+def _by_seed(group: Mapping[str, Any]) -> dict[int, float]:
+    return {run["seed"]: run["exact"]["mean"] for run in group["runs"] if "exact" in run}
+
+
+def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+    return difference(first, second) if min(len(first), len(second)) > 1 else None
+
+
+def _row(less: str, first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, str]:
+    """less: what the two are; first, second: exact accuracy by seed."""
+    means = [sum(values.values()) / len(values) for values in (first, second)]
+    effect, counts = _difference(first, second), {len(first), len(second)}
+    row = {
+        "less": less,
+        "each": " for ".join(f"{100 * mean:.1f}" for mean in means),
+        "seeds": " and ".join(str(count) for count in sorted(counts)),
+        "points": f"{100 * (means[0] - means[1]):+.1f}",
+    }
+    if effect is None:
+        return row | {"interval": "none of one seed", "needed": "-"}
+    paired = "" if effect.paired else ", not paired"
+    needed = seeds_needed(effect.deviation, APART, effect.paired)
+    return row | {"interval": interval(effect) + paired, "needed": str(needed)}
+
+
+# Of recorded results
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms of a record, and what they are in a reader's words."""
+
+    less: str
+    record: str
+    first: str
+    second: str
+
+    def arms(self, records: Mapping[str, Record]) -> list[Arm | None]:
+        """The two; None for what is not recorded."""
+        record = records.get(self.record)
+        return [record and record.arm(name) for name in (self.first, self.second)]
+
+
+_ROWS, _NEAR = "1,000 rows", "the rows, 19 neighbours each, as long as the rows alone"
+_SOLVED, _PLAIN = "Attractor, three solver evaluations", "Attractor without solver evaluations"
+
+
+def _on_mix(less: str, *arms: tuple[str, str]) -> Pair:
+    """arms: net and what it was trained on, of each."""
+    first, second = (f"{MIX}{net}, {DIGITS}, {rows}, {AT_MOST}" for net, rows in arms)
+    return Pair(f"Sudoku-Extreme's mix, digit fields: {less}", "published-sets", first, second)
+
+
+def _with_attention(less: str, first: str, second: str) -> Pair:
+    return Pair(f"Sudoku-Extreme's mix, attention: {less}", "deciding-extreme", first, second)
+
+
+def _six(less: str, record: str, first: str, second: str) -> Pair:
+    return Pair(f"6x6 sudokus: {less}", record, first, second)
+
+
+PAIRS = (
+    _on_mix("Attractor less TRM, the rows alone", ("Attractor", _ROWS), ("TRM", _ROWS)),
+    _on_mix("Attractor less TRM, with neighbours", ("Attractor", _NEAR), ("TRM", _NEAR)),
+    _on_mix("Attractor with neighbours less without", ("Attractor", _NEAR), ("Attractor", _ROWS)),
+    _on_mix("TRM with neighbours less without", ("TRM", _NEAR), ("TRM", _ROWS)),
+    _with_attention("Attractor with a solver less TRM", _SOLVED, "TRM"),
+    _with_attention("Attractor without a solver less TRM", _PLAIN, "TRM"),
+    _with_attention("Attractor with a solver less without", _SOLVED, _PLAIN),
+    _six("Attractor less TRM, equal FLOPs", "fixed-point-cpu", "as it is", "TRM"),
+    _six(
+        "Attractor less TRM, equal FLOPs, pre-norm with small branches",
+        *("fixed-point-cpu", "pre-norm, scaled", "TRM, pre-norm, scaled"),
+    ),
+    _six(
+        "Attractor less TRM, equal FLOPs, one carried state",
+        *("fixed-point-cpu", "one state", "TRM, one state"),
+    ),
+    _six("Attractor less TRM, equal steps", "controls-cpu", "attractor", "trm"),
+    _six(
+        "Attractor less TRM, equal net calls, TRM damped",
+        *("controls-cpu", "attractor", "trm-matched, damped"),
+    ),
+    _six(
+        "Attractor less TRM, attention along units, equal steps",
+        *("quickstart", "attractor-axial-cpu", "trm-axial-cpu"),
+    ),
+    _six("a solver with 12 evaluations less none", "mixing-cpu", "0.5: 12", "0.5: 0"),
+    _six("a solver that mixes by 0.5 less by 1", "mixing-cpu", "0.5: 3", "1: 3"),
+)
+
+
+def recorded(records: Mapping[str, Record], pairs: Sequence[Pair] = PAIRS) -> Table | str:
+    """The table of the pairs, or what of their records is not there, in words."""
+    rows = {}
+    for pair in pairs:
+        arms = pair.arms(records)
+        for arm, name in zip(arms, (pair.first, pair.second), strict=True):
+            if arm is None or not arm.by_seed("exact"):
+                return f"the recorded result {pair.record!r} has no seeds of {name!r}"
+        rows[pair.less] = _row(pair.less, *(arm.by_seed("exact") for arm in arms))
+    return Table(HEADINGS, rows)
