@@ -14,7 +14,8 @@ from rich.table import Table
 from scripts.reports.claims_table import HEADINGS
 from scripts.reports.records import FOLDER, read_records
 from scripts.studies.claim_list import CLAIMS
-from scripts.studies.claims import SEEDS, Claim, describe, judge
+from scripts.studies.claim_texts import bars, describe
+from scripts.studies.claims import SEEDS, Claim, Verdict, judge
 from scripts.terminal.console import Console
 from scripts.terminal.python_path import safe_path
 from scripts.usage import UsageError, at_least, parse
@@ -30,6 +31,7 @@ def claims(
     sudoku: Path | None = None,
     maze: Path | None = None,
     yes: bool = False,
+    figures: Path | None = None,
     results: Path = FOLDER,
 ) -> int:
     """The fourteen claims of the paper, each with its word: held, not held, undecided, not tested.
@@ -46,6 +48,7 @@ def claims(
         sudoku: with --run of a claim about the published sets, folder of Sudoku-Extreme.
         maze: the same of Maze-Hard.
         yes: with --run, begin though it takes more than an hour.
+        figures: folder to draw each claim's difference and interval in, as NN-NAME.png.
         results: folder of recorded results.
     """
     if run is not None:
@@ -55,12 +58,26 @@ def claims(
     if dry_run:
         raise UsageError("--dry-run is of --run N")
     records = read_records(results)
-    verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
+    verdicts = [judge(claim, records) for claim in CLAIMS]
+    if figures is not None:
+        _draw(verdicts, figures)
+    described = list(map(describe, verdicts))
     if json:
-        print(json_text.dumps(verdicts, indent=1, allow_nan=False))
+        print(json_text.dumps(described, indent=1, allow_nan=False))
     else:
-        _print(verdicts)
+        _print(described)
     return 0
+
+
+def _draw(verdicts: Sequence[Verdict], folder: Path) -> None:
+    """Write the figure of every claim that has numbers."""
+    from reasoning.training.runs import make_folder
+    from scripts.reports.claim_figure import plot_claim
+
+    make_folder(folder)
+    for verdict in verdicts:
+        if shown := bars(verdict):
+            plot_claim(shown, folder / f"{verdict.claim.place}.png")
 
 
 def _print(verdicts: Sequence[Mapping[str, Any]]) -> None:

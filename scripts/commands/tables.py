@@ -13,7 +13,8 @@ from scripts.reports.records import FOLDER, Record, read_records
 from scripts.reports.summary_table import SUMMARIES, summary_table
 from scripts.reports.tables import Table, fill
 from scripts.studies.claim_list import CLAIMS
-from scripts.studies.claims import WORDS, describe, judge
+from scripts.studies.claim_texts import describe
+from scripts.studies.claims import WORDS, judge
 from scripts.usage import UsageError, parse
 
 ROOT = FOLDER.parents[1]
@@ -23,7 +24,8 @@ def pages() -> list[Path]:
     """The pages of the checkout: its own and those of its folders. UsageError outside of one."""
     if not (ROOT / "pyproject.toml").is_file():
         raise UsageError(f"{ROOT}: is no checkout of loopbench; name the pages")
-    return [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*.md"))]
+    places = "*.md", "*/*.md", "baselines/claims/*.md"
+    return [page for place in places for page in sorted(ROOT.glob(place))]
 
 
 def tables_of(records: Mapping[str, Record]) -> dict[str, Table | str]:

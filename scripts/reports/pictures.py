@@ -20,12 +20,18 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def finish(axes: Sequence["Axes"], figure: "Figure", path: Path) -> None:
-    """Light grid, no frame above and right, saved."""
+def finish(
+    axes: Sequence["Axes"],
+    figure: "Figure",
+    path: Path,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Light grid and no frame above and right on the axes of a figure, saved to a path. metadata:
+    texts that a PNG holds beside, by keyword."""
     for axis in axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, metadata=metadata)
 
 
 def plot_grid(grid: Mapping[str, Any], rule: str, path: Path) -> None:

@@ -18,10 +18,10 @@ contrasts is not, held if all of them are, not tested if none was, and undecided
 collapsed run counts as what it scored; how many there are stands beside.
 """
 
-import shlex
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from scripts.reports.numbers import percent
 from scripts.reports.paired import Difference, difference, seeds_needed, summary_difference
@@ -82,6 +82,11 @@ class Claim:
     nearest: tuple[str, str, str] | None = None  # record, arm, column
 
     @property
+    def place(self) -> str:
+        """The name of its page and its figure."""
+        return f"{self.number:02}-{self.name}"
+
+    @property
     def trains(self) -> bool:
         """Whether there are seeds to choose."""
         return self.run[1] not in ("fig4", "fig5")
@@ -115,13 +120,27 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """What is recorded nearest to a claim that was not tested: an arm's mean."""
+
+    arm: str
+    parameters: int | None
+    mean: float
+
+    @property
+    def text(self) -> str:
+        size = f", {self.parameters / 1e6:.1f}M" if self.parameters else ""
+        return f"{percent(self.mean)} % ({self.arm}{size})"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """A claim with its word and what gave it."""
 
     claim: Claim
     word: Word
     outcomes: tuple[Outcome, ...]
-    nearest: str = ""
+    nearest: Nearest | None = None
     records: tuple[str, ...] = ()
 
 
@@ -142,16 +161,13 @@ def _combined(words: Sequence[Word]) -> Word:
     return "undecided"
 
 
-def _nearest(claim: Claim, records: Mapping[str, Record]) -> str:
+def _nearest(claim: Claim, records: Mapping[str, Record]) -> Nearest | None:
     if claim.nearest is None:
-        return ""
+        return None
     name, arm_name, column = claim.nearest
     arm = records[name].arm(arm_name) if name in records else None
     spread = arm.spread(column) if arm else None
-    if spread is None:
-        return ""
-    size = f", {arm.parameters / 1e6:.1f}M" if arm.parameters else ""
-    return f"{percent(spread.mean)} % ({arm_name}{size})"
+    return None if spread is None else Nearest(arm_name, arm.parameters, spread.mean)
 
 
 # A contrast
@@ -301,94 +317,18 @@ def _word(contrast: Contrast, low: float, high: float, second: float) -> Word:
 
     second: the second's value, of which a margin may be a share.
     """
-    margin = contrast.margin * (
-        abs(second) if contrast.says == "about" and not contrast.relative else 1
-    )
+    start, end = place(contrast, second)
+    if start < low and high < end:
+        return "held"
+    return "not held" if high < start or low > end else "undecided"
+
+
+def place(contrast: Contrast, second: float) -> tuple[float, float]:
+    """From where to where first less second lies by what the contrast says. second: as of
+    `_word`."""
     if contrast.says == "about":
-        held, lost = -margin < low and high < margin, high < -margin or low > margin
-    elif contrast.says == "reaches":
-        held, lost = low > -margin, high < -margin
-    elif contrast.says == "more":
-        held, lost = low > 0, high < 0
-    else:
-        held, lost = high < 0, low > 0
-    return "held" if held else "not held" if lost else "undecided"
-
-
-# As plain numbers and texts
-
-
-def describe(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as JSON has it; texts of `judged` contrasts where a page has one cell."""
-    claim, judged = verdict.claim, [o for o in verdict.outcomes if o.contrast.judged]
-    shown = [outcome for outcome in judged if outcome.record is not None]
-    beside = [o for o in verdict.outcomes if o.record is not None and not o.contrast.judged]
-    return {
-        "number": claim.number,
-        "name": claim.name,
-        "claim": claim.text,
-        "where": claim.where,
-        "paper": claim.paper,
-        "word": verdict.word,
-        "ours": "; ".join(_named(o, _means(o)) for o in shown) or verdict.nearest or "-",
-        "scale": ", ".join(dict.fromkeys(_scale(o) for o in shown)) or "-",
-        "seeds": "; ".join(dict.fromkeys(_seeds(o) for o in shown)) or "-",
-        "effect": "; ".join(_named(o, _effect(o)) for o in shown) or "-",
-        "beside": "; ".join(_named(o, _effect(o)) for o in beside) or "-",
-        "why": "; ".join(dict.fromkeys(o.why for o in judged)),
-        "records": list(verdict.records),
-        "run": shlex.join(["loopbench", *claim.run]),
-        "contrasts": [_contrast(outcome) for outcome in verdict.outcomes],
-    }
-
-
-def _contrast(outcome: Outcome) -> dict[str, Any]:
-    values = asdict(outcome)
-    contrast = values.pop("contrast")
-    kept = ("name", "study", "says", "margin", "relative", "judged")
-    return {name: contrast[name] for name in kept} | values
-
-
-# Of a column: what it is multiplied by, its format, the unit of a difference of it.
-_UNITS = {"exact": (100, ".1f", " points"), "perplexity": (1, ".2f", "")}
-_OTHER = (1, ".1f", "")
-
-
-def _unit(contrast: Contrast, relative: bool) -> tuple[float, str, str]:
-    return (100, ".0f", " %") if relative else _UNITS.get(contrast.first.column, _OTHER)
-
-
-def _named(outcome: Outcome, text: str) -> str:
-    return f"{outcome.contrast.name}: {text}" if outcome.contrast.name else text
-
-
-def _scale(outcome: Outcome) -> str:
-    return outcome.scale or "counted"
-
-
-def _means(outcome: Outcome) -> str:
-    factor, form, _ = _unit(outcome.contrast, False)
-    if outcome.contrast.relative:
-        return f"{outcome.first / outcome.second:.2f} times"
-    return f"{factor * outcome.first:{form}} for {factor * outcome.second:{form}}"
-
-
-def _seeds(outcome: Outcome) -> str:
-    if outcome.exact is not None:
-        return "-"
-    counts = " and ".join(map(str, dict.fromkeys(outcome.seeds)))
-    marks = [f"{getattr(outcome, k)} {k}" for k in ("collapsed", "failed") if getattr(outcome, k)]
-    return ", ".join([counts, *marks])
-
-
-def _effect(outcome: Outcome) -> str:
-    factor, form, unit = _unit(outcome.contrast, outcome.contrast.relative)
-    form = "+" + form
-    if outcome.exact is not None:
-        return f"{factor * outcome.exact:{form}}{unit}"
-    if outcome.effect is None:
-        return f"{factor * (outcome.first - outcome.second):{form}}{unit}, no interval"
-    mean, low, high = (
-        factor * x for x in (outcome.effect.mean, outcome.effect.low, outcome.effect.high)
-    )
-    return f"{mean:{form}}{unit} [{low:{form}}, {high:{form}}]"
+        margin = contrast.margin * (1 if contrast.relative else abs(second))
+        return -margin, margin
+    if contrast.says == "reaches":
+        return -contrast.margin, math.inf
+    return (0.0, math.inf) if contrast.says == "more" else (-math.inf, 0.0)

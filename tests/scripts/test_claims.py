@@ -6,12 +6,16 @@ import sys
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from scripts.cli import main
 from scripts.commands.reproduce import TABLES
+from scripts.commands.tables import ROOT
+from scripts.reports.claim_figure import numbers
 from scripts.reports.records import Arm, Estimate, Record, SeedRun, Spread, read_records
 from scripts.studies.claim_list import CLAIMS
-from scripts.studies.claims import WORDS, Contrast, Quantity, describe, judge
+from scripts.studies.claim_texts import bars, describe
+from scripts.studies.claims import WORDS, Contrast, Quantity, judge
 from scripts.studies.language.tables import LANGUAGE_TABLES
 from scripts.studies.table2 import SYSTEMS
 
@@ -271,3 +275,39 @@ def test_a_mistake_is_told_in_one_line(words, told, capsys):
     said = capsys.readouterr().err
     assert told in said
     assert said.count("\n") == 1
+
+
+def test_a_figure_shows_the_interval_and_where_the_claim_has_it():
+    made = record(arm("a", [0.5, 0.6, 0.7]), arm("b", [0.4, 0.3, 0.5]))
+    (bar,) = bars(judge(replace(ANY, contrasts=(MORE,)), {"r": made}))
+    # 0.1, 0.3, 0.2: their mean, and t(2) = 4.3027 times 0.1 / sqrt(3), in points
+    assert (bar.low, bar.mean, bar.high) == pytest.approx((-4.84, 20.0, 44.84), abs=0.01)
+    assert (bar.start, bar.end) == (0, float("inf"))
+    about = replace(MORE, says="about", margin=0.1)
+    (bar,) = bars(judge(replace(ANY, contrasts=(about,)), {"r": made}))
+    assert (bar.start, bar.end) == pytest.approx((-4.0, 4.0))  # a tenth of b's 40 points
+    reaches = replace(MORE, second=0.9, says="reaches", margin=0.05)
+    claim = replace(ANY, contrasts=(reaches,), nearest=("r", "a", "exact"))
+    (bar,) = bars(judge(claim, {"r": replace_study(made)}))
+    assert (bar.low, bar.mean, bar.high) == pytest.approx((-30.0, -30.0, -30.0))
+    assert bar.start == -5.0
+    assert bar.name == "nearest, another model"
+
+
+def replace_study(made: Record) -> Record:
+    return made.model_copy(update={"study": "another"})
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_every_claim_has_a_page_with_what_decides_it(claim):
+    page = ROOT / "baselines" / "claims" / f"{claim.place}.md"
+    text, verdict = page.read_text(), judge(claim, read_records())
+    assert text.startswith(f"# {claim.number}. {claim.text}\n")
+    for part in ("question", "answer", "What would change our mind"):
+        assert f"{part}.**" in text
+    assert f"effect, why; rows {claim.name} -->" in text
+    assert all(f"<!-- table {name}: " in text for name in verdict.records)
+    with Image.open(page.with_suffix(".png")) as figure:
+        assert figure.info["Description"] == numbers(bars(verdict)), (
+            "draw it anew: loopbench claims --figures baselines/claims"
+        )
