@@ -39,11 +39,14 @@ class DEQ(CausalLM):
         """Logits (B, S, V). Diagnostics (B, S): residual, evaluations, converged. Nothing is
         random. A cache is for decoding: no gradients."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
-            found, _, _ = self._solve(tokens, budget, cache)
+            found, x, given = self._solve(tokens, budget, cache)
             if cache is not None:
                 cache.length += tokens.shape[1]
             matrix = None if self.unembedding is None else self.unembedding.weight
-            return LMOutput(self.logits(found.value, matrix), found.diagnostics)
+            z, terms = found.value.detach(), {}
+            if torch.is_grad_enabled():
+                terms["jacobian"] = self.stack.jacobian_term(z, x, given)
+            return LMOutput(self.logits(found.value, matrix), found.diagnostics, terms)
 
     def _solve(
         self, tokens: Tensor, budget: SolveBudget, cache: ModelCache | None

@@ -15,6 +15,8 @@ steps and the evaluated one the solver's, the same fixed point; Gaussian starts 
 `start_deviation` and are drawn per sequence from its seed, or from `start_seed` in evaluation.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from reasoning.nn.cache import KV, LoopCache, ModelCache
 from reasoning.nn.causal import CausalBlock, Pass
 from reasoning.nn.equilibrium import Equilibrium, EquilibriumStack, StateMap, norms
 from reasoning.nn.language import CausalLM, noise_at
+from reasoning.precision import wide
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
 from reasoning.randomness import normal
 
@@ -56,13 +59,22 @@ class AttractorLM(CausalLM):
         """Logits (B, S, V). Diagnostics (B, S): proposal_norm |c|, displacement |y* - c| / |c|,
         and the solver's residual, evaluations, converged. A cache is for decoding: no gradients."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
-            c, found, _ = self._solve(tokens, budget, seeds, cache)
+            c, found, given = self._solve(tokens, budget, seeds, cache)
             if cache is not None:
                 cache.length += tokens.shape[1]
             size = norms(c)
             moved = norms(found.value.detach() - c.detach()) / size.clamp_min(1e-15)
             own = {"proposal_norm": size, "displacement": moved}
-            return LMOutput(self.logits(found.value), found.diagnostics | own)
+            terms = self._terms(c, found.value.detach(), given) if torch.is_grad_enabled() else {}
+            return LMOutput(self.logits(found.value), found.diagnostics | own, terms)
+
+    def _terms(self, c: Tensor, y: Tensor, given: Pass) -> dict[str, Callable[[Tensor], Tensor]]:
+        if self.head is None:
+            return {}
+        return {
+            "internalisation": lambda seeds: _squared_distance(c, y),
+            "jacobian": self.head.jacobian_term(y, c, given),
+        }
 
     def _solve(
         self, tokens: Tensor, budget: SolveBudget, seeds: Tensor | None, cache: ModelCache | None
@@ -118,6 +130,12 @@ class AttractorLM(CausalLM):
         if self.config.injection == "concatenation" and self.head is not None:
             core.append(self.head.mix)
         return self.count(once=list(self.backbone), core=core)
+
+
+def _squared_distance(c: Tensor, y: Tensor) -> Tensor:
+    """(B,) |c - y|^2 / |y|^2, the mean over tokens."""
+    apart, size = (wide(v).square().sum(-1) for v in (c - y, y))
+    return (apart / size.clamp_min(1e-30)).mean(1)
 
 
 def _unsolved(c: Tensor) -> Equilibrium:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reasoning.fixed_point import Picard, solve
+from reasoning.fixed_point import Picard, jacobian_energy, solve
 from reasoning.fixed_point.iteration import Map, Tensors
 from reasoning.language_config import BlockShape, EquilibriumConfig, GateConfig, Injection
 from reasoning.nn.cache import KV, LoopCache
@@ -35,6 +35,7 @@ from reasoning.nn.compilation import is_compiled
 from reasoning.nn.moving import ROWS, Moving, filled_up
 from reasoning.precision import wide
 from reasoning.pretraining.protocol import SolveBudget
+from reasoning.randomness import normal
 
 StateMap = Callable[[Tensor], Tensor]
 
@@ -117,6 +118,16 @@ class EquilibriumStack(nn.Module):
             "converged": found.converged.view(c.shape[:2]),
         }
         return Equilibrium(y, report)
+
+    def jacobian_term(self, y: Tensor, c: Tensor, given: Pass) -> Callable[[Tensor], Tensor]:
+        """Of seeds (B,): an estimate of |J|_F^2 / (S D) of each sequence, with a graph to the
+        blocks and to c. y, c: (B, S, D), y without a graph of its own; given: as of `solve`."""
+
+        def term(seeds: Tensor) -> Tensor:
+            probe = normal(seeds, y.shape[1:])
+            return jacobian_energy(lambda w: self.image(w, c, given), y, probe)
+
+        return term
 
     @property
     def _restricts(self) -> bool:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from reasoning.errors import InputError
 from reasoning.frozen import Frozen
 from reasoning.names import LARGEST_SEED, Activations, Device
+from reasoning.pretraining.passes import NO_CORE, Passes
 from reasoning.training.config import Decay
 
 
@@ -34,6 +35,32 @@ class MuonAdamWConfig(Frozen):
         0.5, ge=0, le=1, description="last part of the steps, in which the rates fall to 0"
     )
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm; none: no clipping")
+
+
+class TermsConfig(Frozen):
+    """Weights of what is added to the cross entropy, of models that solve for a fixed point."""
+
+    internalisation: float = Field(
+        0.0,
+        ge=0,
+        description="weight of |c - y*|^2 / |y*|^2 a token, c the proposal and y* the solution, "
+        "which gets no gradient of it: pulls the proposal to the solution",
+    )
+    jacobian: float = Field(
+        0.0,
+        ge=0,
+        description="weight of |J|^2 a state's element, J the map's Jacobian at the solution (Bai "
+        "et al. 2021): how far the map is from contracting",
+    )
+
+    def weights(self) -> dict[str, float]:
+        """Those above 0, by name."""
+        return {name: weight for name, weight in self.model_dump().items() if weight}
+
+    def passes(self) -> Passes:
+        """Core passes of a training step for the terms: |J|^2 takes a pass and a product with J^T,
+        which is half a backward one, and backward passes through both."""
+        return Passes(2, 2) if self.jacobian else NO_CORE
 
 
 class ValidationConfig(Frozen):
@@ -93,6 +120,9 @@ class PretrainingConfig(Frozen):
         None, gt=0, description="device's peak in TFLOP/s, for MFU; none: from a table, if known"
     )
     optimizer: MuonAdamWConfig = Field(default_factory=MuonAdamWConfig, description="optimiser")
+    loss: TermsConfig = Field(
+        default_factory=TermsConfig, description="what is added to the cross entropy"
+    )
     validation: ValidationConfig = Field(
         default_factory=ValidationConfig, description="held-out measurements"
     )
@@ -111,8 +141,12 @@ class PretrainingConfig(Frozen):
 
     @model_validator(mode="after")
     def _jacobian_needs_whole_weights(self):
-        if self.jacobian_every and self.parallel == "sharded":
-            raise InputError("jacobian_every needs parallel replicated: |J| probes a whole model")
+        for name, asked in (
+            ("jacobian_every", self.jacobian_every),
+            ("loss.jacobian", self.loss.jacobian),
+        ):
+            if asked and self.parallel == "sharded":
+                raise InputError(f"{name} needs parallel replicated: |J| probes a whole model")
         return self
 
     @model_validator(mode="after")

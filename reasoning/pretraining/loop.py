@@ -30,8 +30,9 @@ from reasoning.pretraining.flops import (
 )
 from reasoning.pretraining.optimizer import MuonAdamW, trapezoid
 from reasoning.pretraining.parallel import clip_sharded_gradients, is_sharded, prepare
-from reasoning.pretraining.protocol import LanguageModel
+from reasoning.pretraining.protocol import LanguageModel, LMOutput
 from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
+from reasoning.randomness import fold
 from reasoning.training.checkpoints import first_not_finite, last_words
 from reasoning.training.distribution import World
 from reasoning.training.evaluation import autocast
@@ -40,6 +41,7 @@ from reasoning.training.runs import TrainingError
 from reasoning.training.steps import Progress, StepLoop
 
 _PROBED_ROWS = 2
+_TERMS = 8 << 32  # use of a sequence's seed, apart from what models draw from it
 
 
 class TokenSource(Protocol):
@@ -83,7 +85,8 @@ class Pretrainer(StepLoop):
         super().__init__(config, world, run, listen)
         self.model, self.source, self.validate = model, source, validate
         self.rows, self.lanes = world.rows(config.batch), world.rows(config.lanes)
-        self.cost, self.published, self.gradient = model.cost(), published, gradient
+        self.cost, self.published = model.cost(), published
+        self.gradient = gradient + config.loss.passes()
         if config.jacobian_every and not isinstance(model, HasMap):
             raise InputError(
                 "jacobian_every: this model has no map to estimate |J| of; set it to 0"
@@ -161,9 +164,10 @@ class Pretrainer(StepLoop):
             piece = slice(first, first + size)
             with autocast(world.device, config.precision):
                 output = self.model(rows[piece, :-1], seeds=seeds[piece])
+                added = self._terms(output, seeds[piece])
             labels = rows[piece, 1:].reshape(-1)
             loss = F.cross_entropy(output.logits.flatten(0, 1), labels, reduction="sum")
-            (loss * scale).backward()
+            ((loss + added) * scale).backward()
             total += loss.detach()
             self.statistics.add(output.diagnostics)
         if not is_sharded(config, world):
@@ -184,6 +188,21 @@ class Pretrainer(StepLoop):
                 "in a row were skipped as not finite"
             )
         return mean, norm
+
+    def _terms(self, output: LMOutput, seeds: Tensor) -> Tensor | float:
+        """What is added to the cross entropy, summed over the tokens of these sequences. InputError
+        for a term that the model does not offer."""
+        added = 0.0
+        for name, weight in self.config.loss.weights().items():
+            if name not in output.terms:
+                offered = ", ".join(output.terms) or "none"
+                raise InputError(
+                    f"loss.{name}: the model offers no such term (of its own: {offered})"
+                )
+            values = output.terms[name](fold(seeds, _TERMS))
+            self.statistics.add({f"{name}_term": values})
+            added = added + weight * self.config.context * values.sum()
+        return added
 
     def _diverged(self, what: str) -> TrainingError:
         return TrainingError(

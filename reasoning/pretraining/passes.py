@@ -11,5 +11,8 @@ class Passes:
     forward: float
     backward: float
 
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(self.forward + other.forward, self.backward + other.backward)
+
 
 NO_CORE = Passes(0, 0)

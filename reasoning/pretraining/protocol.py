@@ -5,7 +5,7 @@ Every model is seen through it alone, so data order, budget and metric are the s
 Shapes: B sequences, S tokens, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,10 +28,12 @@ class SolveBudget:
 @dataclass(frozen=True)
 class LMOutput:
     """logits: (B, S, V) fp32; diagnostics: per-token numbers (B, S), such as residual, evaluations,
-    converged, |proposal| and |solution - proposal|."""
+    converged, |proposal| and |solution - proposal|; terms: what a loss may add, by its name there:
+    of seeds (B,), with a graph, a mean over tokens (B,), computed when asked."""
 
     logits: Tensor
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    terms: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
 
 # How the optimiser treats a parameter: `matrix` is Muon's (2-D, of the backbone), the rest AdamW's;

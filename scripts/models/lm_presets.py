@@ -50,6 +50,14 @@ class LanguageRunConfig(PretrainingConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _terms_of_the_model(self):
+        if self.loss.weights() and not self.model.has_map():
+            raise UsageError("loss: this model has no map, and so neither |J| nor a solution")
+        if self.loss.internalisation and not self.model.proposes():
+            raise UsageError("loss.internalisation: this model has no proposal; set it to 0")
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         """By its fields: pickle does not find the class of settings that `Registry` derives."""
         return type(self).model_validate, (self.model_dump(mode="json"),)

@@ -150,6 +150,7 @@ COLUMNS: dict[str, Column] = {
     "evaluations_training": Column("evaluations in training", _mean("evaluations_training")),
     "evaluations_late": Column("in its last quarter", _mean("evaluations_late")),
     "converged": Column("converged %", _mean("converged", 100)),
+    "jacobian_norm": Column("spectral norm of J", _mean("jacobian_norm")),
     "matmul_tflop": Column("training TFLOP, matmuls", _mean("matmul_flops", 1e-12)),
     "flops_ratio": Column("FLOPs of a step, relative", _mean("flops_ratio")),
 }

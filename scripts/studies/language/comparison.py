@@ -118,6 +118,8 @@ def training_numbers(run: Path) -> dict[str, float]:
         for name, chosen in (("training", range(len(steps))), ("late", late)):
             spent = sum(taken[i] * records[i]["evaluations"] for i in chosen)
             numbers[f"evaluations_{name}"] = spent / sum(taken[i] for i in chosen)
+    if (norm := last.get("jacobian_norm")) is not None:
+        numbers["jacobian_norm"] = norm
     seconds = [r["seconds"] for r in log.took()]
     numbers["step_seconds"] = statistics.median(s / n for s, n in zip(seconds, taken, strict=True))
     for rule in ("published", "matmul"):

@@ -49,6 +49,7 @@ COLUMNS = {
     "evaluations_training": Column("evaluations in training", ".1f"),
     "evaluations_late": Column("in its last quarter", ".1f"),
     "converged": Column("converged %", ".1f", 0.01),
+    "jacobian_norm": Column("spectral norm of J"),
     "published_flops": Column("training TFLOP, published rule", ".4g", 1e12),
     "matmul_flops": Column("training TFLOP, matmuls", ".4g", 1e12),
     "matmul_flops_per_parameter": Column("matmul MFLOP per parameter", ".4g", 1e6),
