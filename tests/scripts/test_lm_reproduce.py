@@ -394,7 +394,7 @@ def test_a_variants_name_stands_for_one_configuration():
                 for entry in table.rows(size):
                     config = made.configuration(entry.variant, size).model_dump()
                     assert found.setdefault(config.pop("preset"), config) == config
-    assert len(found) == 16 + 4 * 3 + 1 + 10  # mini, table 1 at its sizes, the 60m ablations
+    assert len(found) == 23 + 4 * 3 + 1 + 19  # mini, table 1 at its sizes, 60m without table 1
     values = list(found.values())
     assert all(a != b for i, a in enumerate(values) for b in values[:i])
 

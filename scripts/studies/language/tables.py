@@ -359,7 +359,8 @@ CONTRACTION = LanguageTable(
             Entry("as it is", ATTRACTOR),
             *(
                 Entry(
-                    f"|J|^2 by {weight:g}", _with(f"jacobian-{weight:g}", loss={"jacobian": weight})
+                    f"Jacobian by {weight:g}",
+                    _with(f"jacobian-{weight:g}", loss={"jacobian": weight}),
                 )
                 for weight in (0.01, 0.1, 1.0)
             ),
@@ -382,8 +383,9 @@ CONTRACTION = LanguageTable(
     ("perplexity", "evaluations", "converged"),
     (*_TRAINED, "jacobian_norm"),
     sweep=True,
-    note="|J|^2 is an element's (Bai et al. 2021), with a weight in the loss; pulled: the loss has "
-    "|c - y*|^2 / |y*|^2 beside, c the proposal and y* the solution. |J| is estimated at the end.",
+    note="Jacobian: its squared norm an element in the loss (Bai et al. 2021), by a weight; pulled: "
+    "there |c - y*|^2 / |y*|^2 too, c the proposal and y* the solution. The spectral norm is an "
+    "estimate at the last step.",
 )
 
 LANGUAGE_TABLES = {
