@@ -13,7 +13,7 @@ from scripts.reports.records import Arm, OwnColumn, Record
 from scripts.reports.tables import Table
 
 DASH = "-"
-_SEGMENTS = (1, 2, 4, 8, 16, 32, 64)
+_SEGMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RULES = {  # which candidate answers
     "single": "the first alone",
     "residual": "least residual",

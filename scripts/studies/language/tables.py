@@ -383,7 +383,7 @@ CONTRACTION = LanguageTable(
     ("perplexity", "evaluations", "converged"),
     (*_TRAINED, "jacobian_norm"),
     sweep=True,
-    note="Jacobian: its squared norm an element in the loss (Bai et al. 2021), by a weight; pulled: "
+    note="Jacobian: its squared norm an element in the loss (Bai et al. 2021) by a weight; pulled: "
     "there |c - y*|^2 / |y*|^2 too, c the proposal and y* the solution. The spectral norm is an "
     "estimate at the last step.",
 )
