@@ -1,7 +1,10 @@
 """`loopbench record`: what a command wrote, kept as a recorded result."""
 
+import fcntl
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -54,13 +57,29 @@ def record(
             )
     labels = _labels(label)
     target = into / f"{name}.json"
-    if target.exists() and not (replace or labels):
-        raise UsageError(f"{target}: is there; choose another --name or give --replace")
-    known = read_record(target) if target.exists() else None
-    if labels:
-        _keep_arm(files, labels, known, target, title, command, replace)
-    else:
-        _keep_record(files[0], known, target, title, command)
+    with _alone(into):
+        if target.exists() and not (replace or labels):
+            raise UsageError(f"{target}: is there; choose another --name or give --replace")
+        known = read_record(target) if target.exists() else None
+        if labels:
+            _keep_arm(files, labels, known, target, title, command, replace)
+        else:
+            _keep_record(files[0], known, target, title, command)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, so that two commands do not each add to what both have read; it ends
+    with the process however it ends. While another command has it, wait."""
+    if not folder.is_dir():
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _keep_record(

@@ -1,8 +1,11 @@
 """Results as records: what commands write is taken whole, the committed ones are sound."""
 
+import fcntl
 import json
+import os
 import shutil
 import statistics
+import threading
 
 import pytest
 from pydantic import ValidationError
@@ -159,6 +162,27 @@ def test_evaluations_of_seeds_are_an_arm_that_tells_what_made_it(compared, evalu
     assert arm.origin.commits == (environment["commit"],)
     assert arm.origin.dates[0] == environment["date"]
     assert arm.origin.commands
+
+
+def test_two_commands_that_gather_one_record_both_add_to_it(evaluated, tmp_path):
+    """The second reads what the first wrote, and not what was there when it began."""
+    assert gather(tmp_path, evaluated[:1], LABELS) == 0
+    place, ends = tmp_path / "gathered.json", []
+    held = os.open(place.parent, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)  # as the first command does
+    other = [LABELS[0], "asked=by another command"]
+    second = threading.Thread(target=lambda: ends.append(gather(tmp_path, evaluated[1:2], other)))
+    second.start()
+    second.join(1.0)
+    assert second.is_alive()
+    first = read_record(place)
+    added = first.arms[0].model_copy(update={"name": "the first's"})
+    place.write_text(record_text(first.model_copy(update={"arms": (*first.arms, added)})))
+    os.close(held)
+    second.join(60)
+    assert ends == [0]
+    assert [arm.name for arm in read_record(place).arms][1] == "the first's"
+    assert len(read_record(place).arms) == 3
 
 
 def test_a_record_gains_arms_and_keeps_what_it_had(evaluated, tmp_path, capsys):
