@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.reports.paired import Difference, difference, seeds_needed
+from scripts.reports.paired import APART, Difference, difference, seeds_needed
 from scripts.reports.records import Arm, Record
 from scripts.reports.summary_table import AT_MOST, DIGITS, MIX
 from scripts.reports.tables import Table
 
-APART = 0.05  # the difference that seeds are counted for
 HEADINGS = {
     "less": "first less second",
     "each": "exact %, first for second",
@@ -48,15 +47,21 @@ def interval(effect: Difference) -> str:
     return f"{100 * effect.low:.1f} to {100 * effect.high:.1f}"
 
 
-def _by_seed(group: Mapping[str, Any]) -> dict[int, float]:
-    return {run["seed"]: run["exact"]["mean"] for run in group["runs"] if "exact" in run}
+def _by_seed(group: Mapping[str, Any]) -> dict[tuple[int, int], float]:
+    """Exact accuracy by seed, and by which of its runs where a seed was trained more than once."""
+    values: dict[tuple[int, int], float] = {}
+    for run in group["runs"]:
+        if "exact" in run:
+            again = sum(seed == run["seed"] for seed, _ in values)
+            values[run["seed"], again] = run["exact"]["mean"]
+    return values
 
 
-def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+def _difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference | None:
     return difference(first, second) if min(len(first), len(second)) > 1 else None
 
 
-def _row(less: str, first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, str]:
+def _row(less: str, first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, str]:
     """less: what the two are; first, second: exact accuracy by seed."""
     means = [sum(values.values()) / len(values) for values in (first, second)]
     effect, counts = _difference(first, second), {len(first), len(second)}
@@ -69,7 +74,7 @@ def _row(less: str, first: Mapping[int, float], second: Mapping[int, float]) -> 
     if effect is None:
         return row | {"interval": "none of one seed", "needed": "-"}
     paired = "" if effect.paired else ", not paired"
-    needed = seeds_needed(effect.deviation, APART, effect.paired)
+    needed = seeds_needed(effect.deviation, paired=effect.paired)
     return row | {"interval": interval(effect) + paired, "needed": str(needed)}
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ OUTSIDE = 0.05  # of the 95 % intervals, half on either side
 EXACT = 10  # values up to which every resample is counted; from more on some are drawn
 DRAWN = 20_000
 POWER = 0.8  # to tell a difference that is there
+APART = 0.05  # of exact accuracy: the difference that seeds are counted for
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
@@ -42,7 +44,7 @@ class Difference:
     deviation: float
 
 
-def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference:
     """Of values by seed: paired where both have the same seeds, else of the two means. ValueError
     for fewer than two seeds of an arm."""
     if first.keys() == second.keys():
@@ -153,7 +155,7 @@ def _central(angle: float, freedom: float) -> float:
 # How many seeds
 
 
-def seeds_needed(deviation: float, apart: float = 0.05, paired: bool = True) -> int:
+def seeds_needed(deviation: float, apart: float = APART, paired: bool = True) -> int:
     """The least number of seeds (of each arm) from which a difference of `apart` is told from zero
     by a two-sided 5 % t test with probability POWER; 3 at least.
 

@@ -32,7 +32,6 @@ Word = Literal["held", "not held", "undecided", "not tested"]
 WORDS: tuple[Word, ...] = Word.__args__
 SEEDS = 3  # of each arm, to decide
 TOKENS = 8e6  # of training, to decide about a language model
-APART = 0.05  # of exact accuracy: the difference that seeds are counted for
 FIRST = 5  # seeds that it is counted from
 
 
@@ -288,7 +287,7 @@ def _needs(contrast: Contrast, arms: Sequence[Arm], effect: Difference) -> dict[
         few.append(dict.fromkeys(few[0], 0.0))
     if all(few):  # else means and deviations are all that is known
         effect = difference(*few)
-    return {"needed": seeds_needed(effect.deviation, APART, effect.paired), "counted": effect.n}
+    return {"needed": seeds_needed(effect.deviation, paired=effect.paired), "counted": effect.n}
 
 
 def _reasons(

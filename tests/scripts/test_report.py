@@ -215,6 +215,13 @@ def test_the_first_model_is_set_against_every_other_seed_by_seed(tmp_path):
     assert "-4.8 to 44.8" in (tmp_path / "report.html").read_text()
 
 
+def test_two_runs_of_a_seed_are_two_runs():
+    a = [row("a", 0, exact) for exact in (0.5, 0.6, 0.7)]
+    b = [row("b", 0, exact) for exact in (0.4, 0.3, 0.5)]
+    (told,) = compared(comparison([*a, *b]))
+    assert (told["seeds"], told["points"], told["interval"]) == ("3", "+20.0", "-4.8 to 44.8")
+
+
 def test_six_columns_stand_first_and_the_others_behind_a_fold(tmp_path):
     out = tmp_path / "report.html"
     groups = comparison([row("a", 0, 0.5)])
