@@ -21,7 +21,7 @@ Shapes: B sequences, S tokens, D width.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -122,10 +122,12 @@ class EquilibriumStack(nn.Module):
     def jacobian_term(self, y: Tensor, c: Tensor, given: Pass) -> Callable[[Tensor], Tensor]:
         """Of seeds (B,): an estimate of |J|_F^2 / (S D) of each sequence, with a graph to the
         blocks and to c. y, c: (B, S, D), y without a graph of its own; given: as of `solve`."""
+        # Recomputed, attention would be fused again, which has no second derivatives.
+        whole = replace(given, checkpoint=False)
 
         def term(seeds: Tensor) -> Tensor:
             probe = normal(seeds, y.shape[1:])
-            return jacobian_energy(lambda w: self.image(w, c, given), y, probe)
+            return jacobian_energy(lambda w: self.image(w, c, whole), y, probe)
 
         return term
 

@@ -44,13 +44,13 @@ class TermsConfig(Frozen):
         0.0,
         ge=0,
         description="weight of |c - y*|^2 / |y*|^2 a token, c the proposal and y* the solution, "
-        "which gets no gradient of it: pulls the proposal to the solution",
+        "held constant: pulls the proposal to the solution",
     )
     jacobian: float = Field(
         0.0,
         ge=0,
-        description="weight of |J|^2 a state's element, J the map's Jacobian at the solution (Bai "
-        "et al. 2021): how far the map is from contracting",
+        description="weight of |J|^2 / d, the squared Frobenius norm of the map's Jacobian at the "
+        "solution by the state's size (Bai et al. 2021): pushes the map to contract",
     )
 
     def weights(self) -> dict[str, float]:
@@ -58,8 +58,9 @@ class TermsConfig(Frozen):
         return {name: weight for name, weight in self.model_dump().items() if weight}
 
     def passes(self) -> Passes:
-        """Core passes of a training step for the terms: |J|^2 takes a pass and a product with J^T,
-        which is half a backward one, and backward passes through both."""
+        """Core passes of a training step for the terms, which the published rule does not know:
+        |J|^2 takes a pass and a product with J^T, which is half a backward one, and backward passes
+        through both."""
         return Passes(2, 2) if self.jacobian else NO_CORE
 
 

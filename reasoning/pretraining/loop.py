@@ -205,8 +205,9 @@ class Pretrainer(StepLoop):
         return added
 
     def _diverged(self, what: str) -> TrainingError:
+        terms = "".join(f", or --loss.{name}" for name in self.config.loss.weights())
         return TrainingError(
-            f"step {self.done}: {what}: lower --optimizer.lr and --optimizer.muon-lr; "
+            f"step {self.done}: {what}: lower --optimizer.lr and --optimizer.muon-lr{terms}; "
             f"{last_words(self.run)}"
         )
 

@@ -48,9 +48,12 @@ def claims(
         sudoku: with --run of a claim about the published sets, folder of Sudoku-Extreme.
         maze: the same of Maze-Hard.
         yes: with --run, begin though it takes more than an hour.
-        figures: folder to draw each claim's difference and interval in, as NN-NAME.png.
+        figures: folder to draw every claim's difference and interval in, as NN-NAME.png
+            (baselines/claims, for the claims' pages).
         results: folder of recorded results.
     """
+    if run is not None and (json or figures is not None):
+        raise UsageError("--json and --figures are of all claims: leave --run out")
     if run is not None:
         folders = {"corpus": corpus, "sudoku": sudoku, "maze": maze}
         claim = _numbered(run)
@@ -74,10 +77,19 @@ def _draw(verdicts: Sequence[Verdict], folder: Path) -> None:
     from reasoning.training.runs import make_folder
     from scripts.reports.claim_figure import plot_claim
 
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--figures {folder}: is a file; give a folder")
     make_folder(folder)
-    for verdict in verdicts:
-        if shown := bars(verdict):
-            plot_claim(shown, folder / f"{verdict.claim.place}.png")
+    drawn = {folder / f"{verdict.claim.place}.png": bars(verdict) for verdict in verdicts}
+    for path in drawn:
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder, where a figure goes; move it away")
+    for path, shown in drawn.items():
+        if shown:
+            plot_claim(shown, path)
+    print(
+        f"drew the figures of {sum(map(bool, drawn.values()))} claims in {folder}", file=sys.stderr
+    )
 
 
 def _print(verdicts: Sequence[Mapping[str, Any]]) -> None:

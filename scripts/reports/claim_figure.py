@@ -44,7 +44,10 @@ def plot_claim(bars: Sequence[Bar], path: Path) -> None:
         axes.plot([bar.low, bar.high], [0, 0], color=_INK, lw=3, solid_capstyle="butt")
         axes.plot(bar.mean, 0, "o", ms=8, color=_INK, mfc=_INK if certain else "white")
         axes.set(xlim=(low, high), ylim=(-1, 1), yticks=[])
-        axes.set_xlabel(f"{bar.name}: {bar.unit}" if bar.name else bar.unit, fontsize=9)
+        named = bar.name or ("the claim" if len(bars) > 1 else "")
+        axes.set_xlabel(
+            f"{named}: {bar.unit}" if named not in ("", bar.unit) else bar.unit, fontsize=9
+        )
         axes.spines["left"].set_visible(False)
     finish(rows, figure, path, {"Description": numbers(bars)})
 

@@ -4,6 +4,7 @@ Of compared runs the first model stands against each other one. Of recorded resu
 those of PAIRS: what the pages say of who is ahead.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,60 +20,71 @@ HEADINGS = {
     "seeds": "seeds",
     "points": "points",
     "interval": "95 % interval",
-    "needed": f"seeds that {100 * APART:g} points ask for",
+    "needed": f"seeds to detect {100 * APART:g} points",
 }
 
 
 def compared(groups: Mapping[str, Any]) -> list[dict[str, str]]:
     """The first of the groups (`report.comparison`) against every other one that was scored on the
-    same puzzles: a text for each of HEADINGS. Runs that failed are in no difference."""
+    same puzzles: a text for each of HEADINGS. Runs that failed are in no difference, and seeds are
+    paired where the two have the same."""
     scored = [(name, group) for name, group in groups.items() if "metrics" in group]
     if not scored:
         return []
     (first, of_first), *others = scored
-    return [
-        _row(f"{first} less {name}", _by_seed(of_first), _by_seed(group))
-        for name, group in others
-        if group["data"] == of_first["data"]
-    ]
+    rows = []
+    for name, group in others:
+        row = _row(f"{first} less {name}", _by_seed(of_first), _by_seed(group))
+        if group["data"] != of_first["data"]:
+            row |= {"points": "-", "interval": "scored on other puzzles", "needed": "-"}
+        rows.append(row)
+    return rows
 
 
 def between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference | None:
-    """Of two groups (`report.comparison`), first less second; None for one seed of either."""
+    """Of two groups (`report.comparison`), first less second; None where there is no interval: for
+    one seed of either, or where all seeds differ alike."""
     return _difference(_by_seed(first), _by_seed(second))
 
 
 def interval(effect: Difference) -> str:
     """In points: '-2.2 to 22.4'."""
-    return f"{100 * effect.low:.1f} to {100 * effect.high:.1f}"
+    return f"{_points(effect.low)} to {_points(effect.high)}"
+
+
+def _points(share: float, sign: str = "") -> str:
+    return f"{round(100 * share, 1) + 0.0:{sign}.1f}"  # + 0.0: no -0.0
 
 
 def _by_seed(group: Mapping[str, Any]) -> dict[tuple[int, int], float]:
-    """Exact accuracy by seed, and by which of its runs where a seed was trained more than once."""
-    values: dict[tuple[int, int], float] = {}
+    """Exact accuracy by seed: the mean of its runs, should there be several."""
+    runs: dict[int, list[float]] = {}
     for run in group["runs"]:
         if "exact" in run:
-            again = sum(seed == run["seed"] for seed, _ in values)
-            values[run["seed"], again] = run["exact"]["mean"]
-    return values
+            runs.setdefault(run["seed"], []).append(run["exact"]["mean"])
+    return {seed: statistics.fmean(values) for seed, values in runs.items()}
 
 
 def _difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference | None:
-    return difference(first, second) if min(len(first), len(second)) > 1 else None
+    if min(len(first), len(second)) < 2:
+        return None
+    effect = difference(first, second)
+    return effect if effect.high - effect.low > 1e-9 else None  # few seeds are alike by chance
 
 
 def _row(less: str, first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, str]:
     """less: what the two are; first, second: exact accuracy by seed."""
     means = [sum(values.values()) / len(values) for values in (first, second)]
-    effect, counts = _difference(first, second), {len(first), len(second)}
+    counts, effect = dict.fromkeys(map(len, (first, second))), _difference(first, second)
     row = {
         "less": less,
         "each": " for ".join(f"{100 * mean:.1f}" for mean in means),
-        "seeds": " and ".join(str(count) for count in sorted(counts)),
-        "points": f"{100 * (means[0] - means[1]):+.1f}",
+        "seeds": " for ".join(map(str, counts)),
+        "points": _points(means[0] - means[1], "+"),
     }
     if effect is None:
-        return row | {"interval": "none of one seed", "needed": "-"}
+        why = "one seed" if min(counts) == 1 else "all seeds differ alike"
+        return row | {"interval": f"none: {why}", "needed": "-"}
     paired = "" if effect.paired else ", not paired"
     needed = seeds_needed(effect.deviation, paired=effect.paired)
     return row | {"interval": interval(effect) + paired, "needed": str(needed)}

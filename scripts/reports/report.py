@@ -11,6 +11,7 @@ from reasoning.training.logs import RunLog
 from reasoning.training.runs import RunError
 from scripts.reports.differences import HEADINGS, between, compared, interval
 from scripts.reports.numbers import grid, over_seeds, percent
+from scripts.reports.paired import APART, POWER
 from scripts.reports.records import COLLAPSED
 
 
@@ -247,6 +248,8 @@ def verdict(groups: Mapping[str, Any]) -> str:
         return text + "no difference."
     runs, effect = [exact[n]["n"] for n in ordered[:2]], between(*(scored[n] for n in ordered[:2]))
     if effect is None:
+        if min(runs) > 1:
+            return text + f"all of {min(runs)} seeds differ alike, from which nothing follows."
         text += "one seed of " + ("each" if max(runs) == 1 else "one of them")
         return text + " is a first look, which another seed may turn round."
     kind = "by seed" if effect.paired else "of the means"
@@ -270,7 +273,10 @@ def notes(groups: Mapping[str, Any]) -> str:
         "of training, from one step of every log interval and depth; of a puzzle, a net call's "
         "(from a few puzzles run one at a time) times its net calls. MiB: what one step keeps for "
         "its backward pass, or on a GPU the peak. "
-        f"Collapsed: below {100 * COLLAPSED:g} % exact."
+        f"Collapsed: below {100 * COLLAPSED:g} % exact. Differences: the 95 % interval is over "
+        "seeds, on these puzzles, paired where both models have the same seeds and not corrected "
+        f"for how many are compared; seeds to detect {100 * APART:g} points do so with probability "
+        f"{POWER:g}."
     )
 
 

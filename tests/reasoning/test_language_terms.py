@@ -159,6 +159,17 @@ def test_a_weight_lowers_its_term(name, at_most):
     assert ends[1] < at_most * ends[0]
 
 
+def test_recomputed_blocks_give_the_same_step():
+    terms = TermsConfig(internalisation=0.3, jacobian=0.7)
+    steps = []
+    for checkpoint in (False, True):
+        model = tiny_attractor("one-step")
+        model.config = model.config.model_copy(update={"checkpoint": checkpoint})
+        made = pretrainer(model=model, loss=terms)
+        steps.append([made.step() for _ in range(2)])
+    np.testing.assert_allclose(*steps, rtol=1e-5)
+
+
 def test_a_term_that_a_model_does_not_offer_is_refused():
     made = pretrainer(model=TinyLM(), loss=TermsConfig(jacobian=1.0))
     with pytest.raises(InputError, match=r"loss.jacobian: the model offers no such term \(.*none"):

@@ -171,9 +171,8 @@ def test_the_verdict_claims_no_more_than_the_seeds_show():
     b = [row("b", seed, exact) for seed, exact in enumerate((0.3, 0.5))]
     above = said(row("a", 0, 0.6), *b, row("a", 1, 0.8))
     assert above.startswith("a gets 70.0 ± 14.1 % of 50 held-out puzzles exactly right, the most")
-    # The differences are 0.3 and 0.3 of the seeds, then 0.1 and 0.3: t at one degree of freedom is
-    # 12.7062, times their standard error 0.1.
-    assert "interval of the difference by seed is 30.0 to 30.0 points." in above
+    assert "all of 2 seeds differ alike, from which nothing follows." in above
+    # 0.1 and 0.3: t at one degree of freedom is 12.7062, times their standard error 0.1.
     chance = said(row("a", 0, 0.4), row("a", 1, 0.8), *b)
     assert "by seed is -107.1 to 147.1 points, so this may be chance." in chance
     # Other seeds: Welch's, 30 points and 4.3027 (two degrees) times 0.1 sqrt(2).
@@ -200,26 +199,35 @@ def test_the_first_model_is_set_against_every_other_seed_by_seed(tmp_path):
         replace(row("d", 0, 0.1), data="x"),
     ]
     groups = comparison([*a, *b, *c])
-    first, second = compared(groups)
+    first, second, third = compared(groups)
     # 0.1, 0.3, 0.2: mean 0.2, standard error 0.1 / sqrt(3), Student's t at 2 degrees 4.3027
     assert first["less"] == "a less b"
     assert first["points"] == "+20.0"
     assert first["interval"] == "-4.8 to 44.8"
     assert first["seeds"] == "3"
     assert (second["less"], second["seeds"], second["interval"]) == (
-        *("a less c", "1 and 3"),
-        "none of one seed",
+        *("a less c", "3 for 1"),
+        "none: one seed",
     )
+    assert (third["less"], third["interval"]) == ("a less d", "scored on other puzzles")
     assert "| a less b | 60.0 for 40.0 | 3 | +20.0 | -4.8 to 44.8 |" in markdown(groups)
     write_html(groups, [], {}, "Title", tmp_path / "report.html")
     assert "-4.8 to 44.8" in (tmp_path / "report.html").read_text()
 
 
-def test_two_runs_of_a_seed_are_two_runs():
-    a = [row("a", 0, exact) for exact in (0.5, 0.6, 0.7)]
-    b = [row("b", 0, exact) for exact in (0.4, 0.3, 0.5)]
-    (told,) = compared(comparison([*a, *b]))
-    assert (told["seeds"], told["points"], told["interval"]) == ("3", "+20.0", "-4.8 to 44.8")
+def test_two_runs_of_a_seed_are_one_seed():
+    a = [row("a", 0, exact) for exact in (0.5, 0.7)]
+    (told,) = compared(comparison([*a, row("b", 0, 0.4)]))
+    assert (told["each"], told["seeds"]) == ("60.0 for 40.0", "1")
+    assert told["interval"] == "none: one seed"
+
+
+def test_seeds_that_differ_alike_have_no_interval():
+    rows = [row(name, seed, exact) for name, exact in (("a", 0.5), ("b", 0.4)) for seed in (0, 1)]
+    (told,) = compared(comparison(rows))
+    assert (told["points"], told["interval"]) == ("+10.0", "none: all seeds differ alike")
+    none = compared(comparison([row(name, seed, 0.0) for name in "ab" for seed in (0, 1)]))
+    assert none[0]["points"] == "+0.0"
 
 
 def test_six_columns_stand_first_and_the_others_behind_a_fold(tmp_path):
