@@ -46,6 +46,10 @@ class LanguageFacts(Frozen):
         so; None: it has none, or its solver decides."""
         return None
 
+    def least_evaluations(self) -> int:
+        """Evaluations of its core that every token takes."""
+        return 0
+
     def published_passes(self) -> Passes:
         """Core passes that the published FLOP rule charges."""
         return NO_CORE
@@ -130,6 +134,9 @@ class EquilibriumConfig(LanguageConfig):
 
     def has_map(self) -> bool:
         return True
+
+    def least_evaluations(self) -> int:
+        return self.solver.min_evaluations
 
     def published_passes(self) -> Passes:
         return Passes(7, 1)
