@@ -153,6 +153,9 @@ COLUMNS: dict[str, Column] = {
     "jacobian_norm": Column("spectral norm of J", _mean("jacobian_norm")),
     "matmul_tflop": Column("training TFLOP, matmuls", _mean("matmul_flops", 1e-12)),
     "flops_ratio": Column("FLOPs of a step, relative", _mean("flops_ratio")),
+    "published_rule_exaflops": Column("by the paper's rule", _mean("published_rule_exaflops")),
+    "matmul_exaflops": Column("by matrix products", _mean("matmul_exaflops")),
+    "paper_exaflops": Column("the paper", _mean("paper_exaflops")),
 }
 
 

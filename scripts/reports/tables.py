@@ -89,5 +89,6 @@ def _known(what: str, asked: Sequence[str], known: Iterable[str], where: str) ->
     names = [name.strip() for name in asked]
     for name in names:
         if name not in known:
-            raise UsageError(f"{where}: {unknown_name(what, name, known)}")
+            told = [each for each in known if "@" not in each] or known  # COLUMN@OF are too many
+            raise UsageError(f"{where}: {unknown_name(what, name, told)}")
     return names
