@@ -384,7 +384,7 @@ CONTRACTION = LanguageTable(
     (*_TRAINED, "jacobian_norm"),
     sweep=True,
     note="Jacobian: its squared norm an element in the loss (Bai et al. 2021) by a weight; pulled: "
-    "there |c - y*|^2 / |y*|^2 too, c the proposal and y* the solution. The spectral norm is an "
+    "|c - y*|^2 / |y*|^2 in its place, c the proposal and y* the solution. The spectral norm is an "
     "estimate at the last step.",
 )
 
