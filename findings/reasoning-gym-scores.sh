@@ -16,7 +16,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet reasoning-gym==0.1.25 numpy==2.4.6 sympy==1.14.0 matplotlib==3.11.2
+"$folder/venv/bin/python" -m pip install --quiet reasoning-gym==0.1.25 matplotlib==3.11.2 numpy==2.4.6 sympy==1.14.0
 "$folder/venv/bin/python" -W ignore - <<'PY'
 import sys
 from importlib.metadata import version

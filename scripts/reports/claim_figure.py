@@ -27,9 +27,9 @@ class Bar:
 
 
 def plot_claim(bars: Sequence[Bar], path: Path) -> None:
-    """An axis for each bar, for their units and sizes differ: the mean, the interval or a hollow
-    mark where there is none, and grey where the claim would have it. Its PNG
-    says the `numbers` under Description."""
+    """Drawn to a PNG, which says the `numbers` under Description: an axis for each bar, for their
+    units and sizes differ, with the mean, the interval or a hollow mark where there is none, and
+    grey where the claim would have it."""
     figure = new_figure(7, 0.5 + 0.85 * len(bars))
     rows = figure.subplots(len(bars), 1, squeeze=False)[:, 0]
     for axes, bar in zip(rows, bars, strict=True):

@@ -56,7 +56,7 @@ def _points(share: float, sign: str = "") -> str:
     return f"{round(100 * share, 1) + 0.0:{sign}.1f}"  # + 0.0: no -0.0
 
 
-def _by_seed(group: Mapping[str, Any]) -> dict[tuple[int, int], float]:
+def _by_seed(group: Mapping[str, Any]) -> dict[int, float]:
     """Exact accuracy by seed: the mean of its runs, should there be several."""
     runs: dict[int, list[float]] = {}
     for run in group["runs"]:
@@ -65,14 +65,14 @@ def _by_seed(group: Mapping[str, Any]) -> dict[tuple[int, int], float]:
     return {seed: statistics.fmean(values) for seed, values in runs.items()}
 
 
-def _difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference | None:
+def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
     if min(len(first), len(second)) < 2:
         return None
     effect = difference(first, second)
     return effect if effect.high - effect.low > 1e-9 else None  # few seeds are alike by chance
 
 
-def _row(less: str, first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, str]:
+def _row(less: str, first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, str]:
     """less: what the two are; first, second: exact accuracy by seed."""
     means = [sum(values.values()) / len(values) for values in (first, second)]
     counts, effect = dict.fromkeys(map(len, (first, second))), _difference(first, second)

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ class Difference:
     deviation: float
 
 
-def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference:
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
     """Of values by seed: paired where both have the same seeds, else of the two means. ValueError
     for fewer than two seeds of an arm."""
     if first.keys() == second.keys():
