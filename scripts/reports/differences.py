@@ -27,15 +27,15 @@ HEADINGS = {
 def compared(groups: Mapping[str, Any]) -> list[dict[str, str]]:
     """The first of the groups (`report.comparison`) against every other one that was scored on the
     same puzzles: a text for each of HEADINGS. Runs that failed are in no difference, and seeds are
-    paired where the two have the same."""
-    scored = [(name, group) for name, group in groups.items() if "metrics" in group]
-    if not scored:
+    paired where the two have the same. None where every model has one seed alone."""
+    scored = {name: group for name, group in groups.items() if "metrics" in group}
+    values = {name: _by_seed(group) for name, group in scored.items()}
+    if max(map(len, values.values()), default=0) < 2:
         return []
-    (first, of_first), *others = scored
-    rows = []
-    for name, group in others:
-        row = _row(f"{first} less {name}", _by_seed(of_first), _by_seed(group))
-        if group["data"] != of_first["data"]:
+    (first, *others), rows = scored, []
+    for name in others:
+        row = _row(f"{first} less {name}", values[first], values[name])
+        if scored[name]["data"] != scored[first]["data"]:
             row |= {"points": "-", "interval": "scored on other puzzles", "needed": "-"}
         rows.append(row)
     return rows
