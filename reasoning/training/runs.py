@@ -97,18 +97,19 @@ def write_whole(path: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for results unless it is there. RunError if it cannot be written to."""
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """Make a folder for results, which an option names, unless it is there. RunError if it cannot
+    be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable(folder, error, option) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> RunError:
-    return RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out")
+def _unwritable(folder: Path, error: OSError, option: str = "--out") -> RunError:
+    return RunError(f"{folder}: cannot be written ({error.strerror}); choose another {option}")
 
 
 def create_run(folder: Path, config: dict[str, Any]) -> None:

@@ -77,10 +77,8 @@ def _draw(verdicts: Sequence[Verdict], folder: Path) -> None:
     from reasoning.training.runs import make_folder
     from scripts.reports.claim_figure import plot_claim
 
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--figures {folder}: is a file; give a folder")
-    make_folder(folder)
-    drawn = {folder / f"{verdict.claim.place}.png": bars(verdict) for verdict in verdicts}
+    make_folder(folder, "--figures")
+    drawn = {folder / f"{verdict.claim.stem}.png": bars(verdict) for verdict in verdicts}
     for path in drawn:
         if path.is_dir():
             raise UsageError(f"{path}: is a folder, where a figure goes; move it away")

@@ -1,10 +1,8 @@
 """`loopbench record`: what a command wrote, kept as a recorded result."""
 
-import fcntl
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import tyro
 
 from scripts.reports.records import FOLDER, Record, read_record, record_text
 from scripts.reports.summary_table import SUMMARIES
+from scripts.terminal.locks import held
 from scripts.usage import UsageError, parse
 
 _OF_SEVERAL = ("claims", "claims-by-word", "differences")  # tables, as the summaries are
@@ -57,7 +56,8 @@ def record(
             )
     labels = _labels(label)
     target = into / f"{name}.json"
-    with _alone(into):
+    # So that two commands do not each add to what both have read. A refusal makes no folder.
+    with held(target) if into.is_dir() else nullcontext():
         if target.exists() and not (replace or labels):
             raise UsageError(f"{target}: is there; choose another --name or give --replace")
         known = read_record(target) if target.exists() else None
@@ -65,21 +65,6 @@ def record(
             _keep_arm(files, labels, known, target, title, command, replace)
         else:
             _keep_record(files[0], known, target, title, command)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, so that two commands do not each add to what both have read; it ends
-    with the process however it ends. While another command has it, wait."""
-    if not folder.is_dir():
-        yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
 
 
 def _keep_record(
@@ -125,7 +110,7 @@ def _keep_arm(
 def _write(target: Path, whole: Record, told: str, commits: Sequence[str]) -> None:
     from reasoning.training.runs import make_folder, write_whole
 
-    make_folder(target.parent)
+    make_folder(target.parent, "--into")
     write_whole(target, record_text(whole))
     short = ", ".join(commit[:7] for commit in commits)
     print(f"wrote {target}: {told}, commit {short}; fill pages with `tables`")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.reports.numbers import percent
 from scripts.reports.paired import APART, Difference, difference, seeds_needed
 from scripts.reports.records import Arm, Record
 from scripts.reports.summary_table import AT_MOST, DIGITS, MIX
@@ -29,7 +30,7 @@ def compared(groups: Mapping[str, Any]) -> list[dict[str, str]]:
     same puzzles: a text for each of HEADINGS. Runs that failed are in no difference, and seeds are
     paired where the two have the same. None where every model has one seed alone."""
     scored = {name: group for name, group in groups.items() if "metrics" in group}
-    values = {name: _by_seed(group) for name, group in scored.items()}
+    values = {name: by_seed(group) for name, group in scored.items()}
     if max(map(len, values.values()), default=0) < 2:
         return []
     (first, *others), rows = scored, []
@@ -41,12 +42,6 @@ def compared(groups: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference | None:
-    """Of two groups (`report.comparison`), first less second; None where there is no interval: for
-    one seed of either, or where all seeds differ alike."""
-    return _difference(_by_seed(first), _by_seed(second))
-
-
 def interval(effect: Difference) -> str:
     """In points: '-2.2 to 22.4'."""
     return f"{_points(effect.low)} to {_points(effect.high)}"
@@ -56,8 +51,9 @@ def _points(share: float, sign: str = "") -> str:
     return f"{round(100 * share, 1) + 0.0:{sign}.1f}"  # + 0.0: no -0.0
 
 
-def _by_seed(group: Mapping[str, Any]) -> dict[int, float]:
-    """Exact accuracy by seed: the mean of its runs, should there be several."""
+def by_seed(group: Mapping[str, Any]) -> dict[int, float]:
+    """A group's (`report.comparison`) exact accuracy by seed: the mean of its runs, should there be
+    several."""
     runs: dict[int, list[float]] = {}
     for run in group["runs"]:
         if "exact" in run:
@@ -65,20 +61,22 @@ def _by_seed(group: Mapping[str, Any]) -> dict[int, float]:
     return {seed: statistics.fmean(values) for seed, values in runs.items()}
 
 
-def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+def apart(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+    """Of values by seed, first less second; None where there is no interval: for one seed of
+    either, or where all seeds differ alike, as few do by chance."""
     if min(len(first), len(second)) < 2:
         return None
     effect = difference(first, second)
-    return effect if effect.high - effect.low > 1e-9 else None  # few seeds are alike by chance
+    return effect if effect.high - effect.low > 1e-9 else None
 
 
 def _row(less: str, first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, str]:
     """less: what the two are; first, second: exact accuracy by seed."""
-    means = [sum(values.values()) / len(values) for values in (first, second)]
-    counts, effect = dict.fromkeys(map(len, (first, second))), _difference(first, second)
+    means = [statistics.fmean(values.values()) for values in (first, second)]
+    counts, effect = dict.fromkeys(map(len, (first, second))), apart(first, second)
     row = {
         "less": less,
-        "each": " for ".join(f"{100 * mean:.1f}" for mean in means),
+        "each": " for ".join(map(percent, means)),
         "seeds": " for ".join(map(str, counts)),
         "points": _points(means[0] - means[1], "+"),
     }

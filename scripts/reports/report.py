@@ -9,7 +9,7 @@ from typing import Any
 from puzzles.errors import DataError
 from reasoning.training.logs import RunLog
 from reasoning.training.runs import RunError
-from scripts.reports.differences import HEADINGS, between, compared, interval
+from scripts.reports.differences import HEADINGS, apart, by_seed, compared, interval
 from scripts.reports.numbers import grid, over_seeds, percent
 from scripts.reports.paired import APART, POWER
 from scripts.reports.records import COLLAPSED
@@ -246,11 +246,12 @@ def verdict(groups: Mapping[str, Any]) -> str:
     text += f", the most; next comes {second} with {over_seeds(exact[second])} %: "
     if exact[best]["mean"] == exact[second]["mean"]:
         return text + "no difference."
-    runs, effect = [exact[n]["n"] for n in ordered[:2]], between(*(scored[n] for n in ordered[:2]))
+    values = [by_seed(scored[name]) for name in ordered[:2]]
+    seeds, effect = list(map(len, values)), apart(*values)
     if effect is None:
-        if min(runs) > 1:
-            return text + f"all of {min(runs)} seeds differ alike, from which nothing follows."
-        text += "one seed of " + ("each" if max(runs) == 1 else "one of them")
+        if min(seeds) > 1:
+            return text + f"all of {min(seeds)} seeds differ alike, from which nothing follows."
+        text += "one seed of " + ("each" if max(seeds) == 1 else "one of them")
         return text + " is a first look, which another seed may turn round."
     kind = "by seed" if effect.paired else "of the means"
     text += f"the 95 % interval of the difference {kind} is {interval(effect)} points"
@@ -310,8 +311,9 @@ def markdown(groups: Mapping[str, Any]) -> str:
     names = metric_names(groups)
     lines = grid(headings(names), [cells(name, g, names) for name, g in groups.items()])
     lines += ["", notes(groups), ""]
-    if apart := compared(groups):
-        lines += [*grid(list(HEADINGS.values()), [list(row.values()) for row in apart]), ""]
+    if differences := compared(groups):
+        cells_of = [list(row.values()) for row in differences]
+        lines += [*grid(list(HEADINGS.values()), cells_of), ""]
     lines += grid(
         RUN_HEADINGS, [run_cells(name, run) for name, g in groups.items() for run in g["runs"]]
     )

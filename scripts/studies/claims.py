@@ -81,7 +81,7 @@ class Claim:
     nearest: tuple[str, str, str] | None = None  # record, arm, column
 
     @property
-    def place(self) -> str:
+    def stem(self) -> str:
         """The name of its page and its figure."""
         return f"{self.number:02}-{self.name}"
 

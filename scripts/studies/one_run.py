@@ -1,6 +1,5 @@
 """One run of a study: trained to its end, or gone on with, and scored."""
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from scripts.runs.train import train_run
 from scripts.runs.training_command import Training
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat
+from scripts.terminal.locks import held
 from scripts.usage import UsageError
 
 TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
@@ -39,12 +39,9 @@ def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begu
 
 @contextmanager
 def alone(run: Path, world: World) -> Iterator[None]:
-    """Hold a run's lock, which ends with the process however it ends; while another command has it,
-    wait."""
+    """Hold a run's lock; while another command has it, wait."""
     if world.is_main:
-        run.parent.mkdir(parents=True, exist_ok=True)
-        with (run.parent / f".{run.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with held(run):
             world.barrier()
             yield
     else:

@@ -300,7 +300,7 @@ def replace_study(made: Record) -> Record:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_every_claim_has_a_page_with_what_decides_it(claim):
-    page = ROOT / "baselines" / "claims" / f"{claim.place}.md"
+    page = ROOT / "baselines" / "claims" / f"{claim.stem}.md"
     text, verdict = page.read_text(), judge(claim, read_records())
     assert text.startswith(f"# {claim.number}. {claim.text}\n")
     for part in ("question", "answer", "What would change our mind"):
@@ -311,3 +311,15 @@ def test_every_claim_has_a_page_with_what_decides_it(claim):
         assert figure.info["Description"] == numbers(bars(verdict)), (
             "draw it anew: loopbench claims --figures baselines/claims"
         )
+
+
+def test_figures_are_of_all_claims_and_go_to_a_folder(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    for words, told in (
+        (["--figures", str(file)], "choose another --figures"),
+        (["--figures", str(tmp_path / "new"), "--run", "5"], "--figures are of all claims"),
+    ):
+        assert main(["claims", *words]) in (1, 2)
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

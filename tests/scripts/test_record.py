@@ -1,8 +1,6 @@
 """Results as records: what commands write is taken whole, the committed ones are sound."""
 
-import fcntl
 import json
-import os
 import shutil
 import statistics
 import threading
@@ -24,6 +22,7 @@ from scripts.reports.records import (
 )
 from scripts.runs.selection import RULES
 from scripts.studies.language.costs import FIGURE_4
+from scripts.terminal.locks import held
 
 
 @pytest.fixture(scope="module")
@@ -168,17 +167,17 @@ def test_two_commands_that_gather_one_record_both_add_to_it(evaluated, tmp_path)
     """The second reads what the first wrote, and not what was there when it began."""
     assert gather(tmp_path, evaluated[:1], LABELS) == 0
     place, ends = tmp_path / "gathered.json", []
-    held = os.open(place.parent, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)  # as the first command does
-    other = [LABELS[0], "asked=by another command"]
-    second = threading.Thread(target=lambda: ends.append(gather(tmp_path, evaluated[1:2], other)))
-    second.start()
-    second.join(1.0)
-    assert second.is_alive()
-    first = read_record(place)
-    added = first.arms[0].model_copy(update={"name": "the first's"})
-    place.write_text(record_text(first.model_copy(update={"arms": (*first.arms, added)})))
-    os.close(held)
+    with held(place):  # as the first command does
+        other = [LABELS[0], "asked=by another command"]
+        second = threading.Thread(
+            target=lambda: ends.append(gather(tmp_path, evaluated[1:2], other))
+        )
+        second.start()
+        second.join(1.0)
+        assert second.is_alive()
+        first = read_record(place)
+        added = first.arms[0].model_copy(update={"name": "the first's"})
+        place.write_text(record_text(first.model_copy(update={"arms": (*first.arms, added)})))
     second.join(60)
     assert ends == [0]
     assert [arm.name for arm in read_record(place).arms][1] == "the first's"

@@ -179,6 +179,8 @@ def test_the_verdict_claims_no_more_than_the_seeds_show():
     unlike = said(row("a", 0, 0.6), row("a", 2, 0.8), *b)
     assert "of the means is -30.8 to 90.8 points, so this may be chance." in unlike
     assert "one seed of each is a first look" in said(row("a", 0, 0.6), b[0])
+    twice = said(row("a", 0, 0.6), row("a", 0, 0.8), b[0])
+    assert "one seed of each is a first look" in twice  # two runs of a seed are one seed
     assert "one seed of one of them is a first look" in said(row("a", 0, 0.6), *b)
     assert "no difference" in said(row("a", 0, 0.4), row("a", 1, 0.4), *b)
     assert said(b[0]) == "b gets 30.0 % of 50 held-out puzzles exactly right, one seed."
