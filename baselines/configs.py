@@ -1,6 +1,7 @@
 """Settings of the baselines, apart from their nets: a command reads its words by them without
 torch."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from reasoning.attractor_config import AttractorConfig
 from reasoning.language_config import EquilibriumConfig, LanguageConfig
 from reasoning.model_config import SMALL_SCALES
 from reasoning.net_config import LoopConfig, ReasonerConfig
-from reasoning.pretraining.passes import Passes
+from reasoning.pretraining.passes import NO_CORE, Passes
 from reasoning.supervision_config import Depth
 
 
@@ -109,13 +110,23 @@ class AttractorResetConfig(AttractorConfig):
 
 
 class GPTConfig(LanguageConfig):
-    """Depth, and whether values are looked up."""
+    """Depth, how often the stack is applied, and whether values are looked up."""
 
     kind: Literal["transformer"] = "transformer"
     layers: int = Field(6, gt=0, description="blocks")
+    loops: int = Field(1, gt=0, description="times the stack is applied, by the same weights")
     value_embeddings: bool = Field(
         True, description="add a table's row to the values of every second layer"
     )
+
+    def mean_evaluations(self) -> float | None:
+        return float(self.loops) if self.loops > 1 else None
+
+    def published_passes(self) -> Passes:
+        return Passes(self.loops, self.loops) if self.loops > 1 else NO_CORE
+
+    def gradient_passes(self) -> Passes:
+        return Passes(0, math.inf) if self.loops > 1 else NO_CORE  # through every loop
 
 
 class ParcaeConfig(LanguageConfig):

@@ -1,6 +1,6 @@
 """`loopbench reproduce NAME`: a table or figure of the paper, its published numbers beside ours, or
 a table of our own: the published sets (real), or what the paper leaves open (controls, layers,
-layers-mlp, gradients, fixed-point, recipes, and of text contraction)."""
+layers-mlp, gradients, fixed-point, recipes, and of text contraction and worth)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,14 +1,16 @@
 """Language models by name `<model>-<size>`, and how one is built.
 
 Models: attractor; transformer (with value embeddings, the paper's); transformer-plain (without: the
-Attractor's own stack, every block applied once); parcae; deq (output matrix of its own); deq-tied.
+Attractor's own stack, every block applied once); transformer-looped (that stack applied twice);
+parcae; deq (output matrix of its own); deq-tied.
 
 Sizes: 140m, 370m, 770m and 1.3b are the paper's, matched in parameters at a vocabulary of 32,768.
 At 60m, the ablations' size (60,305,280 for the Attractor), deq-tied solves for the same eight
 blocks (60,314,240) and deq, whose output matrix is a third of it, for four with MLPs of 3.6 widths
 (60,304,000). mini is for minutes on a CPU: every model has the same four blocks of width 128, so
 totals differ by tables and output matrices alone: at 257 tokens 821 k for attractor,
-transformer-plain and deq-tied, 854 k for deq, 887 k for transformer and 920 k for parcae.
+transformer-plain, transformer-looped and deq-tied, 854 k for deq, 887 k for transformer and 920 k
+for parcae.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -89,9 +91,10 @@ def _configs() -> dict[str, LanguageConfig]:
             checkpoint=size in _CHECKPOINTED,
             **_SOLVES[size],
         )
-        configs[f"transformer-plain-{size}"] = GPTConfig(
-            **sizes, layers=backbone + head, value_embeddings=False
-        )
+        for name, loops in (("plain", 1), ("looped", 2)):
+            configs[f"transformer-{name}-{size}"] = GPTConfig(
+                **sizes, layers=backbone + head, loops=loops, value_embeddings=False
+            )
     for size, (sizes, layers) in _TRANSFORMERS.items():
         configs[f"transformer-{size}"] = GPTConfig(**sizes, layers=layers)
     for size, (sizes, (prelude, core, coda)) in _PARCAES.items():

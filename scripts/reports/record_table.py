@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scripts.reports.numbers import percent
+from scripts.reports.paired import difference
 from scripts.reports.records import Arm, OwnColumn, Record
 from scripts.reports.tables import Table
 
@@ -75,6 +76,19 @@ def _perplexity(column: str) -> Callable[[Arm], str]:
             return DASH
         form = ",.0f" if spread.mean >= 100 else ".1f" if spread.mean >= 10 else ".2f"
         return _spread(column, 1, form)(arm)
+
+    return cell
+
+
+def _interval(column: str) -> Callable[[Arm], str]:
+    """The 95 % interval of the mean over seeds."""
+
+    def cell(arm: Arm) -> str:
+        values = arm.by_seed(column)
+        if len(values) < 2:
+            return DASH
+        effect = difference(values, dict.fromkeys(values, 0.0))
+        return f"{effect.low:.2f} to {effect.high:.2f}"
 
     return cell
 
@@ -152,6 +166,8 @@ COLUMNS: dict[str, Column] = {
     "converged": Column("converged %", _mean("converged", 100)),
     "jacobian_norm": Column("spectral norm of J", _mean("jacobian_norm")),
     "matmul_tflop": Column("training TFLOP, matmuls", _mean("matmul_flops", 1e-12)),
+    "worth": Column("worth, exponent", _spread("worth", 1, ".2f")),
+    "worth_interval": Column("95 % interval", _interval("worth")),
     "flops_ratio": Column("FLOPs of a step, relative", _mean("flops_ratio")),
     "published_rule_exaflops": Column("by the paper's rule", _mean("published_rule_exaflops")),
     "matmul_exaflops": Column("by matrix products", _mean("matmul_exaflops")),

@@ -11,6 +11,7 @@ PICARD = SolverConfig(kind="picard", tolerance=3e-4, max_evaluations=20, damping
 MODELS = [
     ("transformer", {}),
     ("transformer", {"value_embeddings": False}),
+    ("transformer", {"loops": 3}),
     ("parcae", {}),
     ("attractor", {}),
     ("attractor", {"solver": PICARD}),

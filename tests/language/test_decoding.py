@@ -11,6 +11,7 @@ from reasoning.solver_config import GradientConfig, SolverConfig
 LOOSE = SolverConfig(tolerance=3e-3, max_evaluations=30)
 MODELS = [
     ("transformer", {}),
+    ("transformer", {"loops": 3}),
     ("parcae", {}),
     ("attractor", {"solver": LOOSE}),
     ("attractor", {"solver": LOOSE, "head_layers": 1}),

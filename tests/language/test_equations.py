@@ -76,6 +76,20 @@ def test_the_transformer_looks_values_up_on_every_second_layer_from_the_last(
     assert list(model.lookups.tables) == [str(i) for i in looked_up]
 
 
+def test_a_looped_transformer_applies_its_stack_again(exact, tokens):
+    """By the same weights; a budget sets how often."""
+    model = exact("transformer", layers=2, loops=3)
+    states = [model.embedding.weight[tokens]]
+    for _ in range(3):
+        inner = block(model.stack[0], states[-1])
+        table = model.lookups.tables["1"].weight[tokens]
+        states.append(block(model.stack[1], inner, table))
+    for most in (None, 0, 2):
+        output, loops = model(tokens, SolveBudget(most)), 3 if most is None else most
+        close(output.logits, readout(model, states[loops]))
+        assert torch.equal(output.diagnostics["evaluations"], torch.full_like(tokens, loops))
+
+
 def test_parcae_is_its_recurrence(exact, tokens):
     """And its gradient is that of the last four steps."""
     model = exact("parcae")

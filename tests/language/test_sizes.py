@@ -55,6 +55,7 @@ def test_parameter_matched_controls():
         "deq-mini": 854,
         "deq-tied-mini": 822,
         "parcae-mini": 920,
+        "transformer-looped-mini": 820,
         "transformer-mini": 886,
         "transformer-plain-mini": 820,
     }
@@ -76,7 +77,8 @@ def test_roles_cover_every_parameter_and_costs_add_up(name):
     assert embeddings == cost.embedding * (1 + untied) + cost.lookups
     vectors = sum(p.numel() for p in parameters.values() if p.dim() == 1)
     assert cost.total == embeddings + cost.once + cost.core + vectors
-    scales = {"attractor": 4, "deq": 4, "parcae": 2}.get(name.split("-")[0], 0)  # norms and gates
+    gated = name.startswith(("attractor", "deq"))
+    scales = 4 if gated else 2  # norms and gates
     assert cost.core_scales == scales * cost.core_layers * cost.width
     layers = len(model.blocks())
     assert layers == cost.once_layers + cost.core_layers

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import random
+import re
 import signal
 import threading
 from pathlib import Path
@@ -17,8 +18,10 @@ from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.runs import TrainingError
 from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
+from scripts.reports.record_table import record_table
 from scripts.studies import jobs
 from scripts.studies.language import comparison as lm_comparison
+from scripts.studies.language import report as language_report
 from scripts.studies.language.probes import (
     distances_to_last,
     principal_components,
@@ -35,6 +38,7 @@ from scripts.studies.language.tables import (
     Entry,
     LanguageTable,
 )
+from scripts.studies.language.worth import exponent
 from scripts.studies.result_records import make_record
 
 TINY = "model.width=8 model.head_width=4 model.context=16"
@@ -394,7 +398,7 @@ def test_a_variants_name_stands_for_one_configuration():
                 for entry in table.rows(size):
                     config = made.configuration(entry.variant, size).model_dump()
                     assert found.setdefault(config.pop("preset"), config) == config
-    assert len(found) == 23 + 4 * 3 + 1 + 19  # mini, table 1 at its sizes, 60m without table 1
+    assert len(found) == 29 + 4 * 3 + 1 + 25  # mini, table 1 at its sizes, 60m without table 1
     values = list(found.values())
     assert all(a != b for i, a in enumerate(values) for b in values[:i])
 
@@ -407,3 +411,49 @@ def test_every_claim_names_rows_of_its_table(name):
         assert len(set(names)) == len(names)
     names = {entry.name for entry in table.rows("mini")}
     assert all({claim.less, claim.more} <= names for claim in table.claims)
+
+
+def test_a_loop_is_worth_its_root_of_layers():
+    """Of losses that are known: a loop of 4 over 2 layers as deep as 2 * 4^phi of them."""
+
+    def loss(depth: float) -> float:
+        return 3 - 0.2 * np.log2(depth)
+
+    once = {depth: loss(depth) for depth in (1, 2, 4, 8)}
+    for phi in (-0.5, 0, 0.25, 0.46, 0.5, 1):
+        assert exponent(loss(2 * 4**phi), 2, 4, once) == pytest.approx(phi)
+    assert exponent(2.5, 2, 4, {2: 3.0, 4: 2.0}) == pytest.approx(0.25)  # half way in log depth
+    for outside in (loss(9), loss(0.9)):
+        assert exponent(outside, 2, 4, once) is None
+    assert exponent(2.9, 2, 4, {1: 3.0, 2: 3.1, 4: 2.8}) is None  # does not fall with depth
+
+
+def test_what_a_loop_is_worth_is_told_seed_by_seed(out, monkeypatch, capsys):
+    """By the losses of the stacks applied once, of the same seed; a record has its interval."""
+    steps = {0: 0.1, 1: 0.2}  # by seed, what twice the depth takes off the loss
+    worth = {0: 0.5, 1: 0.75}
+
+    def scores(study, run, readings):
+        name, seed = re.fullmatch(r"(.*)-mini-seed(.)", run.name).groups()
+        layers, loops = {"stack-1x1": (1, 1), "stack-8x1": (8, 1)}.get(name, (4, 2))
+        seed, depth = int(seed), layers * loops ** worth[int(seed)]
+        loss = 3 - steps[seed] * np.log2(depth)
+        return [{"perplexity_with_bos": float(np.exp(loss))} for _ in readings]
+
+    monkeypatch.setattr(language_report, "held_out", scores)
+    rows = reproduce("worth", out, "--only", "stack-1x1", "stack-8x1", "transformer-looped")["rows"]
+    assert [row["name"] for row in rows] == ["1 layer", "8 layers", "4 layers, twice"]
+    assert [run["numbers"]["worth"] for run in rows[2]["runs"]] == pytest.approx([0.5, 0.75])
+    assert "worth" not in rows[1]["ours"]
+    assert "| 4 layers, twice | mini | 2 |" in (out / "worth.md").read_text()
+    cells = record_table(make_record(out / "worth.json", command="loopbench reproduce worth")).rows
+    assert cells["4 layers, twice"]["worth"] == "0.62 ± 0.18"
+    low, high = map(float, cells["4 layers, twice"]["worth_interval"].split(" to "))
+    assert (low + high) / 2 == pytest.approx(0.625, abs=0.01)
+    assert high - low == pytest.approx(2 * 12.706 * 0.125, rel=0.01)  # Student's t of two seeds
+    assert cells["8 layers"]["worth_interval"] == "-"
+    looped = next(run for run in rows[2]["runs"])["numbers"]
+    once = next(run for run in rows[1]["runs"])["numbers"]
+    assert looped["matmul_flops"] == once["matmul_flops"]
+    assert looped["parameters"] < once["parameters"]
+    capsys.readouterr()

@@ -97,7 +97,7 @@ def test_an_opened_run_is_the_model_that_was_validated(trained, corpus):
 
 
 @pytest.mark.parametrize(
-    "preset", ["transformer-mini", "transformer-plain-mini", "parcae-mini", "deq-mini"]
+    "preset", ["transformer-mini", "transformer-looped-mini", "parcae-mini", "deq-mini"]
 )
 def test_every_model_trains(preset, corpus, tmp_path):
     out = tmp_path / "run"

@@ -1,5 +1,6 @@
 """A language table trained, measured and written: Markdown and JSON, the paper's numbers beside."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,8 @@ from scripts.studies.language.comparison import (
 )
 from scripts.studies.language.probes import step_cost
 from scripts.studies.language.reading import OWN, Reading
-from scripts.studies.language.tables import Entry, LanguageTable, Published, Relative
+from scripts.studies.language.tables import Entry, LanguageTable, Published, Relative, Worth
+from scripts.studies.language.worth import exponent
 
 SWEEP = (0, 1, 2, 4, 8)  # T, beside the model's own budget
 
@@ -60,6 +62,7 @@ COLUMNS = {
     "memory_ratio": Column("memory, relative"),
     "time_ratio": Column("step time, relative"),
     "over_full": Column("over full IFT", ".3f"),
+    "worth": Column("worth, exponent"),
 }
 _FROM_BUNDLE = ("lambada", "core", "extended")
 
@@ -97,7 +100,10 @@ def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]
         for entry in entries
     }
     for column, relative in table.relative.items():
-        if relative.reference in runs:
+        if isinstance(relative, Worth):
+            stacks = {e.name: study.configuration(e.variant, size).model for e in entries}
+            _weigh(runs, column, relative, stacks)
+        elif relative.reference in runs:
             _relate(runs, column, relative)
     return [_row(entry, size, runs[entry.name]) for entry in entries]
 
@@ -156,6 +162,31 @@ def _relate(runs: Mapping[str, list[dict[str, Any]]], column: str, relative: Rel
             if "numbers" in run and "numbers" in reference:
                 a, b = (r["numbers"][relative.column] for r in (run, reference))
                 run["numbers"][column] = a / b if relative.kind == "ratio" else a - b
+
+
+def _weigh(
+    runs: Mapping[str, list[dict[str, Any]]],
+    column: str,
+    worth: Worth,
+    stacks: Mapping[str, Any],
+) -> None:
+    """Add the column to looped stacks, seed by seed.
+
+    runs: of every row, a seed each; column: to add; worth: of which column; stacks: settings of
+    every row's model.
+    """
+    for seed in range(max(map(len, runs.values()), default=0)):
+        measured = {
+            name: members[seed]["numbers"]
+            for name, members in runs.items()
+            if "numbers" in members[seed]
+        }
+        losses = {name: math.log(numbers[worth.column]) for name, numbers in measured.items()}
+        once = {stacks[n].layers: loss for n, loss in losses.items() if stacks[n].loops == 1}
+        for name, loss in losses.items():
+            if (loops := stacks[name].loops) > 1:
+                phi = exponent(loss, stacks[name].layers, loops, once)
+                measured[name] |= {} if phi is None else {column: phi}
 
 
 def _row(entry: Entry, size: str, runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -45,6 +45,14 @@ class Relative:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """A column made of `column`, a perplexity: of a looped stack the exponent of its loops
+    (`scripts.studies.language.worth`), by the rows whose stack is applied once."""
+
+    column: str = "perplexity"
+
+
+@dataclass(frozen=True)
 class LanguageTable:
     """entries: rows by size; at `mini` those of "mini", else those of the first size.
 
@@ -58,7 +66,7 @@ class LanguageTable:
     columns: tuple[str, ...]
     costs: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
-    relative: Mapping[str, Relative] = field(default_factory=dict)
+    relative: Mapping[str, Relative | Worth] = field(default_factory=dict)
     sweep: bool = False
     note: str = ""
     also: tuple[Entry, ...] = ()
@@ -105,9 +113,12 @@ def changed(name: str, model: str = "attractor", **changes: object) -> Variant:
     return Variant(name, model, {"model": changes})
 
 
-TRANSFORMER, PLAIN, PARCAE, ATTRACTOR, DEQ, DEQ_TIED = (
+TRANSFORMER, PLAIN, LOOPED, PARCAE, ATTRACTOR, DEQ, DEQ_TIED = (
     Variant(name, name)
-    for name in ("transformer", "transformer-plain", "parcae", "attractor", "deq", "deq-tied")
+    for name in (
+        *("transformer", "transformer-plain", "transformer-looped", "parcae", "attractor"),
+        *("deq", "deq-tied"),
+    )
 )
 BACKBONE = Variant(
     "attractor-backbone", "attractor", {"model": {"head": "absent"}, "jacobian_every": 0}
@@ -168,6 +179,7 @@ def _scaling(size: str) -> tuple[Entry, ...]:
 
 
 _CONTROLS = (
+    Entry("its own stack twice", LOOPED),
     Entry("backbone alone", BACKBONE),
     Entry("Attractor, head frozen, T = 0", FROZEN, reading=PROPOSAL),
     Entry("Attractor, head frozen", FROZEN),
@@ -388,6 +400,35 @@ CONTRACTION = LanguageTable(
     "estimate at the last step.",
 )
 
+
+def _stack(layers: int, loops: int, preset: int) -> Entry:
+    """Layers, applied as often as that; preset: how many the size's own stack has."""
+    times = {1: "", 2: ", twice"}.get(loops, f", {loops} times")
+    name = f"{layers} {'layer' if layers == 1 else 'layers'}{times}"
+    if layers == preset and loops in (1, 2):
+        return Entry(name, (PLAIN, LOOPED)[loops - 1])
+    shape = {"layers": layers, "loops": loops}
+    return Entry(name, changed(f"stack-{layers}x{loops}", "transformer-plain", **shape))
+
+
+def _stacks(preset: int) -> tuple[Entry, ...]:
+    shapes = [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2), (2, 4), (1, 8)]
+    return tuple(_stack(*shape, preset) for shape in shapes)
+
+
+# Beside the paper: stacks of 1 to 8 layers, and all ways to reach a depth of 8 by loops.
+WORTH = LanguageTable(
+    "What is a loop worth?",
+    {"60m": _stacks(8), "mini": _stacks(4)},
+    ("perplexity", "worth"),
+    ("parameters", "matmul_flops", "step_seconds"),
+    relative={"worth": Worth()},
+    sweep=True,
+    note="Worth: the exponent phi by which r loops over n layers have the loss of r^phi n layers, "
+    "each applied once; 1 would make loops as good as layers, 0 worth nothing. A dash: outside of "
+    "the depths trained.",
+)
+
 LANGUAGE_TABLES = {
     "table1": TABLE_1,
     "table3": TABLE_3,
@@ -395,6 +436,7 @@ LANGUAGE_TABLES = {
     "table5": TABLE_5,
     "table6": TABLE_6,
     "contraction": CONTRACTION,
+    "worth": WORTH,
 }
 # Of figures 5 to 7, what is trained at each size; of figure 6 whose states are followed, and whose
 # evaluations.
