@@ -142,7 +142,7 @@ def _run(claim: Claim, words: Sequence[str], dry_run: bool) -> int:
     code = subprocess.run([sys.executable, "-m", "scripts", *words], env=_environment()).returncode
     if code == 0:
         result = Path(words[-1]) / claim.result
-        print(f"to keep it: loopbench record {result} --name claims-{claim.run[1]}")
+        print(f"to keep it: loopbench record {result} --name claims-{claim.stem}")
     return code
 
 

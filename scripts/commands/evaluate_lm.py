@@ -48,13 +48,18 @@ def evaluate_lm(
         batch_tokens: tokens of one forward pass.
         device: where to run; auto: the best present.
     """
-    if bundle is None and corpus is None:
-        raise UsageError("nothing to score: give --bundle DIR, --corpus DIR or both")
-    if bundle is None and (tasks or extended):
-        raise UsageError("--tasks and --extended choose tasks of a bundle: give --bundle DIR")
     at_least(0, limit=limit, rows=rows, solver_evaluations=solver_evaluations)
     at_least(1, batch_tokens=batch_tokens)
     above_0(tolerance=tolerance)
+    if bundle is None and corpus is None:
+        raise UsageError("nothing to score: give --bundle DIR, --corpus DIR or both")
+    of_bundle = tasks or extended or limit or few_shot_seeds != (FEW_SHOT_SEED,)
+    if bundle is None and of_bundle:
+        raise UsageError(
+            "--tasks, --extended, --limit and --few-shot-seeds are of a bundle: give --bundle DIR"
+        )
+    if corpus is None and rows:
+        raise UsageError("--rows is of a corpus: give --corpus DIR")
     expect(run, "language run")
     if corpus is not None:
         expect(corpus, "corpus")

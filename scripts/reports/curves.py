@@ -70,18 +70,31 @@ def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Cu
     return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"), before)
 
 
-def run_curve(label: str, run: Path, after: frozenset[Path] = frozenset()) -> Curve:
-    """A run's curve, after those of the runs that its weights came from. `after`: the runs that
-    began with it. RunError where one of them cannot be read or began with itself."""
-    after = after | {run.resolve()}
-    begun, before = begun_with(run), FRESH
-    if begun is not None:
-        start, step = begun
+def starts(run: Path) -> list[tuple[Path, int]]:
+    """The runs that a run's weights came from, the first one first, each with the step at which
+    they were taken. RunError where one is not there, is a file, or began with itself."""
+    links: list[tuple[Path, int]] = []
+    known = {run.resolve()}
+    while (begun := begun_with(run)) is not None:
+        start, _ = begun
         if start.is_file():
             raise RunError(f"{run}: began with {start.name}, whose training's cost nothing tells")
-        if start.resolve() in after:
+        if start.resolve() in known:
             raise RunError(f"{run}: began with {start}, which began with it: one was written over")
-        before = _spent_by(run_curve(label, start, after), step)
+        known.add(start.resolve())
+        links.insert(0, begun)
+        run = start
+    return links
+
+
+def run_curve(label: str, run: Path) -> Curve:
+    """A run's curve, after those of the runs that its weights came from. RunError as of `starts`.
+
+    label: the name that the curve has in pictures.
+    """
+    before = FRESH
+    for start, step in starts(run):
+        before = _spent_by(read_curve(label, 0, start, before), step)
     return read_curve(label, read_config(run)["config"]["seed"], run, before)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.reports.numbers import percent
-from scripts.reports.paired import APART, Difference, difference, seeds_needed
+from scripts.reports.paired import ALIKE, APART, Difference, difference, seeds_needed
 from scripts.reports.records import Arm, Record
 from scripts.reports.summary_table import AT_MOST, DIGITS, MIX
 from scripts.reports.tables import Table
@@ -67,7 +67,7 @@ def apart(first: Mapping[int, float], second: Mapping[int, float]) -> Difference
     if min(len(first), len(second)) < 2:
         return None
     effect = difference(first, second)
-    return effect if effect.high - effect.low > 1e-9 else None
+    return effect if effect.high - effect.low > ALIKE else None
 
 
 def _row(less: str, first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, str]:

@@ -20,6 +20,7 @@ OUTSIDE = 0.05  # of the 95 % intervals, half on either side
 EXACT = 10  # values up to which every resample is counted; from more on some are drawn
 DRAWN = 20_000
 POWER = 0.8  # to tell a difference that is there
+ALIKE = 1e-9  # an interval no wider is of seeds that differ alike, from which nothing follows
 APART = 0.05  # of exact accuracy: the difference that seeds are counted for
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 

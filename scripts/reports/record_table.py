@@ -93,6 +93,11 @@ def _interval(column: str) -> Callable[[Arm], str]:
     return cell
 
 
+def _on_every_seed(column: str, cell: Callable[[Arm], str]) -> Callable[[Arm], str]:
+    """A dash for an arm of which a seed lacks the column: which do hangs on how they came out."""
+    return lambda arm: cell(arm) if len(arm.by_seed(column)) == arm.seeds else DASH
+
+
 def _seeds(arm: Arm) -> str:
     marks = [f"{getattr(arm, k)} {k}" for k in ("failed", "collapsed") if getattr(arm, k)]
     return ", ".join([str(arm.seeds), *marks])
@@ -166,8 +171,8 @@ COLUMNS: dict[str, Column] = {
     "converged": Column("converged %", _mean("converged", 100)),
     "jacobian_norm": Column("spectral norm of J", _mean("jacobian_norm")),
     "matmul_tflop": Column("training TFLOP, matmuls", _mean("matmul_flops", 1e-12)),
-    "worth": Column("worth, exponent", _spread("worth", 1, ".2f")),
-    "worth_interval": Column("95 % interval", _interval("worth")),
+    "worth": Column("worth, exponent", _on_every_seed("worth", _spread("worth", 1, ".2f"))),
+    "worth_interval": Column("95 % interval", _on_every_seed("worth", _interval("worth"))),
     "flops_ratio": Column("FLOPs of a step, relative", _mean("flops_ratio")),
     "published_rule_exaflops": Column("by the paper's rule", _mean("published_rule_exaflops")),
     "matmul_exaflops": Column("by matrix products", _mean("matmul_exaflops")),

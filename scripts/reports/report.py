@@ -1,7 +1,7 @@
 """Comparisons over runs as plain numbers and Markdown: mean and deviation over seeds, every run."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ class Row:
     """One run of a comparison: its label, what it scored, and what its training executed.
 
     evaluation, training_set: records of held-out and of training puzzles; None for a run that
-    failed, whose reason is `failure`; cost: empty for imported weights; data: the folder those are
-    of; planned: the steps it was to be trained for.
+    failed, whose reason is `failure`; cost: with that of the runs its weights came from, empty
+    where it is not known, as of imported weights; data: the folder of the puzzles scored;
+    trained_on: of those trained on; began: the step of the weights it began with, 0: afresh;
+    planned: the steps it was to be trained for.
     """
 
     label: str
@@ -31,13 +33,25 @@ class Row:
     training_set: dict[str, Any] | None = None
     cost: Mapping[str, float] | None = None
     data: str = ""
+    trained_on: str = ""
+    began: int = 0
     planned: int | None = None
     failure: str | None = None
 
     @property
-    def group(self) -> tuple[str, int, str]:
-        """What the runs of a group share: label, steps and data."""
-        return self.label, _steps(self), self.data
+    def apart(self) -> tuple[str, ...]:
+        """What may tell runs of one label apart, each in words."""
+        return (
+            f"steps={_steps(self)}",
+            f"after {self.began} steps" if self.began else "from the start",
+            f"trained on {self.trained_on}",
+            f"on {self.data}",
+        )
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What the runs of a group share."""
+        return self.label, *self.apart
 
 
 def training_cost(folder: Path, step: int) -> dict[str, float]:
@@ -70,6 +84,15 @@ def training_cost(folder: Path, step: int) -> dict[str, float]:
     return cost
 
 
+def _over_seeds(runs: Sequence[Row], value: Callable[[Row], float]) -> dict[str, float]:
+    """A value's spread over seeds: of runs of one seed, which chance or a machine tells apart, the
+    mean is one value."""
+    by_seed: dict[int, list[float]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(value(run))
+    return spread([statistics.fmean(values) for values in by_seed.values()])
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Mean and standard deviation over runs, with n (deviation 0 for one run)."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -85,22 +108,19 @@ def comparison(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def group_names(rows: Sequence[Row]) -> list[str]:
-    """The group of every row: its label, and, where runs of one label are of different lengths or
-    were scored on different puzzles, what tells them apart."""
-    scored = [row for row in rows if row.evaluation is not None]
-    lengths: dict[str, set[int]] = {}
-    data: dict[str, set[str]] = {}
-    for row in scored:
-        lengths.setdefault(row.label, set()).add(_steps(row))
-        data.setdefault(row.label, set()).add(row.data)
+    """The group of every row: its label, and, where runs of one label differ in length, in what
+    they began with, or in the puzzles they learned or were scored on, what tells them apart."""
+    by_label: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows:
+        if row.evaluation is not None:
+            by_label.setdefault(row.label, []).append(row.apart)
     names = []
     for row in rows:
-        name = row.label
-        if row.evaluation is not None and len(lengths[row.label]) > 1:
-            name += f" steps={_steps(row)}"
-        if row.evaluation is not None and len(data[row.label]) > 1:
-            name += f" on {row.data}"
-        names.append(name)
+        told = []
+        if row.evaluation is not None:
+            several = [len(set(each)) > 1 for each in zip(*by_label[row.label], strict=True)]
+            told = [text for text, needed in zip(row.apart, several, strict=True) if needed]
+        names.append(" ".join([row.label, *told]))
     return names
 
 
@@ -120,24 +140,30 @@ def _group(members: Sequence[Row]) -> dict[str, Any]:
             "puzzles": first["metrics"]["exact"]["n"],
             "training_puzzles": done[0].training_set["metrics"]["exact"]["n"],
             "metrics": {
-                n: spread([m.evaluation["metrics"][n]["mean"] for m in done]) for n in names
+                n: _over_seeds(done, lambda m, n=n: m.evaluation["metrics"][n]["mean"])
+                for n in names
             },
             "training_metrics": {
-                n: spread([m.training_set["metrics"][n]["mean"] for m in done]) for n in names
+                n: _over_seeds(done, lambda m, n=n: m.training_set["metrics"][n]["mean"])
+                for n in names
             },
-            "halted_exact": spread([_halted(m)["metrics"]["exact"]["mean"] for m in done]),
-            "halted_net_calls_per_puzzle": spread(
-                [_halted(m)["net_calls_per_puzzle"]["mean"] for m in done]
+            "halted_exact": _over_seeds(done, lambda m: _halted(m)["metrics"]["exact"]["mean"]),
+            "halted_net_calls_per_puzzle": _over_seeds(
+                done, lambda m: _halted(m)["net_calls_per_puzzle"]["mean"]
             ),
-            "net_calls_per_puzzle": spread([m.evaluation["net_calls_per_puzzle"] for m in done]),
+            "net_calls_per_puzzle": _over_seeds(
+                done, lambda m: m.evaluation["net_calls_per_puzzle"]
+            ),
             "unfinished": sum(m.planned is not None and _steps(m) < m.planned for m in done),
             "collapsed": sum(m.evaluation["metrics"]["exact"]["mean"] < COLLAPSED for m in done),
         }
         for name in ("net_calls", "flops", "seconds", "bytes"):
-            values = [m.cost[name] for m in done if name in m.cost]
-            group[f"training_{name}"] = spread(values) if len(values) == len(done) else None
-        flops = [m.evaluation.get("flops_per_puzzle") for m in done]
-        group["flops_per_puzzle"] = None if None in flops else spread(flops)
+            known = all(name in m.cost for m in done)
+            costs = _over_seeds(done, lambda m, name=name: m.cost[name]) if known else None
+            group[f"training_{name}"] = costs
+        known = all(m.evaluation.get("flops_per_puzzle") is not None for m in done)
+        flops = _over_seeds(done, lambda m: m.evaluation["flops_per_puzzle"]) if known else None
+        group["flops_per_puzzle"] = flops
     group["runs"] = [_run(m) for m in members]
     return group
 
@@ -193,7 +219,9 @@ def headings(names: Sequence[str]) -> list[str]:
 
 def cells(label: str, group: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """One group's row of the table; dashes where no run of it finished."""
-    seeds = str(len(group["runs"]))
+    runs = group["runs"]
+    seeds = str(count := len({run["seed"] for run in runs}))
+    seeds += f" ({len(runs)} runs)" if len(runs) > count else ""
     if "metrics" not in group:
         return [label, "-", f"{seeds}, all failed", *("-" for _ in headings(names)[3:])]
     return [
@@ -274,10 +302,11 @@ def notes(groups: Mapping[str, Any]) -> str:
         "of training, from one step of every log interval and depth; of a puzzle, a net call's "
         "(from a few puzzles run one at a time) times its net calls. MiB: what one step keeps for "
         "its backward pass, or on a GPU the peak. "
-        f"Collapsed: below {100 * COLLAPSED:g} % exact. Differences: the 95 % interval is over "
-        "seeds, on these puzzles, paired where both models have the same seeds and not corrected "
-        f"for how many are compared; seeds to detect {100 * APART:g} points do so with probability "
-        f"{POWER:g}."
+        "Training counts what the weights that a run began with had taken, a dash where nothing "
+        f"tells. Collapsed: below {100 * COLLAPSED:g} % exact. Differences: the 95 % interval is "
+        "over seeds, on these puzzles, paired where both models have the same seeds and not "
+        f"corrected for how many are compared; seeds to detect {100 * APART:g} points do so with "
+        f"probability {POWER:g}."
     )
 
 

@@ -8,6 +8,7 @@ README.md           the model card, made of these
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def results_of(run: Path, step: int) -> list[dict[str, Any]]:
     """
     results = []
     for path in sorted(run.glob("evaluation-*.json")):
-        record = json.loads(path.read_text())
+        if re.search(r"-earlier-\d+$", path.stem):  # another took its place
+            continue
+        record = _evaluation(path)
         if record["split"] == "test":
             data = path.stem.removeprefix("evaluation-")
             of = ", ".join([f"held-out puzzles of {data}", *_how(record, step)])
@@ -60,6 +63,17 @@ def results_of(run: Path, step: int) -> list[dict[str, Any]]:
         of = f"held-out puzzles, during the training, at step {line['step']}"
         results.append({"of": of, "scores": scores})
     return results
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    """RunError for a file that `evaluate` did not write."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not readable as JSON ({error}); delete it") from error
+    if not isinstance(record, dict) or not record.keys() >= {"split", "metrics"}:
+        raise RunError(f"{path}: is no evaluation; move it away")
+    return record
 
 
 def _how(record: dict[str, Any], step: int) -> list[str]:

@@ -1,8 +1,8 @@
 """Searching with a run's net as the judge (`reasoning.judged`): accuracy against calls.
 
 The search looks at the puzzle's rules, which the model was not given, so it is a column of its own
-and never the headline. What it owes to the net is told by its control, the same search with the
-weights that training began with.
+and never the headline. What it owes to the net is told by its control, the same search with an
+untrained net's weights, those of the run's seed.
 """
 
 from dataclasses import replace

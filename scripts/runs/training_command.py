@@ -1,6 +1,7 @@
 """What `train` and `pretrain` share: the course of the command."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,8 @@ from scripts.runs.training_words import TrainingWords
 from scripts.terminal.console import Console
 from scripts.terminal.extras import need
 from scripts.terminal.folders import Kind, keep_apart
-from scripts.usage import option_value
+from scripts.terminal.locks import held
+from scripts.usage import UsageError, option_value
 
 Config = TypeVar("Config", bound=TrainingConfig | PretrainingConfig)
 Asked = TypeVar("Asked", bound=TrainingConfig | PretrainingConfig, contravariant=True)
@@ -28,12 +30,32 @@ def with_steps(config: Config, steps: int) -> Config:
     return type(config).model_validate(config.model_dump() | {"steps": steps})
 
 
+@contextmanager
+def alone(run: Path, world: World, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold a run's lock; while another command has it, wait.
+
+    run: its folder; world: the processes, of which the first asks; busy: called before waiting, and
+    may raise instead.
+    """
+    if world.is_main:
+        with held(run, busy):
+            world.barrier()
+            yield
+    else:
+        world.barrier()
+        yield
+
+
 class Training(Protocol[Asked]):
     """`train_run` or `pretrain_run`: to its end, None, or to an interrupt, the step of it."""
 
     def __call__(
         self, config: Asked, out: Path, world: World, resume: bool, followers: Followers
     ) -> int | None: ...
+
+
+def _refuse(out: Path) -> None:
+    raise UsageError(f"{out}: another command trains this run; wait until it is done")
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,8 @@ class TrainingCommand(Generic[Config]):
             # The first process alone reports.
             wandb = given.wandb if world.is_main else "off"
             followers = Followers(live, say, wandb, given.tensorboard and world.is_main)
-            stopped = self.train(config, out, world, resume, followers)
+            with alone(out, world, partial(_refuse, out)):
+                stopped = self.train(config, out, world, resume, followers)
         if stopped is None:
             return 0
         follow = f" --wandb {given.wandb}" if given.wandb != "off" else ""

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scripts.reports.numbers import percent
-from scripts.reports.paired import Difference, difference, seeds_needed, summary_difference
+from scripts.reports.paired import ALIKE, Difference, difference, seeds_needed, summary_difference
 from scripts.reports.records import SCALES, Arm, Record, Spread
 from scripts.usage import UsageError
 
@@ -304,6 +304,8 @@ def _reasons(
         reasons.append("one seed" if seeds == 1 else f"{seeds} seeds")
     elif effect is None:
         reasons.append("no spread is known")
+    elif effect.high - effect.low <= ALIKE:
+        reasons.append("all seeds differ alike")
     if failed := sum(arm.failed for arm in _distinct(arms)):
         reasons.append(f"{failed} failed")
     if contrast.language and (tokens := min(map(_tokens, arms))) < TOKENS:

@@ -15,7 +15,7 @@ from reasoning.training.distribution import World
 from reasoning.training.runs import make_folder, write_json
 from scripts.models.presets import RunConfig
 from scripts.models.variants import file_name
-from scripts.reports.curves import for_page, read_curve
+from scripts.reports.curves import for_page, run_curve
 from scripts.reports.earlier import keep_other_rows
 from scripts.reports.figures import plot_curves, plot_difficulty, plot_residuals
 from scripts.reports.html_report import Section, write_html
@@ -92,7 +92,7 @@ class Comparison:
         if not done:
             return []
         sections = []
-        curves = [read_curve(name, row.seed, row.folder) for name, row in done if row.cost]
+        curves = [run_curve(name, row.folder) for name, row in done if row.cost]
         if curves:
             plot_curves(curves, out / "curves.png")
             note = (

@@ -1,7 +1,6 @@
 """One run of a study: trained to its end, or gone on with, and scored."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,18 +9,19 @@ from typing import Any, Literal
 from puzzles.parallel import StageProgress
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World
+from reasoning.training.runs import RunError, read_config
 from scripts.models.labels import differences, label
 from scripts.models.presets import RunConfig
+from scripts.reports.curves import starts
 from scripts.reports.report import Row, training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.recorded import load_config
 from scripts.runs.session import NotFiniteError, check_fits, open_run, subset
 from scripts.runs.train import train_run
-from scripts.runs.training_command import Training
+from scripts.runs.training_command import Training, alone
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat
-from scripts.terminal.locks import held
 from scripts.usage import UsageError
 
 TRAINING_PUZZLES = 200  # of the training set, scored beside the held-out ones
@@ -35,18 +35,6 @@ def where_it_stands(out: Path, steps: int, world: World) -> Literal["new", "begu
     if not begun:
         return "new"
     return "finished" if done == steps else "begun"
-
-
-@contextmanager
-def alone(run: Path, world: World) -> Iterator[None]:
-    """Hold a run's lock; while another command has it, wait."""
-    if world.is_main:
-        with held(run):
-            world.barrier()
-            yield
-    else:
-        world.barrier()
-        yield
 
 
 def check_same(config: RunConfig, out: Path) -> None:
@@ -71,13 +59,18 @@ def finish_run(
     KeyboardInterrupt when interrupted, the run saved. UsageError if the folder holds a run of
     another configuration. TrainingError if it cannot go on.
     """
-    with alone(out, seat.world):
+    with alone(out, seat.world, partial(seat.say, waiting(out))):
         check(config, out)
         standing = where_it_stands(out, config.steps, seat.world)
         if standing == "finished":
             return
         stopped = train(config, out, seat.world, standing == "begun", seat.followers)
     leave_if(stopped, out, seat)
+
+
+def waiting(out: Path) -> str:
+    """The line that says why nothing happens."""
+    return f"{out}: another command trains this run; waiting until it is done"
 
 
 def leave_if(stopped: int | None, out: Path, seat: Seat) -> None:
@@ -109,7 +102,7 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         shape = grid["kind"], grid["cells"]
         return failed_run(config, folder, *shape, "it has no checkpoint; train it first")
     run = open_run(folder, world)
-    cost = training_cost(folder, run.step)
+    cost = _whole_cost(folder, run.step)
     if data is None and not run.config.data:
         raise UsageError(f"{folder}: imported weights have no puzzles of their own: give --data")
     place = data or Path(run.config.data)
@@ -132,6 +125,8 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
     row = Row(
         *(name, folder, run.config.seed, scored.record, known, cost),
         data=str(place.resolve()),
+        trained_on=str(Path(run.config.data).resolve()) if run.config.data else "",
+        began=(read_config(folder).get("started_from") or {"step": 0})["step"],
         planned=run.config.steps if run.step else None,  # 0: imported, not trained here
     )
     holds = (
@@ -139,6 +134,19 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         f"{len(held_out):,} held-out puzzles"
     )
     return Scored(row, pictured(run, held_out, scored, world), holds)
+
+
+def _whole_cost(folder: Path, step: int) -> dict[str, float]:
+    """What training took up to a step, that of the runs its weights came from included; {} where
+    one of them tells nothing of it, or is not there."""
+    try:
+        links = [*starts(folder), (folder, step)]
+    except RunError:
+        return {}
+    costs = [training_cost(*link) for link in links]
+    names = set.intersection(*map(set, costs))
+    whole = {name: sum(cost[name] for cost in costs) for name in names - {"bytes"}}
+    return whole | ({"bytes": max(cost["bytes"] for cost in costs)} if "bytes" in names else {})
 
 
 def failed_run(config: RunConfig, folder: Path, kind: str, cells: int, reason: str) -> Scored:

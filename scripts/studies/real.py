@@ -31,10 +31,11 @@ from scripts.runs.recorded import load_config
 from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun, open_run, subset
 from scripts.runs.train import newest, train_run
+from scripts.runs.training_command import alone
 from scripts.studies.asked import PuzzlesAsked
 from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
-from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
+from scripts.studies.one_run import Scored, failed_run, leave_if, score_run, waiting
 from scripts.studies.plan import lanes_of
 from scripts.terminal.choices import Task
 from scripts.terminal.console import show
@@ -177,12 +178,13 @@ def train_to_deadline(
     tells; chosen: settings in which a run that was begun goes on as it was. KeyboardInterrupt when
     interrupted, the run saved. UsageError for a folder with another run.
     """
-    begun = (folder / "config.json").exists()
-    config = as_begun(config, folder, chosen)
-    seat.world.barrier()  # every process has read what is there before it changes
-    stopped = train_run(
-        config, folder, seat.world, begun, seat.followers, None if begun else seconds
-    )
+    with alone(folder, seat.world, partial(seat.say, waiting(folder))):
+        begun = (folder / "config.json").exists()
+        config = as_begun(config, folder, chosen)
+        seat.world.barrier()  # every process has read what is there before it changes
+        stopped = train_run(
+            config, folder, seat.world, begun, seat.followers, None if begun else seconds
+        )
     leave_if(stopped, folder, seat)
 
 
@@ -281,7 +283,7 @@ def _markdown(task: Task, rows: Sequence[dict[str, Any]]) -> str:
         cells = [f"{row['preset']}, seed {row['seed']}", f"{row['parameters']:,}"]
         cells.append(accuracy(known["metrics"]["exact"]))
         if maze:
-            cells.append(accuracy(deep["metrics"]["valid_shortest"]))
+            cells.append(accuracy(known["metrics"]["valid_shortest"]))
         cells.append(accuracy(deep["metrics"]["exact"]))
         halting = deep["halting_itself"]
         cells += [accuracy(halting["exact"]), f"{halting['net_calls']:.0f}"]

@@ -57,6 +57,11 @@ def test_an_interval_on_the_papers_side_is_held_and_on_the_other_not():
     assert word(MORE, record(high, near)) == ("undecided", "the interval holds zero")
 
 
+def test_seeds_that_all_differ_alike_decide_nothing():
+    same = record(arm("a", [0.5] * 3), arm("b", [0.498] * 3))
+    assert word(MORE, same) == ("undecided", "all seeds differ alike")
+
+
 def test_three_seeds_of_one_sign_can_be_undecided():
     # 14.0, 1.8 and 4.8 points: what three seeds cannot tell from chance.
     found = word(
@@ -113,7 +118,10 @@ def test_a_language_model_needs_tokens():
         "made up", Quantity("a", "perplexity"), Quantity("b", "perplexity"), "less", language=True
     )
     few, enough = (
-        record(*(arm(n, [v, v + 0.1, v], "perplexity", tokens=t) for n, v in (("a", 4), ("b", 5))))
+        record(
+            arm("a", [4.0, 4.1, 4.0], "perplexity", tokens=t),
+            arm("b", [5.0, 5.1, 5.1], "perplexity", tokens=t),
+        )
         for t in (3e5, 8e6)
     )
     assert word(test, few) == ("undecided", "0.3 million tokens")
@@ -256,7 +264,9 @@ def test_run_runs_it_and_says_how_to_keep_it(tmp_path, monkeypatch, capsys):
     assert words[:4] == [sys.executable, "-m", "scripts", "reproduce"]
     assert words[-5:] == ["--seeds", "2", "--yes", "--out", str(tmp_path)]
     said = capsys.readouterr().out
-    assert f"loopbench record {tmp_path}/comparison.json --name claims-gradients" in said
+    assert (
+        f"loopbench record {tmp_path}/comparison.json --name claims-05-one-step-on-puzzles" in said
+    )
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,9 @@ def test_a_missing_task_of_core_extended_is_listed(run, bundle, capsys):
     [
         ([], "nothing to score: give --bundle DIR, --corpus DIR or both"),
         (["--corpus", "x", "--extended"], "give --bundle DIR"),
+        (["--corpus", "x", "--limit", "5"], "give --bundle DIR"),
+        (["--corpus", "x", "--few-shot-seeds", "7"], "give --bundle DIR"),
+        (["--bundle", "BUNDLE", "--rows", "5"], "give --corpus DIR"),
         (["--bundle", "nowhere"], "nowhere/core.yaml: missing"),
         (["--bundle", "BUNDLE", "--tasks", "chose"], "did you mean choose?"),
         (["--bundle", "BUNDLE", "--tasks", "gone"], "gone.jsonl: missing"),

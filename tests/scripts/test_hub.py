@@ -175,6 +175,13 @@ def test_a_score_says_what_was_spent_on_it_and_whose_it_is(evaluated):
     path.write_text(json.dumps(record | alone))
     (result,) = hub.results_of(evaluated, 20)
     assert result["of"] == "held-out puzzles of sudoku4, 4 segments"
+    # What another evaluation took the place of is no result any more.
+    (evaluated / "evaluation-sudoku4-earlier-1.json").write_text("{")
+    assert len(hub.results_of(evaluated, 20)) == 1
+    for text, told in (("[", "not readable as JSON"), ("[]", "is no evaluation")):
+        path.write_text(text)
+        with pytest.raises(RunError, match=told):
+            hub.results_of(evaluated, 20)
 
 
 def test_solve_answers_with_it(trained, stand_in, sudokus, capsys):

@@ -336,7 +336,8 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(out, tmp_path, monkey
     assert logs[0] == logs[1]
 
 
-def test_two_commands_do_not_train_one_run_at_once(out, tmp_path):
+def test_two_commands_do_not_train_one_run_at_once(out, tmp_path, capsys):
+    """A study waits for the other command, and says so."""
     made = study(out, tmp_path, seeds=1)
     run = made.folder(PLAIN, "mini", 0)
     run.parent.mkdir()
@@ -349,6 +350,8 @@ def test_two_commands_do_not_train_one_run_at_once(out, tmp_path):
         assert not run.exists()
     other.join()
     assert lm_comparison.training_numbers(run)["steps"] == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{run.name}: another command trains this run; waiting" in told
 
 
 @pytest.mark.parametrize(
@@ -441,7 +444,9 @@ def test_what_a_loop_is_worth_is_told_seed_by_seed(out, monkeypatch, capsys):
         return [{"perplexity_with_bos": float(np.exp(loss))} for _ in readings]
 
     monkeypatch.setattr(language_report, "held_out", scores)
-    rows = reproduce("worth", out, "--only", "stack-1x1", "stack-8x1", "transformer-looped")["rows"]
+    chosen = ["--only", "stack-1x1", "stack-8x1", "transformer-looped", "--also", "parcae"]
+    *rows, parcae = reproduce("worth", out, *chosen)["rows"]
+    assert "worth" not in parcae["ours"]
     assert [row["name"] for row in rows] == ["1 layer", "8 layers", "4 layers, twice"]
     assert [run["numbers"]["worth"] for run in rows[2]["runs"]] == pytest.approx([0.5, 0.75])
     assert "worth" not in rows[1]["ours"]

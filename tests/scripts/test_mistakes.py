@@ -17,6 +17,7 @@ from scripts.cli import main
 from scripts.commands.solve import read_puzzle
 from scripts.runs.recorded import load_config
 from scripts.terminal import extras
+from scripts.terminal.locks import held
 from scripts.usage import UsageError, option_value
 
 
@@ -52,6 +53,20 @@ def test_an_empty_word_is_no_path(refused, sudokus, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     # Continuing from nothing is a wish: what is refused is the folder.
     refused(["generate", "none", "--prompt", ""], "none: no such folder")
+
+
+def test_a_run_that_another_command_trains_is_left_to_it(refused, trained, sudokus, tmp_path):
+    """Two at once would write into one another's logs."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = content(run)
+    told = "another command trains this run; wait until it is done"
+    with held(run):
+        refused(["train", "--resume", run, "--steps", "40"], f"{run}: {told}")
+    with held(tmp_path / "new"):
+        refused(training(sudokus, tmp_path / "new"), told)
+    assert content(run) == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_of_an_option_given_twice_the_last_counts(refused, sudokus, mazes, tmp_path):

@@ -129,3 +129,21 @@ def test_sudokus_are_given_hints_unless_asked_otherwise(sudokus, mazes, tmp_path
 
 def test_the_faster_precision_is_one_of_the_two():
     assert faster_precision(torch.device("cpu")) in ("fp32", "bf16")
+
+
+def test_of_mazes_the_valid_ones_are_of_the_exact_ones_segments():
+    """Every exact answer is a valid shortest one: not of another evaluation."""
+
+    def asked(exact, valid):
+        metrics = {"exact": exact, "valid_shortest": valid}
+        scores = {
+            name: {"mean": value, "stderr": 0.01, "n": 100} for name, value in metrics.items()
+        }
+        halting = scores | {"net_calls": 20.0}
+        return {"metrics": scores, "halting_itself": halting}
+
+    row = {"preset": "attractor-axial-1m", "seed": 0, "parameters": 1, "pflop": None, "hours": 1.0}
+    row |= {"segments": asked(0.8, 0.85), "deep": asked(0.5, 0.6)}
+    head, _, first, *_ = module._markdown("maze", [row]).splitlines()
+    assert head.split(" | ")[2:5] == ["exact %", "valid shortest %", "64 segments"]
+    assert first.split(" | ")[2:5] == ["80.0 ± 1.0", "85.0 ± 1.0", "50.0 ± 1.0"]

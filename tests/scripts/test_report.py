@@ -90,6 +90,27 @@ def test_runs_on_different_puzzles_are_not_averaged():
     assert list(comparison(rows)) == ["a on data/4", "a on data/6"]
 
 
+def test_runs_trained_on_other_puzzles_or_begun_otherwise_are_not_averaged():
+    a, b, c = (row("a", seed, 0.5) for seed in range(3))
+    a, b = replace(a, trained_on="data/4"), replace(b, trained_on="data/6")
+    assert list(comparison([a, b])) == ["a trained on data/4", "a trained on data/6"]
+    begun = replace(c, trained_on="data/4", began=60)
+    assert list(comparison([a, begun])) == ["a from the start", "a after 60 steps"]
+    assert list(comparison([begun, replace(begun, seed=0)])) == ["a"]
+
+
+def test_runs_of_one_seed_are_one_value():
+    """Of the mean, as the differences take them, with what they cost."""
+    rows = [row("a", 0, 0.4, flops=1e12), row("a", 0, 0.6, flops=3e12), row("a", 1, 0.7)]
+    group = comparison(rows)["a"]
+    assert group["metrics"]["exact"] == pytest.approx(
+        {"mean": 0.6, "sd": float(np.std([0.5, 0.7], ddof=1)), "n": 2}
+    )
+    assert group["training_flops"]["mean"] == 2e12
+    assert columns(markdown(comparison(rows)))["seeds"] == "2 (3 runs)"
+    assert "mean of 2 seeds" in verdict(comparison(rows))
+
+
 def test_imported_weights_have_no_cost_of_training(tmp_path):
     assert training_cost(tmp_path, 0) == {}
     imported = replace(row("a", 0, 0.5), cost={})

@@ -189,6 +189,25 @@ def test_curves_find_starts_from_any_folder_and_add_them_up(chain):
     assert thrice.tflop == pytest.approx(3 * once.tflop)
 
 
+def test_a_comparison_counts_what_the_starts_took(chain, sudokus, capsys):
+    """As their curves do; a dash where a start is gone, and runs begun otherwise are apart."""
+    words = ["compare", *(str(chain / name) for name in "ac"), "--data", str(sudokus)]
+    words += ["--device", "cpu", "--out", str(chain / "compared")]
+    assert main(words) == 0
+    groups = json.loads((chain / "compared" / "comparison.json").read_text())
+    once, thrice = groups.values()
+    for name in ("flops", "seconds", "net_calls"):
+        took = once[f"training_{name}"]["mean"]
+        assert thrice[f"training_{name}"]["mean"] == pytest.approx(3 * took)
+    assert thrice["training_bytes"] == once["training_bytes"]
+    assert [name.split(" ", 1)[1] for name in groups] == ["from the start", "after 20 steps"]
+    shutil.rmtree(chain / "b")
+    assert main(words) == 0
+    groups = json.loads((chain / "compared" / "comparison.json").read_text())
+    assert [group["training_flops"] is None for group in groups.values()] == [False, True]
+    capsys.readouterr()
+
+
 def test_what_came_before_stays_where_a_start_had_logged_nothing(chain):
     rewrite(chain / "c", "config.json", lambda r: r["started_from"].update(step=1))
     once, later = (run_curve("x", chain / name).loss[-1] for name in "ac")

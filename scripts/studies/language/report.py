@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from baselines.configs import GPTConfig
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
 from scripts.reports.earlier import keep_other_rows
@@ -101,8 +102,10 @@ def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]
     }
     for column, relative in table.relative.items():
         if isinstance(relative, Worth):
-            stacks = {e.name: study.configuration(e.variant, size).model for e in entries}
-            _weigh(runs, column, relative, stacks)
+            models = {e.name: study.configuration(e.variant, size).model for e in entries}
+            gpts = {n: m for n, m in models.items() if isinstance(m, GPTConfig)}
+            plain = {name: m for name, m in gpts.items() if not m.value_embeddings}
+            _weigh(runs, column, relative, plain)
         elif relative.reference in runs:
             _relate(runs, column, relative)
     return [_row(entry, size, runs[entry.name]) for entry in entries]
@@ -168,18 +171,16 @@ def _weigh(
     runs: Mapping[str, list[dict[str, Any]]],
     column: str,
     worth: Worth,
-    stacks: Mapping[str, Any],
+    stacks: Mapping[str, GPTConfig],
 ) -> None:
     """Add the column to looped stacks, seed by seed.
 
-    runs: of every row, a seed each; column: to add; worth: of which column; stacks: settings of
-    every row's model.
+    runs: of every row, a seed each; column: to add; worth: of which column; stacks: of the rows
+    that are stacks, looped or not.
     """
-    for seed in range(max(map(len, runs.values()), default=0)):
+    for seed in range(max((len(runs[name]) for name in stacks), default=0)):
         measured = {
-            name: members[seed]["numbers"]
-            for name, members in runs.items()
-            if "numbers" in members[seed]
+            name: runs[name][seed]["numbers"] for name in stacks if "numbers" in runs[name][seed]
         }
         losses = {name: math.log(numbers[worth.column]) for name, numbers in measured.items()}
         once = {stacks[n].layers: loss for n, loss in losses.items() if stacks[n].loops == 1}
