@@ -13,13 +13,15 @@ import numpy as np
 
 from puzzles.errors import InputError
 from puzzles.kinds import puzzle_of
+from puzzles.puzzle_set import PAD
 
 
 @dataclass(frozen=True)
 class Scores:
     """Scores of N predictions, one entry a puzzle.
 
-    cell: share of all cells that equal the label, given cells included, float64 in [0, 1].
+    cell: share of all cells with a label (PAD is none) that equal it, given cells included, float64
+        in [0, 1].
     exact: whether all do. valid: see `is_valid`. more: what else the puzzle measures; mazes:
         valid_shortest, valid and no longer than a shortest path. All bool.
     """
@@ -50,10 +52,21 @@ def score(kind: str, inputs: np.ndarray, labels: np.ndarray, predictions: np.nda
     unknown kind, DataError for malformed questions.
     """
     _check(kind, inputs=inputs, labels=labels, predictions=predictions)
-    right = predictions == labels
+    cell, exact = agreement_with(labels, predictions)
     valid = is_valid(kind, inputs, predictions)
     more = puzzle_of(kind).more_scores(inputs, predictions, valid)
-    return Scores(right.mean(axis=1), right.all(axis=1), valid, more)
+    return Scores(cell, exact, valid, more)
+
+
+def agreement_with(labels: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of predictions against labels (..., L), which numpy may spread over them: the share of cells
+    with a label that equal it, float64 (...), and whether all do, bool (...). PAD is no label, as
+    in training."""
+    scored = labels != PAD
+    right = (predictions == labels) & scored
+    counts = right.sum(axis=-1)
+    of = scored.sum(axis=-1)
+    return counts / of, counts == of
 
 
 def is_valid(kind: str, inputs: np.ndarray, predictions: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from puzzles.errors import DataError
 from puzzles.kinds import puzzle_of
 
 SUDOKU_SIZES = (4, 6, 9)
+PAD = 0  # the token of no cell; as a label: no answer is asked for
 MAZE_VOCAB_SIZE = 6  # PAD and `# SGo`
 
 

@@ -29,6 +29,8 @@ import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
+from reasoning.loss_config import LossConfig
+from reasoning.losses import log_probabilities
 from reasoning.randomness import fold
 from reasoning.search_config import JudgeConfig
 from reasoning.supervision import Depth, SegmentModel, infer
@@ -130,6 +132,7 @@ def judge(
     config: JudgeConfig,
     batch: int,
     depth: Depth | None = None,
+    loss: LossConfig = LossConfig(),  # noqa: B008 - frozen
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Judged:
     """Search every puzzle until an answer keeps the rules, nothing is open, or all calls are made.
@@ -142,8 +145,11 @@ def judge(
         config: most calls for each puzzle, and the segments of a call.
         batch: nodes in one call of the model.
         depth: overrides of the model's depth; None: its own.
+        loss: what the model was trained with: its logits' chances follow from it.
         tell: called after every round with the calls done or no longer needed, and all of them.
     """
+    if batch < 1:
+        raise InputError(f"batch must be at least 1, got {batch}")
     count, device = len(inputs), inputs.device
     found = Judged(
         answers=inputs.to(torch.uint8).cpu().numpy(),
@@ -167,7 +173,8 @@ def judge(
             outputs = list(infer(model, *ask))
             made = torch.stack([output.net_calls for output in outputs]).sum(0)
             found.net_calls[rows, call] = made.cpu().numpy()
-            opinion = _Opinion.of(outputs[-1].logits, questions, rules)
+            believed = log_probabilities(outputs[-1].logits, loss)
+            opinion = _Opinion.of(believed, questions, rules)
             answers = opinion.answers.to(torch.uint8).cpu().numpy()
             right = rules.kept(questions, opinion.answers).cpu().numpy()
             told = right | (call == 0)  # who is never right answers what it did at first
@@ -202,9 +209,10 @@ class _Opinion:
     answers: Tensor
 
     @staticmethod
-    def of(logits: Tensor, questions: Tensor, rules: UnitRules) -> "_Opinion":
+    def of(believed: Tensor, questions: Tensor, rules: UnitRules) -> "_Opinion":
+        """believed: log-probabilities (M, C, V)."""
         allowed = rules.allowed(questions)
-        every = logits.float().log_softmax(-1)[..., rules.symbols].masked_fill(~allowed, -math.inf)
+        every = believed[..., rules.symbols].masked_fill(~allowed, -math.inf)
         among = every.logsumexp(-1)
         answers = rules.symbols[every.argmax(-1)]
         return _Opinion(questions, allowed, every - among[..., None], -among.sum(1), answers)

@@ -37,27 +37,39 @@ def cell_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
     """Mean cross-entropy over the scored cells of each sample.
 
     logits (B, cells, V), labels (B, cells) with PAD ignored -> (B,). NaN where a row is all PAD.
+    A token that a model rules out, by -inf, is no part of the smoothing.
     """
     log_p = log_probabilities(logits, config)
     nll = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     if config.label_smoothing:
-        nll = torch.lerp(nll, -log_p.mean(-1), config.label_smoothing)
+        possible = ~logits.isneginf()
+        others = -log_p.masked_fill(~possible, 0).sum(-1) / possible.sum(-1)
+        nll = torch.lerp(nll, others, config.label_smoothing)
+    return _over_scored(nll, labels)
+
+
+def _over_scored(loss: Tensor, labels: Tensor) -> Tensor:
+    """The mean (B,) of the losses (B, cells) of cells whose label is not PAD: not by a product, for
+    PAD may be ruled out and infinitely wrong."""
     scored = labels != IGNORED_LABEL
-    return (nll * scored).sum(-1) / scored.sum(-1)
+    return loss.masked_fill(~scored, 0).sum(-1) / scored.sum(-1)
 
 
 def candidate_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
     """Mean over the scored cells of the binary cross-entropies of all tokens, (B,).
 
     Each logit says whether its token is a candidate of the cell: right answers weigh more than
-    wrong ones, for to strike the right one is fatal (Lattice Deduction Transformer, 2605.08605).
+    wrong ones, for to strike the right one is fatal (Lattice Deduction Transformer, 2605.08605). A
+    wrong one that is ruled out, by -inf, costs nothing.
     """
     right, wrong = config.candidate_weights
     target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype)
     weight = torch.where(target > 0, right, wrong)
-    bits = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(-1)
-    scored = labels != IGNORED_LABEL
-    return (bits * scored).sum(-1) / scored.sum(-1)
+    struck = logits.isneginf() & (target == 0)
+    bits = F.binary_cross_entropy_with_logits(
+        logits.masked_fill(struck, 0), target, weight, reduction="none"
+    )
+    return _over_scored(bits.masked_fill(struck, 0).sum(-1), labels)
 
 
 def exactly_right(logits: Tensor, labels: Tensor) -> Tensor:

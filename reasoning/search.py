@@ -196,10 +196,13 @@ def search(
         confidence: of logits (B, C, V), how far each cell's most likely token is believed
             (B, C), if that is to be kept as well.
 
-    ValueError unless segments and batch are positive.
+    ValueError unless there are puzzles, and segments and batch are positive.
     """
-    if segments < 1 or batch < 1:
-        raise InputError(f"segments and batch must be at least 1, got {segments} and {batch}")
+    if not len(inputs) or segments < 1 or batch < 1:
+        raise InputError(
+            f"puzzles, segments and batch must be at least 1, got {len(inputs)}, {segments} and "
+            f"{batch}"
+        )
     starts = [seeds] + [fold(seeds, _START + start) for start in range(1, config.breadth)]
     drawn = torch.stack(starts, dim=1)  # (N, B)
     run = _Run(model, config, depth or Depth(), q_learning, confidence)

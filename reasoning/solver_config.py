@@ -103,6 +103,15 @@ class GradientConfig(Frozen):
     )
 
     @model_validator(mode="after")
+    def _least_is_within_most(self):
+        if self.min_evaluations > self.max_evaluations:
+            raise InputError(
+                f"gradient.min_evaluations {self.min_evaluations} is more than "
+                f"gradient.max_evaluations {self.max_evaluations}: lower the one or raise the other"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _clip_has_something_to_clip(self):
         _expect_kind("gradient", self.kind, _GRADIENTS)
         clips = hasattr(self.build(), "clip") if _is_path(self.kind) else self.kind in _CLIPPED
@@ -131,8 +140,8 @@ class GradientConfig(Frozen):
 
         if self.kind == "adjoint":
             kind = Picard if self.solver == "picard" else Anderson
-            least = min(self.min_evaluations, self.max_evaluations)
-            solver = kind(self.tolerance, self.max_evaluations, least, early_exit=early_exit)
+            most, least = self.max_evaluations, self.min_evaluations
+            solver = kind(self.tolerance, most, least, early_exit=early_exit)
             return Adjoint(solver, self.clip)
         kinds = {
             "phantom": Phantom,

@@ -100,13 +100,14 @@ class EquilibriumStack(nn.Module):
         gradient = config.gradient.build(early_exit=True)
         unrolled = gradient.through_solver
         graph = torch.is_grad_enabled() and cache is None
-        tokens = _Tokens(self, c, given, cache, position)
         narrow = self._restricts and c.shape[:2].numel() > ROWS and not (graph and unrolled)
+        tokens = _Tokens(self, c, given, cache, position, narrow)
         with torch.set_grad_enabled(graph and unrolled):
             found = solver.run(
                 tokens.all, (start.flatten(0, 1).clone(),), tokens.of if narrow else None
             )
-        y = found.value[0].view(c.shape)
+        attached = gradient.attach(tokens.all, found) if graph and unrolled else found.value
+        y = attached[0].view(c.shape)
         if graph and not unrolled:
             attach = Picard(max_evaluations=0)
             y = solve(lambda y: self.image(y, c, given), y, attach, gradient).value
@@ -167,9 +168,11 @@ class _Tokens:
         given: Pass,
         cache: LoopCache | None,
         position: int,
+        narrow: bool,
     ):
+        """narrow: whether `of` is asked for some of them; others: as of the stack's `solve`."""
         self.stack, self.c, self.given = stack, c, given
-        self.cache, self.position = cache, position
+        self.cache, self.position, self.narrow = cache, position, narrow
         self.made = 0  # evaluations
         self.kvs: list[KV] = []  # of the last one
 
@@ -209,7 +212,7 @@ class _Tokens:
     def _image(self, y: Tensor, c: Tensor, given: Pass) -> Tensor:
         if self.cache is not None:
             self.kvs = self.cache.at(self.made, self.position)
-        elif self.stack._restricts:
+        elif self.narrow:
             self.kvs = [KV()]
         self.made += 1
         return self.stack.image(y, c, given, self.kvs or None)

@@ -59,10 +59,11 @@ def measured_passes(numbers: Mapping[str, float | None], gradient: Passes) -> Pa
     """Passes of steps with these mean diagnostics per token: the `evaluations` of the core that the
     model reports, and what its gradient takes beyond them.
 
-    A model that reports none has no core.
+    A model that reports none has no core; one whose tokens make no evaluation reads out what it
+    proposes, and the gradient does not pass the core either.
     """
     evaluations = numbers.get("evaluations")
-    if evaluations is None:
+    if not evaluations:
         return NO_CORE
     forward = evaluations + gradient.forward
     return Passes(forward, forward if math.isinf(gradient.backward) else gradient.backward)

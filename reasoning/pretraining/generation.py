@@ -39,7 +39,8 @@ class Sampling:
     def choose(self, logits: Tensor, generators: list[torch.Generator]) -> Tensor:
         """Tokens (B,) on the CPU for logits (B, V)."""
         logits = logits.detach().to("cpu", torch.float64)
-        if not logits.isfinite().all():
+        ruled_out = logits.isneginf()
+        if ruled_out.all(-1).any() or not (logits.isfinite() | ruled_out).all():
             raise InputError("the model's logits are not finite: its training diverged")
         if self.temperature == 0:
             return logits.argmax(-1)

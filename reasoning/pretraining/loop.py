@@ -34,7 +34,7 @@ from reasoning.pretraining.protocol import LanguageModel, LMOutput
 from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
 from reasoning.randomness import fold
 from reasoning.training.checkpoints import first_not_finite, last_words
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, generators, restore_generators
 from reasoning.training.evaluation import autocast
 from reasoning.training.logs import Logs
 from reasoning.training.runs import TrainingError
@@ -119,6 +119,8 @@ class Pretrainer(StepLoop):
             "skipped_in_a_row": self.skipped_in_a_row,
             "flops": self.flops,
         }
+        if (own := generators(self.world.device).get("cuda")) is not None:
+            state["cuda_rng"] = self.world.gather_objects(own.tolist())
         pending = None
         if self._pending:
             pending = {
@@ -137,7 +139,9 @@ class Pretrainer(StepLoop):
         """Take everything from the run's latest checkpoint, whatever world wrote it."""
         tensors = self._tensors()
         state = load_pretraining(self.run, tensors, self.world)
-        torch.set_rng_state(tensors["rng"])
+        kept = {"cpu": tensors["rng"]}
+        cuda = [{"cuda": torch.tensor(s, dtype=torch.uint8)} for s in state.get("cuda_rng", [])]
+        restore_generators([kept | own for own in cuda] or [kept], self.world)
         self.source.restore(state["lanes"][self.lanes])
         self.done, self.flops = state["step"], state["flops"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]

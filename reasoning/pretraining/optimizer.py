@@ -156,11 +156,11 @@ class MuonAdamW:
                 raise InputError(f"parameter {name}: {role!r} is no role; there are {known}")
             if role == "matrix" and name in trained and trained[name].ndim != 2:
                 raise InputError(f"parameter {name}: a matrix, for Muon, has two dimensions")
-        if set(roles.values()) == {"matrix"}:
-            raise InputError("every parameter is a matrix: AdamW needs one, of another role")
         held: dict[Role, list[nn.Parameter]] = {}
         for name, p in trained.items():
             held.setdefault(roles[name], []).append(p)
+        if held.keys() <= {"matrix"}:
+            raise InputError("every trained parameter is a matrix: AdamW needs one of another role")
         head_lr = config.lr * config.head_lr_scale
         groups = [
             {"params": held.get("embedding", []) + held.get("scalar", []), "lr": config.lr},

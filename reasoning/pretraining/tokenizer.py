@@ -115,7 +115,19 @@ class BPETokenizer:
             )
         byte_of = {character: byte for byte, character in _byte_characters().items()}
         names = map(self._library.id_to_token, range(self.bos))
-        self._pieces = [bytes(byte_of[character] for character in name) for name in names] + [b""]
+        try:
+            pieces = [bytes(byte_of[character] for character in name) for name in names]
+        except (KeyError, TypeError) as error:  # no character of a byte; no token of that number
+            raise TokenizerError(
+                f"{source}: its tokens are not bytes ({error}). "
+                "Use a tokenizer from `loopbench tokenizer train`"
+            ) from error
+        if missing := set(range(0xFF)) - {piece[0] for piece in pieces if len(piece) == 1}:
+            raise TokenizerError(
+                f"{source}: has no token for byte {min(missing)}, which text may hold. "
+                "Use a tokenizer from `loopbench tokenizer train`"
+            )
+        self._pieces = [*pieces, b""]
         self.token_bytes = np.array([len(piece) for piece in self._pieces], dtype=np.int64)
 
     def __reduce__(self) -> tuple[type["BPETokenizer"], tuple[str]]:

@@ -35,8 +35,17 @@ class CheckpointError(InputError):
     """A checkpoint is missing, damaged or of another model; one line with the file and remedy."""
 
 
-def _plain(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def plain_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights and buffers on the CPU as safetensors takes them: what shares its memory,
+    such as tied weights, each a copy of its own."""
+    plain: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in model.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        plain[name] = value.clone() if place in places else value
+        places.add(place)
+    return plain
 
 
 def last_words(run: Path | None) -> str:
@@ -110,8 +119,8 @@ def save_checkpoint(
     and numbers.
     """
     with writing(run, step) as folder:
-        save_file(_plain(model), folder / _FILES[0])
-        save_file(_plain(ema), folder / _FILES[1])
+        save_file(plain_tensors(model), folder / _FILES[0])
+        save_file(plain_tensors(ema), folder / _FILES[1])
         torch.save(state, folder / _FILES[2])
 
 

@@ -8,6 +8,7 @@ evaluations, training ends early.
 """
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ import torch
 
 from reasoning.errors import InputError
 from reasoning.training.config import TrainingConfig, replanned
+from reasoning.training.distribution import generators, restore_generators
 from reasoning.training.loop import Trainer
 
 LONGEST, SHARE = 20.0, 0.02  # seconds of measuring at most, and of the time there is
@@ -86,7 +88,7 @@ def _spans(config: TrainingConfig) -> list[tuple[float, int]]:
     """The run's depths: the share of its steps that have each, and the first such step."""
     stages, spans, before = config.supervision.curriculum, {}, 0.0
     for stage in stages:
-        share, first = spans.get(stage.depth, (0.0, int(before * config.steps + 0.5)))
+        share, first = spans.get(stage.depth, (0.0, math.ceil(before * config.steps)))
         spans[stage.depth] = (share + stage.until - before, first)
         before = stage.until
     return list(spans.values()) or [(1.0, 0)]
@@ -122,7 +124,7 @@ def _snapshot(trainer: Trainer) -> Callable[[], None]:
         (model, copy.deepcopy(model.state_dict())) for model in (trainer.model, trainer.ema.model)
     ]
     optimizers = copy.deepcopy(trainer.optimizers.state_dict())
-    random = torch.get_rng_state()
+    random = [generators(trainer.world.device)]
     assert trainer.done == 0, "only a fresh trainer can be measured"
 
     def put_back() -> None:
@@ -131,6 +133,6 @@ def _snapshot(trainer: Trainer) -> Callable[[], None]:
         trainer.optimizers.load_state_dict(optimizers)
         trainer.optimizers.zero_grad()
         trainer.done, trainer.net_calls, trainer.carry = 0, 0.0, None
-        torch.set_rng_state(random)
+        restore_generators(random, trainer.world)
 
     return put_back

@@ -164,3 +164,22 @@ def leave_world() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def generators(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's generators that a model on the device draws from where it asks for no
+    seed, as dropout does: the CPU's and the device's own."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_generators(states: list[dict[str, Tensor]] | Tensor, world: World) -> None:
+    """Put generators back to what `generators` said on every process, gathered.
+
+    Of another number of processes, or of an older checkpoint, which kept the CPU's of the first
+    process alone, what there is.
+    """
+    own = {"cpu": states} if isinstance(states, Tensor) else states[world.rank % len(states)]
+    torch.set_rng_state(own["cpu"])
+    if "cuda" in own and world.device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda"], world.device)

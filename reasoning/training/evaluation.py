@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reasoning.errors import InputError
 from reasoning.randomness import content_seeds
 from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import World
@@ -68,6 +69,11 @@ def predict(
     The model is put in eval mode for the call. Without halting: every puzzle gets every segment. A
     stochastic model draws from each puzzle's content, so no puzzle depends on its place.
     """
+    if not len(inputs) or segments < 1 or batch < 1:
+        raise InputError(
+            f"inputs, segments and batch must be at least 1, got {len(inputs)}, {segments} and "
+            f"{batch}"
+        )
     rows = share_of(len(inputs), world)
     was_training = model.training
     model.eval()
@@ -105,7 +111,10 @@ def _run(
         "tokens": torch.stack([o.logits.argmax(-1).to(torch.uint8) for o in outputs], dim=1),
         "net_calls": torch.stack([o.net_calls for o in outputs], dim=1).sum(1),
     }
-    finite = [output.logits.isfinite().flatten(1).all(1) for output in outputs]
+    finite = [
+        (o.logits.isfinite() | o.logits.isneginf()).flatten(1).all(1)  # -inf rules a token out
+        for o in outputs
+    ]
     result["finite"] = torch.stack(finite, dim=1).all(1)
     for name in outputs[0].diagnostics:
         result[name] = torch.stack([o.diagnostics[name].float() for o in outputs], dim=1)

@@ -30,7 +30,7 @@ from reasoning.training.checkpoints import (
     save_checkpoint,
 )
 from reasoning.training.config import TrainingConfig
-from reasoning.training.distribution import World, join_world
+from reasoning.training.distribution import World, generators, join_world, restore_generators
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import autocast
 from reasoning.training.logs import Logs
@@ -112,7 +112,7 @@ class Trainer(StepLoop):
             Batch(*map(mine, state["puzzle"])),
         )
         self.net_calls, self.done = state["net_calls"], step
-        torch.set_rng_state(state["rng"])
+        restore_generators(state["rng"], self.world)
         # A checkpoint of an earlier version stands on a log line.
         self._pending = share_pending(state.get("pending", [[]] * self.world.size), self.world)
         self._clock = time.perf_counter() - state.get("pending_seconds", 0.0)
@@ -132,7 +132,7 @@ class Trainer(StepLoop):
             "halted": gather(carry.halted),
             "puzzle": [gather(p) for p in (puzzle.inputs, puzzle.labels, puzzle.puzzle_ids)],
             "net_calls": self.net_calls,
-            "rng": torch.get_rng_state(),
+            "rng": self.world.gather_objects(generators(self.world.device)),
             "pending": gather_pending(self._pending, self.world),
             "pending_seconds": time.perf_counter() - self._clock if self._pending else 0.0,
         }

@@ -143,6 +143,11 @@ class Optimizers:
                 for name, p in weights
                 if id(p) in inner and p.ndim == 2 and not name.endswith("bias")
             ]
+            if not matrices:
+                raise InputError(
+                    "optimizer muon: the nets have no matrix to train; choose another "
+                    "--optimizer.name"
+                )
             taken = {id(p) for p in matrices}
             weights = [(n, p) for n, p in weights if id(p) not in taken]
             muon = torch.optim.Muon(
@@ -150,12 +155,8 @@ class Optimizers:
             )
             self._add(muon, "torch.optim.Muon")
         rest = [p for _, p in weights]
-        common = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay}
-        if config.name in ("adam-atan2", "adam-atan2-pytorch"):
-            inside = config.name == "adam-atan2-pytorch"
-            self._add(AdamATan2(rest, bias_inside=inside, **common), config.name)
-        else:
-            self._add(torch.optim.AdamW(rest, **common), "torch.optim.AdamW")
+        if rest:  # Muon or sign-SGD may have them all
+            self._add(*_adam(rest, config))
         if embedding:
             sign = SignSGD(embedding, config.embedding_lr, config.embedding_weight_decay)
             self._add(sign, "sign-SGD")
@@ -209,3 +210,14 @@ def clip_gradients(model: nn.Module, limit: float | None) -> Tensor:
         # Not clip_grad_norm_ at infinity: it would make NaN of gradients whose norm overflows.
         return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     return nn.utils.clip_grad_norm_(model.parameters(), limit).detach()
+
+
+def _adam(
+    weights: list[nn.Parameter], config: OptimizerConfig
+) -> tuple[torch.optim.Optimizer, str]:
+    """The optimiser of all that has none of its own, and its name in the record."""
+    common = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay}
+    if config.name in ("adam-atan2", "adam-atan2-pytorch"):
+        inside = config.name == "adam-atan2-pytorch"
+        return AdamATan2(weights, bias_inside=inside, **common), config.name
+    return torch.optim.AdamW(weights, **common), "torch.optim.AdamW"

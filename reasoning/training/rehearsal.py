@@ -43,7 +43,8 @@ def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary:
                 *(config.loss, config.supervision.halting, seeds),
             )
             supervised.losses.total.sum().backward()
-        if (config.micro_batch or config.batch) == 1:
+        size = config.micro_batch or config.batch
+        if 1 in (size, config.batch % size):
             alone = tuple(part[:1] for part in state)
             with watched(path, "segment of one puzzle, as a micro-batch of 1 gives it"):
                 tried.segment(alone, *(a[:1] for a in asked), stage.depth, seeds[:1])

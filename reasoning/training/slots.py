@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reasoning.losses import IGNORED_LABEL
 from reasoning.supervision import Batch, Carry, Supervised
 
 
@@ -42,7 +43,9 @@ def measure(supervised: Supervised) -> dict[str, Tensor]:
     """Sums over slots; `finished_*` over those that halted on this step."""
     output, losses, carry = supervised.output, supervised.losses, supervised.carry
     done = carry.halted
-    cells = (output.logits.argmax(-1) == carry.puzzle.labels).float().mean(-1)
+    labels = carry.puzzle.labels
+    scored = labels != IGNORED_LABEL
+    cells = ((output.logits.argmax(-1) == labels) & scored).sum(-1) / scored.sum(-1)
     sums = {
         "slots": torch.ones_like(losses.total).sum(),
         "finished": done.float().sum(),

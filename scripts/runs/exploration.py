@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from puzzles.isomorph import Isomorphism, isomorphism
+from puzzles.metrics import agreement_with
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.randomness import content_seeds, fold
@@ -203,8 +204,8 @@ def _score(
     """
     inputs, labels = puzzles.inputs[rows], puzzles.labels[rows]
     whole = candidates_of(puzzles.kind, inputs, trajectories)
-    hits = trajectories.tokens == labels[:, None, None]
-    right, cell = hits.all(-1), hits.mean(-1, dtype=np.float32)
+    cell, right = agreement_with(labels[:, None, None], trajectories.tokens)
+    cell = cell.astype(np.float32)
     width, segments = trajectories.residual.shape[1:]
     result: dict[str, np.ndarray] = _grid(whole, right, plan.depths(segments), plan.claim_ends)
 

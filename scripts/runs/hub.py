@@ -21,6 +21,7 @@ from safetensors.torch import load, save
 from puzzles.dataset import read_record
 from puzzles.errors import DataError
 from reasoning.nn.reasoner import parameter_count
+from reasoning.training.checkpoints import plain_tensors
 from reasoning.training.distribution import World, join_world
 from reasoning.training.logs import RunLog
 from reasoning.training.runs import RunError, read_config, read_environment, write_json
@@ -137,7 +138,7 @@ def write_folder(run: Path, name: str, out: Path) -> None:
             "what a stranger pushed names no module to import; pass on its folder and that code"
         )
     config = opened.config.model_copy(update={"data": "", "compile": False})
-    weights = {key: value.float().contiguous() for key, value in opened.model.state_dict().items()}
+    weights = {name: value.float() for name, value in plain_tensors(opened.model).items()}
     content = save(weights, metadata={"format": "pt"})
     environment = read_environment(run)
     record = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from puzzles.metrics import agreement_with
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.judged import Judged, UnitRules, judge
@@ -73,7 +74,7 @@ def search_judged(
             tell(number * total + done, len(runs) * total)
 
         judged = _judged(judging, puzzles, rules, config, world, depth, seed, told)
-        record[name] = _curve(judged, (judged.answers == puzzles.labels).all(1), budgets)
+        record[name] = _curve(judged, agreement_with(puzzles.labels, judged.answers)[1], budgets)
     return record
 
 
@@ -104,6 +105,7 @@ def _judged(
             config,
             evaluation_batch(run.config, puzzles, world.device),
             depth,
+            run.config.loss,
             tell,
         )
     shares = {name: torch.from_numpy(values) for name, values in vars(judged).items()}

@@ -1,10 +1,13 @@
 """The gradients of a language model's solution against plain autograd, in float64."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
+from reasoning.fixed_point import Unrolled
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
 
@@ -174,6 +177,11 @@ def test_clip_bounds_the_adjoint_of_every_sequence(make, short):
         assert error(free, expected) > 1e-3
 
 
+def test_an_adjoint_solve_of_more_than_its_most_is_refused():
+    with pytest.raises(ValidationError, match="min_evaluations 50 is more than"):
+        GradientConfig(kind="adjoint", min_evaluations=50, max_evaluations=10)
+
+
 @pytest.mark.parametrize("kind", ["phantom", "unrolled"])
 def test_a_clip_without_an_adjoint_is_refused(kind):
     with pytest.raises(ValidationError, match="clip"):
@@ -254,3 +262,32 @@ def test_training_memory_is_flat_in_the_evaluations_but_for_unrolled(make, token
     parcae = make("parcae")
     flat = [saved_bytes(parcae, tokens, SolveBudget(t)) for t in (2, 4, 16)]
     assert flat[0] < flat[1] == flat[2]
+
+
+def test_recomputed_blocks_keep_no_activations_of_a_single_head_layer_either(make):
+    """Through every iteration, where a head of one layer may leave tokens out elsewhere."""
+    tokens = torch.randint(0, 50, (4, 64), generator=torch.Generator().manual_seed(0))
+    solver = SolverConfig(tolerance=1e-30, max_evaluations=8)
+    settings = {"solver": solver, "gradient": GradientConfig(kind="unrolled"), "head_layers": 1}
+    whole, recomputed = (
+        saved_bytes(make("attractor", checkpoint=c, **settings), tokens, SolveBudget(8))
+        for c in (False, True)
+    )
+    assert recomputed < whole / 3
+
+
+@dataclass(frozen=True)
+class Turned(Unrolled):
+    """Its value is the solver's with its sign turned."""
+
+    def attach(self, f, found):
+        return tuple(-part for part in super().attach(f, found))
+
+
+def test_a_gradient_through_the_solver_attaches_its_own_value(make, short, monkeypatch):
+    """As `fixed_point.solve` has it, where a model once took the solver's value as it was."""
+    solver = SolverConfig(tolerance=1e-30, max_evaluations=3)
+    model = make("attractor", solver=solver, gradient=GradientConfig(kind="unrolled")).double()
+    plain = model(short).logits
+    monkeypatch.setattr(GradientConfig, "build", lambda self, early_exit=None: Turned())
+    torch.testing.assert_close(model(short).logits, -plain)

@@ -11,7 +11,7 @@ from puzzles.errors import DataError
 from puzzles.maze import generator as maze_generator
 from puzzles.maze import rules as maze_rules
 from puzzles.maze import search
-from puzzles.metrics import Metric, Scores, is_valid, score, summarise
+from puzzles.metrics import Metric, Scores, agreement_with, is_valid, score, summarise
 from puzzles.sudoku import generator as sudoku_generator
 from puzzles.sudoku import rules as sudoku_rules
 
@@ -233,3 +233,12 @@ def test_a_further_score_takes_no_name_that_is_taken():
     right = np.array([True])
     with pytest.raises(ValueError, match="more_scores: exact is measured already"):
         summarise(Scores(np.array([1.0]), right, right, {"exact": right}))
+
+
+def test_a_cell_without_an_answer_is_not_scored():
+    """PAD as a label, as training takes it."""
+    labels = np.array([[2, 3, 0, 0], [2, 3, 4, 5]])
+    predictions = np.array([[[2, 3, 5, 5], [2, 2, 0, 0]], [[2, 3, 4, 0], [2, 3, 4, 5]]])
+    cell, exact = agreement_with(labels[:, None], predictions)
+    np.testing.assert_array_equal(cell, [[1.0, 0.5], [0.75, 1.0]])
+    np.testing.assert_array_equal(exact, [[True, False], [False, True]])

@@ -24,7 +24,7 @@ from reasoning.training.checkpoints import (
     save_checkpoint,
 )
 from reasoning.training.config import OptimizerConfig
-from reasoning.training.distribution import World
+from reasoning.training.distribution import World, generators, restore_generators
 from reasoning.training.runs import TrainingError, create_run
 
 # What is not finite
@@ -121,7 +121,7 @@ def test_a_checkpoint_holds_nothing_of_the_process_that_wrote_it(tmp_path):
         torch.seed()  # as every process begins
         run_in(tmp_path / name)
         last = list_checkpoints(tmp_path / name)[-1]
-        states.append(torch.load(last / "state.pt", weights_only=True)["rng"])
+        states.append(torch.load(last / "state.pt", weights_only=True)["rng"][0]["cpu"])
     assert torch.equal(*states)
 
 
@@ -197,3 +197,68 @@ def test_an_average_that_held_the_puzzle_embedding_is_gone_on_with(tmp_path):
     resumed.step()
     newest = resumed.model.embedding.puzzles.weight
     assert torch.equal(resumed.ema.model.embedding.puzzles.weight, newest)
+
+
+# What a model of one's own may be
+
+
+class Tied(nn.Module):
+    """The readout is the embedding, and two buffers are one."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.readout = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+        self.readout.weight = self.embedding.weight
+        self.register_buffer("once", torch.arange(4.0))
+        self.register_buffer("again", self.once[1:])
+
+
+def test_tied_weights_are_saved_whole_and_stay_tied(tmp_path):
+    model, other = Tied(), Tied()
+    save_checkpoint(tmp_path, 3, model, model, {})
+    assert load_weights(tmp_path, other) == 3
+    assert torch.equal(other.readout.weight, model.embedding.weight)
+    assert other.readout.weight is other.embedding.weight
+    assert torch.equal(other.again, model.again)
+
+
+class Dropping(TRM):
+    """Draws from torch's own generator, as dropout does."""
+
+    def initial_state(self, batch, seeds=None):
+        noise = torch.rand(()).item() if self.training else 0.0
+        return tuple(part + noise for part in super().initial_state(batch, seeds))
+
+
+def test_every_generator_of_every_process_goes_on(tmp_path, monkeypatch):
+    """Of a GPU too, of which this one is told: dropout draws from its generator."""
+    states = {"cpu": torch.get_rng_state(), "cuda": torch.arange(16, dtype=torch.uint8)}
+    asked = []
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states["cuda"])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: asked.append(given))
+    cuda = torch.device("cuda", 0)
+    (kept,) = World(0, 1, torch.device("cpu")).gather_objects(generators(cuda))
+    assert torch.equal(kept["cuda"], states["cuda"])
+    two = [kept | {"cuda": kept["cuda"] + process} for process in (0, 1)]
+    restore_generators(two, World(1, 2, cuda))
+    assert torch.equal(asked[0][0], states["cuda"] + 1)
+    assert asked[0][1] == cuda
+    assert torch.equal(torch.get_rng_state(), states["cpu"])
+    restore_generators(torch.get_rng_state(), World(0, 1, cuda))  # as older checkpoints have it
+    assert len(asked) == 1
+
+
+def test_a_model_that_draws_resumes_exactly(tmp_path):
+    whole = run_in(tmp_path / "whole", kind=Dropping)
+    create_run(tmp_path / "broken", {})
+    broken = trainer(tmp_path / "broken", kind=Dropping)
+    torch.manual_seed(broken.config.seed)  # as training begins
+    for _ in range(6):
+        broken.step()
+    broken.save()
+    torch.rand(7)
+    again = trainer(tmp_path / "broken", kind=Dropping)
+    again.resume()
+    again.train()
+    for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -100,3 +100,14 @@ def test_a_plan_takes_its_own_time_off_and_fills_the_rest(monkeypatch):
     assert trainer.ema.config == trainer.config.ema
     with pytest.raises(ValueError, match="no step fits into 1 s"):
         deadline.plan(trainer, 1.0, time.perf_counter() - 1.0)
+
+
+@pytest.mark.parametrize("until", [0.3, 0.35, 0.7])
+@pytest.mark.parametrize("steps", [7, 8, 10, 100])
+def test_a_span_begins_at_the_first_step_of_its_depth(until, steps):
+    stages = [{"until": until, "segments": 1, "evaluations": 1}]
+    supervision = {"segments": 2, "curriculum": [*stages, {"until": 1.0, "segments": 2}]}
+    config = TrainingConfig(steps=steps, supervision=supervision)
+    (_, first), (_, second) = deadline._spans(config)
+    of = [config.supervision.stage_at(step, steps).segments for step in range(steps)]
+    assert (first, second) == (0, of.index(2))

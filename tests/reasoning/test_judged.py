@@ -9,7 +9,10 @@ import torch
 from puzzles.sudoku.generator import generate
 from puzzles.sudoku.rules import from_tokens, geometry, is_solution, keeps_givens, to_tokens
 from puzzles.units import interchangeable_tokens, unit_families
+from reasoning import judged
 from reasoning.judged import UnitRules, judge
+from reasoning.loss_config import LossConfig
+from reasoning.losses import log_probabilities
 from reasoning.randomness import content_seeds
 from reasoning.search_config import JudgeConfig
 from reasoning.supervision import SegmentOutput
@@ -170,3 +173,24 @@ def test_no_puzzle_depends_on_its_batch_mates():
 def test_units_that_do_not_hold_every_symbol_are_refused():
     with pytest.raises(ValueError, match="hold \\[5\\] cells and there are 0 symbols"):
         UnitRules.of(unit_families("maze", 5), interchangeable_tokens("maze", 5), CPU)
+
+
+def test_trouble_is_told_by_the_chances_that_the_model_was_trained_to_give():
+    """Two nodes whose order turns with the loss: one strikes two tokens a little less, the other
+    one of them a little, the other all but wholly."""
+    rules, questions = rules_of(4), torch.ones(2, 16, dtype=torch.int64)
+    logits = torch.zeros(2, 16, 6)
+    logits[0, :, :2], logits[1, :, :2] = -3.0, torch.tensor([-1.5, -1e3])
+    told = {}
+    for kind, by_hand in (
+        ("softmax", lambda a: a.exp()),
+        ("stablemax", lambda a: torch.where(a >= 0, a + 1, 1 / (1 - a.clamp_max(0)))),
+    ):
+        believed = log_probabilities(logits, LossConfig(cells=kind))
+        told[kind] = judged._Opinion.of(believed, questions, rules).trouble
+        s = by_hand(logits.double())
+        share = s[..., 2:].sum(-1) / s.sum(-1)
+        torch.testing.assert_close(told[kind].double(), -share.log().sum(-1), rtol=1e-5, atol=0)
+    assert (told["softmax"][0] > told["softmax"][1]) != (
+        told["stablemax"][0] > told["stablemax"][1]
+    )

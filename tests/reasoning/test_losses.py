@@ -106,3 +106,25 @@ def test_candidates_weigh_right_and_wrong_tokens_apart(sample):
                 wrong = [-math.log(1 - b) for i, b in enumerate(p) if i != label]
                 cells.append(-3.0 * math.log(p[label]) + 0.25 * sum(wrong))
         assert found == pytest.approx(sum(cells) / len(cells))
+
+
+@pytest.mark.parametrize("kind", ["stablemax", "softmax"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_token_that_is_ruled_out_is_as_if_it_were_not_there(sample, kind, smoothing):
+    """PAD at -inf, as a model may have it, where some labels are PAD: losses and gradients are
+    those of a vocabulary without that token."""
+    logits, labels = sample
+    labels = torch.where(labels == 1, 2, labels)
+    config = LossConfig(cells=kind, label_smoothing=smoothing, candidates=0.5)
+    q = torch.zeros(4, 2, dtype=torch.float64)
+    given = logits.clone().requires_grad_()
+    ruled = torch.cat((torch.full_like(given[..., :1], -math.inf), given[..., 1:]), -1)
+    losses = supervision_loss(ruled, q, labels, config)
+    short = logits[..., 1:].clone().requires_grad_()
+    without = supervision_loss(short, q, (labels - 1).clamp_min(0), config)
+    torch.testing.assert_close(losses.total, without.total)
+    gradients = torch.autograd.grad(losses.total.sum(), given)[0]
+    torch.testing.assert_close(
+        gradients[..., 1:], torch.autograd.grad(without.total.sum(), short)[0]
+    )
+    assert not gradients[..., 0].any()

@@ -99,6 +99,7 @@ def test_measured_passes_are_the_evaluations_and_what_the_gradient_takes():
     assert measured_passes({"evaluations": 6.0}, Passes(1, 1)) == Passes(7.0, 1)
     assert measured_passes({"evaluations": 8.0}, Passes(0, 4)) == Passes(8.0, 4)
     assert measured_passes({"loss": 1.0}, NO_CORE) == NO_CORE
+    assert measured_passes({"evaluations": 0.0}, Passes(1, 1)) == NO_CORE  # the proposal is read
 
 
 def test_the_peak_is_what_is_stated_and_unknown_on_a_cpu():

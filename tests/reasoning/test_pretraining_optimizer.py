@@ -167,6 +167,11 @@ def test_frozen_parameters_are_left_out_and_unknown_ones_refused():
     del roles["scalar"]
     with pytest.raises(ValueError, match="scalar has no role"):
         MuonAdamW(model, roles, MuonAdamWConfig())
+    roles = {name: name for name, _ in model.named_parameters()}
+    for name, p in model.named_parameters():
+        p.requires_grad_(name == "matrix")
+    with pytest.raises(ValueError, match="every trained parameter is a matrix"):
+        MuonAdamW(model, roles, MuonAdamWConfig())
 
 
 def test_the_schedule_is_a_trapezoid():

@@ -98,6 +98,9 @@ def test_what_a_micro_batch_of_one_breaks_is_told():
             return self.out(y), self.halt(self.norm(y.mean(1)))
 
     assert tried(Normed()) == []
+    config = TrainingConfig(steps=4, batch=33, micro_batch=32, device="cpu")
+    with pytest.raises(InputError, match="as a micro-batch of 1 gives it"):
+        rehearse(Normed(), config, BATCH, TOKENS)  # 32 puzzles, and one that is left
     alone = TrainingConfig(steps=4, batch=2, micro_batch=1, device="cpu")
     with pytest.raises(InputError, match=r"Normed: segment of one puzzle.*more than 1 value"):
         rehearse(Normed(), alone, BATCH, TOKENS)

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from reasoning.pretraining import tokenizer as tokenizer_module
 from reasoning.pretraining.tokenizer import (
+    BOS,
     BPETokenizer,
     ByteTokenizer,
     TokenizerError,
@@ -200,6 +202,16 @@ def test_files_that_are_no_tokenizer_are_refused(tmp_path):
     library.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(TokenizerError, match="expected the last of 257"):
         load_tokenizer(tmp_path)
+    for model, message in (
+        (models.WordLevel({"a": 0, "\u2581the": 1}, "a"), "its tokens are not bytes"),
+        (models.WordLevel({"a": 0, "b": 2}, "a"), "its tokens are not bytes"),
+        (models.BPE(), "has no token for byte 0"),
+    ):
+        library = LibraryTokenizer(model)
+        library.add_special_tokens([AddedToken(BOS, special=True)])
+        library.save(str(tmp_path / "tokenizer.json"))
+        with pytest.raises(TokenizerError, match=message):
+            load_tokenizer(tmp_path)
 
 
 def test_identity_tells_tokenizers_apart(bpe):

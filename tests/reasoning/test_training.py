@@ -29,6 +29,7 @@ from training_standins import (
 
 from baselines.trm import TRM, TRMConfig
 from reasoning.attractor import Attractor, AttractorConfig
+from reasoning.errors import InputError
 from reasoning.training.config import EMAConfig, OptimizerConfig
 from reasoning.training.distribution import World, join_world
 from reasoning.training.ema import EMA
@@ -65,6 +66,23 @@ def test_muon_gets_the_matrices_of_the_net_and_nothing_else():
     assert muon == {n for n in names.values() if n.startswith("net.")}
     assert sign == {"embedding.puzzles.weight"}
     assert muon | adamw | sign == set(names.values())
+
+
+def test_what_one_optimiser_has_whole_another_does_not_ask_for():
+    """A net of matrices alone has nothing for AdamW; one without any has nothing for Muon."""
+
+    class Model(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def nets(self):
+            return [self.net]
+
+    made = Optimizers(Model(nn.Linear(3, 3, bias=False)), OptimizerConfig(name="muon"))
+    assert made.kernels == ["torch.optim.Muon"]
+    with pytest.raises(InputError, match="no matrix to train"):
+        Optimizers(Model(nn.RMSNorm(3)), OptimizerConfig(name="muon"))
 
 
 def test_ema_is_the_weighted_mean_of_the_history():
@@ -294,6 +312,10 @@ def test_predictions_cover_every_row_once_and_leave_the_mode_as_it_was():
     np.testing.assert_array_equal(whole.tokens, parts.tokens)
     assert whole.net_calls.tolist() == [18] * 11
     assert made.model.training
+    for rows, asked in ((0, {}), (11, {"segments": 0}), (11, {"batch": 0})):
+        given = {"segments": 3, "batch": 4, "world": ALONE} | asked
+        with pytest.raises(InputError, match="must be at least 1"):
+            predict(made.model, inputs[:rows], ids[:rows], **given)
 
 
 # Memory
