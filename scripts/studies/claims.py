@@ -178,16 +178,17 @@ def _outcome(contrast: Contrast, records: Mapping[str, Record]) -> Outcome:
         at = f" at scale {contrast.scale}" if contrast.scale else ""
         return Outcome(contrast, "not tested", f"no record of `{contrast.study}`{at} holds it")
     record = records[name]
-    arms = [record.arm(q.arm, q.of) for q in _quantities(contrast)]
-    spreads = [a.spread(q.column) for a, q in zip(arms, _quantities(contrast), strict=True)]
+    sides = _sides(contrast, record)
+    arms = list({id(side.arm): side.arm for side in sides}.values())
+    spreads = [side.spread for side in sides]
     first = spreads[0].mean
     second = spreads[1].mean if len(spreads) > 1 else contrast.second
     known = {
         "record": name,
         "scale": record.scale,
         "seeds": tuple(spread.n for spread in spreads),
-        "collapsed": sum(arm.collapsed for arm in _distinct(arms)),
-        "failed": sum(arm.failed for arm in _distinct(arms)),
+        "collapsed": sum(arm.collapsed for arm in arms),
+        "failed": (failed := sum(arm.failed for arm in arms)),
         "first": first,
         "second": second,
     }
@@ -195,10 +196,10 @@ def _outcome(contrast: Contrast, records: Mapping[str, Record]) -> Outcome:
         exact = first / second - 1 if contrast.relative else first - second
         word = _word(contrast, exact, exact, second)
         return Outcome(contrast, word, "counted, not trained", exact=exact, **known)
-    effect = _difference(contrast, arms)
+    effect = _difference(contrast, sides)
     if effect is not None:
-        known |= {"effect": effect} | _needs(contrast, arms, effect)
-    reasons = _reasons(contrast, arms, spreads, effect)
+        known |= {"effect": effect} | _needs(contrast, sides, effect)
+    reasons = _reasons(contrast, sides, effect, failed)
     if reasons:
         return Outcome(contrast, "undecided", "; ".join(reasons), **known)
     word = _word(contrast, effect.low, effect.high, second)
@@ -207,64 +208,80 @@ def _outcome(contrast: Contrast, records: Mapping[str, Record]) -> Outcome:
     return Outcome(contrast, word, why, **known)
 
 
-def _quantities(contrast: Contrast) -> tuple[Quantity, ...]:
-    return (
-        (contrast.first, contrast.second)
-        if isinstance(contrast.second, Quantity)
-        else (contrast.first,)
-    )
+@dataclass(frozen=True)
+class _Side:
+    """A recorded quantity of a contrast: its arm and its column of it."""
+
+    arm: Arm
+    column: str
+
+    @property
+    def spread(self) -> Spread | None:
+        return self.arm.spread(self.column)
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        return self.arm.by_seed(self.column)
+
+    @property
+    def tokens(self) -> float:
+        """Of the arm's training; 0: not known, or none."""
+        spread = self.arm.spread("training_tokens")
+        return spread.mean if spread else 0.0
 
 
-def _distinct(arms: Sequence[Arm]) -> list[Arm]:
-    return list({id(arm): arm for arm in arms}.values())
+def _sides(contrast: Contrast, record: Record) -> list[_Side]:
+    """One where the second is a number; [] where the record lacks one."""
+    second = [contrast.second] if isinstance(contrast.second, Quantity) else []
+    quantities = [contrast.first, *second]
+    arms = [record.arm(quantity.arm, quantity.of) for quantity in quantities]
+    if None in arms:
+        return []
+    sides = [_Side(arm, q.column) for arm, q in zip(arms, quantities, strict=True)]
+    return sides if all(side.spread is not None for side in sides) else []
 
 
 def _deciding(contrast: Contrast, records: Mapping[str, Record]) -> str | None:
     """The name of the record that decides a contrast; None if none holds it."""
 
-    def rank(name: str) -> tuple[bool, int, float, int]:
-        arms = [records[name].arm(q.arm, q.of) for q in _quantities(contrast)]
-        pairs = zip(arms, _quantities(contrast), strict=True)
-        seeds = min(arm.spread(quantity.column).n for arm, quantity in pairs)
-        tokens, scale = min(map(_tokens, arms)), SCALES.index(records[name].scale)
-        decides = seeds >= SEEDS and (tokens >= TOKENS or not contrast.language)
-        return decides, scale, tokens, seeds
-
-    least = SCALES.index(contrast.scale)
-    holding = [
-        name
+    holding = {
+        name: sides
         for name, record in records.items()
         if record.study == contrast.study
-        and SCALES.index(record.scale) >= least
-        and all(_holds(record, quantity) for quantity in _quantities(contrast))
-    ]
+        and SCALES.index(record.scale) >= SCALES.index(contrast.scale)
+        and (sides := _sides(contrast, record))
+    }
+
+    def rank(name: str) -> tuple[bool, int, float, int]:
+        seeds = min(side.spread.n for side in holding[name])
+        tokens = min(side.tokens for side in holding[name])
+        decides = seeds >= SEEDS and (tokens >= TOKENS or not contrast.language)
+        return decides, SCALES.index(records[name].scale), tokens, seeds
+
     return max(holding, key=rank, default=None)
 
 
-def _holds(record: Record, quantity: Quantity) -> bool:
-    arm = record.arm(quantity.arm, quantity.of)
-    return arm is not None and arm.spread(quantity.column) is not None
+def _values(contrast: Contrast, sides: Sequence[_Side]) -> tuple[dict[int, float], ...]:
+    """What is compared, by seed: a number is the same for every one, and of a relative contrast
+    first / second - 1 is set against 0."""
+    first = sides[0].by_seed
+    if len(sides) == 1:
+        return first, dict.fromkeys(first, float(contrast.second))
+    second = sides[1].by_seed
+    if contrast.relative:
+        return _ratios(first, second), dict.fromkeys(second, 0.0)
+    return first, second
 
 
-def _tokens(arm: Arm) -> float:
-    spread = arm.spread("training_tokens")
-    return spread.mean if spread else 0.0
-
-
-def _difference(contrast: Contrast, arms: Sequence[Arm]) -> Difference | None:
+def _difference(contrast: Contrast, sides: Sequence[_Side]) -> Difference | None:
     """First less second; None where too little is known for an interval."""
-    values = [a.by_seed(q.column) for a, q in zip(arms, _quantities(contrast), strict=True)]
+    values = _values(contrast, sides)
     try:
-        if len(arms) == 1:
-            return difference(values[0], dict.fromkeys(values[0], float(contrast.second)))
-        if contrast.relative:
-            values = [_ratios(*values), dict.fromkeys(values[1], 0.0)]
         if all(values):
             return difference(*values)
-        if contrast.relative:
+        if contrast.relative or len(sides) == 1:
             return None
-        pairs = zip(arms, _quantities(contrast), strict=True)
-        return summary_difference(*(arm.spread(quantity.column) for arm, quantity in pairs))
+        return summary_difference(*(side.spread for side in sides))
     except UsageError:
         return None
 
@@ -274,41 +291,36 @@ def _ratios(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int
     return {seed: first[seed] / second[seed] - 1 for seed in first if seed in second}
 
 
-def _needs(contrast: Contrast, arms: Sequence[Arm], effect: Difference) -> dict[str, int]:
+def _needs(contrast: Contrast, sides: Sequence[_Side], effect: Difference) -> dict[str, int]:
     """Seeds that a difference of 5 points asks for, at the spread of the first five, or of as many
     as there are."""
     if contrast.first.column != "exact":
         return {}
-    few = [
-        dict(sorted(arm.by_seed(q.column).items())[:FIRST])
-        for arm, q in zip(arms, _quantities(contrast), strict=True)
-    ]
-    if len(few) == 1:
-        few.append(dict.fromkeys(few[0], 0.0))
+    few = [dict(sorted(values.items())[:FIRST]) for values in _values(contrast, sides)]
     if all(few):  # else means and deviations are all that is known
         effect = difference(*few)
     return {"needed": seeds_needed(effect.deviation, paired=effect.paired), "counted": effect.n}
 
 
 def _reasons(
-    contrast: Contrast, arms: Sequence[Arm], spreads: Sequence[Spread], effect: Difference | None
+    contrast: Contrast, sides: Sequence[_Side], effect: Difference | None, failed: int
 ) -> list[str]:
     """Why a contrast cannot be decided by this record.
 
-    arms: the record's that it compares. spreads: of each side over its seeds. effect: the
-    difference with its interval; None: no spread is known.
+    sides: what it compares. effect: the difference with its interval; None: no spread is known.
+    failed: runs of its arms.
     """
     reasons = []
-    seeds = min(spread.n for spread in spreads)
+    seeds = min(side.spread.n for side in sides)
     if seeds < SEEDS:
         reasons.append("one seed" if seeds == 1 else f"{seeds} seeds")
     elif effect is None:
         reasons.append("no spread is known")
     elif effect.high - effect.low <= ALIKE:
         reasons.append("all seeds differ alike")
-    if failed := sum(arm.failed for arm in _distinct(arms)):
+    if failed:
         reasons.append(f"{failed} failed")
-    if contrast.language and (tokens := min(map(_tokens, arms))) < TOKENS:
+    if contrast.language and (tokens := min(side.tokens for side in sides)) < TOKENS:
         reasons.append(f"{tokens / 1e6:.1f} million tokens")
     return reasons
 
