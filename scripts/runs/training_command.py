@@ -18,7 +18,7 @@ from scripts.runs.training_words import TrainingWords
 from scripts.terminal.console import Console
 from scripts.terminal.extras import need
 from scripts.terminal.folders import Kind, keep_apart
-from scripts.terminal.locks import held
+from scripts.terminal.locks import held, is_held
 from scripts.usage import UsageError, option_value
 
 Config = TypeVar("Config", bound=TrainingConfig | PretrainingConfig)
@@ -34,8 +34,7 @@ def with_steps(config: Config, steps: int) -> Config:
 def alone(run: Path, world: World, busy: Callable[[], None]) -> Iterator[None]:
     """Hold a run's lock; while another command has it, wait.
 
-    run: its folder; world: the processes, of which the first asks; busy: called before waiting, and
-    may raise instead.
+    run: its folder; world: the processes, of which the first asks; busy: called before waiting.
     """
     if world.is_main:
         with held(run, busy):
@@ -46,16 +45,17 @@ def alone(run: Path, world: World, busy: Callable[[], None]) -> Iterator[None]:
         yield
 
 
+def waiting(run: Path) -> str:
+    """The line that says why nothing happens."""
+    return f"{run}: another command trains this run; waiting until it is done"
+
+
 class Training(Protocol[Asked]):
     """`train_run` or `pretrain_run`: to its end, None, or to an interrupt, the step of it."""
 
     def __call__(
         self, config: Asked, out: Path, world: World, resume: bool, followers: Followers
     ) -> int | None: ...
-
-
-def _refuse(out: Path) -> None:
-    raise UsageError(f"{out}: another command trains this run; wait until it is done")
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class TrainingCommand(Generic[Config]):
         if given.tensorboard:
             need("--tensorboard", "tensorboard", "tensorboard")
         world = join_world(config.device)
+        if world.any(world.is_main and is_held(out)):  # told to all: none waits for the others
+            raise UsageError(f"{out}: another command trains this run; wait until it is done")
         console = Console(stderr=True, quiet=not world.is_main)
         say = partial(console.print, soft_wrap=True)
         if resume and not given.tensorboard and events_folder(out).is_dir():
@@ -94,7 +96,7 @@ class TrainingCommand(Generic[Config]):
             # The first process alone reports.
             wandb = given.wandb if world.is_main else "off"
             followers = Followers(live, say, wandb, given.tensorboard and world.is_main)
-            with alone(out, world, partial(_refuse, out)):
+            with alone(out, world, partial(say, waiting(out))):
                 stopped = self.train(config, out, world, resume, followers)
         if stopped is None:
             return 0

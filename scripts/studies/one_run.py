@@ -19,7 +19,7 @@ from scripts.runs.evaluate import evaluate_run
 from scripts.runs.recorded import load_config
 from scripts.runs.session import NotFiniteError, check_fits, open_run, subset
 from scripts.runs.train import train_run
-from scripts.runs.training_command import Training, alone
+from scripts.runs.training_command import Training, alone, waiting
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat
 from scripts.usage import UsageError
@@ -66,11 +66,6 @@ def finish_run(
             return
         stopped = train(config, out, seat.world, standing == "begun", seat.followers)
     leave_if(stopped, out, seat)
-
-
-def waiting(out: Path) -> str:
-    """The line that says why nothing happens."""
-    return f"{out}: another command trains this run; waiting until it is done"
 
 
 def leave_if(stopped: int | None, out: Path, seat: Seat) -> None:

@@ -31,11 +31,11 @@ from scripts.runs.recorded import load_config
 from scripts.runs.search_plan import Plan
 from scripts.runs.session import TrainedRun, open_run, subset
 from scripts.runs.train import newest, train_run
-from scripts.runs.training_command import alone
+from scripts.runs.training_command import alone, waiting
 from scripts.studies.asked import PuzzlesAsked
 from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
-from scripts.studies.one_run import Scored, failed_run, leave_if, score_run, waiting
+from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
 from scripts.terminal.choices import Task
 from scripts.terminal.console import show
