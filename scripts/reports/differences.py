@@ -12,7 +12,7 @@ from typing import Any
 from scripts.reports.numbers import percent
 from scripts.reports.paired import ALIKE, APART, Difference, difference, seeds_needed
 from scripts.reports.records import Arm, Record
-from scripts.reports.summary_table import AT_MOST, DIGITS, MIX
+from scripts.reports.summary_table import AT_MOST, DIGITS, MAZES, MIX
 from scripts.reports.tables import Table
 
 HEADINGS = {
@@ -107,6 +107,7 @@ class Pair:
 
 
 _ROWS, _NEAR = "1,000 rows", "the rows, 19 neighbours each, as long as the rows alone"
+_HALF = ", half as wide"
 _SOLVED, _PLAIN = "Attractor, three solver evaluations", "Attractor without solver evaluations"
 
 
@@ -129,6 +130,16 @@ PAIRS = (
     _on_mix("Attractor less TRM, with neighbours", ("Attractor", _NEAR), ("TRM", _NEAR)),
     _on_mix("Attractor with neighbours less without", ("Attractor", _NEAR), ("Attractor", _ROWS)),
     _on_mix("TRM with neighbours less without", ("TRM", _NEAR), ("TRM", _ROWS)),
+    _on_mix("Attractor of width 60 less 30", ("Attractor", _NEAR), (f"Attractor{_HALF}", _NEAR)),
+    _on_mix("TRM of width 60 less 30", ("TRM", _NEAR), (f"TRM{_HALF}", _NEAR)),
+    _on_mix(
+        "Attractor less TRM, of width 30", (f"Attractor{_HALF}", _NEAR), (f"TRM{_HALF}", _NEAR)
+    ),
+    Pair(
+        "Maze-Hard, 3 x 3 neighbourhoods: Attractor less TRM",
+        "published-sets",
+        *(f"Maze-Hard: {net}, {MAZES}, 16 segments" for net in ("Attractor", "TRM")),
+    ),
     _with_attention("Attractor with a solver less TRM", _SOLVED, "TRM"),
     _with_attention("Attractor without a solver less TRM", _PLAIN, "TRM"),
     _with_attention("Attractor with a solver less without", _SOLVED, _PLAIN),
