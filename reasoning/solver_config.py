@@ -28,6 +28,14 @@ def _expect_kind(what: str, kind: str, shipped: tuple[str, ...]) -> None:
         )
 
 
+def _expect_order(what: str, least: int, most: int) -> None:
+    if least > most:
+        raise InputError(
+            f"{what}.min_evaluations {least} is more than {what}.max_evaluations {most}: lower the "
+            "one or raise the other"
+        )
+
+
 def _taken(kind: type, config: Frozen, names: tuple[str, ...]) -> dict[str, Any]:
     """Those of the settings that a class has fields for."""
     fields = getattr(kind, "__dataclass_fields__", {})
@@ -49,11 +57,7 @@ class SolverConfig(Frozen):
 
     @model_validator(mode="after")
     def _least_is_within_most(self):
-        if self.min_evaluations > self.max_evaluations:
-            raise InputError(
-                f"solver.min_evaluations {self.min_evaluations} is more than "
-                f"solver.max_evaluations {self.max_evaluations}"
-            )
+        _expect_order("solver", self.min_evaluations, self.max_evaluations)
         _expect_kind("solver", self.kind, ("anderson", "picard"))
         if _is_path(self.kind):
             self.build()  # refused while settings are read
@@ -103,16 +107,8 @@ class GradientConfig(Frozen):
     )
 
     @model_validator(mode="after")
-    def _least_is_within_most(self):
-        if self.min_evaluations > self.max_evaluations:
-            raise InputError(
-                f"gradient.min_evaluations {self.min_evaluations} is more than "
-                f"gradient.max_evaluations {self.max_evaluations}: lower the one or raise the other"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _clip_has_something_to_clip(self):
+        _expect_order("gradient", self.min_evaluations, self.max_evaluations)
         _expect_kind("gradient", self.kind, _GRADIENTS)
         clips = hasattr(self.build(), "clip") if _is_path(self.kind) else self.kind in _CLIPPED
         if self.clip is not None and not clips:
