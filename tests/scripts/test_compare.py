@@ -129,7 +129,7 @@ def test_compare_says_which_runs_are_unfinished_or_have_no_training(trained, sud
     assert main(["compare", str(cut), str(trained), str(bare), "--out", str(out)]) == 0
     (group,) = json.loads((out / "comparison.json").read_text()).values()
     assert group["unfinished"] == 1
-    assert "3, 1 unfinished" in (text := (out / "comparison.md").read_text())
+    assert "1 (3 runs), 1 unfinished" in (text := (out / "comparison.md").read_text())
     assert "| 20 of 40 |" in text
     assert group["training_flops"] is None  # of a mean that one has no part in
     assert [bool(run["cost"]) for run in group["runs"]] == [True, True, False]

@@ -54,7 +54,7 @@ def test_every_part_of_a_run_that_differs_is_named(pair):
     for name, change in (
         ("carry", lambda: state["state"][0].view(torch.uint8).view(-1)[0].add_(1)),
         ("position in the data", lambda: state["puzzle"][0].view(-1)[0].add_(1)),
-        ("random numbers", lambda: state["rng"][0].add_(1)),
+        ("random numbers", lambda: state["rng"][0]["cpu"][0].add_(1)),
         ("optimiser", lambda: _first_tensor(state["optimizers"]).view(-1)[0].add_(1)),
     ):
         change()
