@@ -54,7 +54,7 @@ SUMMARIES = {
         "exact",
         (
             Line(
-                "Maze-Hard, 1,000 test mazes (0.4 PFLOP; loops three seeds)",
+                "Maze-Hard, 1,000 test mazes (0.4 PFLOP, three seeds, of one pass one)",
                 _of(
                     "published-sets",
                     attractor=f"Maze-Hard: Attractor, {MAZES}, 16 segments",
