@@ -1,6 +1,6 @@
 """Learning curves of runs as numbers, for pictures and for the page that shows them by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,10 +70,10 @@ def read_curve(label: str, seed: int, folder: Path, before: Spent = FRESH) -> Cu
     return Curve(label, seed, points("train", "cell_loss"), points("test", "exact"), before)
 
 
-def starts(run: Path) -> list[tuple[Path, int]]:
-    """The runs that a run's weights came from, the first one first, each with the step at which
-    they were taken. RunError where one is not there, is a file, or began with itself."""
-    links: list[tuple[Path, int]] = []
+def starts(run: Path) -> Iterator[tuple[Path, int]]:
+    """The runs that a run's weights came from, the last one first, each with the step at which they
+    were taken. RunError, after those that are, where one is not there, is a file, or began with
+    itself."""
     known = {run.resolve()}
     while (begun := begun_with(run)) is not None:
         start, _ = begun
@@ -82,9 +82,8 @@ def starts(run: Path) -> list[tuple[Path, int]]:
         if start.resolve() in known:
             raise RunError(f"{run}: began with {start}, which began with it: one was written over")
         known.add(start.resolve())
-        links.insert(0, begun)
+        yield begun
         run = start
-    return links
 
 
 def run_curve(label: str, run: Path) -> Curve:
@@ -93,7 +92,7 @@ def run_curve(label: str, run: Path) -> Curve:
     label: the name that the curve has in pictures.
     """
     before = FRESH
-    for start, step in starts(run):
+    for start, step in reversed(list(starts(run))):
         before = _spent_by(read_curve(label, 0, start, before), step)
     return read_curve(label, read_config(run)["config"]["seed"], run, before)
 

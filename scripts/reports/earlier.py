@@ -1,6 +1,7 @@
 """Results in whose place others come: kept beside them, as NAME-earlier-N."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,11 @@ def set_aside(path: Path, *beside: str) -> Path:
         if other.is_file():
             other.rename(kept.with_name(kept.stem + ending))
     return path.rename(kept)
+
+
+def is_set_aside(path: Path) -> bool:
+    """Whether `set_aside` named it: another has taken its place."""
+    return re.search(r"-earlier-\d+$", path.stem) is not None
 
 
 def keep_other_rows(path: Path, rows: Callable[[Any], Iterable[str]], names: Iterable[str]) -> None:

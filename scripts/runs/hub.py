@@ -8,7 +8,6 @@ README.md           the model card, made of these
 
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from reasoning.training.runs import RunError, read_config, read_environment, wri
 from scripts.models.grids import recorded_shape
 from scripts.models.labels import label
 from scripts.models.presets import RunConfig, build_model
+from scripts.reports.earlier import is_set_aside
 from scripts.runs.data import read_data
 from scripts.runs.hub_cards import render_card, told_options
 from scripts.runs.hub_names import PREFIX, check_repository, told
@@ -46,7 +46,7 @@ def results_of(run: Path, step: int) -> list[dict[str, Any]]:
     """
     results = []
     for path in sorted(run.glob("evaluation-*.json")):
-        if re.search(r"-earlier-\d+$", path.stem):  # another took its place
+        if is_set_aside(path):
             continue
         record = _evaluation(path)
         if record["split"] == "test":

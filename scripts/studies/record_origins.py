@@ -1,13 +1,14 @@
 """What made the numbers of a result: what the runs' folders and the file itself say of it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reasoning.training.runs import RunError, begun_with, read_config, read_environment
-from scripts.reports.curves import spent_on
+from reasoning.training.runs import RunError, read_config, read_environment
+from scripts.reports.curves import spent_on, starts
 from scripts.reports.records import SCALES, Arm, Estimate, Origin, RecordError
 from scripts.studies.origin import command_line
 
@@ -180,15 +181,10 @@ def _folder(run: str, path: Path) -> Path | None:
 def _chain(run: Path) -> Iterator[Path]:
     """A run, then the run it began with, and so on as far as they are there: `Origins.training`
     notes where one is not."""
-    seen: set[Path] = set()
-    begun: tuple[Path, int] | None = (run, 0)
-    while begun and begun[0].is_dir() and begun[0].resolve() not in seen:
-        seen.add(begun[0].resolve())
-        yield begun[0]
-        try:
-            begun = begun_with(begun[0])
-        except RunError:
-            return
+    yield run
+    with suppress(RunError):
+        for start, _ in starts(run):
+            yield start
 
 
 def _command(environment: Json) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from baselines.configs import GPTConfig
+from reasoning.language_config import LanguageFacts
 from reasoning.pretraining.packing import validation_rows
 from reasoning.training.runs import write_json
 from scripts.reports.earlier import keep_other_rows
@@ -103,9 +104,7 @@ def _rows(study: Study, table: LanguageTable, size: str) -> list[dict[str, Any]]
     for column, relative in table.relative.items():
         if isinstance(relative, Worth):
             models = {e.name: study.configuration(e.variant, size).model for e in entries}
-            gpts = {n: m for n, m in models.items() if isinstance(m, GPTConfig)}
-            plain = {name: m for name, m in gpts.items() if not m.value_embeddings}
-            _weigh(runs, column, relative, plain)
+            _weigh(runs, column, relative, {n: m for n, m in models.items() if _is_stack(m)})
         elif relative.reference in runs:
             _relate(runs, column, relative)
     return [_row(entry, size, runs[entry.name]) for entry in entries]
@@ -165,6 +164,11 @@ def _relate(runs: Mapping[str, list[dict[str, Any]]], column: str, relative: Rel
             if "numbers" in run and "numbers" in reference:
                 a, b = (r["numbers"][relative.column] for r in (run, reference))
                 run["numbers"][column] = a / b if relative.kind == "ratio" else a - b
+
+
+def _is_stack(model: LanguageFacts) -> bool:
+    """Whether it is blocks alone, applied once or more often."""
+    return isinstance(model, GPTConfig) and not model.value_embeddings
 
 
 def _weigh(
