@@ -21,7 +21,7 @@ depends on neither batch-mates nor processes; start 0 draws what `infer` would.
 Shapes: N puzzles, B starts, S segments, C cells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -207,27 +207,34 @@ def search(
     drawn = torch.stack(starts, dim=1)  # (N, B)
     run = _Run(model, config, depth or Depth(), q_learning, confidence)
     total, record = drawn.numel() * segments, _Record(*drawn.shape)
-    every = torch.arange(drawn.numel(), device=drawn.device).view_as(drawn)
-    # Places to run together: all, a puzzle's starts following one another, or one start of each.
-    for places in every.split(1 if config.until_claimed else config.breadth, dim=1):
-        open_places = places[~record.claimed.to(places.device)].flatten()
-        if not len(open_places):
-            continue
-        spared = places.numel() - len(open_places)  # of this wave alone
-        before = int(places[0, 0]) * len(drawn) * segments + spared * segments
-        for block in open_places.split(batch):
-            puzzle, start = block // config.breadth, block % config.breadth
-            seed = drawn.flatten()[block]
+    for block, before in _blocks(record, batch, config.until_claimed):
+        block = block.to(drawn.device)
+        puzzle, start = block // config.breadth, block % config.breadth
+        seed = drawn.flatten()[block]
+        state = _initial(model, seed, start == 0)
 
-            def done(segment: int, before: int = before, rows: int = len(block)) -> None:
-                tell(before + rows * segment, total)
+        def done(segments_done: int, before: int = before * segments) -> None:
+            tell(before + segments_done, total)
 
-            state = _initial(model, seed, start == 0)
-            record.take(block, run(state, inputs[puzzle], puzzle_ids[puzzle], seed, segments, done))
-            before += len(block) * segments
+        record.take(block, run(state, inputs[puzzle], puzzle_ids[puzzle], seed, segments, done))
     tell(total, total)
     found = record.trajectories()
     return found.standing(config.breadth) if config.until_claimed else found
+
+
+def _blocks(record: _Record, batch: int, one_by_one: bool) -> Iterator[tuple[Tensor, int]]:
+    """Places of starts to run together, at most `batch`, and how many places lie behind each block.
+
+    A puzzle's starts follow one another; `one_by_one`, all puzzles' first starts come before any
+    second one, and those of a puzzle claimed by then count as run.
+    """
+    every, before = torch.arange(record.puzzles * record.starts).view(-1, record.starts), 0
+    for wave in every.split(1 if one_by_one else record.starts, dim=1):
+        waiting = wave[~record.claimed].flatten()
+        before += wave.numel() - len(waiting)
+        for block in waiting.split(batch) if len(waiting) else ():
+            yield block, before
+            before += len(block)
 
 
 def _initial(model: SegmentModel, seeds: Tensor, own: Tensor) -> State:
@@ -264,7 +271,7 @@ class _Run:
         segments: int,
         done: Callable[[int], None],
     ) -> dict[str, Tensor]:
-        """Every quantity (block, S, ...)."""
+        """Every quantity (block, S, ...); `done` is told how many of the block's segments are."""
         here = torch.arange(len(inputs), device=inputs.device)
         record: dict[str, Tensor] = {}
         for segment in range(segments):
@@ -289,8 +296,8 @@ class _Run:
                 stood = (said["tokens"] == record["tokens"][here, segment - 1]).all(1)
                 stays = ~(stood & self._done(said))
                 here, state = here[stays], tuple(part[stays] for part in state)
-            done(segment + 1)
-        done(segments)
+            done(len(inputs) * (segment + 1))
+        done(len(inputs) * segments)
         return record
 
     def _done(self, said: dict[str, Tensor]) -> Tensor:
