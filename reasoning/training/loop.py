@@ -204,14 +204,26 @@ class Trainer(StepLoop):
     def advance(self) -> dict[str, Tensor]:
         """`step`, never metered."""
         config, model = self.config, self.model
-        batch, minimum, seeds = self._batch(self.done)
+        model.train()
+        self.optimizers.zero_grad()
+        sums = self._backward(*self._batch(self.done))
+        self.world.sum_gradients(model)
+        sums["grad_norm"] = clip_gradients(model, config.optimizer.clip)
+        puzzle_ids = self.world.gather_rows(self.carry.puzzle.puzzle_ids)
+        self.optimizers.step(self.done, config.steps, puzzle_ids)
+        self.world.share(model.get_buffer(name) for name in self.ema.statistics)
+        self.ema.update(model, self.done)
+        self.done += 1
+        return sums
+
+    def _backward(self, batch: Batch, minimum: Tensor, seeds: Tensor) -> dict[str, Tensor]:
+        """A segment of every slot and its gradient, by micro-batches; the carry moves on."""
+        config, model = self.config, self.model
         if self.carry is None:
             with autocast(self.world.device, config.precision):  # for the dtype of the states
                 self.carry = start(model, batch, seeds)
         stage = config.supervision.stage_at(self.done, config.steps)
         size = config.micro_batch or len(minimum)
-        model.train()
-        self.optimizers.zero_grad()
         sums, carries = None, []
         for first in range(0, len(minimum), size):
             piece = slice(first, first + size)
@@ -230,14 +242,7 @@ class Trainer(StepLoop):
             carries.append(supervised.carry)
             measured = measure(supervised)
             sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
-        self.world.sum_gradients(model)
-        sums["grad_norm"] = clip_gradients(model, config.optimizer.clip)
         self.carry = join(carries)
-        puzzle_ids = self.world.gather_rows(self.carry.puzzle.puzzle_ids)
-        self.optimizers.step(self.done, config.steps, puzzle_ids)
-        self.world.share(model.get_buffer(name) for name in self.ema.statistics)
-        self.ema.update(model, self.done)
-        self.done += 1
         return sums
 
     def train(self) -> Outcome:
