@@ -15,6 +15,10 @@ from scripts.reports.tables import Table
 
 DASH = "-"
 _SEGMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_STARTS = (1, 2, 4, 8, 16, 32, 64, 128)
+_CALLS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # of a judge
+_BINS = (1, 2, 3, 4, 5)  # of about equal size, by difficulty
+_JUDGES = {"trained": "", "untrained": "untrained: "}
 _RULES = {  # which candidate answers
     "single": "the first alone",
     "residual": "least residual",
@@ -144,6 +148,27 @@ COLUMNS: dict[str, Column] = {
     **{
         f"net_calls_by_{rule}": Column(f"{told}: net calls", _mean(f"net_calls_by_{rule}"))
         for rule, told in _RULES.items()
+    },
+    **{f"exact_in_bin_{n}": _percent(f"exact_in_bin_{n}", f"exact %, bin {n}") for n in _BINS},
+    "auroc_halting": Column("AUROC by halting score", _spread("auroc_halting", 1, ".3f")),
+    "auroc_residual": Column("AUROC by residual", _spread("auroc_residual", 1, ".3f")),
+    "risk_area_halting": Column(
+        "risk area by halting score", _spread("risk_area_halting", 1, ".3f")
+    ),
+    "risk_area_residual": Column("risk area by residual", _spread("risk_area_residual", 1, ".3f")),
+    **{f"at_rest_{n}": _percent(f"at_rest_{n}", f"at rest %, {n} starts") for n in _STARTS},
+    **{f"spurious_{n}": _percent(f"spurious_{n}", f"wrong of them %, {n} starts") for n in _STARTS},
+    **{
+        f"{net}_judge_exact_{n}": _percent(f"{net}_judge_exact_{n}", f"{told}exact % in {n} calls")
+        for net, told in _JUDGES.items()
+        for n in _CALLS
+    },
+    **{
+        f"{net}_judge_net_calls_{n}": Column(
+            f"{told}net calls in {n} calls", _mean(f"{net}_judge_net_calls_{n}")
+        )
+        for net, told in _JUDGES.items()
+        for n in _CALLS
     },
     "residual": Column("mean residual at the end", _mean("residual")),
     "training_exact": _percent("training_exact", "training exact %"),

@@ -261,6 +261,11 @@ def notes(run: TrainedRun, puzzles: PuzzleSet, data: Path, plan: Plan, segments:
         lines.append(
             "images of a puzzle that are not transposed get one answer: ask several starts"
         )
+    if plan.claim_ends or (plan.leave or 0) > REST:
+        lines.append(
+            "who left keeps the residual it left with, so that residuals do not tell who comes to "
+            "rest, nor who is right: for that, ask --leave never"
+        )
     several = puzzle_of(run.kind).images_note
     if several is not None and plan.symmetries > 1:
         lines.append(several)

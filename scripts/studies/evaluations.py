@@ -97,8 +97,8 @@ def _learned(config: Json, trained: Trained | None, path: Path) -> dict[str, Any
 
 def _values(content: Json) -> dict[str, Estimate]:
     """By column: metrics, of the halting too; costs of a puzzle; exact after segments, each
-    doubled; what every rule chooses among several candidates, and its net calls; how far from a
-    fixed point the last segment ends."""
+    doubled; what is said of difficulty, confidence, rest, candidates and a judge's search; how far
+    from a fixed point the last segment ends."""
     halting = content["selection"]["halt-first"]
     values = {name: estimate_of(value) for name, value in content["metrics"].items()}
     values |= {f"halted_{name}": estimate_of(v) for name, v in halting["metrics"].items()}
@@ -112,14 +112,70 @@ def _values(content: Json) -> dict[str, Estimate]:
             values[f"exact_after_{segment}"] = Estimate(
                 mean=after["exact"], stderr=after["exact_stderr"], n=after["n"]
             )
+    for number, each in enumerate(content.get("by_difficulty", {}).get("bins", ()), start=1):
+        values[f"exact_in_bin_{number}"] = estimate_of(each["metrics"]["exact"])
     if content["search"]["candidates"] > 1:
         for rule, chosen in content["selection"].items():
             values[f"exact_by_{rule}"] = estimate_of(chosen["metrics"]["exact"])
             values[f"net_calls_by_{rule}"] = estimate_of(chosen["net_calls_per_puzzle"])
+    values |= _confidence(content) | _judged(content)
+    if _told_rest(content):
+        values |= _rest(content)
     last = {name: each[-1] for name, each in content.get("diagnostics", {}).items()}
     if last.get("residual") is not None:  # a model may tell none, and without a solve there is none
         known = [name for name in ("residual", "converged") if name in last]
         values |= {name: Estimate(mean=last[name]) for name in known}
+    return values
+
+
+def _told_rest(content: Json) -> bool:
+    """Whether starts ran on until they were at rest: who leaves keeps the residual it left with."""
+    leave = content["search"].get("leave")
+    ran_on = leave is None or leave <= content.get("at_rest", {}).get("residual", 0)
+    return ran_on and not content["search"].get("until_claimed")
+
+
+def _confidence(content: Json) -> dict[str, Estimate]:
+    """AUROC and the area under risk-coverage of either score that tells something; where all are
+    right, no AUROC."""
+    values = {}
+    scores = {"halting score": "halting"} | (
+        {"residual": "residual"} if _told_rest(content) else {}
+    )
+    for told, name in scores.items():
+        if told in content.get("abstention", {}):
+            score = content["abstention"][told]
+            values[f"risk_area_{name}"] = estimate_of(score["risk_coverage"]["area"])
+            if score["auroc"] is not None:
+                values[f"auroc_{name}"] = estimate_of(score["auroc"])
+    return values
+
+
+def _rest(content: Json) -> dict[str, Estimate]:
+    """By starts, of the answer of least residual: the share at rest, and the wrong share of it."""
+    values = {}
+    rest = content.get("at_rest", {"breadths": ()})
+    for place, starts in enumerate(rest["breadths"]):
+        rested = rest["by"]["residual"]["at_rest"]
+        share, count = rested["share"][place], rested["n"][place]
+        values[f"at_rest_{starts}"] = Estimate(mean=share, n=rest["puzzles"])
+        if count:
+            wrong, stderr = rested["wrong"][place], rested["stderr"][place]
+            values[f"spurious_{starts}"] = Estimate(mean=wrong, stderr=stderr, n=count)
+    return values
+
+
+def _judged(content: Json) -> dict[str, Estimate]:
+    """Of the search that a net judges, by the calls it may take: exact, and net calls; the same of
+    its control, an untrained net."""
+    values = {}
+    judged = content.get("judged", {"budgets": ()})
+    for place, calls in enumerate(judged["budgets"]):
+        for net in ("trained", "untrained"):
+            for kind in ("exact", "net_calls") if net in judged else ():
+                told = {key: each[place] for key, each in judged[net][kind].items()}
+                column = f"{net}_judge_{kind}_{calls}"
+                values[column] = estimate_of(told | {"n": judged["n"]})
     return values
 
 

@@ -347,6 +347,61 @@ def test_depth_and_choice_among_candidates_are_recorded(compared, tmp_path):
         assert values[f"net_calls_by_{rule}"].mean == chosen["net_calls_per_puzzle"]["mean"]
 
 
+def test_difficulty_confidence_and_rest_are_recorded_where_starts_ran_on(evaluated, tmp_path):
+    rates = {"share": [0.25, 0.5], "n": [1, 0], "wrong": [1.0, None], "stderr": [0.0, None]}
+    said = json.loads(evaluated[0].read_text())
+    bins = [{"metrics": {"exact": {"mean": m, "stderr": 0.1, "n": 2}}} for m in (0.5, 0.25)]
+    area = {"area": {"mean": 0.2, "stderr": 0.1, "n": 4}}
+    scores = {
+        "residual": {"auroc": {"mean": 0.75, "stderr": None, "n": 4}, "risk_coverage": area},
+        "halting score": {"auroc": None, "risk_coverage": area},
+    }
+    told = {
+        "by_difficulty": {"name": "guesses", "bins": bins},
+        "abstention": scores,
+        "at_rest": {"residual": 1e-3, "breadths": [1, 2], "puzzles": 4}
+        | {"by": {"residual": {"at_rest": rates}}},
+    }
+
+    def values(**search):
+        asked = said["search"] | {"until_claimed": False, "leave": None} | search
+        file = changed(evaluated[0], tmp_path, **told, search=asked)
+        return record(file, tmp_path, "--replace").arms[0].runs[0].values
+
+    ran_on = values(leave=1e-3)
+    assert [ran_on[f"exact_in_bin_{n}"].mean for n in (1, 2)] == [0.5, 0.25]
+    assert ran_on["auroc_residual"].mean == 0.75
+    assert "auroc_halting" not in ran_on
+    assert ran_on["risk_area_halting"].stderr == 0.1
+    assert [ran_on[f"at_rest_{n}"].mean for n in (1, 2)] == [0.25, 0.5]
+    assert (ran_on["spurious_1"].mean, ran_on["spurious_1"].n) == (1, 1)
+    assert "spurious_2" not in ran_on
+    for search in ({"leave": 0.008}, {"until_claimed": True}):
+        left = values(**search)  # with the residual that it left with
+        assert "risk_area_halting" in left
+        assert "risk_area_residual" not in left
+        assert not {"auroc_residual", "at_rest_1", "spurious_1"} & left.keys()
+
+
+def test_a_judges_search_is_recorded_by_its_calls_beside_its_control(evaluated, tmp_path):
+    def curve(*means):
+        return {"mean": list(means), "stderr": [0.1, 0.2]}
+
+    nets = {
+        "trained": {"exact": curve(0.5, 1.0), "net_calls": curve(4, 6)},
+        "untrained": {"exact": curve(0.0, 0.25), "net_calls": curve(4, 8)},
+    }
+    file = changed(evaluated[0], tmp_path, judged={"budgets": [1, 2], "n": 4} | nets)
+    values = record(file, tmp_path).arms[0].runs[0].values
+    for net, told in nets.items():
+        for place, calls in enumerate((1, 2)):
+            for kind in ("exact", "net_calls"):
+                value = values[f"{net}_judge_{kind}_{calls}"]
+                assert value.mean == told[kind]["mean"][place]
+                assert value.n == 4
+                assert f"{net}_judge_{kind}_{calls}" in COLUMNS
+
+
 def test_counted_costs_are_recorded(tmp_path):
     assert main(["reproduce", "fig4", "--out", str(tmp_path)]) == 0
     made = record(tmp_path / "fig4.json", tmp_path)
