@@ -140,6 +140,11 @@ PAIRS = (
         "published-sets",
         *(f"Maze-Hard: {net}, {MAZES}, 16 segments" for net in ("Attractor", "TRM")),
     ),
+    Pair(
+        "30x30 mazes by nets of 12x12 ones: Attractor less TRM",
+        "maze12-to-30",
+        *(f"{net}: 30x30" for net in ("Attractor", "TRM")),
+    ),
     _with_attention("Attractor with a solver less TRM", _SOLVED, "TRM"),
     _with_attention("Attractor without a solver less TRM", _PLAIN, "TRM"),
     _with_attention("Attractor with a solver less without", _SOLVED, _PLAIN),
