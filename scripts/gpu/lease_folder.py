@@ -32,7 +32,7 @@ from scripts.usage import UsageError
 
 MOST_BYTES = 50 * 2**20
 HELD_OUT = 2_000
-NEIGHBOURS = 19  # of each training row: what takes the digit preset from 55 to 92 %
+NEIGHBOURS = 19  # of each training row: with them a net goes on learning where it would memorise
 _MANIFEST = "manifest.json"
 _PACKAGES = ("baselines", "puzzles", "reasoning", "scripts")
 _LISTS = ("forum_hardest_1905_11plus", "top1465", "17_clue")

@@ -77,8 +77,8 @@ def deepened(config: RunConfig, layers: int) -> RunConfig:
 
     With the preset's own the recursive models learn nothing: cells begin all alike, or the gradient
     explodes (tests/baselines/test_depth.py). Begun scaled, TRM and the Attractor with attention
-    unlearn at its rate, and leave the plateau only at about a third of it (baselines/README.md,
-    Table 2). Hence half the rate, reached after half of the run.
+    unlearn at its rate, and leave the plateau only at a sixth (TRM) and a third of it
+    (baselines/README.md, Table 2). Hence half the rate, reached after half of the run.
     """
     values = config.model_dump()
     values["model"] |= {"layers": layers, "branch_scale": branch_scale(layers)}

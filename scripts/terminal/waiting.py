@@ -5,7 +5,7 @@ import sys
 
 # Any of these says it already, to GNU's OpenMP or to Intel's and LLVM's.
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-# Turns of a waiting loop. GNU's default is 300,000; measured on two cores (RESULTS.md).
+# Turns of a waiting loop. GNU's default is 300,000; measured on two cores (scripts/README.md).
 SPINS = 3000
 
 
