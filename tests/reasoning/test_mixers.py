@@ -176,6 +176,37 @@ def test_relabelling_the_cells_relabels_the_answer(name, mixer):
     assert (answer(inputs[:, shuffled])[0] - logits[:, shuffled]).abs().max() > 1e-3
 
 
+MAZE_MOVES = {
+    "upside down": lambda cells: np.flipud(cells),
+    "left for right": lambda cells: np.fliplr(cells),
+    "half a turn": lambda cells: np.rot90(cells, 2),
+    "transposed": lambda cells: cells.T,
+    "a quarter turn": lambda cells: np.rot90(cells),
+}
+
+
+@pytest.mark.parametrize("mixer", ["axial", "sums", "relations", "local"])
+@pytest.mark.parametrize("name", MODELS)
+def test_flips_of_a_maze_flip_the_answer_of_mixers_along_units_and_nothing_else_does(name, mixer):
+    kind, config, options = MODELS[name]
+    shape = GridShape(25, 8, families=MAZE)
+    model = kind(config(**STRUCTURED, mixer=mixer, **options), shape).double()
+    for module in model.modules():
+        if isinstance(module, RelationAttention):
+            torch.nn.init.normal_(module.bias)
+    inputs, ids = torch.randint(1, 6, (3, 25)), torch.zeros(3, dtype=torch.int64)
+
+    def answer(tokens):
+        return model.segment(model.initial_state(3), tokens, ids, Depth()).logits
+
+    logits = answer(inputs)
+    for what, move in MAZE_MOVES.items():
+        order = torch.from_numpy(move(np.arange(25).reshape(5, 5)).reshape(-1).copy())
+        apart = (answer(inputs[:, order]) - logits[:, order]).abs().max()
+        claimed = mixer != "local" and what in ("upside down", "left for right", "half a turn")
+        assert apart < 1e-9 if claimed else apart > 1e-4, what
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
