@@ -14,11 +14,13 @@ Details, with their source
   sigmoid(q_halt') at the last segment, else sigmoid(max(q_halt', q_continue')) (released code;
   `supervision.halting: q-learning`). The extra segment counts in the net calls. Where one segment
   is allowed there is none, and q_continue is not trained.
-* Batch 384, learning rate 7e-5, of the puzzle embedding too (released code, sudoku).
+* Batch 384, learning rate 7e-5, of the puzzle embedding too (released code, its run of one GPU on
+  sudoku; the one of eight has 768 and 1e-4 for both sets).
 
 Deviations: none in the forward pass. The data stream, exploration draws and evaluation are
 loopbench's, shared by all models; so is the average of the weights that is evaluated (EMA 0.999,
-which TRM introduced: HRM's release evaluates the last weights), and mazes take sudoku's rate.
+which TRM introduced: HRM's release evaluates the last weights), and mazes take sudoku's rate, batch
+and steps.
 """
 
 import torch

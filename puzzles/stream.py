@@ -1,8 +1,10 @@
 """Training batches with random access: batch number `step` is a pure function of (seed, step).
 
-Order of the released HRM and TRM loaders: an epoch permutes the groups, draws one puzzle from each,
-and drops the last partial batch. Unlike theirs, nothing is carried from batch to batch, so a
-resumed run needs only its step, and every rank can slice the same global batch.
+An epoch permutes the groups and draws one puzzle from each, as the released HRM and TRM loaders do,
+and drops its last partial batch, where theirs join thousands of epochs and drop one at the end: of
+1,000 groups a batch of 768 leaves 232 out of every epoch, others in each. Nothing is carried from
+batch to batch, so a resumed run needs only its step, and every rank can slice the same global
+batch.
 """
 
 import numpy as np

@@ -16,7 +16,8 @@ solved for, then y <- net(y, z), and this sweep is repeated; the last sweep carr
 Choices where the paper is silent: n, K, l and the solver's budget are settings. The value is the
 same with and without gradients: phantom steps are taken in evaluation too. The initial (y, z) are
 learned, as the paper says, but an implicit or phantom gradient is zero with respect to the
-solver's start, so they move only with `gradient.kind: unrolled`. Update noise is drawn once a
+solver's start, so they move only with `gradient.kind: unrolled`, or, of z solved in one sweep, the
+y that its map reads. Update noise is drawn once a
 segment and held for the whole solve: a map that changed between evaluations would have no fixed
 point.
 """

@@ -102,6 +102,7 @@ class GradientConfig(Frozen):
     tolerance: float = Field(1e-4, gt=0, description="adjoint solve: relative residual")
     max_evaluations: int = Field(32, gt=0, description="adjoint solve: most products with J^T")
     min_evaluations: int = Field(0, ge=0, description="adjoint solve: products before a stop")
+    mixing: float = Field(1.0, gt=0, le=1, description="adjoint solve: Anderson's beta")
     clip: float | None = Field(
         None, gt=0, description="most |u| of a sample, as a multiple of its |v|; none: unclipped"
     )
@@ -137,7 +138,8 @@ class GradientConfig(Frozen):
         if self.kind == "adjoint":
             kind = Picard if self.solver == "picard" else Anderson
             most, least = self.max_evaluations, self.min_evaluations
-            solver = kind(self.tolerance, most, least, early_exit=early_exit)
+            settings = _taken(kind, self, ("mixing",))
+            solver = kind(self.tolerance, most, least, early_exit=early_exit, **settings)
             return Adjoint(solver, self.clip)
         kinds = {
             "phantom": Phantom,

@@ -1,7 +1,9 @@
 """The frame of every causal language model: embedding, positions, lookups, readout, counts.
 
 Tied readout: logits = RMS(x) E^T, in fp32, without a soft cap. Embedding and value tables start
-truncated normal of deviation sqrt(2 / (5 D)), so that tied logits start below 1.
+truncated normal of deviation sqrt(2 / (5 D)), so that tied logits start below 1. Choice: the
+released code's embedding starts orthogonal, its value tables at N(0, 1), and their gates, which
+here are zero and AdamW's, as PyTorch's linear layers do, and are Muon's.
 
 Shapes: B sequences, S tokens, D width, V vocabulary.
 """

@@ -21,8 +21,8 @@ class Reasoner(nn.Module):
     The initial states are one D-vector each, truncated normal of deviation 1, broadcast over
     samples and positions. "learned" makes them parameters. A gradient reaches them only through
     segments that do not detach their start: a solved fixed point does not depend on where its
-    solver began, so with implicit or phantom gradients they keep their initial value. "random"
-    draws every entry anew for every puzzle.
+    solver began, so with implicit or phantom gradients they keep their initial value, but for a y
+    that is no part of what is solved. "random" draws every entry anew for every puzzle.
 
     EqR's two interventions (design of "Equilibrium Reasoners") serve every model: the random start,
     and damped noisy updates u <- a u + (1 - a) net(u, c) + s e, in training and at test time.

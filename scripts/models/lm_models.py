@@ -54,7 +54,12 @@ _SOLVES = {
     "770m": _solve(32, 6, 1.5e-4, 0.73, 0.9, mixing=0.96)
     | {
         "gradient": GradientConfig(
-            kind="adjoint", tolerance=1.5e-4, max_evaluations=32, min_evaluations=6, clip=2.0
+            kind="adjoint",
+            tolerance=1.5e-4,
+            max_evaluations=32,
+            min_evaluations=6,
+            mixing=0.96,
+            clip=2.0,
         )
     },
 }

@@ -1,8 +1,10 @@
 """Recipes of the language presets `<model>-<size>`; the models themselves are in lm_models.
 
 Sizes 140m to 1.3b train as published (batch 256 x 2048 tokens, tokens in proportion to size; the
-1.3b Transformer's rates are 770m's); 60m is the ablations' 1e9 tokens; mini takes minutes on one
-CPU core.
+1.3b Transformer's rates are 770m's, and its tokens the released configuration's 1.04e11, where the
+paper has twice 770m's, 1.23e11); 60m is the ablations' 1e9 tokens; mini takes minutes on one CPU
+core. Otherwise than published: every model is compiled, 770m and 1.3b are sharded, and the seed is
+0, not 42; the clip of the adjoint bounds a sequence's.
 """
 
 from typing import Annotated, Any

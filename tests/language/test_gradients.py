@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from reasoning.fixed_point import Unrolled
+from reasoning.fixed_point import Picard, Unrolled
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
+from scripts.models.lm_presets import language_preset
 
 TIGHT = SolverConfig(tolerance=1e-12, max_evaluations=99)
 ADJOINT = {"kind": "adjoint", "tolerance": 1e-11, "max_evaluations": 99}
@@ -180,6 +181,14 @@ def test_clip_bounds_the_adjoint_of_every_sequence(make, short):
 def test_an_adjoint_solve_of_more_than_its_most_is_refused():
     with pytest.raises(ValidationError, match="min_evaluations 50 is more than"):
         GradientConfig(kind="adjoint", min_evaluations=50, max_evaluations=10)
+
+
+def test_the_adjoint_solve_mixes_as_it_is_told_and_at_770m_as_the_forward_solve():
+    settings = language_preset("attractor-770m").model
+    assert (settings.solver.mixing, settings.gradient.mixing) == (0.96, 0.96)  # table 8
+    assert settings.gradient.build().solver.mixing == 0.96
+    picard = GradientConfig(kind="adjoint", solver="picard", mixing=0.5).build().solver
+    assert isinstance(picard, Picard)  # which has none
 
 
 @pytest.mark.parametrize("kind", ["phantom", "unrolled"])

@@ -216,6 +216,8 @@ def test_published_sizes_are_what_the_presets_count_and_table2_says():
     for arm in read_records()["published-sizes"].arms:
         (kind, size, tokens), name = grids[arm.of], arm.config["preset"]
         config = preset(name, kind)
+        otherwise = config.model.model_copy(update=arm.config.get("model", {}))
+        config = config.model_copy(update={"model": otherwise})
         shape = GridShape(size * size, tokens, 1, *puzzle_structure(kind, size))
         solver, gradient = config.model.solver_settings(), getattr(config.model, "gradient", None)
         with torch.device("meta"), torch.no_grad(), Meter() as meter:
