@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from scripts.reports.claims_table import HEADINGS
 from scripts.reports.records import FOLDER, read_records
 from scripts.studies.claim_list import CLAIMS
 from scripts.studies.claim_texts import bars, describe
-from scripts.studies.claims import SEEDS, Claim, Verdict, judge
+from scripts.studies.claims import FIRST, SEEDS, Claim, Verdict, judge
 from scripts.terminal.console import Console
 from scripts.terminal.python_path import safe_path
 from scripts.usage import UsageError, at_least, parse
@@ -26,6 +26,7 @@ def claims(
     run: int | None = None,
     dry_run: bool = False,
     seeds: int = SEEDS,
+    most_seeds: int | None = None,
     out: Path | None = None,
     corpus: Path | None = None,
     sudoku: Path | None = None,
@@ -42,6 +43,8 @@ def claims(
         run: number of a claim: print the command that stands behind it, and run it. Resumable.
         dry_run: with --run, print the command alone.
         seeds: with --run, seeds of each model.
+        most_seeds: with --run of a claim about accuracy, in place of --seeds: five seeds, then as
+            many as a difference of 5 points needs by their spread, but no more than this.
         out: with --run, folder for runs and tables; none: runs/claims/NAME, tables of language
             models sharing runs/claims/text.
         corpus: with --run of a claim about text, folder made by `loopbench corpus build`.
@@ -57,9 +60,16 @@ def claims(
     if run is not None:
         folders = {"corpus": corpus, "sudoku": sudoku, "maze": maze}
         claim = _numbered(run)
-        return _run(claim, _words(claim, seeds, out, yes, folders, dry_run), dry_run)
-    if dry_run:
-        raise UsageError("--dry-run is of --run N")
+
+        def words(count: int) -> list[str]:
+            return _words(claim, count, out, yes, folders, dry_run)
+
+        if most_seeds is None:
+            return _run(claim, words(seeds), dry_run)
+        _check_counted(claim, seeds, most_seeds)
+        return _run_enough(claim, words, most_seeds, dry_run)
+    if dry_run or most_seeds is not None:
+        raise UsageError(f"{'--dry-run' if dry_run else '--most-seeds'} is of --run N")
     records = read_records(results)
     verdicts = [judge(claim, records) for claim in CLAIMS]
     if figures is not None:
@@ -144,6 +154,37 @@ def _run(claim: Claim, words: Sequence[str], dry_run: bool) -> int:
         result = Path(words[-1]) / claim.result
         print(f"to keep it: loopbench record {result} --name claims-{claim.stem}")
     return code
+
+
+def _check_counted(claim: Claim, seeds: int, most_seeds: int) -> None:
+    """UsageError where seeds cannot be counted from the spread of the first."""
+    if claim.trains and claim.counts_seeds:
+        at_least(FIRST, most_seeds=most_seeds)
+    else:
+        raise UsageError(f"--most-seeds: claim {claim.number} is not about accuracy; give --seeds")
+    if seeds != SEEDS:
+        raise UsageError("--seeds and --most-seeds are one number too many: leave one out")
+
+
+def _run_enough(
+    claim: Claim, words: Callable[[int], Sequence[str]], most: int, dry_run: bool
+) -> int:
+    """Run the first seeds, then as many as they ask for. words: the command, by seeds."""
+    from scripts.studies.result_records import make_record
+
+    code = _run(claim, words(FIRST), dry_run)
+    if code or dry_run:
+        return code
+    result = make_record(Path(words(FIRST)[-1]) / claim.result)
+    counted = [o.needed for o in judge(claim, {claim.stem: result}).outcomes if o.needed]
+    if not counted:
+        raise UsageError(f"{words(FIRST)[-1]}: its seeds have no spread to count from")
+    seeds = min(max(FIRST, *counted), most)
+    print(
+        f"a difference of 5 points needs {max(counted)} seeds by the spread of the first {FIRST}: "
+        f"{seeds} are trained"
+    )
+    return _run(claim, words(seeds), dry_run) if seeds > FIRST else 0
 
 
 def _environment() -> dict[str, str]:

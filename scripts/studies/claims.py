@@ -91,6 +91,11 @@ class Claim:
         return self.run[1] not in ("fig4", "fig5")
 
     @property
+    def counts_seeds(self) -> bool:
+        """Whether the spread of an accuracy tells how many seeds are needed."""
+        return any(contrast.first.column == "exact" for contrast in self.contrasts)
+
+    @property
     def result(self) -> str:
         """The file that what is run writes."""
         return "comparison.json" if self.run[1] == "gradients" else f"{self.run[1]}.json"

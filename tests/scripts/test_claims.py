@@ -270,8 +270,40 @@ def test_run_runs_it_and_says_how_to_keep_it(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    ("deviations", "needed", "trained"),
+    [
+        # Deviation 0.0418: 5 points are 1.195 of it, for which noncentral t asks for 8 pairs.
+        ([0.0, 0.05, 0.1, 0.05, 0.0], 8, [5, 8]),
+        ([0.0, 0.2, 0.4, 0.2, 0.0], 90, [5, 10]),
+        ([0.0, 0.001, 0.002, 0.001, 0.0], 3, [5]),
+    ],
+)
+def test_as_many_seeds_are_trained_as_the_first_five_ask_for(
+    deviations, needed, trained, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def run(words, env):
+        asked.append(int(words[words.index("--seeds") + 1]))
+        return subprocess.CompletedProcess(words, 0)
+
+    steps = arm("phantom K 3", [0.5 + d for d in deviations])
+    made = record(arm("one-step", [0.25] * 5), steps, study="reproduce gradients")
+    monkeypatch.setattr("scripts.commands.claims.subprocess.run", run)
+    monkeypatch.setattr("scripts.studies.result_records.make_record", lambda path: made)
+    words = ["--run", "5", "--most-seeds", "10", "--out", str(tmp_path)]
+    assert main(["claims", *words]) == 0
+    assert asked == trained
+    assert f"needs {needed} seeds by the spread of the first 5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["--run", "5", "--most-seeds", "4"], "at least 5"),
+        (["--run", "5", "--most-seeds", "9", "--seeds", "4"], "leave one out"),
+        (["--run", "6", "--most-seeds", "9", "--corpus", "c"], "is not about accuracy"),
+        (["--most-seeds", "9"], "--most-seeds is of --run N"),
         (["--run", "15"], "from 1 to 14"),
         (["--run", "6"], "needs --corpus DIR"),
         (["--run", "1"], "needs --sudoku DIR"),
