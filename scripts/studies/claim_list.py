@@ -10,7 +10,7 @@ _FULL = ("reproduce", "table2", "--scale", "full", "--sudoku", "{sudoku}", "--ma
 _TEXT = ("--scale", "mini", "--corpus", "{corpus}", "--steps", "4000", "--set", "compile=true")
 _TABLE1 = (
     *("reproduce", "table1", *_TEXT),
-    *("--only", "transformer", "transformer-plain", "parcae", "attractor"),
+    *("--only", "transformer", "transformer-plain", "transformer-looped", "parcae", "attractor"),
 )
 _ABOUT = 0.02  # of perplexity: the paper's T = 0 is 1.3 % from its solved state, one-step 0.4 %
 
