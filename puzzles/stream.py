@@ -75,7 +75,8 @@ class BatchStream:
         inputs, labels = source.inputs[rows], source.labels[rows]
         if self.augment:
             rng = self._generator(_SYMMETRY, int(step))
-            inputs, labels = puzzle_of(source.kind).augment(inputs, labels, rng)
+            moved = puzzle_of(source.kind).augment(inputs, labels, rng)
+            inputs, labels = map(np.ascontiguousarray, moved)  # a turned grid may be a view
         if self.hints:
             inputs = _with_hints(inputs, labels, self.hints, self._generator(_HINTS, int(step)))
         return inputs, labels, source.puzzle_ids[rows]

@@ -58,6 +58,12 @@ class SegmentOutput:
     def __post_init__(self):
         if taken := self.diagnostics.keys() & _METRICS:
             raise InputError(f"diagnostics: {min(taken)} is a metric's name; call it otherwise")
+        for name in self.diagnostics:
+            if name.startswith("finished_"):
+                raise InputError(
+                    f"diagnostics: {name} begins as means over finished puzzles alone do, which a "
+                    "diagnostic is not; call it otherwise"
+                )
 
 
 class SegmentModel(Protocol):

@@ -125,9 +125,11 @@ def above_0(**options: float | None) -> None:
             raise UsageError(f"--{name}: must be above 0 (got {value})")
 
 
-def names_in(words: str, flag: str) -> list[str]:
-    """Names separated by commas. UsageError if there is none, or one twice."""
-    names = [name.strip() for name in words.split(",") if name.strip()]
+def names_in(words: str | Sequence[str], flag: str) -> list[str]:
+    """Names separated by commas, or a sequence of them. UsageError if there is none, or one
+    twice."""
+    parts = words.split(",") if isinstance(words, str) else words
+    names = [name.strip() for name in parts if name.strip()]
     if not names or len(set(names)) < len(names):
         fault = "one stands there twice" if names else "no name in it"
         raise UsageError(f"{flag}: {fault} ({words})")

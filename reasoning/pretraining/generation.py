@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reasoning.errors import InputError
 from reasoning.names import LARGEST_SEED, CacheKind
+from reasoning.plugins import path_of
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
 
 
@@ -93,7 +94,13 @@ def generate(
             f"a prompt of {length} tokens and {tokens} more exceed the model's context of "
             f"{model.context}: ask for at most {max(0, model.context - length + 1)}"
         )
-    return _generate(model, prompt, tokens, sampling, budget, model.new_cache(cache), batch)
+    try:
+        fresh = model.new_cache(cache)
+    except NotImplementedError as error:
+        raise InputError(
+            f"{path_of(model)}: has no cache, without which it generates nothing"
+        ) from error
+    return _generate(model, prompt, tokens, sampling, budget, fresh, batch)
 
 
 def _generate(model, prompt, tokens, sampling, budget, cache, batch) -> Iterator[Generated]:

@@ -48,8 +48,9 @@ class Cost:
     total: all parameters; embedding: the token embedding; lookups: value-embedding tables;
     once: weights of the matmuls every token passes once, the unembedding apart (a tied one counts
         as a matmul of `embedding` parameters); once_layers: attention layers among them;
-    core: weights of the matmuls of one evaluation of the repeated part; core_layers: its attention
-        layers; width: d;
+    core: weights of the matmuls of one evaluation of the repeated part, charged by the
+        `diagnostics["evaluations"]` that forward reports; core_layers: its attention layers;
+    width: d;
     core_scales: parameters of the repeated part that multiply no matrix: norms, gates.
     """
 

@@ -12,10 +12,9 @@ from reasoning.plugins import path_of, watched
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.protocol import LMOutput
 from reasoning.training.evaluation import autocast
-from reasoning.training.rehearsal import expect_tensor
+from reasoning.training.rehearsal import alike, expect_tensor
 
 _ROWS, _TOKENS = 2, 16
-_CLOSE = 1e-2  # of the largest logit: a solver stops at a tolerance, bf16 rounds
 
 
 def rehearse(
@@ -27,10 +26,11 @@ def rehearse(
     config: of the run that it is for; vocabulary: how many tokens there are; device: the model's.
 
     InputError, which names the model's class, for what is not as `LanguageModel` and `LMOutput`
-    say, for answers that differ when it is asked twice, for logits that change with a later token,
-    for a cache that gives others than the whole text does, and for whatever its methods raise. A
-    model without a cache raises NotImplementedError in `new_cache`: it trains, and generates
-    nothing. The cache of a model that draws at random in eval mode is not compared.
+    say, for a core whose evaluations it does not report, for answers that differ when it is asked
+    twice, for logits that change with a later token, for a cache that gives others than the whole
+    text does, and for whatever its methods raise. A model without a cache raises
+    NotImplementedError in `new_cache`: it trains, and generates nothing. The cache of a model that
+    draws at random in eval mode is not compared.
     """
     path = path_of(model)
     for name in ("vocabulary", "context"):
@@ -43,25 +43,37 @@ def rehearse(
     with torch.no_grad(), torch.random.fork_rng(devices):
         tried = copy.deepcopy(model).eval()
         with autocast(device, config.precision):
-            _asked(path, tried, tokens, vocabulary)
+            _check_cost(path, tried, _asked(path, tried, tokens, vocabulary))
         if length < 2:
             return
         # In fp32: a solver that stops at a tolerance amplifies what bf16 rounds.
-        whole = _asked(path, tried, tokens, vocabulary)
-        if not _alike(whole, _asked(path, tried, tokens, vocabulary)):
+        whole = _asked(path, tried, tokens, vocabulary).logits
+        if not alike(whole, _asked(path, tried, tokens, vocabulary).logits):
             raise InputError(f"{path}: asked twice in eval mode it gives two answers")
         changed = tokens.clone()
         changed[:, -1] = (tokens[:, -1] + 1) % vocabulary
-        other = _asked(path, tried, changed, vocabulary)
-        if not _alike(whole[:, :-1], other[:, :-1]):
+        other = _asked(path, tried, changed, vocabulary).logits
+        if not alike(whole[:, :-1], other[:, :-1]):
             raise InputError(
                 f"{path}: its logits change with another token that comes later, or in another row"
             )
-        if _alike(whole, _asked(path, tried, tokens, vocabulary, seed=1)):  # else it draws
+        if alike(whole, _asked(path, tried, tokens, vocabulary, seed=1).logits):  # else it draws
             _check_cache(path, tried, tokens, whole)
 
 
-def _asked(path: str, model: nn.Module, tokens: Tensor, vocabulary: int, seed: int = 0) -> Tensor:
+def _check_cost(path: str, model: nn.Module, output: LMOutput) -> None:
+    """A core is charged as often as the model says that it was evaluated."""
+    with watched(path, "cost"):
+        core = model.cost().core
+    if core and "evaluations" not in output.diagnostics:
+        raise InputError(
+            f"{path}: cost() counts a core, but forward reports no diagnostics['evaluations'] "
+            "(B, S), how often a token passed it: report them, or count it in `once`, as often as "
+            "every token passes it"
+        )
+
+
+def _asked(path: str, model: nn.Module, tokens: Tensor, vocabulary: int, seed: int = 0) -> LMOutput:
     torch.manual_seed(seed)  # whatever it draws it draws again
     with watched(path, "forward"):
         output = model(tokens)
@@ -71,7 +83,7 @@ def _asked(path: str, model: nn.Module, tokens: Tensor, vocabulary: int, seed: i
     expect_tensor(path, "forward's logits (B, S, V)", output.logits, shape, logits=True)
     for name, value in output.diagnostics.items():
         expect_tensor(path, f"forward's diagnostics[{name!r}] (B, S)", value, tuple(tokens.shape))
-    return output.logits
+    return output
 
 
 def _check_cache(path: str, model: nn.Module, tokens: Tensor, whole: Tensor) -> None:
@@ -86,15 +98,8 @@ def _check_cache(path: str, model: nn.Module, tokens: Tensor, whole: Tensor) -> 
     with watched(path, "forward with a cache"):
         for part in (tokens[:, :half], tokens[:, half:]):
             last = model(part, cache=cache).logits[:, -1]
-    if last.shape != whole[:, -1].shape or not _alike(last, whole[:, -1]):
+    if last.shape != whole[:, -1].shape or not alike(last, whole[:, -1]):
         raise InputError(
             f"{path}: from its cache it says other logits than of the whole text; a model without "
             "a cache raises NotImplementedError in new_cache"
         )
-
-
-def _alike(a: Tensor, b: Tensor) -> bool:
-    """But for logits of tokens that are ruled out, at -inf in both."""
-    ruled_out = a.isneginf() & b.isneginf()
-    a, b = a.masked_fill(ruled_out, 0), b.masked_fill(ruled_out, 0)
-    return bool((a - b).abs().max() <= _CLOSE * b.abs().max().clamp_min(1e-6))

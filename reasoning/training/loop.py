@@ -58,6 +58,9 @@ class Outcome:
     net_calls: float
 
 
+_LOSSES = ("loss", "cell_loss", "halting_loss")  # which may not be infinite, as a residual may
+
+
 class Trainer(StepLoop):
     """State of one run. `train` steps it to the end; `step` advances it by one.
 
@@ -305,7 +308,7 @@ class Trainer(StepLoop):
             if name.startswith("finished_"):
                 record[name] = value / finished if finished else None
             else:
-                record[name] = value / slots if math.isfinite(value) or "loss" in name else None
+                record[name] = value / slots if math.isfinite(value) or name in _LOSSES else None
         norm = float(torch.stack([s["grad_norm"] for s in pending]).mean())
         record["grad_norm"] = norm if math.isfinite(norm) else None
         record["total_net_calls"] = self.net_calls

@@ -13,6 +13,8 @@ from reasoning.supervision import Batch, Depth, SegmentOutput, State, start, sup
 from reasoning.training.config import TrainingConfig
 from reasoning.training.evaluation import autocast
 
+_CLOSE = 1e-2  # of the largest logit: a solver stops at a tolerance
+
 
 def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary: int) -> list[str]:
     """Train a copy of a model on two puzzles for a segment without a step, and ask it for another.
@@ -20,7 +22,8 @@ def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary:
     config: of the run that it is for; batch: of two puzzles, on the model's device; vocabulary:
     tokens that a cell may hold. Returns the names of parameters that no gradient reaches.
     InputError, which names the model's class, for what is not as `SegmentModel` and `SegmentOutput`
-    say: kinds, shapes, dtypes, a state that carries a graph; and for whatever its methods raise.
+    say: kinds, shapes, dtypes, a state that carries a graph, an answer that depends on batch-mates
+    or on more than its arguments; and for whatever its methods raise.
     """
     path, cells = path_of(model), batch.inputs.shape[1]
     if not any(p.requires_grad for p in model.parameters()):
@@ -52,7 +55,39 @@ def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary:
         with torch.no_grad(), watched(path, "a second segment, in eval mode"):
             after = tried.eval().segment(output.state, *asked, Depth(), seeds)
         _check_output(path, after, state, (2, cells, vocabulary))
+    with torch.no_grad(), torch.random.fork_rng(devices):
+        # In fp32: a solver that stops at a tolerance amplifies what bf16 rounds.
+        _check_alone(path, tried, asked, seeds)
     return untrained
+
+
+def _check_alone(path: str, model: nn.Module, asked: tuple[Tensor, Tensor], seeds: Tensor) -> None:
+    """InputError where a segment's answer is not of its arguments alone, puzzle by puzzle."""
+
+    def logits(rows: slice, seed: int = 0) -> Tensor:
+        torch.manual_seed(seed)  # whatever it draws it draws again
+        state = model.initial_state(len(seeds[rows]), seeds[rows])
+        with watched(path, "segment, in eval mode and fp32"):
+            return model.segment(state, *(a[rows] for a in asked), Depth(), seeds[rows]).logits
+
+    both, one = slice(0, 2), slice(0, 1)
+    whole = logits(both)
+    if not alike(whole, logits(both)):
+        raise InputError(
+            f"{path}: asked twice in eval mode it gives two answers; what a segment takes from the "
+            "one before belongs in the state that it returns"
+        )
+    draws = not alike(whole, logits(both, seed=1))
+    if not draws and not alike(whole[one], logits(one)):
+        raise InputError(f"{path}: a puzzle's answer changes with another puzzle in its batch")
+
+
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two sets of logits are within a hundredth of the largest, but for tokens that are
+    ruled out, at -inf in both."""
+    ruled_out = a.isneginf() & b.isneginf()
+    a, b = a.masked_fill(ruled_out, 0), b.masked_fill(ruled_out, 0)
+    return bool((a - b).abs().max() <= _CLOSE * b.abs().max().clamp_min(1e-6))
 
 
 def _check_state(path: str, whose: str, state: State) -> None:

@@ -25,6 +25,7 @@ from scripts.models.grids import grid_shape
 from scripts.models.presets import RunConfig, build_model
 from scripts.runs.data import training_stream
 from scripts.terminal.choices import Budget
+from scripts.usage import UsageError
 
 _PROBES = 5  # timed steps of a stage
 
@@ -136,7 +137,13 @@ def steps_within(
     """
     cost = cost_of(config, train, world, budget)
     lines = round((amount - cost.once) / cost.per_step / config.log_every)
-    return max(1, lines) * config.log_every
+    if lines < 1:
+        least = cost.once + config.log_every * cost.per_step
+        raise UsageError(
+            f"--amount {amount:g}: {config.preset} spends {least:.3g} by its first log line, step "
+            f"{config.log_every}, and no comparison would be of equal budgets; ask for more"
+        )
+    return lines * config.log_every
 
 
 class Ledger:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from reasoning.errors import InputError
 from reasoning.pretraining.generation import Sampling, generate
 from reasoning.pretraining.protocol import SolveBudget
 from reasoning.solver_config import GradientConfig, SolverConfig
@@ -191,3 +192,14 @@ def test_generation_refuses_before_it_starts(make, tokens):
     assert len(list(generate(model, tokens[:1], 41))) == 41  # the last is not read
     with pytest.raises(ValueError, match="empty"):
         generate(model, tokens[:, :0], 3)
+
+
+def test_a_model_without_a_cache_is_told_that_it_generates_nothing(make, tokens, monkeypatch):
+    model = make("transformer")
+
+    def none(kind):
+        raise NotImplementedError
+
+    monkeypatch.setattr(model, "new_cache", none)
+    with pytest.raises(InputError, match="GPT: has no cache, without which it generates nothing"):
+        generate(model, tokens, 3)

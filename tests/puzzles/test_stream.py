@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puzzles.errors import DataError
+from puzzles.kinds import puzzle_of
 from puzzles.maze import generator as maze_generator
 from puzzles.puzzle_set import PuzzleSet
 from puzzles.stream import BatchStream
@@ -39,6 +40,17 @@ def test_a_batch_holds_rows_of_the_set():
     assert (inputs.dtype, labels.dtype, ids.dtype) == (np.uint8, np.uint8, np.int32)
     np.testing.assert_array_equal(inputs, part.inputs[ids])
     np.testing.assert_array_equal(labels, part.labels[ids])
+
+
+def test_a_turned_view_of_an_augmentation_becomes_an_array_of_its_own(monkeypatch):
+    monkeypatch.setattr(
+        type(puzzle_of("sudoku")), "augment", lambda self, a, b, rng: (a[:, ::-1], b[:, ::-1])
+    )
+    part = numbered_set([1] * 10)
+    inputs, labels, ids = BatchStream(part, 4, seed=0, augment=True).batch_at(3)
+    assert inputs.flags.c_contiguous  # torch takes no negative strides
+    assert labels.flags.c_contiguous
+    np.testing.assert_array_equal(inputs, part.inputs[ids][:, ::-1])
 
 
 @settings(max_examples=40, deadline=None)

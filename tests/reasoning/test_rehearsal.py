@@ -8,7 +8,7 @@ from torch import nn
 
 from reasoning.errors import InputError
 from reasoning.pretraining.config import PretrainingConfig
-from reasoning.pretraining.protocol import LMOutput
+from reasoning.pretraining.protocol import Cost, LMOutput
 from reasoning.pretraining.rehearsal import rehearse as rehearse_language
 from reasoning.supervision import Batch, SegmentOutput
 from reasoning.training.config import TrainingConfig
@@ -135,6 +135,35 @@ def test_what_training_cannot_use_is_told(methods, part):
         tried(own(**methods))
 
 
+def test_what_a_segment_takes_from_elsewhere_than_its_arguments_is_told():
+    class Keeps(Own):
+        h = 0.0
+
+        def decode(self, y):
+            self.h = self.h + y.detach().mean()
+            return self.out(y + self.h), self.halt(y.mean(1))
+
+    class Mixes(Own):
+        def decode(self, y):
+            return self.out(y + y.sum(0)), self.halt(y.mean(1))
+
+    class Draws(Own):
+        def decode(self, y):
+            return self.out(y) + torch.randn(1), self.halt(y.mean(1))
+
+    with pytest.raises(InputError, match=r"two answers; .* belongs in the state"):
+        tried(Keeps())
+    with pytest.raises(InputError, match="changes with another puzzle in its batch"):
+        tried(Mixes())
+    assert tried(Draws()) == []
+
+
+def test_a_diagnostic_keeps_its_meaning_whatever_its_name():
+    for name in ("loss", "finished_ponder"):
+        with pytest.raises(InputError, match=f"diagnostics: {name}"):
+            tried(own(segment=changed(diagnostics=lambda o, n=name: {n: o.net_calls})))
+
+
 def test_a_state_that_carries_a_graph_is_told():
     class Kept(Own):
         def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
@@ -166,6 +195,10 @@ class Sums(nn.Module):
 
     def new_cache(self, kind="trajectory"):
         return {}
+
+    def cost(self):
+        size = VOCABULARY**2
+        return Cost(size, size, 0, once=0, once_layers=0, core=0, core_layers=0, width=VOCABULARY)
 
 
 def spoken(model) -> None:
@@ -201,6 +234,21 @@ def test_a_language_model_that_keeps_the_protocol_passes():
     spoken(Sums().double())
     config = PretrainingConfig(steps=4, context=1, batch=2, lanes=2, device="cpu")
     rehearse_language(Short(), config, VOCABULARY, torch.device("cpu"))
+
+
+def test_a_core_whose_evaluations_are_not_reported_is_told():
+    class Looped(Sums):
+        def cost(self):
+            return replace(super().cost(), core=12)
+
+    class Told(Looped):
+        def forward(self, tokens, *args, **more):
+            made = torch.full(tokens.shape, 2.0)
+            return LMOutput(super().forward(tokens, *args, **more).logits, {"evaluations": made})
+
+    with pytest.raises(InputError, match=r"counts a core, but forward reports no diagnostics"):
+        spoken(Looped())
+    spoken(Told())
 
 
 def test_a_language_model_that_is_asked_twice_says_the_same():

@@ -1,6 +1,7 @@
 """Equal budgets are measured on the model that will run."""
 
 import json
+import re
 import time
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from scripts.models.presets import RunConfig, build_model, preset
 from scripts.studies.asked import Asked
 from scripts.studies.budget import cost_of, steps_within
 from scripts.studies.comparison import Spending, within_budget
+from scripts.usage import UsageError
 
 
 def config(name, **changes):
@@ -72,6 +74,9 @@ def test_steps_share_a_budget_by_measured_cost(sudokus):
     assert abs(spent - total) <= slack
     assert steps > 3 * trm.steps
     assert steps_within(trm, 35, train, world, "steps") == 35
+    first = trm.log_every * cost_of(trm, train, world, "flops").per_step
+    with pytest.raises(UsageError, match=re.escape(f"spends {first:.3g} by its first log line")):
+        steps_within(trm, 0.4 * first, train, world, "flops")
 
 
 def test_compare_trains_to_equal_flops_and_reports_what_ran(sudokus, tmp_path, capsys):
