@@ -108,12 +108,13 @@ class Pair:
 
 _ROWS, _NEAR = "1,000 rows", "the rows, 19 neighbours each, as long as the rows alone"
 _HALF = ", half as wide"
+_THREE = "Attractor, three solver evaluations"
 _SOLVED, _PLAIN = "Attractor, three solver evaluations", "Attractor without solver evaluations"
 
 
-def _on_mix(less: str, *arms: tuple[str, str]) -> Pair:
+def _on_mix(less: str, *arms: tuple[str, str], asked: str = AT_MOST) -> Pair:
     """arms: net and what it was trained on, of each."""
-    first, second = (f"{MIX}{net}, {DIGITS}, {rows}, {AT_MOST}" for net, rows in arms)
+    first, second = (f"{MIX}{net}, {DIGITS}, {rows}, {asked}" for net, rows in arms)
     return Pair(f"Sudoku-Extreme's mix, digit fields: {less}", "published-sets", first, second)
 
 
@@ -134,6 +135,13 @@ PAIRS = (
     _on_mix("TRM of width 60 less 30", ("TRM", _NEAR), (f"TRM{_HALF}", _NEAR)),
     _on_mix(
         "Attractor less TRM, of width 30", (f"Attractor{_HALF}", _NEAR), (f"TRM{_HALF}", _NEAR)
+    ),
+    _on_mix("Attractor with a solver less without", (_THREE, _NEAR), ("Attractor", _NEAR)),
+    _on_mix("Attractor with a solver less TRM", (_THREE, _NEAR), ("TRM", _NEAR)),
+    _on_mix(
+        "one-step gradient less four phantom steps, after a solver, 16 segments",
+        *(("Attractor, one-step gradient", _NEAR), (_THREE, _NEAR)),
+        asked="16 segments",
     ),
     Pair(
         "Maze-Hard, 3 x 3 neighbourhoods: Attractor less TRM",
