@@ -150,15 +150,20 @@ MODELS = {
 }
 
 
+def related(model):
+    """With biases drawn for its relations: they begin at 0, where all cells are related alike."""
+    for module in model.modules():
+        if isinstance(module, RelationAttention):
+            torch.nn.init.normal_(module.bias)
+    return model
+
+
 @pytest.mark.parametrize("mixer", ["axial", "sums", "relations"])
 @pytest.mark.parametrize("name", MODELS)
 def test_relabelling_the_cells_relabels_the_answer(name, mixer):
     kind, config, options = MODELS[name]
     shape = GridShape(36, 8, families=SUDOKU)
-    model = kind(config(**STRUCTURED, mixer=mixer, **options), shape).double()
-    for module in model.modules():
-        if isinstance(module, RelationAttention):
-            torch.nn.init.normal_(module.bias)  # they begin at 0, where all cells are related alike
+    model = related(kind(config(**STRUCTURED, mixer=mixer, **options), shape).double())
     inputs, ids = torch.randint(1, 8, (3, 36)), torch.zeros(3, dtype=torch.int64)
 
     def answer(tokens):
@@ -190,10 +195,7 @@ MAZE_MOVES = {
 def test_flips_of_a_maze_flip_the_answer_of_mixers_along_units_and_nothing_else_does(name, mixer):
     kind, config, options = MODELS[name]
     shape = GridShape(25, 8, families=MAZE)
-    model = kind(config(**STRUCTURED, mixer=mixer, **options), shape).double()
-    for module in model.modules():
-        if isinstance(module, RelationAttention):
-            torch.nn.init.normal_(module.bias)
+    model = related(kind(config(**STRUCTURED, mixer=mixer, **options), shape).double())
     inputs, ids = torch.randint(1, 6, (3, 25)), torch.zeros(3, dtype=torch.int64)
 
     def answer(tokens):

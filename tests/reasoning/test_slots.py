@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from test_supervision import Counter, batch
 
 from reasoning.losses import LossConfig, supervision_loss
 from reasoning.supervision import (
@@ -68,26 +69,3 @@ def test_earlier_answers_are_scored_only_where_every_is_asked_for():
     done = supervise(Early(), start(Early(), batch(0)), batch(0), least, stage, LossConfig())
     plain = supervise(Counter(), start(Counter(), batch(0)), batch(0), least, stage, LossConfig())
     torch.testing.assert_close(done.losses.cells, plain.losses.cells)
-
-
-VOCABULARY = 5
-
-
-class Counter(torch.nn.Module):
-    def __init__(self, halts=lambda state: torch.full((len(state),), -1.0)):
-        super().__init__()
-        self.halts = halts
-
-    def initial_state(self, batch, seeds=None):
-        return (torch.full((batch, 1, 1), 10.0),)
-
-    def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
-        grown = state[0] + 1
-        logits = torch.nn.functional.one_hot(inputs, VOCABULARY).float()
-        q = torch.stack((self.halts(grown[:, 0, 0]), torch.zeros(len(inputs))), dim=1)
-        return SegmentOutput((grown,), logits, q, torch.ones(len(inputs), dtype=torch.int64))
-
-
-def batch(first: int, size: int = 3) -> Batch:
-    tokens = torch.arange(first, first + size).view(size, 1) % (VOCABULARY - 1) + 1
-    return Batch(tokens, tokens, torch.arange(first, first + size))
