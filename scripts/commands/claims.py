@@ -169,7 +169,10 @@ def _check_counted(claim: Claim, seeds: int, most_seeds: int) -> None:
 def _run_enough(
     claim: Claim, words: Callable[[int], Sequence[str]], most: int, dry_run: bool
 ) -> int:
-    """Run the first seeds, then as many as they ask for. words: the command, by seeds."""
+    """Run the first seeds, then as many as they ask for.
+
+    claim: about accuracy; words: the command, by seeds; most: seeds; dry_run: print it alone.
+    """
     from scripts.studies.result_records import make_record
 
     code = _run(claim, words(FIRST), dry_run)
