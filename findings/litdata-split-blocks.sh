@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # litdata: train_test_split and subsample shuffle chunks, not items: a small data set is cut in blocks, in order.
 #
-# Guess: train_test_split(dataset, [0.8, 0.1, 0.1]), whose shuffle ("to shuffle the data before splitting") is on by
-# default, gives three random parts, other ones for another seed; subsample=0.1 with shuffle=True a random tenth.
+# Guess: train_test_split(dataset, [0.8, 0.1, 0.1]), whose option shuffle is on by default, gives three random parts,
+# other ones for another seed; subsample=0.1 with shuffle=True a random tenth.
 # Seen with litdata 0.2.76: only whole chunks change places, and only those at the seams of the parts are cut, along
 # their order. 1,000 items written with the usual chunk_bytes="64MB" are one chunk: the parts are the items 0 to 799,
 # 800 to 899 and 900 to 999, for every seed; written class by class, the test part has one class, which is not in the

@@ -8,8 +8,8 @@
 # the ordinary forward drops them. So the two ways of training have other losses and gradients (a tenth apart at the
 # start), and a model trained the ordinary way meets keys in generate that it never saw. Trained for 120 steps to go on
 # with patterns of four tokens, it has all of the second and third segment right as its forward computes it; with what
-# generate hands on the loss there is 7 times as large, and one in eight of the tokens that generate puts in the third
-# segment is wrong, where greedy choice by the forward has none wrong.
+# generate hands on the loss there is 7 times as large, and one in six to eight of the tokens that generate puts in
+# the third segment is wrong, where greedy choice by the forward has none wrong.
 # With use_xl_memories=False the three agree. No warning is raised.
 # Matters for every text longer than a segment: the loss that is watched is not that of the model that generates.
 set -euo pipefail
