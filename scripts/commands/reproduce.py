@@ -1,10 +1,10 @@
 """`loopbench reproduce NAME`: a table or figure of the paper, its published numbers beside ours, or
 a table of our own: the published sets (real), or what the paper leaves open (controls, layers,
-layers-mlp, gradients, fixed-point, recipes, and of text contraction and worth)."""
+layers-mlp, gradients, fixed-point, recipes, parts, and of text contraction and worth)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -15,7 +15,7 @@ from scripts.studies.ablations import ABLATIONS, ablation
 from scripts.studies.asked import PuzzlesAsked, TableAsked, configurations
 from scripts.studies.language.reproduce import LANGUAGE
 from scripts.studies.table2 import table2
-from scripts.terminal.choices import Scale, Task
+from scripts.terminal.choices import AblationScale, Scale, Task
 from scripts.usage import UsageError, at_least, names_in, parse, unknown_name
 
 _HINTS: dict[Task, int] = {"sudoku": 8, "maze": 0}
@@ -91,7 +91,7 @@ def reproduce_real(
 def _reproduce_ablation(name: str) -> Callable[..., None]:
     def run(
         asked: _TableAsked,
-        scale: Literal["mini", "cpu"] = "cpu",
+        scale: AblationScale = "cpu",
         data: Path | None = None,
         also: str = "",
     ) -> None:
@@ -99,7 +99,8 @@ def _reproduce_ablation(name: str) -> Callable[..., None]:
 
         Args:
             asked: of every table.
-            scale: cpu: minutes a variant and seed; mini: seconds.
+            scale: cpu: minutes a variant and seed; mini: seconds; 1m: hours, nets of under a
+                million parameters, for published puzzles (--data).
             data: folder of sudokus; none: generated.
             also: models that are rows too, separated by commas: a preset without its scale, or the
                 import path of one of your own, mypackage.module:MyModel.

@@ -172,6 +172,7 @@ COLUMNS: dict[str, Column] = {
     },
     "residual": Column("mean residual at the end", _mean("residual")),
     "training_exact": _percent("training_exact", "training exact %"),
+    "cell_loss": Column("loss of the cells, last tenth", _spread("cell_loss", 1, ".3f")),
     "n": Column("n", _count),
     "training_net_calls": Column("training net calls, 1e6", _mean("training_net_calls", 1e-6)),
     "training_tflop": Column("training TFLOP", _mean("training_flops", 1e-12)),

@@ -21,8 +21,9 @@ class Row:
 
     evaluation, training_set: records of held-out and of training puzzles; None for a run that
     failed, whose reason is `failure`; cost: with that of the runs its weights came from, empty
-    where it is not known, as of imported weights; data: the folder of the puzzles scored;
-    trained_on: of those trained on; began: the step of the weights it began with, 0: afresh;
+    where it is not known, as of imported weights; cell_loss: see `late_cell_loss`; data: the
+    folder of the puzzles scored; trained_on: of those trained on; began: the step of the weights it
+    began with, 0: afresh;
     planned: the steps it was to be trained for.
     """
 
@@ -32,6 +33,7 @@ class Row:
     evaluation: dict[str, Any] | None = None
     training_set: dict[str, Any] | None = None
     cost: Mapping[str, float] | None = None
+    cell_loss: float | None = None
     data: str = ""
     trained_on: str = ""
     began: int = 0
@@ -82,6 +84,15 @@ def training_cost(folder: Path, step: int) -> dict[str, float]:
         cost["flops"] = sum(r["flops"] for r in timing)
         cost["bytes"] = max(r.get("peak_bytes", r["saved_bytes"]) for r in timing)
     return cost
+
+
+def late_cell_loss(folder: Path, step: int) -> float | None:
+    """Mean loss of the cells over the last tenth of a run's steps up to a step; None where its log
+    does not tell it."""
+    log = RunLog(folder)
+    lines = log.learned("train") if log.exists else []
+    late = [r.get("cell_loss") for r in lines if 0.9 * step < r["step"] <= step]
+    return statistics.fmean(late) if late and None not in late else None
 
 
 def _over_seeds(runs: Sequence[Row], value: Callable[[Row], float]) -> dict[str, float]:
@@ -192,6 +203,7 @@ def _run(row: Row) -> dict[str, Any]:
         "halted_net_calls": halting["net_calls_per_puzzle"],
         "net_calls": {"mean": row.evaluation["net_calls_per_puzzle"]},
         **({} if flops is None else {"flops_per_puzzle": {"mean": flops}}),
+        **({} if row.cell_loss is None else {"cell_loss": {"mean": row.cell_loss}}),
         **held_out,
     }
 

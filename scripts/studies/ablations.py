@@ -11,7 +11,6 @@ from scripts.models.presets import RunConfig, curriculum, deepened, named_preset
 from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.data import read_puzzles
 from scripts.studies.asked import TableAsked
-from scripts.terminal.choices import Budget
 from scripts.terminal.console import show
 from scripts.usage import UsageError
 
@@ -51,6 +50,21 @@ def _layers(*models: str) -> tuple[Variant, ...]:
             _Deepened(f"{model} {layers} layers, deep recipe", model, layers=layers),
         )
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part(Variant):
+    """Trained for a part of the recipe's steps, of which the first row's tenth are warm-up."""
+
+
+def _part(name: str, base: str = "attractor-digits", **changes: Any) -> Variant:
+    """A net of two layers without solver evaluations, but for what the changes say."""
+    plain = {"model": {"layers": 2, "solver": {"max_evaluations": 0}}}
+    return _Part(name, base, merged(plain, changes))
+
+
+def _no_fields(name: str, **model: Any) -> Variant:
+    return _part(f"no digit fields, {name}", "attractor-axial", model=model)
 
 
 # EqR's: a random start, and updates that keep a part of the state and add noise.
@@ -107,7 +121,36 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
             Variant(f"{model}, EqR", model, {"model": _INTERVENTIONS}),
         )
     ),
+    # What makes the net with a field for each digit cheap: each part of it changed alone.
+    "parts": (
+        _part("as it is"),
+        _part("attention along units", model={"mixer": "axial"}),
+        _no_fields("sums along units", mixer="sums"),
+        _no_fields("attention along units"),
+        _no_fields("attention with relations", mixer="relations"),
+        _no_fields("attention", mixer="attention", positions="learned"),
+        _no_fields("MLP over the cells", mixer="mlp"),
+        _part("loss at the last step alone", loss={"every": False}),
+        _part("candidates 0.5", loss={"candidates": 0.5}),
+        _part("label smoothing 0.2", loss={"label_smoothing": 0.2}),
+        _part("stablemax", loss={"cells": "stablemax"}),
+        *(
+            _part(f"{name} 3e-3", optimizer={"name": name, "lr": 3e-3})
+            for name in ("adamw", "adam-atan2")
+        ),
+        *(_part(f"layers {n}", model={"layers": n}) for n in (1, 4)),
+        *(_part(f"phantom K {k}", model={"gradient": {"steps": k}}) for k in (2, 8)),
+        _part("one state", model={"states": 1}),
+        _part("random starts", model={"initial": "random"}),
+        _part(
+            "three evaluations before",
+            model={"solver": {"max_evaluations": 3}},
+            supervision={"curriculum": curriculum(evaluations=3)},
+        ),
+        _part("16 segments from the start", supervision={"curriculum": ()}),
+    ),
 }
+EQUAL_FLOPS = ("fixed-point", "parts")  # whose rows train for the same FLOPs, the others' for steps
 
 
 def configuration(
@@ -117,7 +160,7 @@ def configuration(
     changes: Mapping[str, Any] = MappingProxyType({}),
     grid: tuple[str, int] = ("sudoku", 36),
 ) -> RunConfig:
-    """A variant at a scale (`mini`, `cpu`); its name takes the preset's place as the label.
+    """A variant at a scale (`mini`, `cpu`, `1m`); its name takes the preset's place as the label.
 
     changes: to fields of every variant, say `steps`.
     grid: kind and cells of the data's puzzles, which a preset is made for.
@@ -125,7 +168,13 @@ def configuration(
     values = merged(preset(f"{variant.model}-{scale}", *grid).model_dump(), variant.changes)
     named = {"preset": variant.name, "data": str(data)}
     config = RunConfig.model_validate(values | named | changes)
-    return deepened(config, variant.layers) if isinstance(variant, _Deepened) else config
+    match variant:
+        case _Deepened():
+            return deepened(config, variant.layers)
+        case _Part():
+            warmed = config.optimizer.model_copy(update={"warmup": config.steps // 10})
+            return config.model_copy(update={"optimizer": warmed})
+    return config
 
 
 def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
@@ -155,15 +204,14 @@ def ablation(
     scale: str,
     data: Path | None,
     also: Sequence[str],
-    budget: Budget = "steps",
 ) -> "Comparison":
     """Train and score every variant of an ablation under OUT, and print the table; resumable.
+    Every row gets as many steps, or FLOPs, as the table's first, whether that is asked for or not.
 
     name: of ABLATIONS; asked: what the command was asked for, OUT and the seeds among it; scale:
-        mini or cpu.
+        mini, cpu or 1m.
     data: a folder of sudokus; None generates 6x6 ones (4x4 at `mini`) into OUT/data.
     also: models that are rows of it too.
-    budget: what every row gets as much of as the table's first, whether that is asked for or not.
     """
     rows, others = ABLATIONS[name], also_rows(also, scale)
     wanted = chosen(asked.only, [*(row.name for row in rows), *also])
@@ -188,7 +236,7 @@ def ablation(
     world.barrier()
     puzzles = read_puzzles(folder, "train")
     first = configuration(rows[0], scale, folder, asked.changes, grid)
-    equal = Spending(budget, first=first)
+    equal = Spending("flops" if name in EQUAL_FLOPS else "steps", first=first)
     runs, lanes = planned_equally(configs, asked.seeds, puzzles, equal, asked)
     origin = f"{puzzles.kind}: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.names import Device
+from reasoning.names import Activations, Device
 from scripts.models.presets import RunConfig, preset
 from scripts.runs.data import training_stream
 from scripts.terminal.console import Console
@@ -68,6 +68,8 @@ class TableAsked(PuzzlesAsked):
     """optimiser steps per run; none: each preset's own."""
     compile: bool = False
     """compile the nets with torch.compile."""
+    precision: Activations = "auto"
+    """activations of training and scoring; auto: bf16 on a GPU."""
     yes: bool = False
     """begin though it takes more than an hour; the plan is told either way."""
     only: tuple[str, ...] = ()
@@ -80,7 +82,8 @@ class TableAsked(PuzzlesAsked):
     @property
     def changes(self) -> dict[str, Any]:
         """Fields of every run's configuration."""
-        return {"compile": self.compile} | ({} if self.steps is None else {"steps": self.steps})
+        fixed = {"compile": self.compile, "precision": self.precision}
+        return fixed | ({} if self.steps is None else {"steps": self.steps})
 
 
 def configurations(

@@ -64,7 +64,7 @@ def fixed_points(
 
     asked, scale, data, also: as in `ablation`.
     """
-    compared = ablation("fixed-point", asked, scale, data, also, budget="flops")
+    compared = ablation("fixed-point", asked, scale, data, also)
     groups, world = compared.groups(), asked.world
     held_out = read_puzzles(data or asked.out / "data", "test")
     with stage_progress(quiet=not world.is_main) as tell:

@@ -13,7 +13,7 @@ from reasoning.training.runs import RunError, read_config
 from scripts.models.labels import differences, label
 from scripts.models.presets import RunConfig
 from scripts.reports.curves import starts
-from scripts.reports.report import Row, training_cost
+from scripts.reports.report import Row, late_cell_loss, training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.recorded import load_config
@@ -119,6 +119,7 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         return failed_run(run.config, folder, held_out.kind, held_out.seq_len, str(error))
     row = Row(
         *(name, folder, run.config.seed, scored.record, known, cost),
+        cell_loss=late_cell_loss(folder, run.step),
         data=str(place.resolve()),
         trained_on=str(Path(run.config.data).resolve()) if run.config.data else "",
         began=(read_config(folder).get("started_from") or {"step": 0})["step"],

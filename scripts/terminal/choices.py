@@ -25,6 +25,7 @@ Precision = Literal["fp32", "bf16"]
 ReleasedKind = Literal["sudoku", "maze"]  # puzzles that authors released weights for
 Shipped = Literal["sudoku", "maze"]  # tasks that there are weights for
 Scale = Literal["mini", "cpu", "full"]  # of table 2
+AblationScale = Literal["mini", "cpu", "1m"]
 LanguageScale = Literal["mini", "full"]  # of the tables and figures of language models
 Task = Literal["sudoku", "maze"]  # whose published sets `reproduce real` trains on
 Target = Literal["onnx", "torch"]  # what a run is exported to

@@ -90,6 +90,35 @@ def test_variants_of_an_ablation_are_different_configurations(name, tmp_path):
     assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
 
 
+def test_parts_of_a_recipe_train_without_the_solver_and_warm_up_for_a_tenth(tmp_path):
+    parts = {
+        v.name: configuration(v, "1m", tmp_path, {"steps": 330}, ("sudoku", 81))
+        for v in ABLATIONS["parts"]
+    }
+    assert {config.optimizer.warmup for config in parts.values()} == {33}
+    evaluations = {name: c.model.solver.max_evaluations for name, c in parts.items()}
+    assert evaluations.pop("three evaluations before") == 3
+    assert set(evaluations.values()) == {0}
+    whole = preset("attractor-digits-1m", "sudoku", 81)
+    first = parts["as it is"]
+    assert (first.loss, first.supervision) == (whole.loss, whole.supervision)
+    assert first.model.width == whole.model.width == 60
+
+
+def test_rows_of_parts_spend_the_first_ones_flops(tmp_path):
+    """Each for the number of steps that does; of less than a log interval, within a step."""
+    only = ["layers 1", "phantom K 8"]
+    words = ["reproduce", "parts", "--scale", "mini", "--steps", "20", "--device", "cpu"]
+    assert main([*words, "--out", str(tmp_path / "parts"), "--only", *only]) == 0
+    groups = json.loads((tmp_path / "parts" / "comparison.json").read_text())
+    assert list(groups) == only
+    steps = [group["runs"][0]["steps"] for group in groups.values()]
+    assert steps[0] > 20 > steps[1]
+    spent = [group["training_flops"]["mean"] for group in groups.values()]
+    assert spent[0] == pytest.approx(spent[1], rel=0.25)
+    assert all("cell_loss" in group["runs"][0] for group in groups.values())
+
+
 def test_the_deep_recipe_warms_up_for_half_of_the_run_it_is_given(tmp_path):
     plain, deep = (
         configuration(v, "cpu", tmp_path, {"steps": 700})

@@ -15,7 +15,7 @@ from puzzles.sudoku import generator, rules
 from scripts.reports.differences import compared
 from scripts.reports.paired import difference, summary_difference
 from scripts.reports.records import Spread
-from scripts.reports.report import comparison, training_cost
+from scripts.reports.report import comparison, late_cell_loss, training_cost
 from scripts.runs import evaluate
 from scripts.runs.session import subset
 
@@ -67,6 +67,21 @@ def test_the_bytes_of_training_are_the_devices_peak_where_it_has_one(tmp_path):
         lines = "".join(json.dumps(r) + "\n" for r in records)
         (tmp_path / f"{name}.jsonl").write_text(lines)
     assert training_cost(tmp_path, 2)["bytes"] == 30
+
+
+def test_the_loss_a_run_ends_with_is_that_of_its_last_tenth(tmp_path):
+    losses = [(10, 9.0), (90, 5.0), (91, 1.0), (100, 2.0), (101, 7.0)]
+    lines = [{"split": "train", "step": s, "cell_loss": loss} for s, loss in losses]
+    lines.insert(4, {"split": "test", "step": 100, "exact": 0.5})
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
+    assert late_cell_loss(tmp_path, 100) == 1.5
+    assert comparison([replace(row("a", 0, 0.5), cell_loss=1.5)])["a"]["runs"][0]["cell_loss"] == {
+        "mean": 1.5
+    }
+    lines[2].pop("cell_loss")
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
+    assert late_cell_loss(tmp_path, 100) is None
+    assert late_cell_loss(tmp_path / "imported", 0) is None
 
 
 def numbered(count: int) -> PuzzleSet:
