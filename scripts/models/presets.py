@@ -146,11 +146,27 @@ def _muon(recipe: Settings, lr: float, warmup: int) -> OptimizerConfig:
     return recipe["optimizer"].model_copy(update=changes)
 
 
-def _speed(scale: str, recipe: Settings) -> Settings:
+@dataclass(frozen=True)
+class Place:
+    """What a preset is asked for."""
+
+    scale: str
+    puzzle: str
+    cells: int
+
+
+def _has_fields(place: Place) -> bool:
+    """Whether a cell has a state for each of its symbols: where these can be exchanged and a cell
+    sees more than its neighbours."""
+    puzzle = puzzle_of(place.puzzle)
+    return not puzzle.local and bool(puzzle.symbols(math.isqrt(place.cells)))
+
+
+def _speed(place: Place, recipe: Settings) -> Settings:
     """ "Speed is Confidence": Muon, label smoothing, a light halting loss, a late average; 8,000
     steps where the published recipe takes 65,104. The AdamW rate of what is not a matrix is
     ours."""
-    small = scale in SMALL_SCALES
+    small = place.scale in SMALL_SCALES
     steps = recipe["steps"] if small else 8_000
     return recipe | {
         "steps": steps,
@@ -160,33 +176,37 @@ def _speed(scale: str, recipe: Settings) -> Settings:
     }
 
 
-def _structured(scale: str, recipe: Settings) -> Settings:
+def _structured(
+    place: Place, recipe: Settings, ends: tuple[float, ...] = (0.05, 0.2, 0.8, 1.0)
+) -> Settings:
     """For nets that know which cells see each other: Muon and the loss at every answer that has a
     gradient. They leave the plateau at once, but few segments at first show them more puzzles: 16
     segments from the start see a sixteenth of them. At 1m no stage is deeper than its gradient: the
-    solver's evaluations in training bought nothing that was measured."""
-    supervision = recipe["supervision"]
-    if scale == "1m":
+    solver's evaluations in training bought nothing that was measured.
+
+    ends: of the stages of 1, 2, 4 and 8 segments at 1m, shares of the run.
+    """
+    supervision, long = recipe["supervision"], place.scale == "1m"
+    if long:
         shallow = supervision.curriculum[0]
-        parts = ((0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8))
-        stages = (shallow.model_copy(update={"until": u, "segments": n}) for u, n in parts)
+        stages = (
+            shallow.model_copy(update={"until": until, "segments": segments})
+            for until, segments in zip(ends, (1, 2, 4, 8), strict=True)
+        )
         supervision = supervision.model_copy(update={"curriculum": tuple(stages)})
     return recipe | {
-        "steps": 11_000 if scale == "1m" else recipe["steps"],
-        "optimizer": _muon(recipe, 2e-3, {"mini": 10, "cpu": 50}.get(scale, 200)),
+        "steps": 11_000 if long else recipe["steps"],
+        "optimizer": _muon(recipe, 2e-3, {"mini": 10, "cpu": 50}.get(place.scale, 200)),
         "supervision": supervision,
         "loss": LossConfig(cells="softmax", every=True, halting=0.05),
-        "ema": EMAConfig(decay=0.999 if scale == "1m" else 0.99, warmup=True),
+        "ema": EMAConfig(decay=0.999 if long else 0.99, warmup=True),
     }
 
 
-@dataclass(frozen=True)
-class Place:
-    """What a preset is asked for."""
-
-    scale: str
-    puzzle: str
-    cells: int
+def _fielded(place: Place, recipe: Settings) -> Settings:
+    """As `_structured`; with a field for each digit segments are few for longer."""
+    ends = ((0.15, 0.4, 0.8, 1.0),) if _has_fields(place) else ()
+    return _structured(place, recipe, *ends)
 
 
 @dataclass(frozen=True)
@@ -198,7 +218,7 @@ class Preset:
 
     kind: str
     settings: Callable[[Settings, Place], Settings] = lambda base, place: base
-    recipe: Callable[[str, Settings], Settings] = lambda scale, recipe: recipe
+    recipe: Callable[[Place, Settings], Settings] = lambda place, recipe: recipe
     beyond: str | None = None
 
 
@@ -244,8 +264,7 @@ def _digits(**changes: Any) -> Callable[[Settings, Place], Settings]:
     otherwise = _axial(**changes)
 
     def settings(base: Settings, place: Place) -> Settings:
-        puzzle = puzzle_of(place.puzzle)
-        if puzzle.local or not puzzle.symbols(math.isqrt(place.cells)):
+        if not _has_fields(place):
             return otherwise(base, place)
         # Each state is narrower than a cell's one would be: 60 for 96.
         width = max(base["width"] * 5 // 8 // 12, 1) * 12
@@ -289,9 +308,9 @@ PRESETS = {
     "attractor-axial": Preset("attractor", _axial(gradient=_FOUR_STEPS), _structured),
     "trm-axial": Preset("trm", _axial(), _structured),
     "transformer-axial": Preset("transformer", _axial(), _structured),
-    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _structured),
-    "trm-digits": Preset("trm", _digits(), _structured),
-    "transformer-digits": Preset("transformer", _digits(), _structured),
+    "attractor-digits": Preset("attractor", _digits(gradient=_FOUR_STEPS), _fielded),
+    "trm-digits": Preset("trm", _digits(), _fielded),
+    "transformer-digits": Preset("transformer", _digits(), _fielded),
     "attractor-z": Preset("attractor", _with(solve_for="z")),
     "attractor-reset": Preset("attractor-reset"),
     "trm-matched": Preset("trm", _matched),
@@ -351,6 +370,6 @@ def preset(name: str, puzzle: str = "sudoku", cells: int | None = None) -> RunCo
     network = PUZZLE_MODELS.settings_at(entry.kind, settings)
     recipe = _small(scale, network) if scale in SMALL_SCALES else _published()
     values = RunConfig(
-        preset=f"{model}-{scale}", model=network, **entry.recipe(scale, recipe)
+        preset=f"{model}-{scale}", model=network, **entry.recipe(place, recipe)
     ).model_dump()
     return RunConfig.model_validate(merged(values, network.recipe(scale)))

@@ -47,6 +47,18 @@ def test_without_a_grid_at_hand_the_published_ones_decide():
         preset("transformer-mlp-7m", "maze")
 
 
+def test_nets_with_a_field_for_each_digit_stay_shallow_for_longer():
+    """The recipe that the rows of the published sudokus are of (RESULTS); mazes have no fields."""
+
+    def stages(name: str, puzzle: str) -> list[tuple[float, int]]:
+        return [(s.until, s.segments) for s in preset(name, puzzle).supervision.curriculum]
+
+    brief = [(0.05, 1), (0.2, 2), (0.8, 4), (1.0, 8)]
+    assert stages("attractor-digits-1m", "sudoku") == [(0.15, 1), (0.4, 2), (0.8, 4), (1.0, 8)]
+    assert stages("trm-digits-1m", "sudoku") == stages("attractor-digits-1m", "sudoku")
+    assert stages("attractor-digits-1m", "maze") == stages("attractor-axial-1m", "sudoku") == brief
+
+
 def test_no_preset_shows_hints():
     """One comparison shows every model the same questions: who wants hints asks for them."""
     assert {preset(name).hints for name in preset_names()} == {0}
