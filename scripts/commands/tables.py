@@ -10,6 +10,7 @@ from scripts.reports.claims_table import claims_table, words_table
 from scripts.reports.differences import recorded
 from scripts.reports.record_table import record_table
 from scripts.reports.records import FOLDER, Record, read_records
+from scripts.reports.reported import reported_table
 from scripts.reports.summary_table import SUMMARIES, summary_table
 from scripts.reports.tables import Table, fill
 from scripts.studies.claim_list import CLAIMS
@@ -29,8 +30,8 @@ def pages() -> list[Path]:
 
 
 def tables_of(records: Mapping[str, Record]) -> dict[str, Table | str]:
-    """Every table that a page may name: a record's, `claims` and `claims-by-word`, and the
-    summaries and `differences`, or what they lack."""
+    """Every table that a page may name: a record's, `claims` and `claims-by-word`, what others
+    report, and the summaries and `differences`, or what they lack."""
     verdicts = [describe(judge(claim, records)) for claim in CLAIMS]
     single = {name: record_table(record) for name, record in records.items()}
     return (
@@ -41,6 +42,7 @@ def tables_of(records: Mapping[str, Record]) -> dict[str, Table | str]:
         }
         | {
             "differences": recorded(records),
+            "reported": reported_table(),
             "claims": claims_table(verdicts),
             "claims-by-word": words_table(verdicts, WORDS),
         }
@@ -53,8 +55,8 @@ def tables(
     results: Path = FOLDER,
 ) -> int:
     """Fill the tables of pages, which stand between <!-- table NAME: columns --> and <!-- end -->.
-    NAME is that of a recorded result, or claims, claims-by-word, differences, headline, in-short
-    or in-short-language.
+    NAME is that of a recorded result, or claims, claims-by-word, differences, headline, in-short,
+    in-short-language or reported.
     Exit code 1 with --check if a page differs.
 
     Args:

@@ -10,7 +10,6 @@ stands, the image of the largest halting score).
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from scripts.models.labels import differences
 from scripts.models.presets import RunConfig
 from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
+from scripts.reports.reported import PUBLISHED
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.recorded import load_config
@@ -44,39 +44,6 @@ from scripts.usage import UsageError
 DEEP = 64  # segments
 SEVERAL = {"sudoku": 32, "maze": 8}  # images or starts, when the answer is chosen among them
 _PRODUCT = 256  # rows and columns of the matrices whose products are timed
-
-
-@dataclass(frozen=True)
-class Published:
-    """What others report of a set, trained on its 1,000 puzzles; exact %."""
-
-    name: str
-    parameters: str
-    exact: float
-    how: str
-    cost: str
-    source: str
-
-
-_PAPER = "Solve the Loop, table 2"
-PUBLISHED: dict[Task, tuple[Published, ...]] = {
-    "sudoku": (
-        Published("HRM", "27M", 55.0, "16 segments", "", _PAPER),
-        Published("TRM", "7M", 74.7, "16 segments", "", _PAPER),
-        Published("TRM-mlp", "5M", 87.4, "16 segments", "< 36 h of an L40S", "TRM, table 1"),
-        Published("Attractor", "7M", 54.3, "16 segments", "", _PAPER),
-        Published("Attractor", "27M", 91.4, "16 segments", "", _PAPER),
-        Published("EqR", "5M", 93.2, "64 segments; 99.8 with 128 starts", "", "EqR"),
-        Published("DEC", "0.79M", 95.9, "16 segments; 99.2 with 64", "1,140 PFLOP", "DEC's logs"),
-        Published("LDT", "0.8M", 99.96, "search over candidates", "14 PFLOP", "arXiv 2605.08605"),
-    ),
-    "maze": (
-        Published("HRM", "27M", 74.5, "16 segments", "", _PAPER),
-        Published("TRM", "7M", 85.3, "16 segments", "", _PAPER),
-        Published("Attractor", "7M", 46.7, "16 segments", "", _PAPER),
-        Published("Attractor", "27M", 93.1, "16 segments", "", _PAPER),
-    ),
-}
 
 
 def real(

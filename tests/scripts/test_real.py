@@ -8,8 +8,9 @@ import torch
 import scripts.studies.real as module
 from reasoning.training import deadline
 from scripts.cli import main
+from scripts.reports.reported import PUBLISHED
 from scripts.runs.recorded import load_config
-from scripts.studies.real import PUBLISHED, faster_precision
+from scripts.studies.real import faster_precision
 
 WORDS = (
     "--for",

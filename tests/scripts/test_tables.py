@@ -24,6 +24,7 @@ from scripts.reports.records import (
     read_records,
     record_text,
 )
+from scripts.reports.reported import PUBLISHED, reported_table
 from scripts.reports.summary_table import Line, Summary, summary_table
 from scripts.reports.tables import fill
 from scripts.studies.table2 import SYSTEMS
@@ -233,6 +234,23 @@ def test_published_sizes_are_what_the_presets_count_and_table2_says():
         if arm.name == name and (name, kind) in said:  # not with another paper's recipe
             published = said[name, kind]
             assert arm.published.get("exact") == pytest.approx(published and published / 100)
+
+
+def test_what_others_report_is_what_table2_says():
+    table = reported_table()
+    told = {
+        (row["puzzles"], row["model"], row["parameters"]): float(row["exact"])
+        for row in table.rows.values()
+        if row["source"] == "Solve the Loop, table 2"
+    }
+    sets = {"sudoku": "Sudoku-Extreme", "maze": "Maze-Hard"}
+    loops = [s for s in SYSTEMS if s.name not in ("Transformer", "TRM-mlp")]
+    assert told == {
+        (puzzles, system.name, system.published_parameters): system.published[task]
+        for task, puzzles in sets.items()
+        for system in loops
+    }
+    assert len(table.rows) == sum(map(len, PUBLISHED.values())), "no two rows of one name"
 
 
 def test_a_difference_is_of_the_arms_seeds_and_told_missing_ones(made):
