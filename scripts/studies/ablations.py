@@ -167,7 +167,7 @@ def configuration(
     """
     values = merged(preset(f"{variant.model}-{scale}", *grid).model_dump(), variant.changes)
     named = {"preset": variant.name, "data": str(data)}
-    config = RunConfig.model_validate(values | named | changes)
+    config = RunConfig.model_validate(merged(values | named, changes))
     match variant:
         case _Deepened():
             return deepened(config, variant.layers)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.names import Activations, Device
+from reasoning.names import Device
 from scripts.models.presets import RunConfig, preset
+from scripts.models.variants import changes_of, merged
 from scripts.runs.data import training_stream
 from scripts.terminal.console import Console
 from scripts.terminal.folders import keep_apart
@@ -16,6 +17,11 @@ from scripts.usage import at_least
 
 if TYPE_CHECKING:
     from reasoning.training.distribution import World
+
+OWN_FLAGS = {  # fields of a puzzle run that studies have options for
+    **{"steps": "--steps", "seed": "--seeds", "data": "--data", "device": "--device"},
+    "compile": "--compile",
+}
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ class TableAsked(PuzzlesAsked):
     """optimiser steps per run; none: each preset's own."""
     compile: bool = False
     """compile the nets with torch.compile."""
-    precision: Activations = "auto"
-    """activations of training and scoring; auto: bf16 on a GPU."""
+    set: tuple[str, ...] = ()
+    """fields changed in every row, NAME=VALUE each, such as precision=bf16."""
     yes: bool = False
     """begin though it takes more than an hour; the plan is told either way."""
     only: tuple[str, ...] = ()
@@ -81,18 +87,21 @@ class TableAsked(PuzzlesAsked):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """Fields of every run's configuration."""
-        fixed = {"compile": self.compile, "precision": self.precision}
-        return fixed | ({} if self.steps is None else {"steps": self.steps})
+        """Nested fields laid over every run's configuration. UsageError for --set of what has an
+        option of its own."""
+        fixed = {"compile": self.compile} | ({} if self.steps is None else {"steps": self.steps})
+        return changes_of(self.set, OWN_FLAGS | {"preset": "--scale"}) | fixed
 
 
 def configurations(
     names: Sequence[str], train: PuzzleSet, changes: Mapping[str, Any]
 ) -> list[RunConfig]:
-    """Presets by name for a set of puzzles, with fields changed. UsageError for an unknown one,
-    InputError for changes that these puzzles cannot be trained with."""
+    """Presets by name for a set of puzzles, with nested fields changed. UsageError for an unknown
+    one, InputError for changes that these puzzles cannot be trained with."""
     configs = [
-        RunConfig.model_validate(preset(name, train.kind, train.seq_len).model_dump() | changes)
+        RunConfig.model_validate(
+            merged(preset(name, train.kind, train.seq_len).model_dump(), changes)
+        )
         for name in names
     ]
     for config in configs:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from scripts.models.variants import changes_of
 from scripts.runs.data import read_puzzles
 from scripts.runs.recorded import load_config
-from scripts.studies.asked import Asked, configurations
+from scripts.studies.asked import OWN_FLAGS, Asked, configurations
 from scripts.terminal.choices import Budget
 from scripts.terminal.console import show
 from scripts.terminal.folders import expect
@@ -19,7 +20,7 @@ from scripts.usage import UsageError, at_least, names_in
 if TYPE_CHECKING:
     from scripts.studies.comparison import Comparison
 
-_OF_TRAINING = ("jobs", "seeds", "steps", "hints", "budget", "amount", "compile")
+_OF_TRAINING = ("jobs", "seeds", "steps", "hints", "budget", "amount", "compile", "set")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Compare(Asked):
     preset spends on its own."""
     compile: bool = False
     """compile the nets with torch.compile."""
+    set: tuple[str, ...] = ()
+    """fields changed in every preset, NAME=VALUE each, such as model.width=96."""
 
     def check(self) -> None:
         """UsageError for what does not go together or is not there."""
@@ -102,7 +105,8 @@ class Compare(Asked):
 
     def _trained(self) -> "Comparison":
         train = read_puzzles(self.data, "train")
-        changes = {"data": str(self.data), "device": self.device, "compile": self.compile}
+        changes = changes_of(self.set, OWN_FLAGS | {"hints": "--hints", "preset": "--presets"})
+        changes |= {"data": str(self.data), "device": self.device, "compile": self.compile}
         changes |= {"hints": self.hints} | ({} if self.steps is None else {"steps": self.steps})
         configs = configurations(names_in(self.presets, "--presets"), train, changes)
 

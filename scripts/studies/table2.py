@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
-from scripts.models.variants import chosen
+from scripts.models.variants import chosen, merged
 from scripts.reports.numbers import grid, over_seeds
 from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.data import read_puzzles
@@ -71,8 +71,8 @@ _LARGE_LAYERS = 8  # of a large system at the small scales, two for a small one
 def _config(
     system: System, scale: Scale, task: str, data: Path, changes: Mapping[str, Any]
 ) -> RunConfig:
-    values = preset(system.preset_name(scale), task).model_dump() | {"data": str(data)} | changes
-    config = RunConfig.model_validate(values)
+    values = preset(system.preset_name(scale), task).model_dump() | {"data": str(data)}
+    config = RunConfig.model_validate(merged(values, changes))
     if scale == "full" or not system.large:
         return config
     return deepened(config, _LARGE_LAYERS // config.model.nets)

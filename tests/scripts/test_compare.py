@@ -246,6 +246,28 @@ def test_the_report_holds_one_puzzle_being_solved(trained, sudokus, tmp_path):
     assert "4x4 sudoku, 48 training and 20 held-out puzzles" in text
 
 
+def test_settings_are_laid_over_every_preset_and_stand_in_the_labels(sudokus, tmp_path, capsys):
+    words = ["compare", "--presets", "trm-mini,transformer-mini", "--data", str(sudokus)]
+    words += ["--seeds", "1", "--steps", "2", "--device", "cpu", "--out", str(tmp_path / "table")]
+    assert main([*words, "--set", "model.width=24", "optimizer.schedule=constant"]) == 0
+    table = json.loads((tmp_path / "table" / "comparison.json").read_text())
+    told = "optimizer.schedule=constant model.width=24"
+    assert [*table] == [f"trm-mini {told}", f"transformer-mini {told}"]
+    for group in table.values():
+        kept = json.loads((Path(group["runs"][0]["run"]) / "config.json").read_text())
+        assert kept["config"]["model"]["width"] == 24
+        assert kept["config"]["optimizer"]["schedule"] == "constant"
+    for wrong, said in {
+        "steps=3": "use --steps",
+        "hints=3": "use --hints",
+        "width": "expected NAME=VALUE",
+        "model.widht=24": "widht",
+    }.items():
+        capsys.readouterr()
+        assert main([*words, "--set", wrong]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, capsys):
     maze, out = tmp_path / "maze", tmp_path / "table"
     words = ["train", "--preset", "trm-mini", "--data", str(mazes), "--out", str(maze)]

@@ -18,6 +18,7 @@ from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.training.runs import TrainingError
 from scripts.cli import main
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model
+from scripts.models.variants import changes_of
 from scripts.reports.record_table import record_table
 from scripts.studies import jobs
 from scripts.studies.language import comparison as lm_comparison
@@ -29,7 +30,7 @@ from scripts.studies.language.probes import (
     trajectory,
 )
 from scripts.studies.language.report import language_table
-from scripts.studies.language.study import Study, build_text, changes_of, text_of
+from scripts.studies.language.study import Study, build_text, text_of
 from scripts.studies.language.tables import (
     ATTRACTOR,
     DEQ,
@@ -40,6 +41,7 @@ from scripts.studies.language.tables import (
 )
 from scripts.studies.language.worth import exponent
 from scripts.studies.result_records import make_record
+from scripts.usage import UsageError
 
 TINY = "model.width=8 model.head_width=4 model.context=16"
 # Rates at which 2 steps make every map a contraction.
@@ -389,6 +391,8 @@ def test_changes_are_nested_and_read_as_json():
     words = ["batch=4", "model.width=64", "model.solver.kind=picard", "compile=false"]
     nested = {"width": 64, "solver": {"kind": "picard"}}
     assert changes_of(words) == {"batch": 4, "model": nested, "compile": False}
+    with pytest.raises(UsageError, match="model is set to a value before"):
+        changes_of(["model=3", "model.width=64"])
 
 
 def test_a_variants_name_stands_for_one_configuration():

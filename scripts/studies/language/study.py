@@ -1,7 +1,6 @@
 """What a table or figure of language models is asked for: read, and refused, before torch is
 loaded."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from reasoning.pretraining.corpus import source_files
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.tokenizer import ByteTokenizer
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
-from scripts.models.variants import Variant, merged
+from scripts.models.variants import Variant, changes_of, merged
 from scripts.studies.asked import Asked
 from scripts.terminal.choices import LanguageScale
 from scripts.terminal.console import Console
@@ -97,7 +96,7 @@ class Study(Asked):
     @cached_property
     def changes(self) -> dict[str, Any]:
         """Nested fields laid over every preset."""
-        return changes_of(self.set)
+        return changes_of(self.set, _OWN_FLAGS)
 
     @cached_property
     def text(self) -> Corpus:
@@ -148,24 +147,3 @@ def build_text(out: Path, text: TextFiles) -> None:
     """Write OUT/corpus from text, one token per byte, unless it is there."""
     with stage_progress() as progress:
         build_corpus(out / "corpus", ByteTokenizer(), text, progress)
-
-
-def changes_of(words: Sequence[str]) -> dict[str, Any]:
-    """Nested fields from words such as batch=4 or model.width=64. UsageError for any other word,
-    and for fields that have an option of their own."""
-    changes: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--set {word}: expected NAME=VALUE, such as model.width=64")
-        if name in _OWN_FLAGS:
-            raise UsageError(f"--set {word}: use {_OWN_FLAGS[name]}")
-        *groups, field = name.split(".")
-        place = changes
-        for group in groups:
-            place = place.setdefault(group, {})
-        try:
-            place[field] = json.loads(text)
-        except ValueError:
-            place[field] = text
-    return changes
