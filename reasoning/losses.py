@@ -81,7 +81,7 @@ def exactly_right(logits: Tensor, labels: Tensor) -> Tensor:
 class Losses:
     """Per-sample losses (B,) and the weighted total that is minimised.
 
-    jacobian: |J|^2 an element, where it has a weight.
+    jacobian: |J|^2 an element, where it has a weight; own: the model's own, where it has one.
     """
 
     cells: Tensor
@@ -89,10 +89,15 @@ class Losses:
     total: Tensor
     exact: Tensor
     jacobian: Tensor | None = None
+    own: Tensor | None = None
 
     def with_jacobian(self, energy: Tensor, config: LossConfig) -> "Losses":
         """With the Jacobian's term (B,) in the total."""
         return replace(self, total=self.total + config.jacobian * energy, jacobian=energy)
+
+    def with_own(self, own: Tensor) -> "Losses":
+        """With a loss of the model's own (B,) in the total."""
+        return replace(self, total=self.total + own, own=own)
 
 
 def supervision_loss(

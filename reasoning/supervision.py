@@ -25,9 +25,9 @@ State = tuple[Tensor, ...]
 _PROBE = 8 << 32  # use of a slot's seed, apart from the start's and the segments'
 # What a run's logs and scores call their own numbers.
 _METRICS = (
-    *("step", "split", "slots", "loss", "cell_loss", "halting_loss", "jacobian_energy", "cell"),
-    *("exact", "valid", "tokens", "finite", "net_calls", "total_net_calls", "grad_norm", "flops"),
-    *("saved_bytes", "segment_limit", "residual_log10", "finished", "finished_cell"),
+    *("step", "split", "slots", "loss", "cell_loss", "halting_loss", "own_loss", "jacobian_energy"),
+    *("cell", "exact", "valid", "tokens", "finite", "net_calls", "total_net_calls", "grad_norm"),
+    *("flops", "saved_bytes", "segment_limit", "residual_log10", "finished", "finished_cell"),
     *("finished_exact", "finished_segments"),
 )
 
@@ -44,7 +44,9 @@ class SegmentOutput:
         are no metric's (InputError);
     earlier: the answers y (B, L, D) before the last that carry a gradient, for `loss.every`;
     jacobian: of seeds (B,), an estimate of |J|_F^2 an element (B,) with its graph, J of the map
-        whose fixed point was sought, for `loss.jacobian`.
+        whose fixed point was sought, for `loss.jacobian`;
+    own_loss: (B,) with its graph, a loss of the model's own, weighted as it likes, that training
+        adds to the others and logs; every segment has it, or none.
     """
 
     state: State
@@ -54,6 +56,7 @@ class SegmentOutput:
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
     earlier: tuple[Tensor, ...] = ()
     jacobian: Callable[[Tensor], Tensor] | None = None
+    own_loss: Tensor | None = None
 
     def __post_init__(self):
         if taken := self.diagnostics.keys() & _METRICS:
@@ -219,6 +222,8 @@ def supervise(
         if output.jacobian is None or seeds is None:
             raise InputError("loss.jacobian needs a model that tells its map's Jacobian, and seeds")
         losses = losses.with_jacobian(output.jacobian(fold(seeds, _PROBE)), loss)
+    if output.own_loss is not None:
+        losses = losses.with_own(output.own_loss)
     halted = at_limit | ((score > 0) & (segments >= minimum))
     after = Carry(output.state, segments, halted, carry.puzzle)
     return Supervised(output, net_calls, losses, after)

@@ -58,7 +58,8 @@ class Outcome:
     net_calls: float
 
 
-_LOSSES = ("loss", "cell_loss", "halting_loss")  # which may not be infinite, as a residual may
+# Which may not be infinite, as a residual may.
+_LOSSES = ("loss", "cell_loss", "halting_loss", "own_loss")
 
 
 class Trainer(StepLoop):

@@ -115,6 +115,8 @@ def _check_output(
     expect_tensor(path, "segment's logits (B, C, V)", output.logits, shape, logits=True)
     expect_tensor(path, "segment's q (B, 2)", output.q, (2, 2), logits=True)
     expect_tensor(path, "segment's net_calls (B,)", output.net_calls, (2,))
+    if output.own_loss is not None:
+        expect_tensor(path, "segment's own_loss (B,)", output.own_loss, (2,))
     for name, value in output.diagnostics.items():
         expect_tensor(path, f"segment's diagnostics[{name!r}] (B,)", value, (2,))
 

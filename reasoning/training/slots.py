@@ -60,4 +60,6 @@ def measure(supervised: Supervised) -> dict[str, Tensor]:
     }
     if losses.jacobian is not None:
         sums["jacobian_energy"] = losses.jacobian.detach().sum()
+    if losses.own is not None:
+        sums["own_loss"] = losses.own.detach().sum()
     return sums | {name: value.float().sum() for name, value in output.diagnostics.items()}

@@ -214,10 +214,16 @@ def test_it_is_rehearsed_before_its_folder_is_made(place, sudokus, capsys):
         "class Spare(GRU):\n"
         "    def __init__(self, config, shape):\n"
         "        super().__init__(config, shape)\n"
-        "        self.spare = self.answer.__class__(2, 2)\n"
+        "        self.spare = self.answer.__class__(2, 2)\n\n"
+        "class Summed(GRU):\n"
+        "    def segment(self, *args):\n"
+        "        out = super().segment(*args)\n"
+        "        return type(out)(*(out.state, out.logits, out.q, out.net_calls),\n"
+        "                         own_loss=self.start.square().sum())\n"
     )
     train = ["train", "--data", str(sudokus), "--out", "no", *TINY, "--preset"]
     refused(capsys, [*train, "slips:Turned-mini"], "slips:Turned: segment's logits (B, C, V) has")
+    refused(capsys, [*train, "slips:Summed-mini"], "segment's own_loss (B,) has shape ()")
     refused(capsys, [*train, "slips:Alone-mini"], "slips:Alone: __init__(config, ...) fails (Type")
     refused(capsys, [*train, "slips:Bare-mini"], "slips:Bare: its Config", "depth: Field required")
     assert not Path("no").exists()
@@ -231,6 +237,34 @@ def test_it_is_rehearsed_before_its_folder_is_made(place, sudokus, capsys):
     assert "warning: no gradient reaches spare.weight, spare.bias\n" in said
     record = json.loads(Path("no/config.json").read_text())
     assert record["without_gradient"] == ["spare.weight", "spare.bias"]
+
+
+def test_it_may_have_a_loss_of_its_own(place, sudokus):
+    (place / "pondering.py").write_text(
+        "from dataclasses import replace\n\n"
+        "from mine import GRU\n\n"
+        "class Pondering(GRU):\n"
+        "    def segment(self, *args):\n"
+        "        out = super().segment(*args)\n"
+        "        cost = self.start.square().mean().expand(len(out.logits))\n"
+        "        return replace(out, own_loss=0.25 * cost)\n"
+    )
+    words = ["train", "--data", str(sudokus), *TINY, "--steps", "3", "--log-every", "1"]
+    for name in ("mine:GRU", "pondering:Pondering"):
+        assert main([*words, "--preset", f"{name}-mini", "--out", name[:4]]) == 0
+    first, *_ = trained = _logged("pond")
+    assert all(line["own_loss"] > 0 for line in trained)
+    sums = [ln["cell_loss"] + 0.5 * ln["halting_loss"] + ln["own_loss"] for ln in trained]
+    assert [line["loss"] for line in trained] == pytest.approx(sums, rel=1e-5)
+    plain = _logged("mine")
+    assert "own_loss" not in plain[0]
+    assert first["cell_loss"] == plain[0]["cell_loss"]
+    assert first["grad_norm"] != plain[0]["grad_norm"], "it has a gradient"
+
+
+def _logged(run: str) -> list[dict]:
+    lines = map(json.loads, Path(run, "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["split"] == "train"]
 
 
 def test_a_table_may_be_of_ones_own_model_alone(place, sudokus):
