@@ -8,6 +8,7 @@ spin_briefly()  # here, for torch reads it as it is loaded, by whichever module 
 _HOMES = {
     "build_model": "scripts.models.presets",
     "compare": "scripts.studies.compare",
+    "evaluate": "scripts.runs.scoring",
     "grid_shape": "scripts.models.grids",
     "open_run": "scripts.runs.session",
     "preset": "scripts.models.presets",

@@ -1,9 +1,9 @@
 """The words of `loopbench evaluate`, and whether a run has what they ask for; without torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -143,6 +143,14 @@ class Search:
             raise UsageError(f"--{option}: says how to search; add --search judge, or leave it out")
 
 
+_Words = TypeVar("_Words", Effort, Search)
+
+
+def _taken(kind: type[_Words], options: dict[str, Any]) -> _Words:
+    """Made of those of the options that it has fields for, which are taken out."""
+    return kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Weights, puzzles, and what is asked of the one about the other."""
@@ -166,6 +174,17 @@ class Evaluate:
     """score a fixed random choice of this many puzzles; 0: every one."""
     device: Device = "auto"
     """where to run; auto: the best present."""
+
+    @classmethod
+    def of(cls, weights: Path | str, data: Path | str, **options: Any) -> "Evaluate":
+        """Of weights (`weights` below), puzzles in a folder, and the command's options by name.
+        TypeError for one that there is not."""
+        named = isinstance(weights, str) and not Path(weights).exists()
+        given = {"pretrained": weights} if named else {"run": Path(weights)}
+        if isinstance(options.get("out"), str):
+            options["out"] = Path(options["out"])
+        effort, search = (_taken(kind, options) for kind in (Effort, Search))
+        return cls(**given, data=Path(data), effort=effort, search=search, **options)
 
     @property
     def weights(self) -> Path | str:

@@ -27,15 +27,29 @@ from scripts.terminal.progress import stage_progress
 from scripts.usage import UsageError
 
 
+def evaluate(weights: Path | str, data: Path | str, **options: Any) -> dict[str, Any]:
+    """Score weights on held-out puzzles; prints and writes what `loopbench evaluate` does.
+
+    weights: a run's folder, a file that `package` wrote, or the name of weights that ship or of the
+        hub's; data: a folder of puzzles; options: of the command, by name, see `Evaluate`.
+
+    Returns the record that it writes, see `scripts.runs.evaluate.evaluate_run`. TypeError for an
+    option that there is not, else as `Scoring.run`.
+    """
+    asked = Evaluate.of(weights, data, **options)
+    asked.check()
+    return Scoring(asked).run()
+
+
 @dataclass(frozen=True)
 class Scoring:
     """What `loopbench evaluate` does."""
 
     asked: Evaluate
 
-    def run(self) -> None:
-        """Score; print tables, and write the record and its pictures. UsageError and RunError for
-        what does not go together or cannot be read, before time is spent."""
+    def run(self) -> dict[str, Any]:
+        """Score; print tables, write the record and its pictures, and return the record. UsageError
+        and RunError for what does not go together or cannot be read, before time is spent."""
         asked, effort = self.asked, self.asked.effort
         world = join_world(asked.device)
         chosen = subset(read_puzzles(asked.data, asked.split), asked.puzzles)
@@ -61,6 +75,7 @@ class Scoring:
         if world.is_main:
             told = notes(trained, chosen, asked.data, plan, segments)
             self._write(record, trained.step, told)
+        return record
 
     def _opened(self, chosen: PuzzleSet, world: World) -> TrainedRun:
         name = self.asked.weights
