@@ -57,6 +57,10 @@ class SwiGLU(nn.Module):
         self.gate_up_proj = linear(width, 2 * inner)
         self.down_proj = linear(inner, width)
 
+    def ends(self) -> tuple[Tensor, ...]:
+        """The weights whose products leave the branch, as every mixer has them."""
+        return (self.down_proj.weight,)
+
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
         if self.normalised:
@@ -107,6 +111,9 @@ class Attention(nn.Module):
         self.heads = heads
         self.qkv_proj = linear(width, 3 * width)
         self.o_proj = linear(width, width)
+
+    def ends(self) -> tuple[Tensor, ...]:
+        return (self.o_proj.weight,)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         qkv = rearrange(self.qkv_proj(x), "B L (three H K) -> three B H L K", three=3, H=self.heads)
@@ -177,6 +184,9 @@ class UnitSums(nn.Module):
         self.v_proj = linear(width, width)
         self.o_proj = linear(width, width)
         self.register_buffer("sums", _unit_sums(families), persistent=False)
+
+    def ends(self) -> tuple[Tensor, ...]:
+        return (self.o_proj.weight,)
 
     def forward(self, x: Tensor, rotary: None = None) -> Tensor:
         # A product per family, so that each reads and writes whole rows.
@@ -250,6 +260,9 @@ class Convolution(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
         truncated_normal_(self.conv.weight, 1 / math.sqrt(9 * width))
 
+    def ends(self) -> tuple[Tensor, ...]:
+        return (self.conv.weight,)
+
     def forward(self, x: Tensor, rotary: None = None) -> Tensor:
         grid = rearrange(x, "B (R C) D -> B D R C", R=self.side)
         return rearrange(self.conv(grid), "B D R C -> B (R C) D")
@@ -266,6 +279,9 @@ class FieldMixer(nn.Module):
         super().__init__()
         self.mix, self.fields = mix, fields
         self.across = linear(width, width)
+
+    def ends(self) -> tuple[Tensor, ...]:
+        return (*self.mix.ends(), self.across.weight)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         fields = rearrange(x, "B (F L) D -> B F L D", F=self.fields)
@@ -298,13 +314,7 @@ class Block(nn.Module):
 
     def ends(self) -> tuple[Tensor, ...]:
         """The weights whose products are added to h, of each branch."""
-        mix = getattr(self, self.name)
-        ends = [self.mlp.down_proj.weight]
-        if isinstance(mix, FieldMixer):
-            ends.append(mix.across.weight)
-            mix = mix.mix
-        last = {TokenMixer: "down_proj", Convolution: "conv"}.get(type(mix), "o_proj")
-        return getattr(mix, last).weight, *ends
+        return (*getattr(self, self.name).ends(), *self.mlp.ends())
 
     def forward(self, h: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         mix = getattr(self, self.name)
