@@ -155,11 +155,21 @@ class Place:
     cells: int
 
 
+def _is_local(place: Place) -> bool:
+    """Whether a cell meets its neighbours alone, as in mazes."""
+    return puzzle_of(place.puzzle).local
+
+
 def _has_fields(place: Place) -> bool:
     """Whether a cell has a state for each of its symbols: where these can be exchanged and a cell
     sees more than its neighbours."""
-    puzzle = puzzle_of(place.puzzle)
-    return not puzzle.local and bool(puzzle.symbols(math.isqrt(place.cells)))
+    symbols = puzzle_of(place.puzzle).symbols(math.isqrt(place.cells))
+    return not _is_local(place) and bool(symbols)
+
+
+def _batch_of_mazes(cells: int) -> int:
+    """The power of two, of 8 to 64, with about the cells of 64 sudokus: 32 at 12x12, 8 at 30x30."""
+    return min(max(2 ** round(math.log2(64 * 81 / cells)), 8), 64)
 
 
 def _speed(place: Place, recipe: Settings) -> Settings:
@@ -182,7 +192,8 @@ def _structured(
     """For nets that know which cells see each other: Muon and the loss at every answer that has a
     gradient. They leave the plateau at once, but few segments at first show them more puzzles: 16
     segments from the start see a sixteenth of them. At 1m no stage is deeper than its gradient: the
-    solver's evaluations in training bought nothing that was measured.
+    solver's evaluations in training bought nothing that was measured. Batches of large mazes are
+    smaller there, so that a step costs about what one of sudokus does.
 
     ends: of the stages of 1, 2, 4 and 8 segments at 1m, shares of the run.
     """
@@ -195,6 +206,7 @@ def _structured(
         )
         supervision = supervision.model_copy(update={"curriculum": tuple(stages)})
     return recipe | {
+        "batch": _batch_of_mazes(place.cells) if _is_local(place) and long else recipe["batch"],
         "steps": 11_000 if long else recipe["steps"],
         "optimizer": _muon(recipe, 2e-3, {"mini": 10, "cpu": 50}.get(place.scale, 200)),
         "supervision": supervision,
@@ -251,7 +263,7 @@ def _axial(**changes: Any) -> Callable[[Settings, Place], Settings]:
     """Heads are split evenly among the families of units (rows, columns, boxes)."""
 
     def settings(base: Settings, place: Place) -> Settings:
-        structure = _LOCAL if puzzle_of(place.puzzle).local else _AXIAL
+        structure = _LOCAL if _is_local(place) else _AXIAL
         heads = {"heads": 6, "width": base["width"] // 12 * 12}
         return base | structure | heads | changes
 

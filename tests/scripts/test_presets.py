@@ -59,6 +59,14 @@ def test_nets_with_a_field_for_each_digit_stay_shallow_for_longer():
     assert stages("attractor-digits-1m", "maze") == stages("attractor-axial-1m", "sudoku") == brief
 
 
+@pytest.mark.parametrize(("cells", "batch"), [(36, 64), (144, 32), (900, 8), (2500, 8)])
+def test_batches_of_large_mazes_are_smaller(cells, batch):
+    """Those of Maze-Hard's rows (RESULTS): 32 of 12x12, 8 of 30x30."""
+    assert preset("attractor-axial-1m", "maze", cells).batch == batch
+    assert preset("trm-digits-1m", "maze", cells).batch == batch
+    assert preset("attractor-axial-1m", "sudoku", 81).batch == 64
+
+
 def test_no_preset_shows_hints():
     """One comparison shows every model the same questions: who wants hints asks for them."""
     assert {preset(name).hints for name in preset_names()} == {0}
