@@ -1,6 +1,7 @@
 """Table 2 end to end at toy size, and its published column against the paper."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from puzzles.dataset import read_split, write_dataset
 from reasoning.training.distribution import World
 from scripts.cli import main
 from scripts.models.presets import preset, preset_names
+from scripts.runs.recorded import load_config
 from scripts.studies import plan, table2
 from scripts.studies.ablations import ABLATIONS, configuration
 from scripts.studies.result_records import make_record
@@ -109,14 +111,18 @@ def test_rows_of_parts_spend_the_first_ones_flops(tmp_path):
     """Each for the number of steps that does; of less than a log interval, within a step."""
     only = ["layers 1", "phantom K 8"]
     words = ["reproduce", "parts", "--scale", "mini", "--steps", "20", "--device", "cpu"]
-    assert main([*words, "--out", str(tmp_path / "parts"), "--only", *only]) == 0
+    words += ["--out", str(tmp_path / "parts"), "--only", *only]
+    assert main([*words, "--set", "model.multiple=16", "loss.halting=0.1"]) == 0
     groups = json.loads((tmp_path / "parts" / "comparison.json").read_text())
     assert list(groups) == only
     steps = [group["runs"][0]["steps"] for group in groups.values()]
     assert steps[0] > 20 > steps[1]
     spent = [group["training_flops"]["mean"] for group in groups.values()]
     assert spent[0] == pytest.approx(spent[1], rel=0.25)
-    assert all("cell_loss" in group["runs"][0] for group in groups.values())
+    for group in groups.values():
+        assert "cell_loss" in group["runs"][0]
+        config, _ = load_config(Path(group["runs"][0]["run"]))
+        assert (config.model.multiple, config.loss.halting) == (16, 0.1)  # of every row
 
 
 def test_the_deep_recipe_warms_up_for_half_of_the_run_it_is_given(tmp_path):
