@@ -1,7 +1,7 @@
 """Controls, depth of the net, gradients, recipes: one change at a time, trained and compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -54,17 +54,21 @@ def _layers(*models: str) -> tuple[Variant, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part(Variant):
-    """Trained for a part of the recipe's steps, of which the first row's tenth are warm-up."""
+    """A row of `parts`: whichever its net, trained by the recipe of nets with digit fields, with so
+    many solver evaluations in every stage, and warmed up for a tenth of the first row's steps."""
+
+    evaluations: int = 0
 
 
-def _part(name: str, base: str = "attractor-digits", **changes: Any) -> Variant:
-    """A net of two layers without solver evaluations, but for what the changes say."""
-    plain = {"model": {"layers": 2, "solver": {"max_evaluations": 0}}}
-    return _Part(name, base, merged(plain, changes))
+def _part(name: str, evaluations: int = 0, **changes: Any) -> Variant:
+    """The net with digit fields, two layers deep, but for what the changes say."""
+    plain = {"model": {"layers": 2, "solver": {"max_evaluations": evaluations}}}
+    return _Part(name, "attractor-digits", merged(plain, changes), evaluations=evaluations)
 
 
 def _no_fields(name: str, **model: Any) -> Variant:
-    return _part(f"no digit fields, {name}", "attractor-axial", model=model)
+    """One state a cell, as wide as such nets are at the scale: 96 for 60 at 1m."""
+    return replace(_part(f"no digit fields, {name}", model=model), model="attractor-axial")
 
 
 # EqR's: a random start, and updates that keep a part of the state and add noise.
@@ -142,11 +146,7 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
         *(_part(f"phantom K {k}", model={"gradient": {"steps": k}}) for k in (2, 8)),
         _part("one state", model={"states": 1}),
         _part("random starts", model={"initial": "random"}),
-        _part(
-            "three evaluations before",
-            model={"solver": {"max_evaluations": 3}},
-            supervision={"curriculum": curriculum(evaluations=3)},
-        ),
+        _part("three evaluations before", evaluations=3),
         _part("16 segments from the start", supervision={"curriculum": ()}),
     ),
 }
@@ -165,7 +165,14 @@ def configuration(
     changes: to fields of every variant, say `steps`.
     grid: kind and cells of the data's puzzles, which a preset is made for.
     """
-    values = merged(preset(f"{variant.model}-{scale}", *grid).model_dump(), variant.changes)
+    values = preset(f"{variant.model}-{scale}", *grid).model_dump()
+    if isinstance(variant, _Part):
+        trained = preset(f"attractor-digits-{scale}", *grid).supervision
+        stages = (
+            {**s.model_dump(), "evaluations": variant.evaluations} for s in trained.curriculum
+        )
+        values["supervision"] = trained.model_dump() | {"curriculum": tuple(stages)}
+    values = merged(values, variant.changes)
     named = {"preset": variant.name, "data": str(data)}
     config = RunConfig.model_validate(merged(values | named, changes))
     match variant:

@@ -10,6 +10,7 @@ from puzzles import sources
 from puzzles.dataset import read_split, write_dataset
 from reasoning.training.distribution import World
 from scripts.cli import main
+from scripts.models.labels import differences
 from scripts.models.presets import preset, preset_names
 from scripts.runs.recorded import load_config
 from scripts.studies import plan, table2
@@ -102,9 +103,31 @@ def test_parts_of_a_recipe_train_without_the_solver_and_warm_up_for_a_tenth(tmp_
     assert evaluations.pop("three evaluations before") == 3
     assert set(evaluations.values()) == {0}
     whole = preset("attractor-digits-1m", "sudoku", 81)
-    first = parts["as it is"]
+    first = parts.pop("as it is")
     assert (first.loss, first.supervision) == (whole.loss, whole.supervision)
     assert first.model.width == whole.model.width == 60
+    # Each in what its name says, of the net, the loss, the optimiser or the supervision.
+    told = {
+        name: {line.split(" ")[0] for line in differences(config, first)} - {"preset"}
+        for name, config in parts.items()
+    }
+    net = {"model.mixer", "model.fields", "model.width"}
+    assert told["attention along units"] == {"model.mixer"}
+    assert told["no digit fields, sums along units"] == {"model.fields", "model.width"}
+    assert told["no digit fields, MLP over the cells"] == net
+    assert told["no digit fields, attention"] == net | {"model.positions"}
+    assert told["adamw 3e-3"] == {"optimizer.name", "optimizer.lr"}
+    assert told["three evaluations before"] == {
+        "model.solver.max_evaluations",
+        "supervision.curriculum",
+    }
+    ends = [(s.until, s.segments) for s in parts["three evaluations before"].supervision.curriculum]
+    assert ends == [(s.until, s.segments) for s in first.supervision.curriculum]
+    assert all(len(fields) == 1 for name, fields in told.items() if name[:9] in _ALONE)
+
+
+_ALONE = ("loss at t", "candidate", "label smo", "stablemax", "layers 1", "layers 4", "phantom K")
+_ALONE += ("one state", "random st", "16 segmen")
 
 
 def test_rows_of_parts_spend_the_first_ones_flops(tmp_path):
