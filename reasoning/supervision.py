@@ -223,6 +223,9 @@ def supervise(
             raise InputError("loss.jacobian needs a model that tells its map's Jacobian, and seeds")
         losses = losses.with_jacobian(output.jacobian(fold(seeds, _PROBE)), loss)
     if output.own_loss is not None:
+        if output.own_loss.shape != losses.total.shape:
+            shape = tuple(output.own_loss.shape)
+            raise InputError(f"own_loss has shape {shape}, expected {tuple(losses.total.shape)}")
         losses = losses.with_own(output.own_loss)
     halted = at_limit | ((score > 0) & (segments >= minimum))
     after = Carry(output.state, segments, halted, carry.puzzle)

@@ -3,15 +3,17 @@
 import contextlib
 import difflib
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import tyro
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from reasoning.errors import InputError
 from scripts.terminal.tyro_text import message_of, options_of, printed
 
+_Form = TypeVar("_Form")
 _PARSING = "Error parsing "  # tyro's words before the place of a value that does not fit
 
 
@@ -56,6 +58,21 @@ def parse(
     if unknown:
         raise UsageError(_unknown(unknown[0], form, program, options))
     return parsed
+
+
+def given(form: type[_Form], values: Mapping[str, Any]) -> _Form:
+    """A dataclass of a command's words, filled from Python by their names.
+
+    TypeError for a name that it has not, UsageError for a value of another kind, in the words that
+    the command line has for it.
+    """
+    known = {field.name for field in fields(form)}
+    if unknown := values.keys() - known:
+        raise TypeError(unknown_name("option", min(unknown), sorted(known)))
+    try:
+        return TypeAdapter(form).validate_python(dict(values))
+    except ValidationError as error:
+        raise UsageError(describe(error)) from error
 
 
 def _refuse_empty(words: Sequence[str], may_be_empty: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ of processes, meet the same data and the same exploration.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,7 @@ class Outcome:
     net_calls: float
 
 
+_ONCE = {"grad_norm", "flops", "saved_bytes"}  # a step, and no sums over slots
 # Which may not be infinite, as a residual may.
 _LOSSES = ("loss", "cell_loss", "halting_loss", "own_loss")
 
@@ -245,7 +246,7 @@ class Trainer(StepLoop):
             (supervised.losses.total.sum() / config.batch).backward()
             carries.append(supervised.carry)
             measured = measure(supervised)
-            sums = measured if sums is None else {k: sums[k] + measured[k] for k in sums}
+            sums = measured if sums is None else _added(sums, measured)
         self.carry = join(carries)
         return sums
 
@@ -297,7 +298,9 @@ class Trainer(StepLoop):
 
         A mean that is infinite, such as the residual of no evaluation, has no JSON: null.
         """
-        names = [n for n in pending[-1] if n not in ("grad_norm", "flops", "saved_bytes")]
+        names = [n for n in pending[-1] if n not in _ONCE]
+        for sums in pending[:-1]:
+            _expect_alike(sums.keys() - _ONCE, names)
         stacked = torch.stack(
             [torch.stack([sums[name].double() for sums in pending]).sum() for name in names]
         )
@@ -317,13 +320,26 @@ class Trainer(StepLoop):
             self.done - 1, self.config.steps
         ).segments
         if not math.isfinite(record["loss"]):
-            raise self._diverged(f"the loss is {record['loss']}")
+            own = record.get("own_loss", 0.0)
+            which = "loss" if math.isfinite(own) else "model's own_loss"
+            raise self._diverged(f"the {which} is {record['loss']}")
         return record
 
     def _diverged(self, what: str) -> TrainingError:
         clipped = self.config.optimizer.clip is not None
         remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
         return TrainingError(f"{what} at step {self.done}: {remedy}; {last_words(self.run)}")
+
+
+def _expect_alike(before: Iterable[str], after: Iterable[str]) -> None:
+    """InputError unless two segments tell the same numbers by name."""
+    if differing := {*before} ^ {*after}:
+        raise InputError(f"{min(differing)}: one segment tells it, and another does not")
+
+
+def _added(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+    _expect_alike(first, second)
+    return {name: first[name] + second[name] for name in first}
 
 
 def _mix(seed: int, step: int) -> int:

@@ -116,9 +116,18 @@ def _check_output(
     expect_tensor(path, "segment's q (B, 2)", output.q, (2, 2), logits=True)
     expect_tensor(path, "segment's net_calls (B,)", output.net_calls, (2,))
     if output.own_loss is not None:
-        expect_tensor(path, "segment's own_loss (B,)", output.own_loss, (2,))
+        _check_own_loss(path, output.own_loss, output.logits.requires_grad)
     for name, value in output.diagnostics.items():
         expect_tensor(path, f"segment's diagnostics[{name!r}] (B,)", value, (2,))
+
+
+def _check_own_loss(path: str, loss: Any, trained: bool) -> None:
+    """InputError for what cannot be minimised; trained: whether the segment carries a gradient."""
+    expect_tensor(path, "segment's own_loss (B,)", loss, (2,))
+    if not loss.dtype.is_floating_point or not loss.isfinite().all():
+        raise InputError(f"{path}: segment's own_loss is of {loss.dtype}, or not finite")
+    if trained and not loss.requires_grad:
+        raise InputError(f"{path}: segment's own_loss carries no gradient; it would train nothing")
 
 
 def expect_tensor(

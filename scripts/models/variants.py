@@ -3,7 +3,7 @@ paths."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -21,40 +21,82 @@ class Variant:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values with changes laid over them; whoever reads the result refuses unknown names."""
+    """Nested values with changes laid over them, those of a list by the number of the item; whoever
+    reads the result refuses unknown names."""
     result = dict(values)
     for name, change in changes.items():
-        below = values.get(name)
-        inner = isinstance(change, Mapping) and isinstance(below, Mapping)
-        result[name] = merged(below, change) if inner else change
+        result[name] = _laid_over(values.get(name), change)
     return result
+
+
+def _laid_over(value: Any, change: Any) -> Any:
+    if not isinstance(change, Mapping):
+        return change
+    if isinstance(value, Mapping):
+        return merged(value, change)
+    if isinstance(value, list | tuple) and all(number in _numbers(value) for number in change):
+        items = {number: value[int(number)] for number in _numbers(value)}
+        return [*merged(items, change).values()]
+    return change
+
+
+def _numbers(items: Sequence[Any]) -> list[str]:
+    return [str(i) for i in range(len(items))]
+
+
+def expect_kept(row: str, values: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """UsageError where the nested values that a row came to, which may overrule --set, are not as
+    the changes have them."""
+    for place, wanted in _leaves(changes):
+        value: Any = values
+        for name in place:
+            value = value[int(name)] if isinstance(value, list) else value[name]
+        if value != wanted:
+            raise UsageError(
+                f"--set {'.'.join(place)}: the row {row} has its own, {value}; leave that out, or "
+                "the row by --only"
+            )
+
+
+def _leaves(
+    changes: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, change in changes.items():
+        place = (*above, name)
+        if isinstance(change, Mapping):
+            yield from _leaves(change, place)
+        else:
+            yield place, change
 
 
 def changes_of(
     words: Sequence[str], elsewhere: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Nested fields from words of --set such as batch=4 or model.width=64.
+    """Nested fields from words of --set such as batch=4, model.width=64 or, of an item of a list,
+    supervision.curriculum.0.until=0.3.
 
-    elsewhere: the options of fields that have one of their own. UsageError for these, and for any
-    other word.
+    elsewhere: the option that a field has of its own. UsageError for such a field, for one that is
+    set twice, and for a word that sets none.
     """
     changes: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not (name and equals):
             raise UsageError(f"--set {word}: expected NAME=VALUE, such as model.width=64")
-        if name in elsewhere:
-            raise UsageError(f"--set {word}: use {elsewhere[name]}")
-        *groups, field_name = name.split(".")
+        *groups, last = name.split(".")
+        if (option := elsewhere.get([*groups, last][0])) is not None:
+            raise UsageError(f"--set {word}: use {option}")
         place = changes
         for group in groups:
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 raise UsageError(f"--set {word}: {group} is set to a value before")
+        if last in place:
+            raise UsageError(f"--set {word}: {name} is set before")
         try:
-            place[field_name] = json.loads(text)
+            place[last] = json.loads(text)
         except ValueError:
-            place[field_name] = text
+            place[last] = text
     return changes
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -11,11 +11,11 @@ from puzzles.kinds import puzzle_of
 from reasoning.names import Activations, Device
 from reasoning.search_config import JudgeConfig
 from reasoning.supervision_config import Depth
-from scripts.runs.hub_names import expect_weights
+from scripts.runs.hub_names import expect_weights, is_named
 from scripts.runs.search_plan import Plan
 from scripts.terminal.choices import Headline
 from scripts.terminal.folders import expect, expect_weights_of, keep_apart
-from scripts.usage import UsageError, at_least
+from scripts.usage import UsageError, at_least, given
 
 if TYPE_CHECKING:  # its presets take a tenth of a second, which a refusal need not wait for
     from scripts.models.presets import RunConfig
@@ -143,14 +143,6 @@ class Search:
             raise UsageError(f"--{option}: says how to search; add --search judge, or leave it out")
 
 
-_Words = TypeVar("_Words", Effort, Search)
-
-
-def _taken(kind: type[_Words], options: dict[str, Any]) -> _Words:
-    """Made of those of the options that it has fields for, which are taken out."""
-    return kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Weights, puzzles, and what is asked of the one about the other."""
@@ -177,14 +169,21 @@ class Evaluate:
 
     @classmethod
     def of(cls, weights: Path | str, data: Path | str, **options: Any) -> "Evaluate":
-        """Of weights (`weights` below), puzzles in a folder, and the command's options by name.
-        TypeError for one that there is not."""
-        named = isinstance(weights, str) and not Path(weights).exists()
-        given = {"pretrained": weights} if named else {"run": Path(weights)}
-        if isinstance(options.get("out"), str):
-            options["out"] = Path(options["out"])
-        effort, search = (_taken(kind, options) for kind in (Effort, Search))
-        return cls(**given, data=Path(data), effort=effort, search=search, **options)
+        """As the command line has it.
+
+        weights: the name of weights that ship or of the hub's, else a path, to a run's folder or a
+            file of `package`; data: a folder of puzzles; options: of the command, by name.
+
+        TypeError for an option that there is not, UsageError for a value of another kind.
+        """
+        if taken := options.keys() & {"run", "pretrained", "data", "effort"}:
+            raise TypeError(f"{min(taken)}: is given as weights, data or options of their own")
+        named = isinstance(weights, str) and is_named(weights)
+        words: dict[str, Any] = {"pretrained" if named else "run": weights, "data": data}
+        for name, form in (("effort", Effort), ("search", Search)):
+            known = {f.name: options.pop(f.name) for f in fields(form) if f.name in options}
+            words[name] = given(form, known)
+        return given(cls, words | options)
 
     @property
     def weights(self) -> Path | str:

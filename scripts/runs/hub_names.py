@@ -21,6 +21,11 @@ def check_repository(name: str) -> None:
         raise UsageError(f"{name}: is not the name of a repository: give user/name")
 
 
+def is_named(weights: str) -> bool:
+    """Whether a text is the name of weights that ship or of the hub's, and no path."""
+    return weights in get_args(Shipped) or weights.startswith(PREFIX)
+
+
 def expect_weights(name: str) -> None:
     """UsageError for what names neither weights that ship nor a repository of the hub."""
     if name.startswith(PREFIX):

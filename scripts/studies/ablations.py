@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning.model_config import SCALES
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
-from scripts.models.variants import Variant, chosen, merged
+from scripts.models.variants import Variant, chosen, expect_kept, merged
 from scripts.runs.data import read_puzzles
 from scripts.studies.asked import TableAsked
 from scripts.terminal.console import show
@@ -162,7 +162,8 @@ def configuration(
 ) -> RunConfig:
     """A variant at a scale (`mini`, `cpu`, `1m`); its name takes the preset's place as the label.
 
-    changes: to fields of every variant, say `steps`.
+    changes: to fields of every variant, say `steps`. UsageError for one that the variant, or how it
+        is trained, decides.
     grid: kind and cells of the data's puzzles, which a preset is made for.
     """
     values = preset(f"{variant.model}-{scale}", *grid).model_dump()
@@ -172,15 +173,16 @@ def configuration(
             {**s.model_dump(), "evaluations": variant.evaluations} for s in trained.curriculum
         )
         values["supervision"] = trained.model_dump() | {"curriculum": tuple(stages)}
-    values = merged(values, variant.changes)
+    values = merged(merged(values, changes), variant.changes)
     named = {"preset": variant.name, "data": str(data)}
-    config = RunConfig.model_validate(merged(values | named, changes))
+    config = RunConfig.model_validate(values | named)
     match variant:
         case _Deepened():
-            return deepened(config, variant.layers)
+            config = deepened(config, variant.layers)
         case _Part():
             warmed = config.optimizer.model_copy(update={"warmup": config.steps // 10})
-            return config.model_copy(update={"optimizer": warmed})
+            config = config.model_copy(update={"optimizer": warmed})
+    expect_kept(variant.name, config.model_dump(mode="json"), changes)
     return config
 
 
@@ -197,12 +199,15 @@ def also_rows(names: Sequence[str], scale: str) -> tuple[Variant, ...]:
     return tuple(rows)
 
 
-def _refuse_equal(configs: Sequence[RunConfig]) -> None:
-    """UsageError for a row that is another one by a name of its own."""
+def _refuse_equal(configs: Sequence[RunConfig], words: Sequence[str]) -> None:
+    """UsageError for a row that is another one by a name of its own; words: of --set."""
     for i, config in enumerate(configs):
         for before in configs[:i]:
             if config.model_copy(update={"preset": before.preset}) == before:
-                raise UsageError(f"--also: {config.preset} is the row {before.preset} already")
+                raise UsageError(
+                    f"--also: {config.preset} is the row {before.preset} already"
+                    + (f", with --set {' '.join(words)}" if words else "")
+                )
 
 
 def ablation(
@@ -230,7 +235,7 @@ def ablation(
         puzzles = read_puzzles(data, "train")  # refused before torch is loaded
         grid = puzzles.kind, puzzles.seq_len
     configs = [configuration(each, scale, folder, asked.changes, grid) for each in variants]
-    _refuse_equal(configs)
+    _refuse_equal(configs, asked.set)
 
     from scripts.studies.comparison import Spending, planned_equally, train_and_compare
     from scripts.studies.plan import state_plan
@@ -248,6 +253,9 @@ def ablation(
     origin = f"{puzzles.kind}: {folder}" + (", generated here" if data is None else "")
     state_plan(runs, lanes, [origin], asked.yes, world, console)
     compared = train_and_compare(runs, lanes, folder, world, console)
-    show(compared.write(asked.out, f"{name.capitalize()}, scale {scale}"), 190, console.quiet)
+    title = ", ".join([name.capitalize(), f"scale {scale}", *asked.set])
+    show(compared.write(asked.out, title), 190, console.quiet)
+    if asked.set:
+        console.print(f"every row with {' '.join(asked.set)}")
     console.print(f"wrote {asked.out}/report.html, comparison.md and comparison.json")
     return compared

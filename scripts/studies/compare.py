@@ -15,7 +15,7 @@ from scripts.studies.asked import OWN_FLAGS, Asked, configurations
 from scripts.terminal.choices import Budget
 from scripts.terminal.console import show
 from scripts.terminal.folders import expect
-from scripts.usage import UsageError, at_least, names_in
+from scripts.usage import UsageError, at_least, given, names_in
 
 if TYPE_CHECKING:
     from scripts.studies.comparison import Comparison
@@ -125,12 +125,9 @@ def compare(runs: Sequence[Path | str] = (), **options: Any) -> dict[str, Any]:
     runs: their folders; options: of `loopbench compare`, by name, see `Compare`.
 
     Returns what comparison.json holds, see `scripts.reports.report.comparison`. TypeError for an
-    option that there is not.
+    option that there is not, UsageError for a value of another kind.
     """
-    for name in ("out", "data"):  # a notebook may give text
-        if isinstance(options.get(name), str):
-            options[name] = Path(options[name])
-    return report(Compare(runs=tuple(map(Path, runs)), **options))
+    return report(given(Compare, {"runs": tuple(runs)} | options))
 
 
 def report(asked: Compare) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.runs import write_json
 from scripts.models.presets import RunConfig, deepened, preset
-from scripts.models.variants import chosen, merged
+from scripts.models.variants import chosen, expect_kept, merged
 from scripts.reports.numbers import grid, over_seeds
 from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.data import read_puzzles
@@ -73,9 +73,10 @@ def _config(
 ) -> RunConfig:
     values = preset(system.preset_name(scale), task).model_dump() | {"data": str(data)}
     config = RunConfig.model_validate(merged(values, changes))
-    if scale == "full" or not system.large:
-        return config
-    return deepened(config, _LARGE_LAYERS // config.model.nets)
+    if system.large and scale != "full":
+        config = deepened(config, _LARGE_LAYERS // config.model.nets)
+    expect_kept(_slug(system), config.model_dump(mode="json"), changes)
+    return config
 
 
 def make_data(scale: Scale, task: str, folder: Path) -> None:

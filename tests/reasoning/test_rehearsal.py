@@ -75,6 +75,7 @@ def test_wide_logits_and_tokens_that_are_ruled_out_pass():
         return output.logits.index_fill(-1, torch.tensor([0]), float("-inf"))
 
     assert tried(own(segment=changed(logits=lambda o: o.logits.double()))) == []
+    assert tried(own(segment=changed(own_loss=lambda o: o.q[:, 0].exp()))) == []
     loss = TrainingConfig(steps=4, batch=2, device="cpu", loss={"cells": "softmax"})
     batch = replace(BATCH, labels=BATCH.labels.clamp(1))
     assert rehearse(own(segment=changed(logits=ruled_out)), loss, batch, TOKENS) == []
@@ -116,6 +117,10 @@ def test_what_a_micro_batch_of_one_breaks_is_told():
         ({"segment": changed(q=lambda o: o.q[:, :1])}, r"q \(B, 2\) has shape \(2, 1\)"),
         ({"segment": changed(net_calls=lambda o: 1)}, "net_calls .* is of int"),
         ({"segment": changed(net_calls=lambda o: o.net_calls[0])}, r"has shape \(\)"),
+        ({"segment": changed(own_loss=lambda o: o.q.sum())}, r"own_loss \(B,\) has shape \(\)"),
+        ({"segment": changed(own_loss=lambda o: torch.ones(2))}, "own_loss carries no gradient"),
+        ({"segment": changed(own_loss=lambda o: torch.ones(2).long())}, "own_loss is of torch.int"),
+        ({"segment": changed(own_loss=lambda o: o.q[:, 0] / 0)}, "or not finite"),
         ({"segment": changed(state=lambda o: o.state * 2)}, "2 tensors, initial_state's 1"),
         ({"segment": changed(state=lambda o: (o.state[0][:1],))}, "for a batch of 2"),
         ({"segment": changed(state=lambda o: (o.logits,))}, r"state\[0\] has shape"),

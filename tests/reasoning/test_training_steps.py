@@ -1,15 +1,20 @@
 """Steps of training by hand: averages, rates, draws, lines of metrics, modes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from training_standins import ALONE, trainer
 
+from baselines.trm import TRM
+from reasoning.errors import InputError
 from reasoning.supervision import SupervisionConfig
 from reasoning.training.config import EMAConfig, OptimizerConfig
 from reasoning.training.ema import EMA
 from reasoning.training.evaluation import predict
+from reasoning.training.runs import TrainingError
 
 
 def test_the_average_warms_up_and_before_its_start_is_the_weights():
@@ -67,6 +72,53 @@ def test_a_line_of_metrics_is_means_over_slots_and_over_those_that_finished():
     assert record["finished_cell"] == record["finished_exact"] == pytest.approx(2 / 5)
     assert record["finished_segments"] == pytest.approx(2 / 5)
     assert made._record([sums | {"finished": torch.tensor(0.0)}])["finished_exact"] is None
+
+
+class Pondering(TRM):
+    """With a loss of its own in so many segments, the first ones."""
+
+    segments_with = 1_000
+
+    def segment(self, *args):
+        output = super().segment(*args)
+        self.segments_with -= 1
+        if self.segments_with < 0:
+            return output
+        return replace(output, own_loss=self.own_loss(output))
+
+    def own_loss(self, output):
+        weight = next(self.parameters())
+        return 0.5 * weight.square().sum().expand(len(output.q))
+
+
+def test_a_loss_of_the_models_own_is_added_with_its_gradient():
+    plain, pondering = trainer(), trainer(kind=Pondering)
+    name, weight = next(iter(pondering.model.named_parameters()))
+    before = weight.detach().clone()
+    sums, own = (made._backward(*made._batch(0)) for made in (plain, pondering))
+    added = 8 * 0.5 * before.square().sum()  # of 8 slots
+    torch.testing.assert_close(own["own_loss"], added)
+    torch.testing.assert_close(own["loss"], sums["loss"] + added)
+    other = dict(plain.model.named_parameters())[name].grad
+    torch.testing.assert_close(weight.grad, before if other is None else other + before)
+
+
+def test_a_loss_of_the_models_own_is_in_every_segment_or_none():
+    for changes in ({"micro_batch": 4}, {}):
+        made = trainer(kind=Pondering, **changes)
+        made.model.segments_with = 1
+        with pytest.raises(InputError, match="own_loss: one segment tells it, and another does"):
+            made._record([made.advance(), made.advance()])
+
+
+def test_a_loss_of_the_models_own_of_another_shape_or_no_number_is_told():
+    made = trainer(kind=Pondering)
+    made.model.own_loss = lambda output: output.q[:, :1]
+    with pytest.raises(InputError, match=r"own_loss has shape \(8, 1\), expected \(8,\)"):
+        made.advance()
+    made.model.own_loss = lambda output: output.q[:, 0] * torch.nan
+    with pytest.raises(TrainingError, match="the model's own_loss is nan"):
+        made._record([made.advance()])
 
 
 @pytest.mark.parametrize("training", [False, True])

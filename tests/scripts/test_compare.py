@@ -18,13 +18,16 @@ from puzzles import sources
 from puzzles.dataset import read_split, write_dataset
 from reasoning.training.loop import Trainer
 from reasoning.training.runs import read_jsonl
+from scripts import compare
 from scripts.cli import main
 from scripts.models.presets import build_model
+from scripts.models.variants import merged
 from scripts.reports import figures
 from scripts.runs.opened import text_of
 from scripts.runs.recorded import load_config
 from scripts.studies.ablations import ABLATIONS, configuration
 from scripts.studies.comparison import run_folder
+from scripts.usage import UsageError
 
 
 def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
@@ -260,12 +263,26 @@ def test_settings_are_laid_over_every_preset_and_stand_in_the_labels(sudokus, tm
     for wrong, said in {
         "steps=3": "use --steps",
         "hints=3": "use --hints",
+        "steps.x=3": "use --steps",
         "width": "expected NAME=VALUE",
         "model.widht=24": "widht",
+        "model.width=24 model.width=32": "model.width is set before",
+        "model.width=24 model={}": "model is set before",
     }.items():
         capsys.readouterr()
-        assert main([*words, "--set", wrong]) == 2
+        assert main([*words, "--set", *wrong.split()]) == 2
         assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match="--budget"):
+        compare(presets="trm-mini", data=sudokus, budget="flop")
+    with pytest.raises(TypeError, match="did you mean budget"):
+        compare(presets="trm-mini", data=sudokus, budgets="flops")
+
+
+def test_an_item_of_a_list_is_set_by_its_number():
+    values = {"a": [{"b": 1, "c": 2}, {"b": 3}], "d": (4, 5)}
+    changes = {"a": {"0": {"b": 9}}, "d": {"1": 6}}
+    assert merged(values, changes) == {"a": [{"b": 9, "c": 2}, {"b": 3}], "d": [4, 6]}
+    assert merged(values, {"a": {"2": 0}})["a"] == {"2": 0}  # refused by whoever reads it
 
 
 def test_what_cannot_be_compared_is_refused(trained, sudokus, mazes, tmp_path, capsys):

@@ -30,6 +30,7 @@ from scripts.cli import main
 from scripts.runs.pretrained import _rounded
 from scripts.runs.recorded import load_config
 from scripts.runs.session import open_run
+from scripts.usage import UsageError
 
 ROOT = Path(__file__).parents[2]
 CPU = World(0, 1, torch.device("cpu"))
@@ -403,6 +404,10 @@ def test_the_notebooks_lines_run_as_they_stand(place, sudokus, capsys):
     assert (record["segments"], record["search"]["symmetries"]) == (4, 2)
     with pytest.raises(TypeError, match="segmints"):
         scripts.evaluate("pair/hrm-mini-seed0", "data", segmints=4)
+    with pytest.raises(UsageError, match="--leave"):
+        scripts.evaluate("pair/hrm-mini-seed0", "data", leave="typo")
+    with pytest.raises(UsageError, match="pair/hrm-seed0"):  # a path, and no weights by name
+        scripts.evaluate("pair/hrm-seed0", "data")
     assert (Path("notebook") / "metrics.jsonl").is_file()
     assert names["table"] == json.loads((Path("pair") / "comparison.json").read_text())
     solved = names["solved"]

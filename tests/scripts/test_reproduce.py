@@ -126,6 +126,32 @@ def test_parts_of_a_recipe_train_without_the_solver_and_warm_up_for_a_tenth(tmp_
     assert all(len(fields) == 1 for name, fields in told.items() if name[:9] in _ALONE)
 
 
+@pytest.mark.parametrize(
+    ("name", "only", "word", "said"),
+    [
+        (
+            "parts",
+            "layers 1",
+            "model.layers=4",
+            "model.layers: the row layers 1 has its own",
+        ),
+        (
+            "parts",
+            "as it is",
+            "optimizer.warmup=9",
+            "the row as it is has its own, 6",
+        ),
+        ("layers", "trm 8 layers, deep recipe", "optimizer.lr=0.1", "has its own, 0.05"),
+        ("parts", "as it is", "steps=9", "use --steps"),
+    ],
+)
+def test_what_a_row_is_named_for_or_trained_by_is_not_set(name, only, word, said, tmp_path, capsys):
+    words = ["reproduce", name, "--scale", "mini", "--only", only, "--out", str(tmp_path / "no")]
+    assert main([*words, "--set", word]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 _ALONE = ("loss at t", "candidate", "label smo", "stablemax", "layers 1", "layers 4", "phantom K")
 _ALONE += ("one state", "random st", "16 segmen")
 
