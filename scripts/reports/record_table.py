@@ -67,6 +67,10 @@ def _mean(column: str, factor: float = 1.0) -> Callable[[Arm], str]:
     return cell
 
 
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + ("s" if count > 1 else "")
+
+
 def _percent(column: str, heading: str) -> Column:
     return Column(heading, _spread(column, 100, ".1f"))
 
@@ -156,16 +160,23 @@ COLUMNS: dict[str, Column] = {
         "risk area by halting score", _spread("risk_area_halting", 1, ".3f")
     ),
     "risk_area_residual": Column("risk area by residual", _spread("risk_area_residual", 1, ".3f")),
-    **{f"at_rest_{n}": _percent(f"at_rest_{n}", f"at rest %, {n} starts") for n in _STARTS},
-    **{f"spurious_{n}": _percent(f"spurious_{n}", f"wrong of them %, {n} starts") for n in _STARTS},
     **{
-        f"{net}_judge_exact_{n}": _percent(f"{net}_judge_exact_{n}", f"{told}exact % in {n} calls")
+        f"at_rest_{n}": _percent(f"at_rest_{n}", f"at rest %, {_many(n, 'start')}") for n in _STARTS
+    },
+    **{
+        f"spurious_{n}": _percent(f"spurious_{n}", f"wrong at rest %, {_many(n, 'start')}")
+        for n in _STARTS
+    },
+    **{
+        f"{net}_judge_exact_{n}": _percent(
+            f"{net}_judge_exact_{n}", f"{told}exact % in {_many(n, 'call')}"
+        )
         for net, told in _JUDGES.items()
         for n in _CALLS
     },
     **{
         f"{net}_judge_net_calls_{n}": Column(
-            f"{told}net calls in {n} calls", _mean(f"{net}_judge_net_calls_{n}")
+            f"{told}net calls in {_many(n, 'call')}", _mean(f"{net}_judge_net_calls_{n}")
         )
         for net, told in _JUDGES.items()
         for n in _CALLS
