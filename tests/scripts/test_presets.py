@@ -48,7 +48,8 @@ def test_without_a_grid_at_hand_the_published_ones_decide():
 
 
 def test_nets_with_a_field_for_each_digit_stay_shallow_for_longer():
-    """The recipe that the rows of the published sudokus are of (RESULTS); mazes have no fields."""
+    """The recipe of the rows of the published sudokus that a CPU trained (RESULTS); mazes have no
+    fields."""
 
     def stages(name: str, puzzle: str) -> list[tuple[float, int]]:
         return [(s.until, s.segments) for s in preset(name, puzzle).supervision.curriculum]
