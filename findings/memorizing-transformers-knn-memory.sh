@@ -7,7 +7,7 @@
 # at_batch_indices gives the rows that it names their own memories.
 # Seen with memorizing-transformers-pytorch 0.4.1, faiss-cpu 1.15.1, torch 2.13.0, on a CPU:
 # - the token is looked for among the embeddings, not the tokens: with either option the logits are those without it to
-#   the bit, and moved by all memories of the text before by up to 0.9, at a deviation of 0.6.
+#   the bit, and moved by all memories of the text before by up to 0.8, at a deviation of 0.6.
 # - two pieces of 40 keys in a memory of 100 are all found. The third empties the index: nothing is found until the next
 #   is added, not even the third itself, and from then on each key is answered with another one's key and value, for
 #   the index counts from 0 again and the store goes on.

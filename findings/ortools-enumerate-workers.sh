@@ -5,7 +5,7 @@
 # with more than one worker, as the parameter's documentation and a line of the log say ("it is up to the client to
 # deduplicate them"); the status OPTIMAL is, as documented for it, returned only if all were enumerated.
 # Seen with ortools 9.15.6755, Python 3.11: one worker (the default here) finds all. Two to eight workers answer
-# OPTIMAL with 168 to 237 different sudokus of 288, 35 of the 70 ways to switch on 4 of 8 booleans, 2 or 3 of the 4
+# OPTIMAL with 168 to 268 different sudokus of 288, 35 to 40 of the 70 ways to switch 4 of 8 booleans on, 2 or 3 of 4
 # placements of 6 queens, 130 to 136 of the 415 quadruples of digits with sum 12, other ones from run to run. All are
 # there with symmetry_level=0 or with share_level_zero_bounds=False: the log counts bounds that workers share by
 # symmetry, and what one worker has excluded because it was found already seems to be among them.
