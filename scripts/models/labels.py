@@ -1,9 +1,11 @@
 """A configuration beside its preset's, or beside another: in a label, or field by field."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from reasoning.training.config import replanned
 from scripts.models.presets import RunConfig, preset
+from scripts.models.variants import merged
 from scripts.usage import UsageError
 
 # Neither another model nor another recipe.
@@ -42,6 +44,19 @@ def differences(first: RunConfig, second: RunConfig) -> list[str]:
     a, b = (_flat(config.model_dump(mode="json")) for config in (first, second))
     names = [name for name in dict.fromkeys((*a, *b)) if a.get(name) != b.get(name)]
     return [f"{name} {a.get(name)}, not {b.get(name)}" for name in names]
+
+
+def expect_kept(row: str, config: RunConfig, changes: Mapping[str, Any]) -> None:
+    """UsageError where a row overruled --set: where these nested changes, laid over the
+    configuration that it came to, would still alter it. row: its name, for the message."""
+    asked = RunConfig.model_validate(merged(config.model_dump(), changes))
+    own, wanted = (_flat(each.model_dump(mode="json")) for each in (config, asked))
+    for name, value in own.items():
+        if value != wanted.get(name):
+            raise UsageError(
+                f"--set {name}: the row {row} has its own, {value}; leave that out, or the row by "
+                "--only"
+            )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

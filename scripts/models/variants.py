@@ -3,7 +3,7 @@ paths."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -34,39 +34,11 @@ def _laid_over(value: Any, change: Any) -> Any:
         return change
     if isinstance(value, Mapping):
         return merged(value, change)
-    if isinstance(value, list | tuple) and all(number in _numbers(value) for number in change):
-        items = {number: value[int(number)] for number in _numbers(value)}
-        return [*merged(items, change).values()]
+    if isinstance(value, list | tuple):
+        items = {str(number): item for number, item in enumerate(value)}
+        if change.keys() <= items.keys():
+            return [*merged(items, change).values()]
     return change
-
-
-def _numbers(items: Sequence[Any]) -> list[str]:
-    return [str(i) for i in range(len(items))]
-
-
-def expect_kept(row: str, values: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """UsageError where the nested values that a row came to, which may overrule --set, are not as
-    the changes have them."""
-    for place, wanted in _leaves(changes):
-        value: Any = values
-        for name in place:
-            value = value[int(name)] if isinstance(value, list) else value[name]
-        if value != wanted:
-            raise UsageError(
-                f"--set {'.'.join(place)}: the row {row} has its own, {value}; leave that out, or "
-                "the row by --only"
-            )
-
-
-def _leaves(
-    changes: Mapping[str, Any], above: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, change in changes.items():
-        place = (*above, name)
-        if isinstance(change, Mapping):
-            yield from _leaves(change, place)
-        else:
-            yield place, change
 
 
 def changes_of(
@@ -84,8 +56,8 @@ def changes_of(
         if not (name and equals):
             raise UsageError(f"--set {word}: expected NAME=VALUE, such as model.width=64")
         *groups, last = name.split(".")
-        if (option := elsewhere.get([*groups, last][0])) is not None:
-            raise UsageError(f"--set {word}: use {option}")
+        if (first := name.partition(".")[0]) in elsewhere:
+            raise UsageError(f"--set {word}: use {elsewhere[first]}")
         place = changes
         for group in groups:
             place = place.setdefault(group, {})

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from scripts.reports.earlier import set_aside
-from scripts.reports.numbers import accuracy, percent
+from scripts.reports.numbers import accuracy, counted, percent
 from scripts.reports.pictures import plot_cost, plot_grid, plot_risk
 from scripts.terminal.console import Console
 
@@ -129,7 +129,7 @@ def _print_selection(record: dict[str, Any], console: Console) -> None:
         early = (search["rule"], "halt-first", "restart", "verified")
         rules = [rule for rule in rules if rule in early]
     amounts = (search["breadth"], "start"), (search["symmetries"], "image")
-    shape = " x ".join(f"{n} {what}" + ("s" if n > 1 else "") for n, what in amounts)
+    shape = " x ".join(counted(*amount) for amount in amounts)
     table = Table(title=f"by rule of selection, {shape}, {record['segments']} segments")
     headings = (*(f"{name} %" for name in names), "net calls", "evaluations")
     table.add_column("rule")

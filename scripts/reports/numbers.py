@@ -22,3 +22,8 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table; a bar within a cell is escaped."""
     shown = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     return ["| " + " | ".join(row) + " |" for row in (shown[0], ["---"] * len(head), *shown[1:])]
+
+
+def counted(count: int, what: str) -> str:
+    """1 start, 2 starts."""
+    return f"{count} {what}" + ("s" if count > 1 else "")

@@ -8,7 +8,7 @@ where a record has arms of one name for several. A record may have columns of it
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scripts.reports.numbers import percent
+from scripts.reports.numbers import counted, percent
 from scripts.reports.paired import difference
 from scripts.reports.records import Arm, OwnColumn, Record
 from scripts.reports.tables import Table
@@ -65,10 +65,6 @@ def _mean(column: str, factor: float = 1.0) -> Callable[[Arm], str]:
         return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
 
     return cell
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" + ("s" if count > 1 else "")
 
 
 def _percent(column: str, heading: str) -> Column:
@@ -161,22 +157,23 @@ COLUMNS: dict[str, Column] = {
     ),
     "risk_area_residual": Column("risk area by residual", _spread("risk_area_residual", 1, ".3f")),
     **{
-        f"at_rest_{n}": _percent(f"at_rest_{n}", f"at rest %, {_many(n, 'start')}") for n in _STARTS
+        f"at_rest_{n}": _percent(f"at_rest_{n}", f"at rest %, {counted(n, 'start')}")
+        for n in _STARTS
     },
     **{
-        f"spurious_{n}": _percent(f"spurious_{n}", f"wrong at rest %, {_many(n, 'start')}")
+        f"spurious_{n}": _percent(f"spurious_{n}", f"wrong at rest %, {counted(n, 'start')}")
         for n in _STARTS
     },
     **{
         f"{net}_judge_exact_{n}": _percent(
-            f"{net}_judge_exact_{n}", f"{told}exact % in {_many(n, 'call')}"
+            f"{net}_judge_exact_{n}", f"{told}exact % in {counted(n, 'call')}"
         )
         for net, told in _JUDGES.items()
         for n in _CALLS
     },
     **{
         f"{net}_judge_net_calls_{n}": Column(
-            f"{told}net calls in {_many(n, 'call')}", _mean(f"{net}_judge_net_calls_{n}")
+            f"{told}net calls in {counted(n, 'call')}", _mean(f"{net}_judge_net_calls_{n}")
         )
         for net, told in _JUDGES.items()
         for n in _CALLS

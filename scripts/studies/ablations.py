@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reasoning.model_config import SCALES
+from scripts.models.labels import expect_kept
 from scripts.models.presets import RunConfig, curriculum, deepened, named_preset, preset
-from scripts.models.variants import Variant, chosen, expect_kept, merged
+from scripts.models.variants import Variant, chosen, merged
 from scripts.runs.data import read_puzzles
 from scripts.studies.asked import TableAsked
 from scripts.terminal.console import show
@@ -182,7 +183,7 @@ def configuration(
         case _Part():
             warmed = config.optimizer.model_copy(update={"warmup": config.steps // 10})
             config = config.model_copy(update={"optimizer": warmed})
-    expect_kept(variant.name, config.model_dump(mode="json"), changes)
+    expect_kept(variant.name, config, changes)
     return config
 
 

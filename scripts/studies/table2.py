@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.runs import write_json
+from scripts.models.labels import expect_kept
 from scripts.models.presets import RunConfig, deepened, preset
-from scripts.models.variants import chosen, expect_kept, merged
+from scripts.models.variants import chosen, merged
 from scripts.reports.numbers import grid, over_seeds
 from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.data import read_puzzles
@@ -75,7 +76,7 @@ def _config(
     config = RunConfig.model_validate(merged(values, changes))
     if system.large and scale != "full":
         config = deepened(config, _LARGE_LAYERS // config.model.nets)
-    expect_kept(_slug(system), config.model_dump(mode="json"), changes)
+    expect_kept(_slug(system), config, changes)
     return config
 
 

@@ -152,6 +152,16 @@ def test_what_a_row_is_named_for_or_trained_by_is_not_set(name, only, word, said
     assert not (tmp_path / "no").exists()
 
 
+def test_a_curriculum_that_is_set_need_not_name_every_field_of_its_stages(tmp_path):
+    stages = [{"until": 0.5, "segments": 2}, {"until": 1.0, "segments": 4}]
+    variant = next(v for v in ABLATIONS["controls"] if v.name == "trm")
+    changes = {"supervision": {"curriculum": stages}}
+    made = configuration(variant, "mini", tmp_path, changes).supervision.curriculum
+    assert [(stage.until, stage.segments) for stage in made] == [(0.5, 2), (1.0, 4)]
+    item = {"supervision": {"curriculum": {"0": {"segments": 2}}}}
+    assert configuration(variant, "mini", tmp_path, item).supervision.curriculum[0].segments == 2
+
+
 _ALONE = ("loss at t", "candidate", "label smo", "stablemax", "layers 1", "layers 4", "phantom K")
 _ALONE += ("one state", "random st", "16 segmen")
 
