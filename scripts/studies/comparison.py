@@ -69,7 +69,8 @@ class Comparison:
         return comparison(self.rows)
 
     def write(self, out: Path, title: str) -> str:
-        """Write everything to OUT, from the first process; returns the Markdown, on every one."""
+        """Write everything to OUT, from the first process; returns the Markdown of the table, on
+        every one. title: of comparison.md and report.html."""
         groups = self.groups()
         text = markdown(groups)
         if self.world.is_main:
@@ -81,7 +82,7 @@ class Comparison:
         out.mkdir(parents=True, exist_ok=True)
         keep_other_rows(out / "comparison.json", dict.keys, groups)
         write_json(out / "comparison.json", groups)
-        (out / "comparison.md").write_text(text)
+        (out / "comparison.md").write_text(f"# {title}\n\n{text}")
         made_by = origin(self.rows, self._puzzles)
         told = settings_apart(self.rows), recipes(self.rows)
         write_html(groups, self._sections(out), made_by, title, out / "report.html", *told)

@@ -179,8 +179,8 @@ def _write(
         for one in members:
             reports[task].take(one)
     for task, report in reports.items():
-        report.write(asked.out / task, f"Table 2, {task}, scale {scale}")
-    text = _markdown(results, scale)
+        report.write(asked.out / task, ", ".join([f"Table 2, {task}, scale {scale}", *asked.set]))
+    text = _markdown(results, ", ".join([scale, *asked.set]))
     if asked.world.is_main:
         record = {"scale": scale, "published": _published(), "ours": results}
         write_json(asked.out / "table2.json", record)
@@ -198,7 +198,8 @@ def _published() -> dict[str, Mapping[str, float | None]]:
     return {_slug(system): system.published for system in SYSTEMS}
 
 
-def _markdown(results: Mapping[str, Mapping[str, Any]], scale: Scale) -> str:
+def _markdown(results: Mapping[str, Mapping[str, Any]], scale: str) -> str:
+    """scale: its name, and what every row has changed."""
     head = ["system", "paper: parameters", "ours (sudoku)"]
     for task in TASKS:
         valid = "valid shortest %" if task == "maze" else "valid %"

@@ -182,6 +182,8 @@ def test_rows_of_parts_spend_the_first_ones_flops(tmp_path):
         assert "cell_loss" in group["runs"][0]
         config, _ = load_config(Path(group["runs"][0]["run"]))
         assert (config.model.multiple, config.loss.halting) == (16, 0.1)  # of every row
+    first = (tmp_path / "parts" / "comparison.md").read_text().splitlines()[0]
+    assert first == "# Parts, scale mini, model.multiple=16, loss.halting=0.1"
 
 
 def test_the_deep_recipe_warms_up_for_half_of_the_run_it_is_given(tmp_path):
