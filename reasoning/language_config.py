@@ -50,6 +50,10 @@ class LanguageFacts(Frozen):
         """Evaluations of its core that every token takes."""
         return 0
 
+    def tolerance(self) -> float | None:
+        """Relative residual at which its solver stops; None: it has none."""
+        return None
+
     def published_passes(self) -> Passes:
         """Core passes that the published FLOP rule charges."""
         return NO_CORE
@@ -137,6 +141,9 @@ class EquilibriumConfig(LanguageConfig):
 
     def least_evaluations(self) -> int:
         return self.solver.min_evaluations
+
+    def tolerance(self) -> float | None:
+        return self.solver.tolerance if self.has_map() else None
 
     def published_passes(self) -> Passes:
         return Passes(7, 1)

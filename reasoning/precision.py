@@ -1,9 +1,25 @@
-"""Precision of reductions."""
+"""Precision of activations and of reductions."""
+
+import contextlib
 
 import torch
 from torch import Tensor
 
 from reasoning.errors import InputError
+
+# Where the relative residual of a map that computes in bf16 stays: half the spacing of its numbers.
+BF16_RESIDUAL = torch.finfo(torch.bfloat16).eps / 2
+
+
+def in_bf16(device: torch.device, precision: str) -> bool:
+    """Whether activations are in bf16: where asked for ('auto': on cuda)."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Autocast to bf16 where activations are in it, else nothing."""
+    bf16 = in_bf16(device, precision)
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
 def wide(tensor: Tensor) -> Tensor:

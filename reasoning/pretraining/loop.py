@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reasoning.errors import InputError
+from reasoning.precision import autocast
 from reasoning.pretraining.checkpoints import load_pretraining, model_tensors, save_pretraining
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.flops import (
@@ -35,7 +36,6 @@ from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_ja
 from reasoning.randomness import fold
 from reasoning.training.checkpoints import first_not_finite, last_words
 from reasoning.training.distribution import World, generators, restore_generators
-from reasoning.training.evaluation import autocast
 from reasoning.training.logs import Logs
 from reasoning.training.runs import TrainingError
 from reasoning.training.steps import Progress, StepLoop

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from reasoning.errors import InputError
 from reasoning.plugins import path_of, watched
+from reasoning.precision import autocast
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.protocol import LMOutput
-from reasoning.training.evaluation import autocast
 from reasoning.training.rehearsal import alike, expect_tensor
 
 _ROWS, _TOKENS = 2, 16

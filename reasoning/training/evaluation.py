@@ -1,6 +1,5 @@
 """Predictions of a model on a whole set: eval mode, every row once, sharded over processes."""
 
-import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reasoning.errors import InputError
+from reasoning.precision import autocast
 from reasoning.randomness import content_seeds
 from reasoning.supervision import Depth, infer
 from reasoning.training.distribution import World
@@ -27,12 +27,6 @@ class Predictions:
     net_calls: np.ndarray
     finite: np.ndarray
     diagnostics: dict[str, np.ndarray]
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """Autocast to bf16 where asked for ('auto': on cuda), else nothing."""
-    bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
 def share_of(rows: int, world: World) -> np.ndarray:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from reasoning.errors import InputError
 from reasoning.nn.compilation import compile_nets, nets_of
+from reasoning.precision import autocast
 from reasoning.randomness import fold
 from reasoning.supervision import Batch, Carry, Depth, exploration_minimum, start, supervise
 from reasoning.training.checkpoints import (
@@ -32,7 +33,6 @@ from reasoning.training.checkpoints import (
 from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World, generators, join_world, restore_generators
 from reasoning.training.ema import EMA
-from reasoning.training.evaluation import autocast
 from reasoning.training.logs import Logs
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from reasoning.errors import InputError
 from reasoning.plugins import path_of, watched
+from reasoning.precision import autocast
 from reasoning.supervision import Batch, Depth, SegmentOutput, State, start, supervise
 from reasoning.training.config import TrainingConfig
-from reasoning.training.evaluation import autocast
 
 _CLOSE = 1e-2  # of the largest logit: a solver stops at a tolerance
 

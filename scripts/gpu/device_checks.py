@@ -41,9 +41,9 @@ from reasoning.fixed_point import (
 )
 from reasoning.names import Device
 from reasoning.nn.compilation import compile_nets
+from reasoning.precision import autocast
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
-from reasoning.training.evaluation import autocast
 from reasoning.training.runs import environment, write_json
 from scripts.models.grids import grid_shape
 from scripts.models.lm_models import LANGUAGE_PRESETS, build_language_model

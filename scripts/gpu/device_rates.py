@@ -23,9 +23,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from reasoning.names import Device
 from reasoning.nn.compilation import compile_nets
+from reasoning.precision import autocast
 from reasoning.supervision import Depth
 from reasoning.training.distribution import choose_device
-from reasoning.training.evaluation import autocast
 from reasoning.training.runs import environment, write_json
 from scripts.gpu.device_checks import described
 from scripts.models.grids import grid_shape

@@ -17,11 +17,12 @@ from puzzles.isomorph import Isomorphism, isomorphism
 from puzzles.metrics import agreement_with
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.precision import autocast
 from reasoning.randomness import content_seeds, fold
 from reasoning.search import REPORTED, Trajectories, joined, search, take_reported
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast, gather, share_of
+from reasoning.training.evaluation import gather, share_of
 from scripts.runs.search_plan import Plan, doublings
 from scripts.runs.selection import RULES, Candidates, Rule, choose, keeps_rules, trailing_mean
 from scripts.runs.session import TrainedRun, evaluation_batch, not_finite

@@ -15,11 +15,12 @@ from puzzles.metrics import agreement_with
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
 from reasoning.judged import Judged, UnitRules, judge
+from reasoning.precision import autocast
 from reasoning.randomness import content_seeds
 from reasoning.search_config import JudgeConfig
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast, gather, share_of
+from reasoning.training.evaluation import gather, share_of
 from scripts.models.grids import puzzle_structure
 from scripts.models.presets import build_model
 from scripts.runs.exploration import doublings

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.nn.compilation import check_compiler
+from reasoning.precision import BF16_RESIDUAL, in_bf16
 from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.packing import TokenStream, validation_rows
 from reasoning.pretraining.protocol import LanguageModel
@@ -75,7 +76,15 @@ def pretrain_run(
             f"{corpus.folder}: too little validation text for {wanted} rows of "
             f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
         )
-    reporter = open_records(trainer, out, _record(corpus, trainer), beginning, followers)
+    record = _record(corpus, trainer)
+    if beginning is Beginning.NEW and (coarse := _too_coarse(config, world)) is not None:
+        record["residual_in_bf16"] = coarse
+        followers.say(
+            f"warning: in bf16 residuals end near {coarse:.1g}, above the solver's tolerance of "
+            f"{config.model.tolerance():g}: every token takes the most evaluations; --precision "
+            "fp32 lets it stop, and so does a larger --model.solver.tolerance"
+        )
+    reporter = open_records(trainer, out, record, beginning, followers)
     if world.is_main and beginning is not Beginning.SAVED:
         corpus.tokenizer.save(out)
     return train_to_end(trainer, reporter)
@@ -89,6 +98,13 @@ def rehearse_own(model: LanguageModel, config: LanguageRunConfig, vocabulary: in
     """
     if config.model.kind not in LANGUAGE_MODELS.shipped:
         rehearse(model, config, vocabulary, next(model.parameters()).device)
+
+
+def _too_coarse(config: LanguageRunConfig, world: World) -> float | None:
+    """Where residuals end, if bf16 rounds too coarsely for the solver's tolerance."""
+    tolerance = config.model.tolerance()
+    fine = tolerance is None or tolerance >= BF16_RESIDUAL
+    return None if fine or not in_bf16(world.device, config.precision) else BF16_RESIDUAL
 
 
 def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:

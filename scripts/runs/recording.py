@@ -20,10 +20,10 @@ from puzzles.puzzle_set import PuzzleSet
 from reasoning.frozen import Frozen
 from reasoning.losses import LossConfig, log_probabilities
 from reasoning.nn.reasoner import parameter_count
+from reasoning.precision import autocast
 from reasoning.search import Trajectories
 from reasoning.supervision import Depth
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast
 from scripts.models.labels import label
 from scripts.runs.exploration import candidates_of, search_images
 from scripts.runs.search_plan import Plan

@@ -22,10 +22,11 @@ from reasoning.fixed_point import Anderson, OneStep, Picard, solve
 from reasoning.losses import LossConfig, supervision_loss
 from reasoning.nn.compilation import compile_nets
 from reasoning.nn.grid import GridShape
+from reasoning.precision import autocast
 from reasoning.solver_config import GradientConfig, SolverConfig
 from reasoning.supervision import Depth, SupervisionConfig
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast, predict
+from reasoning.training.evaluation import predict
 from reasoning.training.loop import Trainer
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter

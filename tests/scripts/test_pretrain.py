@@ -97,6 +97,27 @@ def test_an_opened_run_is_the_model_that_was_validated(trained, corpus):
 
 
 @pytest.mark.parametrize(
+    ("preset", "more", "warned"),
+    [
+        ("attractor-mini", "--model.solver.tolerance 1e-4", True),
+        ("attractor-mini", "--model.solver.tolerance 0.02", False),
+        ("transformer-mini", "", False),
+    ],
+)
+def test_a_tolerance_finer_than_bf16_is_told_and_recorded(
+    preset, more, warned, corpus, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    assert main(words(preset, corpus, out, "--precision", "bf16", *more.split())) == 0
+    assert ("above the solver's tolerance of 0.0001" in capsys.readouterr().err) == warned
+    assert ("residual_in_bf16" in json.loads((out / "config.json").read_text())) == warned
+    if preset == "attractor-mini":  # as it says: no token meets the one, all the other
+        last = next(r for r in read_jsonl(out / "metrics.jsonl") if r["split"] == "validation")
+        assert last["converged"] == (0 if warned else 1)
+        assert not warned or 1e-4 < last["residual"] < 0.01
+
+
+@pytest.mark.parametrize(
     "preset", ["transformer-mini", "transformer-looped-mini", "parcae-mini", "deq-mini"]
 )
 def test_every_model_trains(preset, corpus, tmp_path):

@@ -19,10 +19,9 @@ from torch.nn import functional as F
 
 from reasoning.errors import InputError
 from reasoning.names import BATCH_TOKENS
-from reasoning.precision import wide
+from reasoning.precision import autocast, wide
 from reasoning.pretraining.protocol import LanguageModel, LMOutput, SolveBudget
 from reasoning.training.distribution import World
-from reasoning.training.evaluation import autocast
 
 _BATCH_LOGITS = 2**28  # most logits of one forward pass: 1 GiB in fp32
 _READ_LOGITS = 2**24  # most logits read at a time: 64 MiB in fp32

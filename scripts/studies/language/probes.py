@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reasoning.precision import autocast
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
-from reasoning.training.evaluation import autocast
 from reasoning.training.memory import peak_bytes, restart_peak
 from reasoning.training.meter import Meter
 
