@@ -80,9 +80,9 @@ def pretrain_run(
     if beginning is Beginning.NEW and (coarse := _too_coarse(config, world)) is not None:
         record["residual_in_bf16"] = coarse
         followers.say(
-            f"warning: in bf16 residuals end near {coarse:.1g}, above the solver's tolerance of "
-            f"{config.model.tolerance():g}: every token takes the most evaluations; --precision "
-            "fp32 lets it stop, and so does a larger --model.solver.tolerance"
+            f"warning: in bf16 residuals may end at up to {coarse:.1g}, above the solver's "
+            f"tolerance of {config.model.tolerance():g}: tokens then take the most evaluations; "
+            "--precision fp32 lets them stop, and so does a larger --model.solver.tolerance"
         )
     reporter = open_records(trainer, out, record, beginning, followers)
     if world.is_main and beginning is not Beginning.SAVED:
