@@ -14,7 +14,7 @@ _TABLE1 = (
 )
 _ABOUT = 0.02  # of perplexity: the paper's T = 0 is 1.3 % from its solved state, one-step 0.4 %
 
-_MAZES = "Maze-Hard: Attractor, 3 x 3 neighbourhoods, 1,000 rows after 2,000 of 12x12, 16 segments"
+_MAZES = "Maze-Hard: Attractor, 3 x 3 neighbourhoods, 1,000 rows, 16 segments"
 # The most that one pass of 16 segments solves from 1,000 rows and their symmetries.
 _MIX = "Sudoku-Extreme's mix: Attractor, a field for each digit, 1,000 rows, 16 segments"
 
