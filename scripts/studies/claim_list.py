@@ -193,19 +193,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Solver iterations fall in training",
         "Figure 6",
         "to the minimum",
-        (
-            _late("reproduce table1", _SOLVED, "less", *_EVALUATIONS),
-            _beside(
-                _late(
-                    "pretrain",
-                    "Attractor",
-                    "less",
-                    "evaluations_step_300",
-                    "evaluations_step_1500",
-                ),
-                "steps 300 to 1,500",
-            ),
-        ),
+        (_late("reproduce table1", _SOLVED, "less", *_EVALUATIONS),),
         _TABLE1,
     ),
     Claim(

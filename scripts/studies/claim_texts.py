@@ -83,7 +83,6 @@ _QUANTITIES = {  # as a figure names a column
     "published_rule_exaflops": "training FLOPs",
     "bytes_at_16": "bytes",
     "evaluations_late": "evaluations",
-    "evaluations_step_1500": "evaluations",
 }
 
 
