@@ -186,23 +186,28 @@ def _speed(place: Place, recipe: Settings) -> Settings:
     }
 
 
-def _structured(place: Place, recipe: Settings, ends: tuple[float, ...] = ()) -> Settings:
+def _ends(place: Place, fields: bool) -> tuple[float, ...]:
+    """Of the stages of 1, 2, 4 and 8 segments at 1m, shares of the run, as measured."""
+    if _is_local(place):
+        return 0.1, 0.3, 0.6, 1.0
+    return (0.15, 0.4, 0.8, 1.0) if fields else (0.05, 0.2, 0.8, 1.0)
+
+
+def _structured(place: Place, recipe: Settings, fields: bool = False) -> Settings:
     """For nets that know which cells see each other: Muon and the loss at every answer that has a
     gradient. They leave the plateau at once, but few segments at first show them more puzzles: 16
     segments from the start see a sixteenth of them. At 1m no stage is deeper than its gradient: the
     solver's evaluations in training bought nothing that was measured. Batches of large mazes are
     smaller there, so that a step costs about what one of sudokus does.
 
-    ends: of the stages of 1, 2, 4 and 8 segments at 1m, shares of the run; none: as measured for
-    the mixer.
+    fields: whether a cell has a state for each of its symbols.
     """
-    ends = ends or ((0.1, 0.3, 0.6, 1.0) if _is_local(place) else (0.05, 0.2, 0.8, 1.0))
     supervision, long = recipe["supervision"], place.scale == "1m"
     if long:
         shallow = supervision.curriculum[0]
         stages = (
             shallow.model_copy(update={"until": until, "segments": segments})
-            for until, segments in zip(ends, (1, 2, 4, 8), strict=True)
+            for until, segments in zip(_ends(place, fields), (1, 2, 4, 8), strict=True)
         )
         supervision = supervision.model_copy(update={"curriculum": tuple(stages)})
     return recipe | {
@@ -217,7 +222,7 @@ def _structured(place: Place, recipe: Settings, ends: tuple[float, ...] = ()) ->
 
 def _fielded(place: Place, recipe: Settings) -> Settings:
     """As `_structured`; with a field for each digit segments are few for longer."""
-    return _structured(place, recipe, (0.15, 0.4, 0.8, 1.0) if _has_fields(place) else ())
+    return _structured(place, recipe, _has_fields(place))
 
 
 @dataclass(frozen=True)

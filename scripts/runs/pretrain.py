@@ -77,10 +77,10 @@ def pretrain_run(
             f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
         )
     record = _record(corpus, trainer)
-    if beginning is Beginning.NEW and (coarse := _too_coarse(config, world)) is not None:
-        record["residual_in_bf16"] = coarse
+    if beginning is Beginning.NEW and _too_fine_for_bf16(config, world):
+        record["residual_in_bf16"] = BF16_RESIDUAL
         followers.say(
-            f"warning: in bf16 residuals may end at up to {coarse:.1g}, above the solver's "
+            f"warning: in bf16 residuals may end at up to {BF16_RESIDUAL:.1g}, above the solver's "
             f"tolerance of {config.model.tolerance():g}: tokens then take the most evaluations; "
             "--precision fp32 lets them stop, and so does a larger --model.solver.tolerance"
         )
@@ -100,11 +100,11 @@ def rehearse_own(model: LanguageModel, config: LanguageRunConfig, vocabulary: in
         rehearse(model, config, vocabulary, next(model.parameters()).device)
 
 
-def _too_coarse(config: LanguageRunConfig, world: World) -> float | None:
-    """Where residuals end, if bf16 rounds too coarsely for the solver's tolerance."""
+def _too_fine_for_bf16(config: LanguageRunConfig, world: World) -> bool:
+    """Whether there is a solver with a tolerance that activations in bf16 may not let it meet."""
     tolerance = config.model.tolerance()
-    fine = tolerance is None or tolerance >= BF16_RESIDUAL
-    return None if fine or not in_bf16(world.device, config.precision) else BF16_RESIDUAL
+    solves = tolerance is not None and in_bf16(world.device, config.precision)
+    return solves and tolerance < BF16_RESIDUAL
 
 
 def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:
