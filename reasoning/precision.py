@@ -17,6 +17,19 @@ def in_bf16(device: torch.device, precision: str) -> bool:
     return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
+def bf16_warning(tolerance: float | None, device: torch.device, precision: str) -> str | None:
+    """What to say where bf16 may keep tokens from a solver's tolerance; None: nothing.
+
+    tolerance: relative residual, None: there is no solver; precision: as in `in_bf16`.
+    """
+    if tolerance is None or tolerance >= BF16_RESIDUAL or not in_bf16(device, precision):
+        return None
+    return (
+        f"warning: in bf16 residuals may end at up to {BF16_RESIDUAL:.1g}, above the solver's "
+        f"tolerance of {tolerance:g}: tokens then take the most evaluations"
+    )
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """Autocast to bf16 where activations are in it, else nothing."""
     bf16 = in_bf16(device, precision)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from reasoning.precision import bf16_warning
 from reasoning.pretraining.evaluation.core import (
     FEW_SHOT_SEED,
     Aggregate,
@@ -71,6 +72,7 @@ def evaluate_language_run(
     corpus = Corpus(ask.corpus, run.tokenizer) if ask.corpus else None
     rows = validation_rows(corpus, run.config.context, ask.rows or None) if corpus else None
     main, record = scorer.world.is_main, {}
+    _warn(run, scorer, console)
     if rows is not None:
         settings = describe_settings(run, scorer) | {"corpus": corpus.identity}
         with stage_progress(quiet=not main) as progress:
@@ -104,6 +106,15 @@ def evaluate_language_run(
             print_scores(scores, console)
             _write(place, settings, section, _asked(ask), console)
     return without_infinities(record)
+
+
+def _warn(run: "LanguageRun", scorer: Scorer, console: Console) -> None:
+    """Tell of a tolerance that bf16 is too coarse for, unless the solver makes no evaluation."""
+    asked = scorer.budget
+    tolerance = run.config.model.tolerance() if asked.tolerance is None else asked.tolerance
+    warning = bf16_warning(tolerance, scorer.world.device, scorer.precision)
+    if warning and asked.max_evaluations != 0 and scorer.world.is_main:
+        console.print(f"{warning}; a larger --tolerance lets them stop", soft_wrap=True)
 
 
 def _place(run: "LanguageRun", settings: dict[str, Any]) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.nn.compilation import check_compiler
-from reasoning.precision import BF16_RESIDUAL, in_bf16
+from reasoning.precision import BF16_RESIDUAL, bf16_warning
 from reasoning.pretraining.loop import Pretrainer
 from reasoning.pretraining.packing import TokenStream, validation_rows
 from reasoning.pretraining.protocol import LanguageModel
@@ -77,13 +77,11 @@ def pretrain_run(
             f"{config.context + 1} tokens; held-out losses are over {len(rows)}"
         )
     record = _record(corpus, trainer)
-    if beginning is Beginning.NEW and _too_fine_for_bf16(config, world):
+    warning = bf16_warning(config.model.tolerance(), world.device, config.precision)
+    if warning and beginning is Beginning.NEW:
         record["residual_in_bf16"] = BF16_RESIDUAL
-        followers.say(
-            f"warning: in bf16 residuals may end at up to {BF16_RESIDUAL:.1g}, above the solver's "
-            f"tolerance of {config.model.tolerance():g}: tokens then take the most evaluations; "
-            "--precision fp32 lets them stop, and so does a larger --model.solver.tolerance"
-        )
+        remedy = "--precision fp32 lets them stop, and so does a larger --model.solver.tolerance"
+        followers.say(f"{warning}; {remedy}")
     reporter = open_records(trainer, out, record, beginning, followers)
     if world.is_main and beginning is not Beginning.SAVED:
         corpus.tokenizer.save(out)
@@ -98,13 +96,6 @@ def rehearse_own(model: LanguageModel, config: LanguageRunConfig, vocabulary: in
     """
     if config.model.kind not in LANGUAGE_MODELS.shipped:
         rehearse(model, config, vocabulary, next(model.parameters()).device)
-
-
-def _too_fine_for_bf16(config: LanguageRunConfig, world: World) -> bool:
-    """Whether there is a solver with a tolerance that activations in bf16 may not let it meet."""
-    tolerance = config.model.tolerance()
-    solves = tolerance is not None and in_bf16(world.device, config.precision)
-    return solves and tolerance < BF16_RESIDUAL
 
 
 def _with_rows_there(config: LanguageRunConfig, corpus: Corpus, world: World) -> LanguageRunConfig:

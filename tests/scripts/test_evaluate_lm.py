@@ -73,13 +73,15 @@ def run(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def pretend_run(folder: Path, monkeypatch, context: int) -> None:
-    """Let every run be this folder's, trained on rows of `context` tokens."""
+def pretend_run(folder: Path, monkeypatch, context: int, precision: str = "fp32") -> None:
+    """Let every run be this folder's, trained on rows of `context` tokens to a tolerance of 1e-3."""
     opened = SimpleNamespace(
         folder=folder,
         model=Leaning(),
         tokenizer=Bytes(),
-        config=SimpleNamespace(context=context, precision="fp32"),
+        config=SimpleNamespace(
+            context=context, precision=precision, model=SimpleNamespace(tolerance=lambda: 1e-3)
+        ),
         step=7,
     )
     session = SimpleNamespace(open_language_run=lambda run, device: opened)
@@ -169,6 +171,27 @@ def test_another_budget_is_another_evaluation(run, bundle):
     # a quarter of the answers are 'a', the rest 'b'
     norms = [np.log(np.exp(1 + t) + 256) for t in (0, 3)]
     assert nats == pytest.approx([n - 0.75 * (1 + t) for n, t in zip(norms, (0, 3), strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("precision", "more", "warned"),
+    [
+        ("bf16", "", "tolerance of 0.001"),
+        ("bf16", "--tolerance 1e-4", "tolerance of 0.0001"),
+        ("bf16", "--tolerance 0.01", ""),
+        ("bf16", "--solver-evaluations 0", ""),
+        ("fp32", "", ""),
+    ],
+)
+def test_a_tolerance_finer_than_bf16_is_told(
+    run, bundle, monkeypatch, capsys, precision, more, warned
+):
+    pretend_run(run, monkeypatch, 64, precision)
+    words = f"evaluate-lm {run} --bundle {bundle} --device cpu {more}"
+    assert main(words.split()) == 0
+    printed = capsys.readouterr().out
+    assert warned in printed
+    assert ("warning" in printed) == bool(warned)
 
 
 def test_sequences_are_as_long_as_in_training_at_most(run, bundle, monkeypatch):
