@@ -74,7 +74,7 @@ def run(tmp_path, monkeypatch) -> Path:
 
 
 def pretend_run(folder: Path, monkeypatch, context: int, precision: str = "fp32") -> None:
-    """Let every run be this folder's: trained on rows of `context` tokens, to a tolerance of 1e-3."""
+    """Let every run be this folder's: rows of `context` tokens in training, a tolerance of 1e-3."""
     opened = SimpleNamespace(
         folder=folder,
         model=Leaning(),
