@@ -31,7 +31,12 @@ class OptimizerConfig(Frozen):
     muon_weight_decay: float = Field(0.0, ge=0, description="decoupled decay of Muon's matrices")
     embedding_lr: float = Field(1e-4, gt=0, description="sign-SGD rate of the puzzle embedding")
     embedding_weight_decay: float = Field(1.0, ge=0, description="its decoupled decay")
-    warmup: int = Field(2000, ge=0, description="steps of linear warm-up from 0")
+    warmup: int = Field(
+        2000,
+        ge=0,
+        description="steps of linear warm-up from 0; a deadline (--for) that shortens the run "
+        "shortens it as much, --steps and budgets do not",
+    )
     schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     final: float = Field(0.0, ge=0, le=1, description="cosine: last rate as a fraction of the peak")
     clip: float | None = Field(None, gt=0, description="largest gradient norm; none: no clipping")
