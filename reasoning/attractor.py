@@ -22,7 +22,7 @@ segment and held for the whole solve: a map that changed between evaluations wou
 point.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor
 from reasoning.attractor_config import AttractorConfig
 from reasoning.errors import InputError
 from reasoning.fixed_point import Anderson, Picard, Solution, jacobian_energy, solve
+from reasoning.fixed_point.solution import per_sample
 from reasoning.nn.compilation import is_compiled
 from reasoning.nn.reasoner import Reasoner
 from reasoning.randomness import fold, normal
@@ -93,22 +94,27 @@ class Attractor(Reasoner):
 
     def _solve_joint(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         answers: list[Tensor] = []
+        solving = True  # the backward pass may ask the map again, and is not listened to
 
         def update_of(rows: Tensor | slice) -> Callable[[State], State]:
             injection, drawn = x[rows], _rows(seeds, rows)
 
             def update(w: State) -> State:
                 w = self.cycle(w, injection, steps, drawn, 0)
-                if torch.is_grad_enabled():
+                if solving and torch.is_grad_enabled():
                     answers.append(w[0])
                 return w
 
             return update
 
         solution = self._solved(update_of, state, solver)
+        solving = False
         extra = self.config.gradient.evaluations(torch.is_grad_enabled())
         calls = (solution.evaluations + extra) * (steps + 1)
-        return solution.value, solution, calls, tuple(answers[:-1])
+        earlier = answers[:-1]
+        if self.config.gradient.build().through_solver:
+            earlier = _besides(solution.value[0], answers)
+        return solution.value, solution, calls, tuple(earlier)
 
     def _solve_z(self, state: State, x: Tensor, steps: int, solver: Solver, seeds: Seeds):
         y, z = state
@@ -145,6 +151,15 @@ class Attractor(Reasoner):
         restrict = None if is_compiled(self.net) else update_of
         gradient = self.config.gradient.build()
         return solve(update_of(slice(None)), start, solver, gradient, restrict)
+
+
+def _besides(returned: Tensor, answers: Sequence[Tensor]) -> list[Tensor]:
+    """The answers (B, ...) but for the one that each sample returned, which need not be its last:
+    that one takes its place."""
+    return [
+        torch.where(per_sample((answer == returned).flatten(1).all(1), answer), answers[-1], answer)
+        for answer in answers[:-1]
+    ]
 
 
 def _rows(seeds: Seeds, rows: Tensor | slice) -> Seeds:

@@ -38,7 +38,7 @@ class NetConfig(ModelConfig):
     )
     mixer_norm: Literal["channels", "tokens"] = Field(
         "channels",
-        description="axis of the norm after the mlp mixer; TRM's released code: tokens",
+        description="axis of the norm after the mlp mixer, if post; TRM's released code: tokens",
     )
     branch_scale: float = Field(
         1.0,
@@ -51,7 +51,9 @@ class NetConfig(ModelConfig):
         description="digits: a state for each cell and digit, which share all weights, so that "
         "exchanging digits exchanges answers (DEC)",
     )
-    positions: Literal["rope", "learned", "none"] = Field("rope", description="position encoding")
+    positions: Literal["rope", "learned", "none"] = Field(
+        "rope", description="position encoding; rope is of attention, other mixers do without"
+    )
     puzzle_tokens: int = Field(16, ge=0, description="positions that hold the puzzle embedding")
     norm: Literal["post", "pre"] = Field(
         "post", description="norm after each branch (published), or before it and after the stack"

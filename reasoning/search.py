@@ -22,7 +22,7 @@ Shapes: N puzzles, B starts, S segments, C cells.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ class Trajectories:
     residual: fp32 (N, B, S): the solver's relative residual, or, where a segment makes no solver
         evaluation, |y - y'| / |y| between the answer states after this segment and the one before;
     net_calls: int64 (N, B, S), calls in that segment; 0 once a start has left, or if it never ran;
+    ran: bool (N, B), whether the start ran at all;
     diagnostics: name to fp32 (N, B, S), what the model reported;
     confidence: fp32 (N, B, S, C), where it was asked for.
     """
@@ -60,6 +61,7 @@ class Trajectories:
     halt: np.ndarray
     residual: np.ndarray
     net_calls: np.ndarray
+    ran: np.ndarray
     diagnostics: dict[str, np.ndarray]
     confidence: np.ndarray | None = None
 
@@ -87,8 +89,8 @@ class Trajectories:
 
     def standing(self, starts: int) -> "Trajectories":
         """`starts` a puzzle; what its last one said stands, at no cost, for who never ran."""
-        ran = np.zeros((len(self.net_calls), starts), bool)
-        ran[:, : self.net_calls.shape[1]] = self.net_calls.any(2)
+        ran = np.zeros((len(self.ran), starts), bool)
+        ran[:, : self.ran.shape[1]] = self.ran
         last = (ran * np.arange(starts)).max(1, keepdims=True)
         speaker = np.where(ran, np.arange(starts), last)
         whole = self.mapped(lambda values: values[np.arange(len(ran))[:, None], speaker])
@@ -96,7 +98,7 @@ class Trajectories:
         for name, values in whole.diagnostics.items():
             if REPORTED + name in _COUNTED:
                 values[~ran] = 0
-        return whole
+        return replace(whole, ran=ran)
 
 
 def standing_claims(tokens: np.ndarray, halt: np.ndarray) -> np.ndarray:
@@ -134,8 +136,10 @@ class _Record:
     starts: int
     said: dict[str, Tensor] = field(default_factory=dict)
     claimed: Tensor = field(init=False)
+    ran: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        self.ran = torch.zeros(self.puzzles * self.starts, dtype=torch.bool)
         self.claimed = torch.zeros(self.puzzles, dtype=torch.bool)
 
     def take(self, places: Tensor, said: dict[str, Tensor]) -> None:
@@ -146,13 +150,14 @@ class _Record:
                 shape = (self.puzzles * self.starts, *values.shape[1:])
                 self.said[name] = torch.zeros(shape, dtype=values.dtype)
             self.said[name][places] = values
+        self.ran[places] = True
         claims = standing_claims(said["tokens"].numpy(), said["halt"].numpy()).any(1)
         self.claimed[places[torch.from_numpy(claims)] // self.starts] = True
 
     def trajectories(self) -> Trajectories:
         whole = {
             name: values.unflatten(0, (self.puzzles, self.starts)).numpy()
-            for name, values in self.said.items()
+            for name, values in (self.said | {"ran": self.ran}).items()
         }
         diagnostics = take_reported(whole)
         return Trajectories(**whole, diagnostics=diagnostics)

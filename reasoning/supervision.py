@@ -209,7 +209,7 @@ def supervise(
     segments, net_calls = carry.segments + 1, output.net_calls
     at_limit = segments >= stage.segments
     score, target = output.q[:, 0].detach(), None
-    if halting == "q-learning" and stage.segments > 1:
+    if halting == "q-learning" and stage.segments > 1:  # see `SupervisionConfig.cost_of`
         with torch.no_grad():
             ahead = model.segment(output.state, *asked, next_)
         target = torch.where(at_limit, ahead.q[:, 0], ahead.q.amax(1)).sigmoid()

@@ -60,3 +60,7 @@ class SupervisionConfig(Frozen):
             if step < stage.until * total:
                 return stage
         return Stage(until=1.0, segments=self.segments)
+
+    def cost_of(self, stage: Stage) -> tuple[Depth, bool]:
+        """What the cost of a step depends on: the depth, and whether a segment ahead is run."""
+        return stage.depth, self.halting == "q-learning" and stage.segments > 1

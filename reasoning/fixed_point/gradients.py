@@ -273,7 +273,8 @@ class Unrolled(Gradient):
     a gradient. A sample that converges where it starts has no iterations: it gets the gradient of
     its fixed point, by Adjoint. Whether there is one is looked up on the device, once, unless the
     solver has a `final_step`. A sample that has not converged and whose best iterate is its start
-    passes v on to the start, and nothing to what f captures.
+    passes v on to the start, and nothing to what f captures. One whose map overflows makes NaN of
+    every gradient of what f captures: within f, autograd multiplies zero by infinity.
     """
 
     through_solver: ClassVar[bool] = True

@@ -135,9 +135,12 @@ def _mixer(
 
 
 def _exchanged(symbols: Sequence[int]) -> Sequence[int]:
-    """ValueError if there are none."""
-    if not symbols:
-        raise InputError("fields digits need symbols that can be exchanged: this puzzle has none")
+    """ValueError if there are fewer than two."""
+    if len(symbols) < 2:
+        raise InputError(
+            "fields digits need two symbols or more that can be exchanged: this puzzle has "
+            f"{len(symbols) or 'none'}"
+        )
     return symbols
 
 

@@ -11,7 +11,7 @@ Written and verified by the conventions of reasoning/training/checkpoints.py.
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from reasoning.training.checkpoints import (
     CheckpointError,
+    buffers_of,
     latest_checkpoint,
     partial_folder,
     refuse_unless_finite,
+    unfold_buffers,
     verified,
     writing,
 )
@@ -37,6 +39,11 @@ _MODEL, _STATE, _PENDING = "model.", "state.json", "pending.pt"
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The model's weights and buffers under their names in a checkpoint."""
     return {_MODEL + name: value for name, value in model.state_dict().items()}
+
+
+def masks_of(model: nn.Module) -> set[str]:
+    """Those of `model_tensors` that may hold -inf: its buffers."""
+    return {_MODEL + name for name in buffers_of(model)}
 
 
 def save_pretraining(
@@ -68,9 +75,12 @@ def save_pretraining(
     world.barrier()
 
 
-def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dict[str, Any]:
+def load_pretraining(
+    run: Path, tensors: dict[str, Tensor], world: World, masks: Container[str] = ()
+) -> dict[str, Any]:
     """Fill `tensors` (in place) from the latest checkpoint; returns its state with the `step`.
 
+    run: its folder; world: the processes; masks: see `masks_of`.
     CheckpointError if there is none, or it is damaged, or of another model.
     """
     folder = latest_checkpoint(run)
@@ -87,7 +97,7 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
                 "weights can still be evaluated"
             ) from error
         raise CheckpointError(f"{folder}: does not fit this model: {why}") from error
-    refuse_unless_finite(tensors, folder)
+    refuse_unless_finite(tensors, folder, masks)
     state = json.loads((folder / _STATE).read_text()) | {"step": manifest["step"]}
     if (folder / _PENDING).exists():
         pending = torch.load(folder / _PENDING, map_location="cpu", weights_only=True)
@@ -97,7 +107,8 @@ def load_pretraining(run: Path, tensors: dict[str, Tensor], world: World) -> dic
 
 def load_language_weights(run: Path, model: nn.Module, world: World) -> int:
     """Load the latest weights alone into `model`; returns their step."""
-    return load_pretraining(run, model_tensors(model), world)["step"]
+    unfold_buffers(model)
+    return load_pretraining(run, model_tensors(model), world, masks_of(model))["step"]
 
 
 @contextmanager

@@ -20,7 +20,12 @@ from torch import Tensor
 
 from reasoning.errors import InputError
 from reasoning.precision import autocast
-from reasoning.pretraining.checkpoints import load_pretraining, model_tensors, save_pretraining
+from reasoning.pretraining.checkpoints import (
+    load_pretraining,
+    masks_of,
+    model_tensors,
+    save_pretraining,
+)
 from reasoning.pretraining.config import PretrainingConfig
 from reasoning.pretraining.flops import (
     Passes,
@@ -34,7 +39,7 @@ from reasoning.pretraining.parallel import clip_sharded_gradients, is_sharded, p
 from reasoning.pretraining.protocol import LanguageModel, LMOutput
 from reasoning.pretraining.telemetry import HasMap, TokenStatistics, estimate_jacobian, rates
 from reasoning.randomness import fold
-from reasoning.training.checkpoints import first_not_finite, last_words
+from reasoning.training.checkpoints import first_not_finite, last_words, unfold_buffers
 from reasoning.training.distribution import World, generators, restore_generators
 from reasoning.training.logs import Logs
 from reasoning.training.runs import TrainingError
@@ -91,6 +96,7 @@ class Pretrainer(StepLoop):
             raise InputError(
                 "jacobian_every: this model has no map to estimate |J| of; set it to 0"
             )
+        unfold_buffers(model)
         roles = model.parameter_roles()
         prepare(model, config, world)
         self.optimizer = MuonAdamW(model, roles, config.optimizer)
@@ -131,14 +137,14 @@ class Pretrainer(StepLoop):
         save_pretraining(self.run, self.done, self._tensors(), state, self.world, pending)
 
     def _refuse_unless_finite(self) -> None:
-        found = first_not_finite(self._tensors())
+        found = first_not_finite(self._tensors(), masks_of(self.model))
         if self.world.any(found is not None):
             raise self._diverged(f"{found or 'a number of another process'} is no longer finite")
 
     def resume(self) -> None:
         """Take everything from the run's latest checkpoint, whatever world wrote it."""
         tensors = self._tensors()
-        state = load_pretraining(self.run, tensors, self.world)
+        state = load_pretraining(self.run, tensors, self.world, masks_of(self.model))
         kept = {"cpu": tensors["rng"]}
         cuda = [{"cuda": torch.tensor(s, dtype=torch.uint8)} for s in state.get("cuda_rng", [])]
         restore_generators([kept | own for own in cuda] or [kept], self.world)
@@ -211,7 +217,8 @@ class Pretrainer(StepLoop):
     def _diverged(self, what: str) -> TrainingError:
         terms = "".join(f", or --loss.{name}" for name in self.config.loss.weights())
         return TrainingError(
-            f"step {self.done}: {what}: lower --optimizer.lr and --optimizer.muon-lr{terms}; "
+            f"step {self.done}: {what}: begin a run with a lower --optimizer.lr and "
+            f"--optimizer.muon-lr{terms}; "
             f"{last_words(self.run)}"
         )
 

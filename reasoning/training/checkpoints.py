@@ -13,7 +13,7 @@ A folder is prepared beside its place and renamed into it; a reader never sees h
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,14 +56,34 @@ def last_words(run: Path | None) -> str:
     return f"the checkpoint of step {int(found[-1].name.removeprefix('step-'))} is intact"
 
 
-def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+def buffers_of(model: nn.Module) -> set[str]:
+    """The names of its state that are not trained."""
+    trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return model.state_dict().keys() - trained
+
+
+def unfold_buffers(model: nn.Module) -> None:
+    """Give expanded buffers, whose places share memory, memory of their own: none can be written
+    into before."""
+    for name, buffer in list(model.named_buffers()):
+        if any(n > 1 and not step for n, step in zip(buffer.shape, buffer.stride(), strict=True)):
+            holder, _, last = name.rpartition(".")
+            setattr(model.get_submodule(holder), last, buffer.clone())
+
+
+def first_not_finite(tensors: Mapping[str, Tensor], masks: Container[str] = ()) -> str | None:
     """The name of the first that holds a NaN or an infinity; of sharded ones, this process's part.
+
+    masks: those that may hold -inf, which rules something out, as a buffer or a carried state may.
 
     No loop writes a checkpoint with one: it could not be resumed, and would push out a good one.
     """
     for name, value in tensors.items():
         here = value.to_local() if is_placed(value) else value
-        if here.is_floating_point() and not bool(here.isfinite().all()):
+        if not here.is_floating_point():
+            continue
+        ruled_out = here.isneginf() if name in masks else torch.zeros_like(here, dtype=torch.bool)
+        if not bool((here.isfinite() | ruled_out).all()):
             return name
     return None
 
@@ -189,9 +209,12 @@ def load_checkpoint(run: Path, model: nn.Module, ema: nn.Module) -> tuple[int, d
     return manifest["step"], state
 
 
-def refuse_unless_finite(tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """CheckpointError if what was read from a checkpoint is of a run that had diverged."""
-    if name := first_not_finite(tensors):
+def refuse_unless_finite(
+    tensors: Mapping[str, Tensor], folder: Path, masks: Container[str] = ()
+) -> None:
+    """CheckpointError if what was read from a checkpoint is of a run that had diverged; masks: as
+    in `first_not_finite`."""
+    if name := first_not_finite(tensors, masks):
         raise CheckpointError(
             f"{folder}: {name} is not finite, the run had diverged; {_go_back(folder)}"
         )
@@ -199,12 +222,13 @@ def refuse_unless_finite(tensors: Mapping[str, Tensor], folder: Path) -> None:
 
 def _fill(model: nn.Module, path: Path) -> None:
     tensors = load_file(path)
-    refuse_unless_finite(tensors, path.parent)
+    refuse_unless_finite(tensors, path.parent, buffers_of(model))
     fill(model, tensors, path)
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put tensors of a file into a model. CheckpointError, with the first, if they do not fit."""
+    unfold_buffers(model)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -85,11 +85,12 @@ def measure(trainer: Trainer, seconds: float) -> Costs:
 
 
 def _spans(config: TrainingConfig) -> list[tuple[float, int]]:
-    """The run's depths: the share of its steps that have each, and the first such step."""
-    stages, spans, before = config.supervision.curriculum, {}, 0.0
-    for stage in stages:
-        share, first = spans.get(stage.depth, (0.0, math.ceil(before * config.steps)))
-        spans[stage.depth] = (share + stage.until - before, first)
+    """What a step of the run may cost: the share of its steps that do, and the first such step."""
+    supervision, spans, before = config.supervision, {}, 0.0
+    for stage in supervision.curriculum:
+        cost = supervision.cost_of(stage)
+        share, first = spans.get(cost, (0.0, math.ceil(before * config.steps)))
+        spans[cost] = (share + stage.until - before, first)
         before = stage.until
     return list(spans.values()) or [(1.0, 0)]
 

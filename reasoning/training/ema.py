@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from reasoning.training.checkpoints import unfold_buffers
 from reasoning.training.config import EMAConfig
 from reasoning.training.optimizers import PUZZLE_EMBEDDING
 
@@ -25,9 +26,7 @@ class EMA:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         held = self.model.state_dict().keys()
         self.statistics = [name for name, _ in self.model.named_buffers() if name in held]
-        for name in self.statistics:  # in memory of its own: one may be an expanded view
-            holder, _, last = name.rpartition(".")
-            setattr(self.model.get_submodule(holder), last, self.model.get_buffer(name).clone())
+        unfold_buffers(self.model)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:

@@ -24,11 +24,13 @@ from reasoning.randomness import fold
 from reasoning.supervision import Batch, Carry, Depth, exploration_minimum, start, supervise
 from reasoning.training.checkpoints import (
     CheckpointError,
+    buffers_of,
     first_not_finite,
     last_words,
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
+    unfold_buffers,
 )
 from reasoning.training.config import TrainingConfig
 from reasoning.training.distribution import World, generators, join_world, restore_generators
@@ -89,6 +91,7 @@ class Trainer(StepLoop):
         world = world or join_world(config.device)
         super().__init__(config, world, None if run is None else Path(run), listen)
         self.model, self.source, self.evaluate = model, source, evaluate
+        unfold_buffers(model)
         self.ema = EMA(model, config.ema)
         self.optimizers = Optimizers(model, config.optimizer)
         self.rows = world.rows(config.batch)
@@ -106,6 +109,11 @@ class Trainer(StepLoop):
             self.optimizers.load_state_dict(state["optimizers"])
         except ValueError as error:
             raise CheckpointError(f"{self.run}: {error}") from error
+        slots, asked = len(state["segments"]), self.config.batch
+        if slots != asked:
+            raise CheckpointError(
+                f"{self.run}: was trained with a batch of {slots}, not {asked}: resume it with that"
+            )
 
         def mine(whole: Tensor) -> Tensor:
             return whole[self.rows].to(self.world.device)
@@ -149,8 +157,9 @@ class Trainer(StepLoop):
         parts = {f"weight {name}": p for name, p in self.model.state_dict().items()}
         parts |= {f"averaged {name}": p for name, p in self.ema.model.state_dict().items()}
         parts |= self.optimizers.tensors()
-        parts |= {f"carried state {i}": part for i, part in enumerate(self.carry.state)}
-        found = first_not_finite(parts)
+        states = {f"carried state {i}": part for i, part in enumerate(self.carry.state)}
+        masks = {f"{of} {n}" for of in ("weight", "averaged") for n in buffers_of(self.model)}
+        found = first_not_finite(parts | states, masks | states.keys())
         if self.world.any(found is not None):
             raise self._diverged(f"{found or 'a number of another process'} is no longer finite")
 
@@ -171,14 +180,15 @@ class Trainer(StepLoop):
     def step(self) -> dict[str, Tensor]:
         """One optimiser step; returns sums over this process's slots, left on the device.
 
-        The first step of every log interval and of every depth is metered, for what it cost this
+        The first step of every log interval and of every cost is metered, for what it cost this
         process.
         """
 
-        def depth(step: int) -> Depth:
-            return self.config.supervision.stage_at(step, self.config.steps).depth
+        def cost(step: int) -> tuple[Depth, bool]:
+            supervision = self.config.supervision
+            return supervision.cost_of(supervision.stage_at(step, self.config.steps))
 
-        new = self.done % self.config.log_every == 0 or depth(self.done) != depth(self.done - 1)
+        new = self.done % self.config.log_every == 0 or cost(self.done) != cost(self.done - 1)
         return self.metered() if new else self.advance()
 
     def metered(self) -> dict[str, Tensor]:
@@ -327,7 +337,8 @@ class Trainer(StepLoop):
 
     def _diverged(self, what: str) -> TrainingError:
         clipped = self.config.optimizer.clip is not None
-        remedy = "lower --optimizer.lr" + ("" if clipped else " or set --optimizer.clip")
+        remedy = "begin a run with a lower --optimizer.lr"
+        remedy += "" if clipped else " or with --optimizer.clip"
         return TrainingError(f"{what} at step {self.done}: {remedy}; {last_words(self.run)}")
 
 

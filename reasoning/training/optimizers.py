@@ -200,8 +200,16 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer in self._all]
 
     def load_state_dict(self, states: list[dict]) -> None:
+        """Take moments and counts; rates, decays and the like stay as configured. ValueError for
+        those of other optimisers."""
         for optimizer, state in zip(self._all, states, strict=True):
+            configured = [
+                {name: value for name, value in group.items() if name != "params"}
+                for group in optimizer.param_groups
+            ]
             optimizer.load_state_dict(state)
+            for group, own in zip(optimizer.param_groups, configured, strict=True):
+                group.update(own)
 
 
 def clip_gradients(model: nn.Module, limit: float | None) -> Tensor:

@@ -33,7 +33,8 @@ def rehearse(model: nn.Module, config: TrainingConfig, batch: Batch, vocabulary:
     seeds = torch.arange(2, device=batch.inputs.device)
     devices = [batch.inputs.device] if batch.inputs.is_cuda else []
     with torch.random.fork_rng(devices), autocast(batch.inputs.device, config.precision):
-        tried = copy.deepcopy(model).train()
+        with watched(path, "a copy of the model, which its average is"):
+            tried = copy.deepcopy(model).train()
         with watched(path, "initial_state"):
             state = tried.initial_state(2, seeds)
         _check_state(path, "initial_state's", state)

@@ -164,7 +164,7 @@ def _has_fields(place: Place) -> bool:
     """Whether a cell has a state for each of its symbols: where these can be exchanged and a cell
     sees more than its neighbours."""
     symbols = puzzle_of(place.puzzle).symbols(math.isqrt(place.cells))
-    return not _is_local(place) and bool(symbols)
+    return not _is_local(place) and len(symbols) > 1
 
 
 def _batch_of_mazes(cells: int) -> int:

@@ -115,7 +115,7 @@ def solve(
         residual=None if residual is None else residual[0, start, : last + 1],
         net_calls=int(trajectories.net_calls.sum()),
         warning=puzzle_of(trained.kind).ambiguity(question),
-        starts=int(trajectories.net_calls.any(2).sum()),
+        starts=int(trajectories.ran.sum()),
     )
 
 

@@ -73,6 +73,31 @@ def test_what_is_not_finite_is_no_checkpoint(part, value, tmp_path):
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000001"]
 
 
+class Masked(TRM):
+    """Whose buffers rule a token out, and whose first buffer is a view of one number."""
+
+    def __init__(self, config, shape):
+        super().__init__(config, shape)
+        self.register_buffer("scale", torch.ones(1).expand(shape.vocabulary))
+        self.register_buffer("mask", torch.zeros(shape.vocabulary))
+        self.mask[0] = -torch.inf
+
+
+def test_a_mask_of_minus_infinity_is_saved_and_resumed(tmp_path):
+    made = run_in(tmp_path, kind=Masked)
+    made.carry.state[1].view(-1)[0] = -torch.inf
+    made.save()
+    again = trainer(tmp_path, kind=Masked)
+    again.model.mask.zero_()
+    again.resume()
+    assert again.model.mask[0] == again.ema.model.mask[0] == -torch.inf
+    assert torch.equal(again.carry.state[1], made.carry.state[1])
+    load_weights(tmp_path, Masked(TRMConfig(**SIZE, inner_steps=1), GridShape(4, 5, 5)))
+    made.model.mask[1] = torch.nan
+    with pytest.raises(TrainingError, match="weight mask is no longer finite"):
+        made.save()
+
+
 def test_what_is_not_finite_on_another_process_stops_this_one_too(tmp_path, monkeypatch):
     made = trainer(tmp_path)
     made.step()
@@ -262,3 +287,26 @@ def test_a_model_that_draws_resumes_exactly(tmp_path):
     again.train()
     for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam-atan2", "muon"])
+def test_a_resumed_run_takes_the_rates_that_it_is_given(name, tmp_path):
+    run_in(tmp_path, optimizer=OptimizerConfig(name=name, lr=1e-2, muon_lr=1e-2, warmup=0))
+    slow = OptimizerConfig(
+        name=name,
+        **dict.fromkeys(("lr", "muon_lr", "embedding_lr"), 1e-30),
+        weight_decay=0,
+        warmup=0,
+    )
+    again = trainer(tmp_path, steps=20, optimizer=slow)
+    again.resume()
+    before = [p.clone() for p in again.model.parameters()]
+    again.step()
+    for old, new in zip(before, again.model.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_run_is_not_resumed_with_another_batch(tmp_path):
+    run_in(tmp_path)
+    with pytest.raises(CheckpointError, match="was trained with a batch of 8, not 4"):
+        trainer(tmp_path, batch=4).resume()

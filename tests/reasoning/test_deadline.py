@@ -111,3 +111,15 @@ def test_a_span_begins_at_the_first_step_of_its_depth(until, steps):
     (_, first), (_, second) = deadline._spans(config)
     of = [config.supervision.stage_at(step, steps).segments for step in range(steps)]
     assert (first, second) == (0, of.index(2))
+
+
+def test_a_segment_ahead_is_a_cost_of_its_own():
+    """HRM's Q-learning runs one where there is a choice: the first stage costs less."""
+    stages = [{"until": 0.2, "segments": 1}, {"until": 0.5, "segments": 2}]
+    curriculum = [*stages, {"until": 1.0, "segments": 4}]
+    supervision = {"segments": 4, "halting": "q-learning", "curriculum": curriculum}
+    config = TrainingConfig(steps=100, supervision=supervision)
+    assert deadline._spans(config) == [(0.2, 0), (pytest.approx(0.8), 20)]
+    halting = config.supervision.model_copy(update={"halting": "halt"})
+    alike = config.model_copy(update={"supervision": halting})
+    assert deadline._spans(alike) == [(pytest.approx(1.0), 0)]

@@ -140,6 +140,13 @@ def test_what_training_cannot_use_is_told(methods, part):
         tried(own(**methods))
 
 
+def test_a_model_that_cannot_be_copied_is_told():
+    model = Own()
+    model.scale = 2 * nn.Parameter(torch.ones(1))  # no leaf, as old weight_norm leaves one
+    with pytest.raises(InputError, match=r"Own: a copy of the model.*deepcopy"):
+        tried(model)
+
+
 def test_what_a_segment_takes_from_elsewhere_than_its_arguments_is_told():
     class Keeps(Own):
         h = 0.0

@@ -6,8 +6,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from reasoning.attractor import Attractor, AttractorConfig
 from reasoning.fixed_point import OneStep, Phantom, Picard, Reversible, solve
+from reasoning.nn.grid import GridShape
 from reasoning.solver_config import GradientConfig
+from reasoning.supervision import Depth
 from reasoning.training.meter import Meter
 
 SOLVER = Picard(1e-9, 3)
@@ -202,3 +205,25 @@ def test_settings_build_it_and_refuse_a_step_that_cannot_be_undone():
     assert config.passes() == (12, 6)
     with pytest.raises(ValidationError, match="cannot be undone"):
         GradientConfig(kind="reversible")
+
+
+def test_the_model_keeps_nothing_of_the_evaluations_that_the_backward_pass_repeats():
+    alive, seen = [], []
+
+    class Watched(Attractor):
+        def cycle(self, *given):
+            w = super().cycle(*given)
+            seen.append(weakref.ref(w[0]))
+            alive.append(sum(each() is not None for each in seen))
+            return w
+
+    sizes = {"width": 8, "layers": 1, "heads": 2, "multiple": 8, "puzzle_tokens": 0}
+    gradient = GradientConfig(kind="reversible", steps=6, damping=0.5)
+    model = Watched(AttractorConfig(**sizes, gradient=gradient), GridShape(4, 5))
+    inputs, ids = torch.randint(1, 5, (2, 4)), torch.zeros(2, dtype=torch.int64)
+    output = model.segment(model.initial_state(2), inputs, ids, Depth())
+    loss = output.logits.sum()
+    seen.clear(), alive.clear()
+    loss.backward()
+    assert len(alive) == 12
+    assert max(alive) <= 2  # the one at hand, and the one before it

@@ -256,3 +256,21 @@ def test_no_segments_and_no_batch_are_refused():
     for wrong in ({"segments": 0}, {"batch": 0}):
         with pytest.raises(ValueError, match="at least 1"):
             run(Settling(), **wrong)
+
+
+@pytest.mark.parametrize("calls", [1, 0])
+def test_who_ran_is_known_whatever_calls_a_model_reports(calls):
+    class Starting:
+        """Whose random starts claim their answer at once, and its own never."""
+
+        def initial_state(self, batch, seeds=None):
+            return (torch.zeros(batch, 6, 5),)
+
+        def segment(self, state, inputs, puzzle_ids, depth, seeds=None):
+            random = state[0].abs().sum((1, 2)) > 0
+            q = torch.where(random, 1.0, -1.0)[:, None].expand(-1, 2)
+            return SegmentOutput(state, state[0], q, torch.full((len(q),), calls))
+
+    found = run(Starting(), breadth=3, until_claimed=True, batch=21)
+    assert found.ran.tolist() == [[True, True, False]] * 7  # the second claims, the third need not
+    assert (found.halt[:, :, -1] > 0).tolist() == [[False, True, True]] * 7
