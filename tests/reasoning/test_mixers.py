@@ -422,6 +422,8 @@ def test_mazes_have_no_symbols_to_exchange():
     assert interchangeable_tokens("maze", 30) == ()
     with pytest.raises(ValueError, match="this puzzle has none"):
         TRM(TRMConfig(**DIGITS, mixer="local"), GridShape(25, 6, families=MAZE))
+    with pytest.raises(ValueError, match=r"two symbols or more .* this puzzle has 1"):
+        TRM(TRMConfig(**DIGITS, mixer="local"), GridShape(25, 6, families=MAZE, symbols=(2,)))
 
 
 @pytest.mark.parametrize("states", [1, 2])

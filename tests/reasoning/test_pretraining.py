@@ -260,6 +260,24 @@ def test_what_is_not_finite_is_no_checkpoint(name, value, tmp_path):
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step-00000001"]
 
 
+def test_a_mask_of_minus_infinity_is_saved_and_resumed(tmp_path):
+    def masked() -> TinyLM:
+        model = TinyLM()
+        model.register_buffer("mask", torch.tensor([-torch.inf, 0.0]))
+        model.register_buffer("scale", torch.ones(1).expand(3))  # one number, three places
+        return model
+
+    create_run(tmp_path, {})
+    made = pretrainer(tmp_path, model=masked())
+    made.step()
+    made.save()
+    again = pretrainer(tmp_path, model=masked())
+    again.model.mask.zero_()
+    again.resume()
+    assert again.model.mask[0] == -torch.inf
+    assert load_language_weights(tmp_path, masked(), made.world) == 1
+
+
 def test_weights_that_an_update_made_nan_are_neither_validated_nor_written(tmp_path):
     create_run(tmp_path, {})
     made = pretrainer(tmp_path, checkpoint_every=2)
