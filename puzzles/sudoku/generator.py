@@ -111,7 +111,8 @@ def _recomplete(t, givens, order, stack, fixed, target, solved, rng):
 @njit(cache=True, nogil=True)
 def mutate_batch(t, seed, parents, fewest, most, children, solutions):
     """Write a child of every parent (N, L) and its solution: fewest to most givens dropped, random
-    ones added until the solution is unique again, minimised. Child i draws from (seed, i).
+    ones added until the solution is unique again, minimised. Child i draws from (seed, i), and
+    shuffles the order of cells that the children before it left.
 
     t: tables of the size; parents: digits, each with one solution; children, solutions: uint8 (N,
     L), written to.

@@ -184,6 +184,7 @@ def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> tuple[Pla
             else:
                 lengths[split].append(len(text.encode()))
         sources.append(Source(name=path.name, split=split, sha256=sha256_of(path)))
+    _refuse_copies(sources)
     tell("reading files", len(sources), len(sources))
     train, validation = (np.frombuffer(lengths[split], np.int64) for split in lengths)
     for split, found in (("train", train), ("validation", validation)):
@@ -209,6 +210,16 @@ def _survey(tokenizer: Tokenizer, files: TextFiles, tell: Progress) -> tuple[Pla
         shards={s: sum(n.startswith(s) for n in layout.names) for s in ("train", "validation")},
     )
     return plan, layout
+
+
+def _refuse_copies(sources: Sequence[Source]) -> None:
+    """CorpusError for a file that is another one by another name: its text would be on both sides
+    of the split."""
+    names: dict[str, str] = {}
+    for source in sources:
+        if other := names.get(source.sha256):
+            raise CorpusError(f"{source.name}: is {other} byte for byte. Leave one of them out")
+        names[source.sha256] = source.name
 
 
 def is_empty(text: str) -> bool:

@@ -1,6 +1,6 @@
 """What a pretraining run is made of, apart from the model: tokens, optimiser, schedule, checks."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -70,8 +70,9 @@ class ValidationConfig(Frozen):
     every: int = Field(500, gt=0, description="steps between validations; the last step has one")
     rows: int = Field(64, gt=0, description="held-out rows of context + 1 tokens")
     batch_tokens: int = Field(16_384, gt=0, description="tokens per forward pass of one process")
-    evaluations: tuple[int | None, ...] = Field(
+    evaluations: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(
         (None,),
+        min_length=1,
         description="T, most evaluations of the map per token, one measurement each; "
         "none: the model's own; 0: the proposal read out unrefined",
     )

@@ -41,8 +41,8 @@ class CorpusError(InputError):
 
 
 def source_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The files that paths stand for, folders searched. CorpusError for a path that is missing or
-    has no text below it."""
+    """The files that paths stand for, folders searched, each once. CorpusError for a path that is
+    missing or has no text below it."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -55,7 +55,7 @@ def source_files(paths: Iterable[str | Path]) -> list[Path]:
             files.append(path)
         else:
             raise CorpusError(f"{path}: no such file or folder. Check the path")
-    return files
+    return list({file.resolve(): file for file in reversed(files)}.values())[::-1]
 
 
 def read_documents(path: Path, split_on: str | None = None) -> Iterator[str]:

@@ -12,7 +12,8 @@ first document that is longer than a row, so has to be cropped somewhere; withou
 so that few tokens are parted from their document's beginning.
 
 Every document of an epoch is used before the next epoch begins: the buffer is refilled while
-the epoch has documents, and runs empty at its end.
+the epoch has documents, and runs empty at its end. Nothing is shuffled: a lane reads the text in
+its order, and where documents are much shorter than a row, the shortest wait for the epoch's end.
 """
 
 from typing import Any
@@ -251,7 +252,8 @@ class TokenStream:
 
 def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> np.ndarray:
     """The first `count` rows of the validation split, packed like training rows by one lane:
-    int64 (count, context + 1), always the same. None: every full row of one pass.
+    int64 (count, context + 1), always the same. None: every full row of one pass. Few rows are no
+    sample of it: of long documents they are its first ones, of short ones the longest.
 
     CorpusError if the split has fewer.
     """

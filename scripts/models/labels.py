@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from reasoning.training.config import replanned
 from scripts.models.presets import RunConfig, preset
 from scripts.models.variants import merged
@@ -46,10 +48,10 @@ def differences(first: RunConfig, second: RunConfig) -> list[str]:
     return [f"{name} {a.get(name)}, not {b.get(name)}" for name in names]
 
 
-def expect_kept(row: str, config: RunConfig, changes: Mapping[str, Any]) -> None:
+def expect_kept(row: str, config: BaseModel, changes: Mapping[str, Any]) -> None:
     """UsageError where a row overruled --set: where these nested changes, laid over the
     configuration that it came to, would still alter it. row: its name, for the message."""
-    asked = RunConfig.model_validate(merged(config.model_dump(), changes))
+    asked = type(config).model_validate(merged(config.model_dump(), changes))
     own, wanted = (_flat(each.model_dump(mode="json")) for each in (config, asked))
     for name, value in own.items():
         if value != wanted.get(name):

@@ -79,6 +79,14 @@ def evaluate_language_run(
             tell = partial(progress, "validation rows")
             text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes, tell)
         section = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
+        if run.corpus != corpus.identity:
+            section["perplexity"]["trained_on"] = run.corpus
+            if main:
+                console.print(
+                    f"warning: {ask.corpus} is not the corpus that the run was trained on; what it "
+                    "holds out may be text of that one's training split",
+                    soft_wrap=True,
+                )
         record |= section
         if main:
             print_perplexity(text, ask.corpus, console)

@@ -26,6 +26,8 @@ class LanguageRun:
     tokenizer: Tokenizer
     config: LanguageRunConfig
     step: int
+    corpus: str
+    """identity of the one it was trained on."""
 
 
 def load_language_config(run: Path) -> tuple[LanguageRunConfig, dict[str, str]]:
@@ -61,4 +63,4 @@ def open_language_run(run: Path, device: torch.device | str) -> LanguageRun:
     tokenizer = run_tokenizer(run, record["tokenizer"])
     model = build_language_model(config.model, tokenizer.vocabulary, config.seed)
     step = load_language_weights(run, model, World(0, 1, torch.device("cpu")))
-    return LanguageRun(run, model.to(device).eval(), tokenizer, config, step)
+    return LanguageRun(run, model.to(device).eval(), tokenizer, config, step, record["corpus"])

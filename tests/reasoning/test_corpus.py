@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -398,6 +399,10 @@ def test_text_that_cannot_make_a_corpus_is_refused(tmp_path, source):
             build_corpus(tmp_path / "c", ByteTokenizer(), files)
     with pytest.raises(CorpusError, match="both training and validation"):
         TextFiles([source], [source], held_out=None)
+    copy = shutil.copy(source, tmp_path / f"copy{source.suffix}")
+    with pytest.raises(CorpusError, match=rf"copy\{source.suffix}: is {source.name} byte for byte"):
+        build_corpus(tmp_path / "c", ByteTokenizer(), TextFiles([source], [copy], held_out=None))
+    assert source_files([tmp_path, source]).count(source) == 1
     with pytest.raises(ValueError, match=r"--held-out is 1\.0"):
         TextFiles([source], held_out=1.0)
     assert not (tmp_path / "c").exists()

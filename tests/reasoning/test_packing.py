@@ -22,7 +22,7 @@ def write(folder: Path, lengths: list[int], shards: int) -> Corpus:
     letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
     texts = [bytes(rng.choice(letters, length)).decode() for length in lengths]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in (("train", texts), ("held", texts[:4])):
+    for name, part in (("train", texts), ("held", [*texts[:4], "held"])):
         lines = (json.dumps({"text": text}) for text in part)
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
     files = TextFiles(

@@ -83,6 +83,7 @@ def pretend_run(folder: Path, monkeypatch, context: int, precision: str = "fp32"
             context=context, precision=precision, model=SimpleNamespace(tolerance=lambda: 1e-3)
         ),
         step=7,
+        corpus="that of its training",
     )
     session = SimpleNamespace(open_language_run=lambda run, device: opened)
     monkeypatch.setitem(sys.modules, "scripts.runs.lm_session", session)

@@ -369,6 +369,11 @@ def test_two_commands_do_not_train_one_run_at_once(out, tmp_path, capsys):
         (["fig5", "--depths", "0"], ["--depths"]),
         (["fig5", "--set", "model.widht=16"], ["widht"]),
         (["fig4", "--runs", "nowhere"], ["nowhere"]),
+        (["table4", "--set", "model.injection=additive", "--text", __file__], ["injection"]),
+            ["table4", "--set", "model.injection=additive", "--text", __file__],
+            ["attractor-initial"],
+        ),
+        (["worth", "--set", "model.layers=2", "--text", __file__], ["model.layers", "stack-1x1"]),
     ],
 )
 def test_bad_words_are_refused_in_one_line(words, parts, tmp_path, capsys):

@@ -14,6 +14,7 @@ from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.corpus import source_files
 from reasoning.pretraining.shards import Corpus
 from reasoning.pretraining.tokenizer import ByteTokenizer
+from scripts.models.labels import expect_kept
 from scripts.models.lm_presets import LanguageRunConfig, language_preset
 from scripts.models.variants import Variant, changes_of, merged
 from scripts.studies.asked import Asked
@@ -111,13 +112,16 @@ class Study(Asked):
         return self.out / "runs" / f"{variant.name}-{size}-seed{seed}"
 
     def configuration(self, variant: Variant, size: str, seed: int = 0) -> LanguageRunConfig:
-        """A variant at a size; its name takes the preset's place as the label."""
+        """A variant at a size; its name takes the preset's place as the label. UsageError for a
+        field of --set that the variant has of its own."""
         values = language_preset(f"{variant.model}-{size}").model_dump()
-        values = merged(merged(values, variant.changes), self.changes)
+        values = merged(merged(values, self.changes), variant.changes)
         steps = values["steps"] if self.steps is None else self.steps
         corpus = str(self.corpus or self.out / "corpus")
         name = {"preset": f"{variant.name}-{size}", "corpus": corpus, "seed": seed, "steps": steps}
-        return LanguageRunConfig.model_validate(values | name)
+        config = LanguageRunConfig.model_validate(values | name)
+        expect_kept(variant.name, config, self.changes)
+        return config
 
     def describe(self) -> dict[str, Any]:
         """What the numbers are of, for the record."""
