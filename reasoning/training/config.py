@@ -34,8 +34,8 @@ class OptimizerConfig(Frozen):
     warmup: int = Field(
         2000,
         ge=0,
-        description="steps of linear warm-up from 0; a deadline (--for) that shortens the run "
-        "shortens it as much, --steps and budgets do not",
+        description="steps of linear warm-up from 0; a deadline (--for) or a budget of FLOPs or "
+        "time that shortens the run shortens it as much, --steps does not",
     )
     schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     final: float = Field(0.0, ge=0, le=1, description="cosine: last rate as a fraction of the peak")

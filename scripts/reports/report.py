@@ -24,7 +24,7 @@ class Row:
     where it is not known, as of imported weights; cell_loss: see `late_cell_loss`; data: the
     folder of the puzzles scored; trained_on: of those trained on; began: the step of the weights it
     began with, 0: afresh;
-    planned: the steps it was to be trained for.
+    planned: the steps it was to be trained for; recipe: a hash of its settings.
     """
 
     label: str
@@ -38,6 +38,7 @@ class Row:
     trained_on: str = ""
     began: int = 0
     planned: int | None = None
+    recipe: str = ""
     failure: str | None = None
 
     @property
@@ -48,6 +49,7 @@ class Row:
             f"after {self.began} steps" if self.began else "from the start",
             f"trained on {self.trained_on}",
             f"on {self.data}",
+            f"settings {self.recipe}",
         )
 
     @property

@@ -98,6 +98,8 @@ class Effort:
         for option in ("evaluations", "tolerance"):
             if getattr(self, option) is not None and solver is None:
                 raise UsageError(f"--{option}: a {model.kind} has no solver; leave it out")
+        if self.tolerance is not None and self.evaluations == 0:
+            raise UsageError("--tolerance: with --evaluations 0 nothing is solved; leave it out")
         if model.idles_at(self.depth) is not None:
             raise UsageError("--evaluations 0: gives this model nothing to do; take 1 or more")
         images = puzzle_of(kind).images

@@ -63,7 +63,7 @@ def train_run(
     beginning = Beginning.of(out, resume)
     record = _record(train) | {"puzzles_sha256": identity(train, held_out)}
     if beginning is not Beginning.NEW:
-        _check_same(record, config, out)
+        check_same_puzzles(record["puzzles_sha256"], config, out)
     model = build_model(config, grid_shape(train)).to(world.device)
     if beginning is Beginning.AGAIN:  # from what it began with
         start, _ = begun_with(out) or (None, 0)
@@ -91,9 +91,11 @@ def train_run(
     return train_to_end(trainer, reporter)
 
 
-def _check_same(record: dict[str, Any], config: RunConfig, out: Path) -> None:
-    """RunError unless the data's puzzles are those that the run began with."""
-    puzzles = record["puzzles_sha256"]
+def check_same_puzzles(puzzles: str, config: RunConfig, out: Path) -> None:
+    """RunError unless the data's puzzles are those that the run began with.
+
+    puzzles: their `identity`; config: of the run, which names their folder; out: the run's own.
+    """
     if read_config(out).get("puzzles_sha256", puzzles) != puzzles:
         raise RunError(
             f"{config.data}: holds other puzzles than those that {out} was trained on: put them "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import make_folder, write_json
 from scripts.models.presets import RunConfig
@@ -156,7 +157,8 @@ class Spending:
 def within_budget(
     configs: Sequence[RunConfig], train: PuzzleSet, spending: Spending, asked: Asked
 ) -> list[RunConfig]:
-    """The configurations with the steps that spend as much each. What is measured is kept in
+    """The configurations with the steps that spend as much each; warm-up and the start of averaging
+    keep their parts of the run (see `replanned`). What is measured is kept in
     OUT/budget.json and not measured again.
 
     configs: one or more; train: the training puzzles of all; spending: what they get equally;
@@ -181,7 +183,7 @@ def within_budget(
             return config.steps
         return steps_within(config, total, train, world, budget)
 
-    changed = [with_steps(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
+    changed = [replanned(c, ledger.steps(c, total, partial(measured, c))) for c in configs]
     shown = f"{total / 1e12:.3g} TFLOP" if budget == "flops" else f"{total / 60:.3g} minutes"
     steps = ", ".join(f"{c.preset} {c.steps}" for c in changed)
     asked.console.print(f"steps for {shown} each: {steps}")

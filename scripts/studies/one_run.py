@@ -10,15 +10,15 @@ from puzzles.parallel import StageProgress
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError, read_config
-from scripts.models.labels import differences, label
+from scripts.models.labels import differences, label, settings
 from scripts.models.presets import RunConfig
 from scripts.reports.curves import starts
 from scripts.reports.report import Row, late_cell_loss, training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
-from scripts.runs.recorded import load_config
-from scripts.runs.session import NotFiniteError, check_fits, open_run, subset
-from scripts.runs.train import train_run
+from scripts.runs.recorded import load_config, settings_hash
+from scripts.runs.session import NotFiniteError, check_fits, identity, open_run, subset
+from scripts.runs.train import check_same_puzzles, train_run
 from scripts.runs.training_command import Training, alone, waiting
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat
@@ -108,6 +108,9 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
     if not run.step:  # imported: what it is called says too little of what it is
         name = f"{name} {folder.name}"
     train = read_puzzles(place, "train")
+    if run.config.data and place.resolve() == Path(run.config.data).resolve():
+        puzzles = identity(train, subset(held_out, run.config.evaluate_puzzles))
+        check_same_puzzles(puzzles, run.config, folder)
     training = subset(train, TRAINING_PUZZLES)
     tell_held_out, tell_known = (
         partial(tell, f"segments of {split} puzzles") for split in ("held-out", "training")
@@ -124,6 +127,7 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         trained_on=str(Path(run.config.data).resolve()) if run.config.data else "",
         began=(read_config(folder).get("started_from") or {"step": 0})["step"],
         planned=run.config.steps if run.step else None,  # 0: imported, not trained here
+        recipe=settings_hash(settings(run.config)),
     )
     holds = (
         f"{held_out.size}x{held_out.size} {held_out.kind}, {len(train):,} training and "

@@ -11,6 +11,7 @@ from reasoning.training.runs import RunError, read_config, read_environment
 from scripts.reports.curves import spent_on, starts
 from scripts.reports.records import SCALES, Arm, Estimate, Origin, RecordError
 from scripts.studies.origin import command_line
+from scripts.usage import option_value
 
 Json = Mapping[str, Any]
 _OWN_SCALE = {"compare": "", "reproduce": "cpu"}  # where the command's words name none
@@ -121,8 +122,8 @@ class Origins:
     def scale(self) -> str:
         """What --scale says, or the preset's name."""
         words = list(self._words)
-        if "--scale" in words[:-1]:
-            return words[words.index("--scale") + 1]
+        if (named := option_value(words, "--scale")) is not None:
+            return named
         if len(words) > 1 and words[1] == "reproduce":
             return _OWN_SCALE["reproduce"]
         presets = {c["config"].get("preset", "").rpartition("-")[2] for c in self.configs}

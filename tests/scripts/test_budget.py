@@ -173,3 +173,12 @@ def test_the_first_preset_keeps_the_steps_that_are_the_budget(sudokus, tmp_path,
     spent, other = (trained_seconds(out / f"{m}-mini-seed0") for m in ("trm", "transformer"))
     assert other == pytest.approx(spent, abs=(5 * 0.5 + 3) / 2)
     capsys.readouterr()
+
+
+def test_what_counts_in_steps_keeps_its_part_of_a_shorter_run(sudokus, tmp_path, clock):
+    train, asked = read_split(sudokus, "train"), Asked(tmp_path, "cpu")
+    speed = config("trm-mlp-speed-mini")
+    (short,) = within_budget([speed], train, Spending("time", 0.3), asked)
+    assert short.steps < speed.steps
+    assert short.ema.start == round(speed.ema.start * short.steps / speed.steps) > 0
+    assert short.optimizer.warmup == round(speed.optimizer.warmup * short.steps / speed.steps) > 0

@@ -54,6 +54,19 @@ def test_compare_lists_a_run_that_is_out_of_memory_and_goes_on(
     assert "trm-mini: out of memory" in capsys.readouterr().err
 
 
+def test_a_finished_run_is_not_scored_on_other_puzzles_in_its_folder(sudokus, tmp_path, capsys):
+    data, out = shutil.copytree(sudokus, tmp_path / "data"), tmp_path / "table"
+    command = ["compare", "--presets", "transformer-mini", "--data", str(data), "--steps", "5"]
+    assert main([*command, "--seeds", "1", "--out", str(out)]) == 0
+    assert main([*command, "--seeds", "1", "--out", str(out)]) == 0  # as they were
+    config = json.loads((out / "transformer-mini-seed0" / "config.json").read_text())
+    config["puzzles_sha256"] = "0" * 64  # as if they had been others
+    (out / "transformer-mini-seed0" / "config.json").write_text(json.dumps(config))
+    capsys.readouterr()
+    assert main([*command, "--seeds", "1", "--out", str(out)]) == 2
+    assert "holds other puzzles than those that" in " ".join(capsys.readouterr().err.split())
+
+
 def test_other_errors_of_a_training_are_not_taken_for_failures(sudokus, tmp_path, monkeypatch):
     def broken(config, shape):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -370,9 +370,6 @@ def test_two_commands_do_not_train_one_run_at_once(out, tmp_path, capsys):
         (["fig5", "--set", "model.widht=16"], ["widht"]),
         (["fig4", "--runs", "nowhere"], ["nowhere"]),
         (["table4", "--set", "model.injection=additive", "--text", __file__], ["injection"]),
-            ["table4", "--set", "model.injection=additive", "--text", __file__],
-            ["attractor-initial"],
-        ),
         (["worth", "--set", "model.layers=2", "--text", __file__], ["model.layers", "stack-1x1"]),
     ],
 )

@@ -124,6 +124,15 @@ def test_small_amounts_are_not_shown_as_nothing():
     assert found["training net calls, 1e6"] == "0.00123"
 
 
+def test_runs_of_one_name_and_other_settings_are_rows_of_their_own():
+    rows = [replace(row("a", seed, 0.5), recipe=recipe) for seed, recipe in enumerate("xxy")]
+    groups = comparison(rows)
+    assert {name: len(group["runs"]) for name, group in groups.items()} == {
+        "a settings x": 2,
+        "a settings y": 1,
+    }
+
+
 def test_failures_stay_in_the_table():
     rows = [row("a", 0, 0.5), Row("a", Path("a-1"), 1, failure="the loss is nan at step 7")]
     rows.append(Row("b", Path("b-0"), 0, failure="the loss is inf at step 3"))
