@@ -12,7 +12,7 @@ from typing import Any
 from scripts.reports.numbers import percent
 from scripts.reports.paired import ALIKE, APART, Difference, difference, seeds_needed
 from scripts.reports.records import Arm, Record
-from scripts.reports.summary_table import AT_MOST, DIGITS, MAZES, MIX
+from scripts.reports.summary_table import ALONE, AT_MOST, DIGITS, MAZES, MIX
 from scripts.reports.tables import Table
 
 HEADINGS = {
@@ -145,6 +145,11 @@ PAIRS = (
     ),
     Pair(
         "Maze-Hard, 3 x 3 neighbourhoods: Attractor less TRM",
+        "published-sets",
+        *(f"Maze-Hard: {net}, {ALONE}, 16 segments" for net in ("Attractor", "TRM")),
+    ),
+    Pair(
+        "the same, 12x12 mazes first: Attractor less TRM",
         "published-sets",
         *(f"Maze-Hard: {net}, {MAZES}, 16 segments" for net in ("Attractor", "TRM")),
     ),
