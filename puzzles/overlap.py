@@ -33,19 +33,32 @@ def split_groups(whole: PuzzleSet, test: int, seed: int) -> tuple[np.ndarray, np
     Groups of the last test class that are beyond `test` go to neither side.
     Raises DataError if test is not a number of groups that leaves some, of other classes, to train.
     """
-    firsts = whole.group_offsets[:-1]
-    if not 0 < test < len(firsts):
+    if not 0 < test < whole.groups:
         raise DataError(
-            f"{test} test puzzles cannot be split off a set of {len(firsts)} puzzles. "
-            f"Ask for 1 to {len(firsts) - 1}"
+            f"{test} test puzzles cannot be split off a set of {whole.groups} puzzles. "
+            f"Ask for 1 to {whole.groups - 1}"
         )
-    originals = PuzzleSet.ungrouped(
-        whole.kind, whole.size, whole.inputs[firsts], whole.labels[firsts]
-    )
-    train_groups, test_groups = split_classes(class_keys(originals), test, seed)
+    train_groups, test_groups = split_classes(_group_keys(whole), test, seed)
     if not len(train_groups):
         raise DataError("too few inequivalent puzzles: none is left for training. Ask for fewer")
     return train_groups, test_groups[:test]
+
+
+def _group_keys(whole: PuzzleSet) -> np.ndarray:
+    """One key a group, (groups,): equal for groups that share a class, or that others join so; its
+    first puzzle's key where none does."""
+    keys = class_keys(whole)
+    firsts = whole.group_offsets[:-1]
+    group_of = np.repeat(np.arange(whole.groups), np.diff(whole.group_offsets))
+    names, class_of = np.unique(keys, return_inverse=True)
+    joined, before = np.arange(whole.groups), None  # the first group of those that hang together
+    while before is None or (joined != before).any():
+        before = joined
+        least = np.full(len(names), whole.groups)
+        np.minimum.at(least, class_of, before[group_of])
+        joined = before.copy()
+        np.minimum.at(joined, group_of, least[class_of])
+    return keys[firsts][joined]
 
 
 def class_keys(puzzles: PuzzleSet) -> np.ndarray:

@@ -16,6 +16,7 @@ the epoch has documents, and runs empty at its end. Nothing is shuffled: a lane 
 its order, and where documents are much shorter than a row, the shortest wait for the epoch's end.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -133,11 +134,17 @@ class _Lane:
     def epoch(self) -> int:
         return int(self._cursor[_EPOCH])
 
-    def fill(self, row: np.ndarray) -> None:
-        """Write the lane's next row (capacity,) in place. CorpusError for an id that is none."""
+    def next_pieces(self) -> np.ndarray:
+        """What the lane's next row is of: int64 (P, 3), document, first token and tokens of each
+        piece. Overwritten by the next call."""
         chosen_from = self._buffer, self._buffered_lengths
-        used = _pack(self._lengths, self._cursor, *chosen_from, len(row), self._pieces)
-        documents, first, taken = self._pieces[:used].T
+        capacity = len(self._pieces)
+        used = _pack(self._lengths, self._cursor, *chosen_from, capacity, self._pieces)
+        return self._pieces[:used]
+
+    def write(self, pieces: np.ndarray, row: np.ndarray) -> None:
+        """The tokens of a row (capacity,), in place. CorpusError for an id that is none."""
+        documents, first, taken = pieces.T
         shards = np.searchsorted(self._shard_ends, documents, side="right")
         begins = self._starts[documents] + first
         ends = np.cumsum(taken)
@@ -228,7 +235,8 @@ class TokenStream:
         of its lanes: those of all ranks one after another are the global batch."""
         rows = np.empty(self._shape, dtype=np.int64)
         for i, row in enumerate(rows):
-            self._lanes[i // self._rows_per_lane].fill(row)
+            lane = self._lanes[i // self._rows_per_lane]
+            lane.write(lane.next_pieces(), row)
         return rows
 
     def state(self) -> list[dict[str, Any]]:
@@ -250,10 +258,27 @@ class TokenStream:
             lane.restore(state)
 
 
-def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> np.ndarray:
-    """The first `count` rows of the validation split, packed like training rows by one lane:
-    int64 (count, context + 1), always the same. None: every full row of one pass. Few rows are no
-    sample of it: of long documents they are its first ones, of short ones the longest.
+@dataclass(frozen=True)
+class HeldOutRows:
+    """Rows of held-out text.
+
+    tokens: int64 (N, context + 1); documents: int64 of the same shape, the number in the split of
+    the document that a token is of.
+    """
+
+    tokens: np.ndarray
+    documents: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> HeldOutRows:
+    """`count` rows evenly spaced over the validation split, which one lane packs like training
+    rows: always the same. None: every full row of one pass.
+
+    Evenly spaced, for its first rows would be of its first documents, or where those are short of
+    the longest.
 
     CorpusError if the split has fewer.
     """
@@ -266,7 +291,13 @@ def validation_rows(corpus: Corpus, context: int, count: int | None = None) -> n
             "there. Ask for fewer, for a shorter context, or build with more validation text"
         )
     lane = _Lane(corpus, "validation", 0, 1, capacity)
-    rows = np.empty((wanted, capacity), dtype=np.int64)
-    for row in rows:
-        lane.fill(row)
-    return rows
+    tokens, documents = np.empty((2, wanted, capacity), dtype=np.int64)
+    middles = (2 * np.arange(wanted) + 1) * there // (2 * wanted)  # of `wanted` equal parts
+    packed = -1
+    for middle, row, numbers in zip(middles.tolist(), tokens, documents, strict=True):
+        while packed < middle:
+            pieces = lane.next_pieces()
+            packed += 1
+        lane.write(pieces, row)
+        numbers[:] = np.repeat(pieces[:, 0], pieces[:, 2])
+    return HeldOutRows(tokens, documents)

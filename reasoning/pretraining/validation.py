@@ -9,6 +9,7 @@ from reasoning.errors import InputError
 from reasoning.pretraining.config import ValidationConfig
 from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import evaluate_rows
+from reasoning.pretraining.packing import HeldOutRows
 from reasoning.pretraining.protocol import LanguageModel, SolveBudget
 from reasoning.records import finite
 from reasoning.training.distribution import World
@@ -16,13 +17,13 @@ from reasoning.training.distribution import World
 
 def validate(
     model: LanguageModel,
-    rows: np.ndarray,
+    rows: HeldOutRows,
     token_bytes: np.ndarray,
     config: ValidationConfig,
     world: World,
     precision: str = "auto",
 ) -> list[dict[str, Any]]:
-    """`evaluate_rows` of rows (N, S + 1) under each budget, flat, the same on every process.
+    """`evaluate_rows` of N rows under each budget, flat, the same on every process.
 
     model: put in eval mode for its passes; token_bytes: int (V,), as there; config: the budgets,
     and tokens of a pass; world: the processes, which share the rows; precision: auto, bf16 or fp32.
@@ -39,9 +40,9 @@ def validate(
     for most in config.evaluations:
         budget = SolveBudget(most, config.tolerance)
         scorer = Scorer(model, world, budget, precision, config.batch_tokens)
-        scores = asdict(evaluate_rows(scorer, rows, token_bytes))
+        scores = asdict(evaluate_rows(scorer, rows.tokens, token_bytes, rows.documents))
         numbers = scores.pop("diagnostics") | scores
         numbers = {name: finite(float(value)) for name, value in numbers.items()}
-        counts = {name: int(scores[name]) for name in ("rows", "tokens", "bytes")}
+        counts = {name: int(scores[name]) for name in ("rows", "documents", "tokens", "bytes")}
         records.append({"max_evaluations": most} | numbers | counts)
     return records

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from reasoning.pretraining.build import TextFiles, build_corpus
 from reasoning.pretraining.corpus import download_hub_sample, source_files
+from reasoning.pretraining.layout import MAX_HELD_OUT
 from reasoning.pretraining.shards import Manifest, check_corpus
 from reasoning.pretraining.tokenizer import load_tokenizer
 from scripts.terminal.console import Console
@@ -107,6 +108,14 @@ def _show(manifest: Manifest, title: str) -> None:
         console.print(
             "the text is one document, so parts of it are held out: give --validation files, or "
             "--split-on to part it, for a validation split of other documents"
+        )
+    sizes = {split: counts.bytes for split, counts in manifest.splits.items()}
+    share = sizes["validation"] / sum(sizes.values())
+    if plan.held_out is not None and share > max(2 * plan.held_out, MAX_HELD_OUT):
+        console.print(
+            f"{100 * share:.0f} % of the text is held out, for a document is, whole, and the text "
+            f"is of {plan.documents} large ones: give --validation files, or --split-on to part it",
+            soft_wrap=True,
         )
 
 

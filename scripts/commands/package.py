@@ -18,6 +18,7 @@ def package(
     segments: int | None = None,
     out: Path = WEIGHTS,
     device: Device = "auto",
+    replace: bool = False,
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, and write both files.
 
@@ -28,6 +29,7 @@ def package(
         segments: segments of the score; none: as the run was configured.
         out: folder to write to; none: where loopbench looks for weights.
         device: where to score; auto: the best present.
+        replace: put the weights in the place of those that are there for the puzzles' size.
     """
     at_least(1, segments=segments)
     expect(run, "puzzle run")
@@ -35,7 +37,7 @@ def package(
 
     from scripts.runs import pretrained
 
-    pretrained.package(run, data, segments, out, device)
+    pretrained.package(run, data, segments, out, device, replace)
 
 
 def main(words: Sequence[str]) -> int:

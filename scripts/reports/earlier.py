@@ -27,20 +27,23 @@ def is_set_aside(path: Path) -> bool:
     return re.search(r"-earlier-\d+$", path.stem) is not None
 
 
-def keep_other_rows(path: Path, rows: Callable[[Any], Iterable[str]], names: Iterable[str]) -> None:
+Key = str | tuple[str, ...]  # of a row: its name, or what begins with it
+
+
+def keep_other_rows(path: Path, rows: Callable[[Any], Iterable[Key]], keys: Iterable[Key]) -> None:
     """Before a table's JSON is written: one that lies there is set aside, its Markdown with it, and
     said to be, if it has rows that the new one lacks or cannot be read.
 
-    path: of the JSON; rows: the names of its content's rows; names: those of the new one's.
+    path: of the JSON; rows: the keys of its content's rows; keys: those of the new one's.
     """
     if not path.is_file():
         return
     try:
-        lost = set(rows(json.loads(path.read_text()))) - set(names)
+        lost = set(rows(json.loads(path.read_text()))) - set(keys)
     except (ValueError, AttributeError, KeyError, TypeError):  # no JSON, or none of ours
         lost = {"what cannot be read"}
     if lost:
         kept = set_aside(path, ".md")
-        rest = ", ".join(sorted(lost))
+        rest = ", ".join(sorted({key if isinstance(key, str) else key[0] for key in lost}))
         note = f"note: the table that lay there, with {rest}, is {kept} now"
         Console().print(note, soft_wrap=True)

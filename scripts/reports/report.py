@@ -24,7 +24,8 @@ class Row:
     where it is not known, as of imported weights; cell_loss: see `late_cell_loss`; data: the
     folder of the puzzles scored; trained_on: of those trained on; began: the step of the weights it
     began with, 0: afresh;
-    planned: the steps it was to be trained for; recipe: a hash of its settings.
+    before: a hash of how those were trained; planned: the steps it was to be trained for; recipe: a
+    hash of its settings.
     """
 
     label: str
@@ -37,23 +38,25 @@ class Row:
     data: str = ""
     trained_on: str = ""
     began: int = 0
+    before: str = ""
     planned: int | None = None
     recipe: str = ""
     failure: str | None = None
 
     @property
-    def apart(self) -> tuple[str, ...]:
-        """What may tell runs of one label apart, each in words."""
+    def apart(self) -> tuple[str | None, ...]:
+        """What may tell runs of one label apart, each in words; None: there is none of it."""
         return (
             f"steps={_steps(self)}",
             f"after {self.began} steps" if self.began else "from the start",
+            f"begun with {self.before}" if self.before else None,
             f"trained on {self.trained_on}",
             f"on {self.data}",
             f"settings {self.recipe}",
         )
 
     @property
-    def group(self) -> tuple[str, ...]:
+    def group(self) -> tuple[str | None, ...]:
         """What the runs of a group share."""
         return self.label, *self.apart
 
@@ -123,7 +126,7 @@ def comparison(rows: Sequence[Row]) -> dict[str, Any]:
 def group_names(rows: Sequence[Row]) -> list[str]:
     """The group of every row: its label, and, where runs of one label differ in length, in what
     they began with, or in the puzzles they learned or were scored on, what tells them apart."""
-    by_label: dict[str, list[tuple[str, ...]]] = {}
+    by_label: dict[str, list[tuple[str | None, ...]]] = {}
     for row in rows:
         if row.evaluation is not None:
             by_label.setdefault(row.label, []).append(row.apart)
@@ -131,8 +134,11 @@ def group_names(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         told = []
         if row.evaluation is not None:
-            several = [len(set(each)) > 1 for each in zip(*by_label[row.label], strict=True)]
-            told = [text for text, needed in zip(row.apart, several, strict=True) if needed]
+            columns = zip(*by_label[row.label], strict=True)
+            several = [len(set(each) - {None}) > 1 for each in columns]
+            told = [
+                text for text, needed in zip(row.apart, several, strict=True) if text and needed
+            ]
         names.append(" ".join([row.label, *told]))
     return names
 

@@ -77,7 +77,8 @@ def evaluate_language_run(
         settings = describe_settings(run, scorer) | {"corpus": corpus.identity}
         with stage_progress(quiet=not main) as progress:
             tell = partial(progress, "validation rows")
-            text = evaluate_rows(scorer, rows, run.tokenizer.token_bytes, tell)
+            sizes = run.tokenizer.token_bytes
+            text = evaluate_rows(scorer, rows.tokens, sizes, rows.documents, tell)
         section = {"perplexity": {"corpus": str(ask.corpus)} | asdict(text)}
         if run.corpus != corpus.identity:
             section["perplexity"]["trained_on"] = run.corpus
@@ -192,7 +193,7 @@ def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) ->
     console.print(
         f"{corpus}: {text.bits_per_byte:.4f} bits per byte, perplexity {text.perplexity:.3f} "
         f"(loss {text.loss:.4f}{error}; with BOS {text.perplexity_with_bos:.3f}), "
-        f"{text.tokens:,} tokens in {text.rows} rows"
+        f"{text.tokens:,} tokens in {text.rows} rows of {text.documents} documents"
     )
     if text.diagnostics:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in text.diagnostics.items())

@@ -121,12 +121,14 @@ def package(
     segments: int | None = None,
     out: Path = WEIGHTS,
     device: Device = "auto",
+    replace: bool = False,
 ) -> None:
     """Round a run's averaged weights to bf16, score them as they will ship, on so many segments
     (None: as the run was configured), and write both files to `out`.
 
     data: the folder whose held-out puzzles they are scored on; device: where, auto: the best
-    present. RunError, before they are scored, for weights above LARGEST.
+    present; replace: put them in the place of others. RunError, before they are scored, for weights
+    above LARGEST, or where others are in their place.
     """
     world = join_world(device)
     puzzles = read_puzzles(data, "test")
@@ -136,6 +138,11 @@ def package(
     content = save(_rounded(opened.model))
     if len(content) > LARGEST:
         raise RunError(f"{run}: its weights take more than {LARGEST / 2**20:.0f} MiB in bf16")
+    place = out / f"{file_name(opened.kind)}-{opened.size}{PACKAGED}"
+    if place.exists() and not replace:
+        raise RunError(
+            f"{place}: is there already; --replace puts these weights in its place, --out elsewhere"
+        )
     make_folder(out)
     count = segments or opened.config.supervision.segments
     accuracy = _accuracy(opened, puzzles, count, world)
@@ -150,13 +157,13 @@ def package(
         data=_origin(data),
         trained_on=None if learned == data.resolve() else _origin(learned),
         environment={
-            name: environment[name] for name in ("commit", "python", "packages", "cpu", "gpu")
+            name: environment.get(name) for name in ("commit", "python", "packages", "cpu", "gpu")
         },
         segments=count,
         accuracy=accuracy,
         sha256=hashlib.sha256(content).hexdigest(),
     )
-    _write(out / f"{file_name(opened.kind)}-{opened.size}{PACKAGED}", content, card)
+    _write(place, content, card)
 
 
 def _accuracy(
@@ -201,4 +208,7 @@ def _origin(data: Path) -> dict[str, Any]:
     record = read_record(data)
     if record is None:
         return {"folder": data.name}
-    return {name: record[name] for name in ("command", "seed", "options", "counts")}
+    told = {
+        name: record[name] for name in ("command", "seed", "options", "counts") if name in record
+    }
+    return told or {"folder": data.name}

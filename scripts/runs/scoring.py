@@ -1,6 +1,5 @@
 """An evaluation from weights by their name to a record, tables and pictures in a folder."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +8,8 @@ from typing import Any, get_args
 
 from puzzles.parallel import Progress
 from puzzles.puzzle_set import PuzzleSet
+from reasoning.precision import in_bf16
+from reasoning.records import sha256_of
 from reasoning.search_config import JudgeConfig
 from reasoning.training.distribution import World, join_world
 from reasoning.training.runs import environment, make_folder, write_json
@@ -20,7 +21,7 @@ from scripts.runs.judged import search_judged, unit_rules
 from scripts.runs.opened import open_weights
 from scripts.runs.recorded import settings_hash
 from scripts.runs.search_plan import Plan
-from scripts.runs.session import TrainedRun, adjusted, fitted, subset
+from scripts.runs.session import TrainedRun, adjusted, fitted, identity, subset
 from scripts.terminal.choices import PACKAGED, Shipped
 from scripts.terminal.console import Console
 from scripts.terminal.progress import stage_progress
@@ -62,7 +63,7 @@ class Scoring:
             unit_rules(chosen, world.device)  # said before time is spent
         if world.is_main:
             make_folder(asked.folder)
-        record = self._settings(adapted, chosen, plan)
+        record = self._settings(adapted, chosen, plan, world)
         segments = record["segments"]
         with stage_progress(quiet=not world.is_main) as progress:
             tell = partial(progress, f"{self._called}: segments")
@@ -84,17 +85,22 @@ class Scoring:
             raise UsageError(f"--pretrained {name}: {holds}")
         return open_weights(name, lambda: chosen.size, world)
 
-    def _settings(self, trained: TrainedRun, chosen: PuzzleSet, plan: Plan) -> dict[str, Any]:
+    def _settings(
+        self, trained: TrainedRun, chosen: PuzzleSet, plan: Plan, world: World
+    ) -> dict[str, Any]:
         """What the record says was asked, and a name for it that only the same gets again."""
         asked, effort = self.asked, self.asked.effort
         record = {"run": str(asked.weights), "data": str(asked.data), "split": asked.split}
         record |= {"puzzles": asked.puzzles, "tolerance": effort.tolerance}
         record |= {"evaluations": effort.evaluations, "precision": trained.config.precision}
+        in_precision = "bf16" if in_bf16(world.device, trained.config.precision) else "fp32"
+        record |= {"activations": in_precision, "puzzles_sha256": identity(chosen)}
         record |= {"trained_on_size": trained.size}
         count = effort.segments or trained.config.supervision.segments
         weights = asked.weights.resolve() if isinstance(asked.weights, Path) else asked.weights
         same = {"run": str(weights), "data": str(asked.data.resolve()), "step": trained.step}
-        same |= {"contents": hashlib.sha256(chosen.inputs.tobytes()).hexdigest()}
+        if isinstance(weights, Path) and weights.is_file():  # others may take their place
+            same |= {"weights_sha256": sha256_of(weights)}
         same |= {"segments": count, "plan": plan.model_dump()}
         record["asked"] = settings_hash(record | same)
         if asked.folder != asked.weights:

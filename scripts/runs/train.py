@@ -65,9 +65,9 @@ def train_run(
     if beginning is not Beginning.NEW:
         check_same_puzzles(record["puzzles_sha256"], config, out)
     model = build_model(config, grid_shape(train)).to(world.device)
-    if beginning is Beginning.AGAIN:  # from what it began with
-        start, _ = begun_with(out) or (None, 0)
-    if start is not None and beginning is not Beginning.SAVED:
+    if beginning is Beginning.AGAIN:
+        _begin_as_before(out, model, world)
+    elif start is not None and beginning is Beginning.NEW:
         record["started_from"] = {"run": str(start), "step": _begin_with(start, model, world)}
     if beginning is Beginning.NEW:
         untrained = rehearse_first(model, config, train, world)
@@ -132,6 +132,19 @@ def _begin_with(start: Path, model: nn.Module, world: World) -> int:
     packaged = load_packaged(start, world)
     fill(model, packaged.model.state_dict(), start)
     return packaged.step
+
+
+def _begin_as_before(out: Path, model: nn.Module, world: World) -> None:
+    """Load what a run that left no checkpoint began with. RunError if there are newer weights."""
+    begun = begun_with(out)
+    if begun is None:
+        return
+    start, step = begun
+    if (found := _begin_with(start, model, world)) != step:
+        raise RunError(
+            f"{out}: began with step {step} of {start}, which is at step {found} now; begin a new "
+            "run, or go back to that checkpoint"
+        )
 
 
 def held_out_record(

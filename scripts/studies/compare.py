@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from scripts.models.variants import changes_of
-from scripts.runs.data import read_puzzles
+from scripts.runs.data import read_data
 from scripts.runs.recorded import load_config
 from scripts.studies.asked import OWN_FLAGS, Asked, configurations
 from scripts.terminal.choices import Budget
@@ -104,7 +104,7 @@ class Compare(Asked):
         return compare_finished(self.runs, self.data, self)
 
     def _trained(self) -> "Comparison":
-        train = read_puzzles(self.data, "train")
+        train, _ = read_data(self.data)
         changes = changes_of(self.set, OWN_FLAGS | {"hints": "--hints", "preset": "--presets"})
         changes |= {"data": str(self.data), "device": self.device, "compile": self.compile}
         changes |= {"hints": self.hints} | ({} if self.steps is None else {"steps": self.steps})

@@ -28,7 +28,15 @@ from scripts.studies.budget import Ledger, cost_of, steps_within
 from scripts.studies.examples import Pictured, caption, draw_extremes, draw_solving
 from scripts.studies.jobs import Job, Seat, run_jobs
 from scripts.studies.lanes import Lanes
-from scripts.studies.one_run import Scored, check_same, failed_run, finish_run, score_run
+from scripts.studies.one_run import (
+    Scored,
+    as_begun,
+    check_same,
+    check_scorable,
+    failed_run,
+    finish_run,
+    score_run,
+)
 from scripts.studies.origin import origin, recipes, settings_apart
 from scripts.studies.plan import Run, lanes_of, rehearse_own
 from scripts.terminal.choices import Budget
@@ -81,7 +89,7 @@ class Comparison:
 
     def _write(self, groups: dict[str, Any], text: str, out: Path, title: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        keep_other_rows(out / "comparison.json", dict.keys, groups)
+        keep_other_rows(out / "comparison.json", _scored_on, _scored_on(groups))
         write_json(out / "comparison.json", groups)
         (out / "comparison.md").write_text(f"# {title}\n\n{text}")
         made_by = origin(self.rows, self._puzzles)
@@ -117,6 +125,11 @@ class Comparison:
             sections.append(Section("Residuals", [(out / "residuals.png", "")], note))
         examples = [p for pair in shown.items() for p in draw_extremes(*pair, out / "examples")]
         return [*sections, Section("Hardest solved and easiest failed puzzles", examples)]
+
+
+def _scored_on(groups: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The scored rows of a comparison.json, each with the folder of its puzzles."""
+    return [(name, group["data"]) for name, group in groups.items() if "data" in group]
 
 
 def _solving(shown: Mapping[str, Pictured], path: Path) -> Section:
@@ -226,6 +239,9 @@ def planned_equally(
     written.
     """
     runs = planned_runs(configs, seeds, asked.out, train)
+    if spending.budget != "steps":  # else the runs' own check comes before anything is measured
+        for config, folder, _ in runs:
+            as_begun(config, folder)
     rehearse_own(runs, asked.world)
     lanes = lanes_of(asked.jobs, runs, asked.world)
     if asked.world.is_main:
@@ -284,6 +300,8 @@ def compare_finished(runs: Sequence[Path], data: Path | None, asked: Asked) -> C
     if asked.world.is_main:
         make_folder(asked.out)
     compared = Comparison(data, asked.world)
+    for folder in runs:
+        check_scorable(folder, data, asked.world)
     for folder in runs:
         compared.add(folder)
     if all(row.evaluation is None for row in compared.rows):

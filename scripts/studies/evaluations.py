@@ -12,18 +12,20 @@ from pydantic import ValidationError
 from scripts.models.labels import settings
 from scripts.models.presets import RunConfig
 from scripts.reports.records import Arm, Estimate, RecordError, SeedRun
+from scripts.studies.beginnings import trained_before
 from scripts.studies.record_origins import Json, Origins, Trained, recipe_of
 from scripts.usage import describe
 
 EVALUATION = frozenset({"selection", "metrics", "environment"})  # keys that only evaluations have
-ASKED = ("segments", "evaluations", "tolerance", "precision", "search")  # of an evaluation
+# What was asked of an evaluation, and the precision that this came to.
+ASKED = ("segments", "evaluations", "tolerance", "precision", "activations", "search")
 PUZZLE_COSTS = {  # what a record calls what a puzzle took
     "halted_exact": "halted_exact",
     "halted_net_calls_per_puzzle": "halted_net_calls",
     "net_calls_per_puzzle": "net_calls",
     "flops_per_puzzle": "flops_per_puzzle",
 }
-_SCORED_ON = ("preset", "parameters", "step", "data", "split", "puzzles")
+_SCORED_ON = ("preset", "parameters", "step", "data", "split", "puzzles", "puzzles_sha256")
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ def _learned(config: Json, trained: Trained | None, path: Path) -> dict[str, Any
         raise RecordError(f"{path}: config: {describe(error)}") from error
     learned = settings(run) | {"steps": run.steps, "training puzzles": run.data}
     if trained is not None:
-        begun = trained.record.get("started_from")
-        learned["steps that it began with"] = begun["step"] if begun else 0
+        learned["training before"] = trained_before(trained.folder)
     return learned
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from puzzles.parallel import StageProgress
+from puzzles.puzzle_set import PuzzleSet
 from reasoning.training.checkpoints import list_checkpoints, read_manifest
+from reasoning.training.config import replanned
 from reasoning.training.distribution import World
 from reasoning.training.runs import RunError, read_config
 from scripts.models.labels import differences, label, settings
@@ -17,9 +19,17 @@ from scripts.reports.report import Row, late_cell_loss, training_cost
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
 from scripts.runs.recorded import load_config, settings_hash
-from scripts.runs.session import NotFiniteError, check_fits, identity, open_run, subset
+from scripts.runs.session import (
+    NotFiniteError,
+    TrainedRun,
+    check_fits,
+    identity,
+    open_run,
+    subset,
+)
 from scripts.runs.train import check_same_puzzles, train_run
 from scripts.runs.training_command import Training, alone, waiting
+from scripts.studies.beginnings import trained_before
 from scripts.studies.examples import Pictured, pictured
 from scripts.studies.jobs import Seat
 from scripts.usage import UsageError
@@ -42,6 +52,33 @@ def check_same(config: RunConfig, out: Path) -> None:
     exists = (out / "config.json").exists()
     if exists and (other := differences(load_config(out)[0], config)):
         raise UsageError(f"{out}: holds another run ({', '.join(other)}); choose another --out")
+
+
+def as_begun(
+    config: RunConfig,
+    folder: Path,
+    chosen: frozenset[str] = frozenset(),
+    seconds: float | None = None,
+) -> RunConfig:
+    """The configuration as a run that was begun in the folder has it, with its own steps.
+
+    chosen: settings that are its own too; seconds: for which it is to have been planned; none: any.
+    UsageError for a folder with another run.
+    """
+    if not (folder / "config.json").exists():
+        return config
+    known = load_config(folder)[0]
+    planned = (read_config(folder).get("deadline") or {}).get("seconds")
+    if seconds is not None and planned is not None and planned != seconds:
+        raise UsageError(
+            f"{folder}: was begun for {planned:g} s, which its steps were planned by, not "
+            f"{seconds:g}: ask for as long again, or choose another --out"
+        )
+    kept = {name: getattr(known, name) for name in chosen}
+    asked = replanned(config, known.steps).model_copy(update=kept)
+    if other := differences(known, asked):
+        raise UsageError(f"{folder}: holds another run ({', '.join(other)}); choose another --out")
+    return known
 
 
 def finish_run(
@@ -96,21 +133,12 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         config, grid = load_config(folder)
         shape = grid["kind"], grid["cells"]
         return failed_run(config, folder, *shape, "it has no checkpoint; train it first")
-    run = open_run(folder, world)
-    cost = _whole_cost(folder, run.step)
-    if data is None and not run.config.data:
-        raise UsageError(f"{folder}: imported weights have no puzzles of their own: give --data")
-    place = data or Path(run.config.data)
-    held_out = read_puzzles(place, "test")
-    check_fits(run, held_out, place)
+    run, place, train, held_out = _to_score(folder, data, world)
+    cost, before = _whole_cost(folder, run.step), trained_before(folder)
     segments = run.config.supervision.segments
     name = label(run.config, held_out.kind, held_out.seq_len)
     if not run.step:  # imported: what it is called says too little of what it is
         name = f"{name} {folder.name}"
-    train = read_puzzles(place, "train")
-    if run.config.data and place.resolve() == Path(run.config.data).resolve():
-        puzzles = identity(train, subset(held_out, run.config.evaluate_puzzles))
-        check_same_puzzles(puzzles, run.config, folder)
     training = subset(train, TRAINING_PUZZLES)
     tell_held_out, tell_known = (
         partial(tell, f"segments of {split} puzzles") for split in ("held-out", "training")
@@ -126,6 +154,7 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         data=str(place.resolve()),
         trained_on=str(Path(run.config.data).resolve()) if run.config.data else "",
         began=(read_config(folder).get("started_from") or {"step": 0})["step"],
+        before=settings_hash({"links": before}) if before else "",
         planned=run.config.steps if run.step else None,  # 0: imported, not trained here
         recipe=settings_hash(settings(run.config)),
     )
@@ -134,6 +163,30 @@ def score_run(folder: Path, data: Path | None, world: World, tell: StageProgress
         f"{len(held_out):,} held-out puzzles"
     )
     return Scored(row, pictured(run, held_out, scored, world), holds)
+
+
+def check_scorable(folder: Path, data: Path | None, world: World) -> None:
+    """RunError or UsageError for a run with a checkpoint that `score_run` refuses; arguments as
+    there."""
+    if list_checkpoints(folder):
+        _to_score(folder, data, world)
+
+
+def _to_score(
+    folder: Path, data: Path | None, world: World
+) -> tuple[TrainedRun, Path, PuzzleSet, PuzzleSet]:
+    """A run, the folder of puzzles it is scored on, and that one's training and held-out puzzles.
+    RunError or UsageError if they do not go together; arguments as of `score_run`."""
+    run = open_run(folder, world)
+    if data is None and not run.config.data:
+        raise UsageError(f"{folder}: imported weights have no puzzles of their own: give --data")
+    place = data or Path(run.config.data)
+    held_out, train = read_puzzles(place, "test"), read_puzzles(place, "train")
+    check_fits(run, held_out, place)
+    if run.config.data and place.resolve() == Path(run.config.data).resolve():
+        puzzles = identity(train, subset(held_out, run.config.evaluate_puzzles))
+        check_same_puzzles(puzzles, run.config, folder)
+    return run, place, train, held_out
 
 
 def _whole_cost(folder: Path, step: int) -> dict[str, float]:

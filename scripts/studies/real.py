@@ -1,15 +1,18 @@
 """`loopbench reproduce real`: Sudoku-Extreme or Maze-Hard from 1,000 puzzles, each preset trained
 to a deadline and answered three ways, beside what others report.
 
-OUT/<preset>-seed<n>/ the runs; OUT/real.json, real.md the table; OUT/report.html the comparison.
+OUT/<preset>-seed<n>/ the runs, with what they answered in answers/; OUT/real.json, real.md the
+table; OUT/report.html the comparison.
 Answered three ways: the segments of training, 64 segments ("deep"), and with 64 segments on several
 images of a puzzle, or from several starts where images tell nothing new, one after another until
 the halting score claims an answer ("chosen", on fewer puzzles; of one pass, in which no answer
 stands, the image of the largest halting score).
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,29 +20,28 @@ from typing import Any, Literal
 import torch
 
 from puzzles.puzzle_set import PuzzleSet
-from reasoning.training.config import replanned
+from reasoning.records import sha256_of
 from reasoning.training.distribution import World
 from reasoning.training.runs import read_environment, write_json
-from scripts.models.labels import differences
 from scripts.models.presets import RunConfig
+from scripts.reports.earlier import keep_other_rows
 from scripts.reports.numbers import accuracy, grid
 from scripts.reports.report import training_cost
 from scripts.reports.reported import PUBLISHED
 from scripts.runs.data import read_puzzles
 from scripts.runs.evaluate import evaluate_run
-from scripts.runs.recorded import load_config
+from scripts.runs.recorded import settings_hash
 from scripts.runs.search_plan import Plan
-from scripts.runs.session import TrainedRun, open_run, subset
+from scripts.runs.session import TrainedRun, identity, open_run, subset
 from scripts.runs.train import newest, train_run
 from scripts.runs.training_command import alone, waiting
 from scripts.studies.asked import PuzzlesAsked
 from scripts.studies.comparison import Comparison, planned_runs
 from scripts.studies.jobs import Job, Seat, run_jobs
-from scripts.studies.one_run import Scored, failed_run, leave_if, score_run
+from scripts.studies.one_run import Scored, as_begun, failed_run, leave_if, score_run
 from scripts.studies.plan import lanes_of
 from scripts.terminal.choices import Task
 from scripts.terminal.console import show
-from scripts.usage import UsageError
 
 DEEP = 64  # segments
 SEVERAL = {"sudoku": 32, "maze": 8}  # images or starts, when the answer is chosen among them
@@ -72,12 +74,15 @@ def real(
     runs = planned_runs(configs, asked.seeds, out, train)
     lanes = lanes_of(asked.jobs, runs, world)
     for config, folder, _ in runs:
-        as_begun(config, folder, chosen)
+        as_begun(config, folder, chosen, seconds)
+    earlier = _rows_there(out / "real.json", task, data)
     jobs = [
         Job(folder, partial(_train_and_tell, config, folder, seconds, task, searched, chosen))
         for config, folder, _ in runs
     ]
     told: dict[int, tuple[Scored, dict[str, Any] | None]] = {}
+    # Of runs that this call has not come to yet, what an earlier one told.
+    lines = {place: earlier.get(folder.name) for place, (_, folder, _) in enumerate(runs)}
     text = _markdown(task, [])
     for ended in run_jobs(jobs, lanes, world, console, newest):
         config, folder, _ = runs[ended.place]
@@ -85,9 +90,11 @@ def real(
         if ended.failure is not None:
             failed = failed_run(config, folder, train.kind, train.seq_len, ended.failure)
             told[ended.place] = failed, None
-        rows = [row for _, (_, row) in sorted(told.items()) if row is not None]
+        lines[ended.place] = told[ended.place][1]
+        rows = [row for row in lines.values() if row is not None]
         text = _markdown(task, rows)
         if world.is_main:  # as it comes: the next run may take as long again
+            keep_other_rows(out / "real.json", _names, [row["run"] for row in rows])
             write_json(out / "real.json", {"task": task, "data": data, "runs": rows})
             (out / "real.md").write_text(text)
         world.barrier()
@@ -97,6 +104,20 @@ def real(
     compared.write(out, f"{task} from {len(train):,} puzzles, {seconds / 3600:.3g} hours a run")
     show(text, 150, console.quiet)
     console.print(f"wrote {out}/real.md, real.json and report.html")
+
+
+def _names(record: Mapping[str, Any]) -> list[str]:
+    """The folders of the runs that a real.json tells of."""
+    return [row["run"] for row in record["runs"]]
+
+
+def _rows_there(path: Path, task: Task, data: str) -> dict[str, dict[str, Any]]:
+    """The rows of a real.json of the same puzzles, by their runs' folders; {} of any other file."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        record = json.loads(path.read_text())
+        if (record["task"], record["data"]) == (task, data):
+            return dict(zip(_names(record), record["runs"], strict=True))
+    return {}
 
 
 def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:
@@ -117,21 +138,6 @@ def faster_precision(device: torch.device) -> Literal["fp32", "bf16"]:
     return "bf16" if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else "fp32"
 
 
-def as_begun(config: RunConfig, folder: Path, chosen: frozenset[str] = frozenset()) -> RunConfig:
-    """The configuration as a run that was begun in the folder has it, with its own steps.
-
-    chosen: settings that are its own too. UsageError for a folder with another run.
-    """
-    if not (folder / "config.json").exists():
-        return config
-    known = load_config(folder)[0]
-    kept = {name: getattr(known, name) for name in chosen}
-    asked = replanned(config, known.steps).model_copy(update=kept)
-    if other := differences(known, asked):
-        raise UsageError(f"{folder}: holds another run ({', '.join(other)}); choose another --out")
-    return known
-
-
 def train_to_deadline(
     config: RunConfig,
     folder: Path,
@@ -147,7 +153,7 @@ def train_to_deadline(
     """
     with alone(folder, seat.world, partial(seat.say, waiting(folder))):
         begun = (folder / "config.json").exists()
-        config = as_begun(config, folder, chosen)
+        config = as_begun(config, folder, chosen, seconds)
         seat.world.barrier()  # every process has read what is there before it changes
         stopped = train_run(
             config, folder, seat.world, begun, seat.followers, None if begun else seconds
@@ -187,6 +193,7 @@ def _row(
     run, held_out = open_run(folder, seat.world), read_puzzles(data, "test")
     cost, record = training_cost(folder, run.step), read_environment(folder)
     row: dict[str, Any] = {
+        "run": folder.name,
         "preset": run.config.preset,
         "seed": run.config.seed,
         "steps": run.step,
@@ -199,7 +206,7 @@ def _row(
         "commit": record.get("commit"),
         "cpu": record.get("cpu"),
     }
-    row["deep"] = _asked(run, held_out, Plan(), partial(seat.tell, "deep"), seat.world)
+    row["deep"] = _asked(folder, run, held_out, Plan(), partial(seat.tell, "deep"), seat.world)
     if searched:
         of = "starts" if run.config.model.symmetric() else "images"
         several = {"breadth" if of == "starts" else "symmetries": SEVERAL[task]}
@@ -207,16 +214,35 @@ def _row(
         plan = Plan(**several, **({"until_claimed": True} if claims else {"select": "q"}))
         tell = partial(seat.tell, f"{plan.candidates} {of}")
         row["chosen"] = {of: plan.candidates, "rule": plan.rule}
-        row["chosen"] |= _asked(run, subset(held_out, searched), plan, tell, seat.world)
+        row["chosen"] |= _asked(folder, run, subset(held_out, searched), plan, tell, seat.world)
     return row
 
 
 def _asked(
-    run: TrainedRun, puzzles: PuzzleSet, plan: Plan, tell: Any, world: World
+    folder: Path, run: TrainedRun, puzzles: PuzzleSet, plan: Plan, tell: Any, world: World
 ) -> dict[str, Any]:
+    """What a run answers when so asked; kept in its folder, for the next command that asks alike.
+
+    folder: the run's; run: what lies there; puzzles, plan: what is asked; tell: told of progress;
+    world: the processes, which share the puzzles.
+    """
     segments = DEEP if run.config.supervision.segments > 1 else 1  # one pass carries nothing
-    record = evaluate_run(run, puzzles, segments, world, plan=plan, metered=False, tell=tell).record
-    return {"segments": segments} | _answers(record)
+    settings = plan.model_dump(mode="json") | {
+        "segments": segments,
+        "step": run.step,
+        "config_sha256": sha256_of(folder / "config.json"),
+        "puzzles_sha256": identity(puzzles),
+        "device": world.device.type,
+    }
+    path = folder / "answers" / f"{settings_hash(settings)}.json"
+    if not path.exists():
+        record = evaluate_run(run, puzzles, segments, world, plan=plan, metered=False, tell=tell)
+        answers = {"segments": segments} | _answers(record.record)
+        if world.is_main:
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, {"settings": settings, "answers": answers})
+        world.barrier()
+    return json.loads(path.read_text())["answers"]
 
 
 def _answers(record: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from reasoning.training.runs import write_json
 from scripts.models.labels import expect_kept
 from scripts.models.presets import RunConfig, deepened, preset
 from scripts.models.variants import chosen, merged
+from scripts.reports.earlier import keep_other_rows
 from scripts.reports.numbers import grid, over_seeds
 from scripts.reports.report import COLLAPSED, amount, comparison, marks
 from scripts.runs.data import read_puzzles
@@ -183,11 +184,18 @@ def _write(
     text = _markdown(results, ", ".join([scale, *asked.set]))
     if asked.world.is_main:
         record = {"scale": scale, "published": _published(), "ours": results}
+        keep_other_rows(asked.out / "table2.json", _rows_of, _rows_of(record))
         write_json(asked.out / "table2.json", record)
         (asked.out / "table2.md").write_text(text)
     asked.world.barrier()
     show(text, 120, asked.console.quiet)
     asked.console.print(f"wrote {asked.out}/table2.md, table2.json and a report per task")
+
+
+def _rows_of(record: Mapping[str, Any]) -> list[str]:
+    """What a table2.json has runs of, by task, system and scale."""
+    ours = record["ours"]
+    return [f"{task} {slug} {record['scale']}" for task in ours for slug in ours[task]]
 
 
 def _slug(system: System) -> str:

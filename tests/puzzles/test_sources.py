@@ -4,6 +4,7 @@ import builtins
 import json
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,21 @@ def test_a_split_by_solution_grid_keeps_families_together(nine):
     train, test = split_groups(whole, 30, seed=1)
     assert (len(train), len(test)) == (150, 30)
     assert not set(train % 60) & set(test % 60)
+
+
+def test_groups_that_share_a_grid_with_any_puzzle_stay_together(nine):
+    """Groups (0, 1), (2, 3), ... whose second puzzle stands, relabelled, in the next but one."""
+    rng = np.random.default_rng(0)
+    inputs, labels = nine.inputs.copy(), nine.labels.copy()
+    for row in (1, 5, 9):  # the last puzzles of groups 0, 2, 4 are images of the first of 1, 3, 5
+        images = symmetry.augment(inputs[[row + 1]], labels[[row + 1]], rng)
+        (inputs[row],), (labels[row],) = images
+    offsets = np.arange(0, len(inputs) + 1, 2)
+    whole = replace(PuzzleSet.ungrouped("sudoku", 9, inputs, labels), group_offsets=offsets)
+    for seed in range(8):
+        train, test = split_groups(whole, len(offsets) // 2 - 1, seed)
+        for first in (0, 2, 4):
+            assert not {first, first + 1} & set(train) or not {first, first + 1} & set(test)
 
 
 @pytest.mark.parametrize("turn", [np.fliplr, np.transpose, lambda a: np.rot90(a, 1)])

@@ -156,6 +156,38 @@ def test_the_standard_error_of_the_loss_is_that_of_resampled_rows():
     assert result.stderr == pytest.approx(np.std(losses), rel=0.25)
 
 
+def test_the_standard_error_of_the_loss_is_that_of_resampled_documents():
+    """Rows of one document are alike: drawn together, or the error is told too small."""
+    rng = np.random.default_rng(3)
+    # 40 documents of 9 to 54 tokens, each of two kinds, cut into rows of 12 across their ends.
+    documents = np.repeat(np.arange(40), rng.integers(1, 7, 40))[:, None].repeat(9, 1)
+    rows = rng.integers(1, 13, (40, 2))[documents, rng.integers(0, 2, documents.shape)]
+    documents, rows = documents.reshape(-1), rows.reshape(-1)
+    spare = len(rows) % 12
+    documents, rows = documents[spare:].reshape(-1, 12), rows[spare:].reshape(-1, 12)
+    token_bytes = np.array([0] + [1] * 12)
+    scorer = Scorer(Recurrent(), ALONE)
+    result = evaluate_rows(scorer, rows, token_bytes, documents)
+    by_rows = evaluate_rows(scorer, rows, token_bytes)
+    assert (result.loss, result.documents) == (by_rows.loss, len(np.unique(documents[:, 1:])))
+    labels = torch.from_numpy(rows[:, 1:])
+    logs = scorer.forward(rows[:, :-1]).logits.double().log_softmax(-1)
+    nll = -logs.gather(2, labels[..., None])[..., 0].numpy()
+    groups = [nll[documents[:, 1:] == number] for number in np.unique(documents[:, 1:])]
+    losses = []
+    for _ in range(400):
+        drawn = np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
+        losses.append(drawn.mean())
+    assert result.stderr == pytest.approx(np.std(losses), rel=0.15)
+    assert result.stderr > 1.2 * by_rows.stderr
+
+
+def test_one_document_has_no_standard_error():
+    rows = np.random.default_rng(4).integers(1, 13, (5, 9))
+    result = evaluate_rows(Scorer(Recurrent(), ALONE), rows, np.arange(13), np.zeros((5, 9), int))
+    assert (result.stderr, result.documents, result.rows) == (None, 1, 5)
+
+
 def test_rows_of_another_tokenizer_are_refused():
     with pytest.raises(ValueError, match="another tokenizer"):
         evaluate_rows(Scorer(Recurrent(), ALONE), np.full((2, 4), 12), np.ones(12))

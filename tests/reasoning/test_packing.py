@@ -194,11 +194,10 @@ def test_shapes_that_do_not_fit_are_refused(corpus, changes, words):
 
 
 def test_validation_rows_are_fixed_full_and_whole(corpus):
-    every = validation_rows(corpus, 15)
+    every = validation_rows(corpus, 15).tokens
     tokens = corpus.counts("validation").tokens
     assert every.shape == (tokens // 16, 16)
     assert every[0, 0] == corpus.bos
-    assert np.array_equal(validation_rows(corpus, 15, 3), every[:3])
     found, _ = corpus.read(corpus.shards("validation")[0])
     spare = len(found) - every.size
     counts = np.bincount(found, minlength=257) - np.bincount(every.reshape(-1), minlength=257)
@@ -208,6 +207,30 @@ def test_validation_rows_are_fixed_full_and_whole(corpus):
         validation_rows(corpus, 15, len(every) + 1)
     with pytest.raises(CorpusError, match=f"1 validation rows of {tokens + 1} tokens.*0 there"):
         validation_rows(corpus, tokens)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, None])
+def test_few_validation_rows_are_evenly_spaced(corpus, count):
+    every = validation_rows(corpus, 15)
+    some = validation_rows(corpus, 15, count)
+    n = len(every)
+    wanted = n if count is None else count
+    # The middle row of each of `wanted` equal parts: of one that is torn between two, the later.
+    middles = [int((i + 0.5) * n / wanted) for i in range(wanted)]
+    assert len(set(middles)) == len(some) == wanted
+    for rows in ("tokens", "documents"):
+        assert np.array_equal(getattr(some, rows), getattr(every, rows)[middles])
+
+
+def test_validation_rows_tell_the_document_of_each_token(corpus):
+    rows = validation_rows(corpus, 15)
+    tokens, offsets = corpus.read(corpus.shards("validation")[0])
+    documents = np.split(tokens, offsets[1:-1])
+    seen = np.unique(rows.documents)
+    for number in seen:  # no token is lost but at the end of the split
+        own = rows.tokens[rows.documents == number]
+        assert np.array_equal(own, documents[number][: len(own)])
+    assert len(seen) >= len(documents) - 1 > 3
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

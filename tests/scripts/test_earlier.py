@@ -4,6 +4,7 @@ import json
 
 from scripts.cli import main
 from scripts.reports.earlier import keep_other_rows, set_aside
+from scripts.studies.comparison import _scored_on
 
 
 def test_a_file_and_what_belongs_to_it_take_the_first_free_number(tmp_path):
@@ -36,6 +37,14 @@ def test_a_table_is_set_aside_only_where_rows_would_be_lost(tmp_path, capsys):
         path.write_text(text)
         keep_other_rows(path, dict.keys, ["a"])
         assert (tmp_path / f"comparison-earlier-{n}.json").read_text() == text
+
+
+def test_rows_of_one_name_on_other_puzzles_are_other_rows(tmp_path, capsys):
+    path = tmp_path / "comparison.json"
+    path.write_text(json.dumps({"a": {"data": "here"}, "b": {"data": "here"}}))
+    keep_other_rows(path, _scored_on, [("a", "here"), ("b", "there")])
+    assert (tmp_path / "comparison-earlier-1.json").exists()
+    assert "with b, is" in capsys.readouterr().out
 
 
 def test_a_comparison_of_other_models_keeps_the_table_before(sudokus, tmp_path, capsys):

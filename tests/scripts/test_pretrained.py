@@ -1,6 +1,7 @@
 """Weights that ship: packaging and loading agree, and the weights do what their card says."""
 
 import json
+import shutil
 from typing import get_args
 
 import numpy as np
@@ -47,13 +48,43 @@ def test_the_card_scores_the_weights_as_they_ship(packaged, sudokus):
     assert card.accuracy["exact"]["n"] == len(test.inputs) == card.data["counts"]["test"]["puzzles"]
 
 
+def test_weights_are_replaced_only_where_that_is_asked_for(
+    packaged, trained, sudokus, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(packaged, tmp_path / "w")
+    before = {path.name: path.read_bytes() for path in packaged.iterdir()}
+    words = ["package", str(trained), "--data", str(sudokus), "--out", str(tmp_path / "w")]
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.runs.evaluate.evaluate_run", None)  # refused before it is scored
+        assert main(words) == 2
+    assert "--replace puts these weights in its place" in capsys.readouterr().err.replace("\n", " ")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "w").iterdir()} == before
+    assert main([*words, "--replace"]) == 0
+
+
+def test_a_card_tells_what_is_known_of_data_and_training(trained, sudokus, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(sudokus, data)
+    shutil.copytree(trained, run)
+    for path, lost in ((data / "loopbench.json", "command"), (run / "environment.json", "gpu")):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({k: v for k, v in record.items() if k != lost}))
+    assert main(["package", str(run), "--data", str(data), "--out", str(tmp_path / "w")]) == 0
+    card = read_card(tmp_path / "w" / "sudoku-4.json")
+    assert {"seed", "options", "counts"} == set(card.data)
+    assert card.environment["gpu"] is None
+
+
 def test_weights_that_are_too_large_leave_those_that_were_there(
     packaged, trained, sudokus, monkeypatch
 ):
     before = {path.name: path.read_bytes() for path in packaged.iterdir()}
     monkeypatch.setattr("scripts.runs.pretrained.LARGEST", 10)
     monkeypatch.setattr("scripts.runs.evaluate.evaluate_run", None)  # refused before it is scored
-    assert main(["package", str(trained), "--data", str(sudokus), "--out", str(packaged)]) == 2
+    assert (
+        main(["package", str(trained), "--data", str(sudokus), "--out", str(packaged), "--replace"])
+        == 2
+    )
     assert {path.name: path.read_bytes() for path in packaged.iterdir()} == before
 
 

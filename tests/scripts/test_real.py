@@ -74,6 +74,49 @@ def test_the_same_command_goes_on(sudokus, tmp_path):
     assert "chosen" not in again["runs"][0]
 
 
+def test_what_finished_runs_answered_is_kept_and_not_asked_again(sudokus, tmp_path, monkeypatch):
+    """Interrupted in its first run, a call still tells of the second one, which is finished."""
+    out = tmp_path / "real"
+    words = ("--searched", "2", "--precision", "fp32", "--device", "cpu")
+    first = told(sudokus, out, *words)
+    names = [f"{preset}-seed0" for preset in WORDS[3].split(",")]
+    assert [run["run"] for run in first["runs"]] == names
+
+    def refuse(*words, plan=None, metered=True, **named):
+        raise AssertionError("asked again")
+
+    with monkeypatch.context() as patch:
+        asked = module._asked
+        patch.setattr(module, "evaluate_run", refuse)
+        assert told(sudokus, out, *words) == first
+
+        def stop(folder, *words):
+            if folder.name == names[1]:
+                raise KeyboardInterrupt
+            return asked(folder, *words)
+
+        patch.setattr(module, "_asked", stop)
+        words = ["reproduce", "real", "--task", "sudoku", "--data", sudokus, "--out", out, *WORDS]
+        words += ["--searched", "2", "--precision", "fp32", "--device", "cpu"]
+        assert main([str(word) for word in words]) == 130
+    assert json.loads((out / "real.json").read_text()) == first
+    assert not list(out.glob("real-earlier*"))
+    # Rows that a call does not ask for are kept beside.
+    fewer = told(sudokus, out, *words[10:], "--presets", names[0].removesuffix("-seed0"))
+    assert [run["run"] for run in fewer["runs"]] == names[:1]
+    assert json.loads((out / "real-earlier-1.json").read_text()) == first
+
+
+def test_runs_are_not_said_to_have_been_planned_for_another_time(sudokus, tmp_path, capsys):
+    out = tmp_path / "real"
+    told(sudokus, out, "--searched", "0", "--precision", "fp32", "--device", "cpu")
+    words = ["reproduce", "real", "--task", "sudoku", "--data", str(sudokus), "--out", str(out)]
+    assert main([*words, *WORDS[2:], "--for", "20m", "--device", "cpu"]) == 2
+    assert "was begun for 600 s, which its steps were planned by, not 1200" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "part"),
     [

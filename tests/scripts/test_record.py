@@ -262,7 +262,15 @@ def changed(file, tmp_path, **keys):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("data", "other"), ("split", "train"), ("step", 1), ("puzzles", 4), ("evaluations", 3)],
+    [
+        ("data", "other"),
+        ("split", "train"),
+        ("step", 1),
+        ("puzzles", 4),
+        ("evaluations", 3),
+        ("puzzles_sha256", "of others"),
+        ("activations", "bf16"),
+    ],
 )
 def test_seeds_of_an_arm_differ_in_nothing_else(key, value, evaluated, tmp_path, capsys):
     other = changed(evaluated[1], tmp_path, **{key: value})

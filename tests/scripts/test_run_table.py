@@ -9,6 +9,7 @@ from reasoning.training.loop import Trainer
 from scripts.cli import main
 from scripts.reports.curves import run_curve
 from scripts.runs.described import describe_run
+from scripts.studies.beginnings import trained_before
 
 
 def rewrite(run, name, change):
@@ -206,6 +207,31 @@ def test_a_comparison_counts_what_the_starts_took(chain, sudokus, capsys):
     groups = json.loads((chain / "compared" / "comparison.json").read_text())
     assert [group["training_flops"] is None for group in groups.values()] == [False, True]
     capsys.readouterr()
+
+
+def test_runs_that_began_with_other_weights_are_no_seeds_of_one_another(chain, sudokus):
+    """Seeds of one recipe share a row though each began with weights of its own."""
+
+    def compared():
+        words = ["compare", str(chain / "b"), str(chain / "e"), "--data", str(sudokus)]
+        assert main([*words, "--device", "cpu", "--out", str(chain / "compared")]) == 0
+        return json.loads((chain / "compared" / "comparison.json").read_text())
+
+    for name, change in (("d", {"seed": 5}), ("e", {"seed": 6})):
+        shutil.copytree(chain / ("a" if name == "d" else "b"), chain / name)
+        rewrite(chain / name, "config.json", lambda r, c=change: r["config"].update(c))
+    rewrite(chain / "e", "config.json", lambda r: r["started_from"].update(run="d"))
+    (group,) = compared().values()
+    assert len(group["runs"]) == 2
+    rewrite(chain / "d", "config.json", lambda r: r["config"].update(hints=2))
+    names = [*compared()]
+    assert len(names) == 2
+    assert all(" begun with " in name and "after" not in name for name in names)
+    before = [trained_before(chain / name) for name in "ab"]
+    assert before[0] == []
+    assert before[1][0]["step"] == 20
+    shutil.rmtree(chain / "a")
+    assert trained_before(chain / "b") == [{"step": 20}]
 
 
 def test_what_came_before_stays_where_a_start_had_logged_nothing(chain):

@@ -103,6 +103,20 @@ def test_stopped_before_its_first_checkpoint_it_begins_there_again(first, larger
     assert read_jsonl(whole / "metrics.jsonl")[-1]["step"] == 6
 
 
+def test_begun_again_it_does_not_take_newer_weights(first, larger, tmp_path, dies_at, capsys):
+    start, run = tmp_path / "first", tmp_path / "run"
+    shutil.copytree(first, start)
+    words = [*WORDS, "--data", str(larger), "--out", str(run), "--steps", "6"]
+    with dies_at(Trainer, 3):
+        main([*words, "--checkpoint-every", "5", "--start", str(start)])
+    (newest,) = (start / "checkpoints").iterdir()
+    later = newest.rename(newest.with_name(newest.name.replace("6", "8")))
+    manifest = json.loads((later / "manifest.json").read_text()) | {"step": 8}
+    (later / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["train", "--resume", str(run)]) == 2
+    assert "began with step 6 of" in capsys.readouterr().err
+
+
 def test_begun_again_from_elsewhere_it_finds_what_it_began_with(
     first, larger, tmp_path, dies_at, monkeypatch
 ):

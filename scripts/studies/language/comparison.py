@@ -138,6 +138,7 @@ def held_out(study: Study, run: Path, readings: Sequence[Reading]) -> list[dict[
             "config": config.model_dump(mode="json", exclude={"corpus"}),
             "corpus": corpus.identity,
             "rows": count,
+            "rows_are": "evenly spaced",  # older versions took the first, and had no such setting
             "device": world.device.type,
         }
         path = run / "held-out" / f"{settings_hash(settings)}.json"

@@ -66,7 +66,7 @@ def figure6(study: Study) -> str:
 def _trajectory(study: Study, run: Path) -> dict[str, Any]:
     opened = open_language_run(run, study.world.device)
     count = min(_ROWS, full_rows(study.text, opened.config))
-    rows = validation_rows(study.text, opened.config.context, count)[:, :-1]
+    rows = validation_rows(study.text, opened.config.context, count).tokens[:, :-1]
     tokens = torch.from_numpy(rows).to(study.world.device)
     states = trajectory(opened.model, tokens, ITERATIONS)
     points, shares = principal_components(states[0])

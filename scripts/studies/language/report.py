@@ -152,7 +152,7 @@ def _step_cost(study: Study, folder: Path) -> dict[str, float]:
     config = opened.config
     count = min(full_rows(study.text, config), config.micro_batch or config.batch)
     rows = validation_rows(study.text, config.context, count)
-    tokens = torch.from_numpy(rows[:, :-1]).to(study.world.device)
+    tokens = torch.from_numpy(rows.tokens[:, :-1]).to(study.world.device)
     cost = step_cost(opened.model, tokens, config.precision)
     return {"step_bytes": cost.size, "step_flops": cost.flops}
 
