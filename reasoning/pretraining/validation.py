@@ -42,7 +42,7 @@ def validate(
         scorer = Scorer(model, world, budget, precision, config.batch_tokens)
         scores = asdict(evaluate_rows(scorer, rows.tokens, token_bytes, rows.documents))
         numbers = scores.pop("diagnostics") | scores
-        numbers = {name: finite(float(value)) for name, value in numbers.items()}
+        numbers = {n: v if v is None else finite(float(v)) for n, v in numbers.items()}
         counts = {name: int(scores[name]) for name in ("rows", "documents", "tokens", "bytes")}
         records.append({"max_evaluations": most} | numbers | counts)
     return records

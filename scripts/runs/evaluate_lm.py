@@ -193,7 +193,7 @@ def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) ->
     console.print(
         f"{corpus}: {text.bits_per_byte:.4f} bits per byte, perplexity {text.perplexity:.3f} "
         f"(loss {text.loss:.4f}{error}; with BOS {text.perplexity_with_bos:.3f}), "
-        f"{text.tokens:,} tokens in {text.rows} rows of {text.documents} documents"
+        f"{text.tokens:,} tokens in {text.rows} rows, documents: {text.documents:,}"
     )
     if text.diagnostics:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in text.diagnostics.items())

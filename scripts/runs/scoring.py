@@ -88,7 +88,10 @@ class Scoring:
     def _settings(
         self, trained: TrainedRun, chosen: PuzzleSet, plan: Plan, world: World
     ) -> dict[str, Any]:
-        """What the record says was asked, and a name for it that only the same gets again."""
+        """What the record says was asked, and a name for it that only the same gets again.
+
+        trained: what is asked; chosen: its puzzles; plan: of the search; world: the processes.
+        """
         asked, effort = self.asked, self.asked.effort
         record = {"run": str(asked.weights), "data": str(asked.data), "split": asked.split}
         record |= {"puzzles": asked.puzzles, "tolerance": effort.tolerance}

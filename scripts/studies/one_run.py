@@ -62,8 +62,8 @@ def as_begun(
 ) -> RunConfig:
     """The configuration as a run that was begun in the folder has it, with its own steps.
 
-    chosen: settings that are its own too; seconds: for which it is to have been planned; none: any.
-    UsageError for a folder with another run.
+    config: as it is asked for; chosen: settings that are its own too; seconds: for which it is to
+    have been planned; none: any. UsageError for a folder with another run.
     """
     if not (folder / "config.json").exists():
         return config

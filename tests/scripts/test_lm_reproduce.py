@@ -45,7 +45,7 @@ from scripts.usage import UsageError
 
 TINY = "model.width=8 model.head_width=4 model.context=16"
 # Rates at which 2 steps make every map a contraction.
-RATES = "optimizer.lr=8e-3 optimizer.muon_lr=8e-3"
+RATES = "optimizer.lr=1.6e-2 optimizer.muon_lr=1.6e-2"
 SMALL = f"context=16 batch=4 log_every=1 checkpoint_every=2 validation.rows=2 {RATES} {TINY}"
 
 

@@ -181,6 +181,23 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_beginning(
     assert (killed / "environment.json").exists()
 
 
+def test_validation_text_of_one_document_has_no_standard_error(tmp_path, capsys):
+    (tmp_path / "train.txt").write_text("one two three four " * 400)
+    (tmp_path / "held.txt").write_text("two three one " * 40)
+    words = ["corpus", "build", tmp_path / "train.txt", "--validation", tmp_path / "held.txt"]
+    assert main([str(w) for w in (*words, "--shards", 4, "--out", tmp_path / "corpus")]) == 0
+    words = ["pretrain", "--preset", "attractor-mini", "--corpus", tmp_path / "corpus"]
+    words += ["--out", tmp_path / "run", "--steps", 1, "--context", 32, "--batch", 4]
+    words += ["--validation.rows", 2, "--device", "cpu"]
+    assert main([str(w) for w in words]) == 0
+    line = read_jsonl(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert (line["split"], line["stderr"], line["documents"]) == ("validation", None, 1)
+    assert main(["runs", str(tmp_path / "run")]) == 0
+    asked = ["evaluate-lm", tmp_path / "run", "--corpus", tmp_path / "corpus", "--device", "cpu"]
+    assert main([str(w) for w in asked]) == 0
+    assert "documents: 1" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_validation_rows_that_were_not_asked_for_are_those_there(tmp_path, capsys):
     (tmp_path / "text.txt").write_text("much text to learn from " * 99)
     for name, size in (("small", 19 * 33 + 5), ("tiny", 9)):
