@@ -28,7 +28,7 @@ from reasoning.pretraining.evaluation.likelihood import Scorer
 from reasoning.pretraining.evaluation.perplexity import Perplexity, evaluate_rows
 from reasoning.records import finite, sha256_of
 from reasoning.training.runs import write_json
-from scripts.reports.numbers import percent
+from scripts.reports.numbers import counted, percent
 from scripts.runs.recorded import settings_hash
 from scripts.terminal.console import Console
 from scripts.terminal.folders import expect
@@ -193,7 +193,7 @@ def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) ->
     console.print(
         f"{corpus}: {text.bits_per_byte:.4f} bits per byte, perplexity {text.perplexity:.3f} "
         f"(loss {text.loss:.4f}{error}; with BOS {text.perplexity_with_bos:.3f}), "
-        f"{text.tokens:,} tokens in {text.rows} rows, documents: {text.documents:,}"
+        f"{text.tokens:,} tokens in {counted(text.rows, 'row')} of {counted(text.documents, 'document')}"
     )
     if text.diagnostics:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in text.diagnostics.items())

@@ -195,7 +195,7 @@ def test_validation_text_of_one_document_has_no_standard_error(tmp_path, capsys)
     assert main(["runs", str(tmp_path / "run")]) == 0
     asked = ["evaluate-lm", tmp_path / "run", "--corpus", tmp_path / "corpus", "--device", "cpu"]
     assert main([str(w) for w in asked]) == 0
-    assert "documents: 1" in capsys.readouterr().out.replace("\n", " ")
+    assert "of 1 document" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_validation_rows_that_were_not_asked_for_are_those_there(tmp_path, capsys):
