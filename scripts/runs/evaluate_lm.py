@@ -189,11 +189,12 @@ def task_line(score: TaskScore) -> str:
 
 def print_perplexity(text: Perplexity, corpus: Path | None, console: Console) -> None:
     """One line, and a second of what the model reported."""
+    rows, documents = counted(text.rows, "row"), counted(text.documents, "document")
     error = "" if text.stderr is None else f" ± {text.stderr:.4f}"
     console.print(
         f"{corpus}: {text.bits_per_byte:.4f} bits per byte, perplexity {text.perplexity:.3f} "
         f"(loss {text.loss:.4f}{error}; with BOS {text.perplexity_with_bos:.3f}), "
-        f"{text.tokens:,} tokens in {counted(text.rows, 'row')} of {counted(text.documents, 'document')}"
+        f"{text.tokens:,} tokens in {rows} of {documents}"
     )
     if text.diagnostics:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in text.diagnostics.items())
