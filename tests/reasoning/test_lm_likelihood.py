@@ -184,7 +184,9 @@ def test_the_standard_error_of_the_loss_is_that_of_resampled_documents():
 
 def test_one_document_has_no_standard_error():
     rows = np.random.default_rng(4).integers(1, 13, (5, 9))
-    result = evaluate_rows(Scorer(Recurrent(), ALONE), rows, np.arange(13), np.zeros((5, 9), int))
+    documents = np.zeros((5, 9), int)
+    rows[0, -1], documents[0, -1] = 0, 1  # the BOS of another is no text of it
+    result = evaluate_rows(Scorer(Recurrent(), ALONE), rows, np.arange(13), documents)
     assert (result.stderr, result.documents, result.rows) == (None, 1, 5)
 
 

@@ -75,10 +75,11 @@ def evaluate_rows(
         if first == 0:
             sums = np.zeros((len(rows), values.shape[1]))
         sums[chosen] = values
-        for into, values in zip(by_document, (nll, counts), strict=True):
-            into += np.bincount(of[chosen].ravel(), values.ravel(), len(numbers))
+        for total, labels in zip(by_document, (nll, counts), strict=True):
+            total += np.bincount(of[chosen].ravel(), labels.ravel(), len(numbers))
         tell(first + len(chosen), len(own))
-    sums = sum_over_processes(world, sums)
+    sums, by_document = (sum_over_processes(world, each) for each in (sums, by_document))
+    by_document = by_document[:, by_document[1] > 0]  # of some only a BOS is scored
     nll, tokens, size, all_nll = sums[:, :4].T
     if not tokens.sum():
         raise InputError("the rows hold no token that stands for text")
@@ -86,13 +87,13 @@ def evaluate_rows(
     whole = float(all_nll.sum() / rows[:, 1:].size)
     return Perplexity(
         loss=loss,
-        stderr=_ratio_error(*sum_over_processes(world, by_document)),
+        stderr=_ratio_error(*by_document),
         perplexity=float(np.exp(loss)),
         bits_per_byte=float(nll.sum() / (math.log(2) * size.sum())),
         loss_with_bos=whole,
         perplexity_with_bos=float(np.exp(whole)),
         rows=len(rows),
-        documents=len(numbers),
+        documents=by_document.shape[1],
         tokens=int(tokens.sum()),
         bytes=int(size.sum()),
         diagnostics={
