@@ -21,11 +21,10 @@ class Row:
 
     evaluation, training_set: records of held-out and of training puzzles; None for a run that
     failed, whose reason is `failure`; cost: with that of the runs its weights came from, empty
-    where it is not known, as of imported weights; cell_loss: see `late_cell_loss`; data: the
-    folder of the puzzles scored; trained_on: of those trained on; began: the step of the weights it
-    began with, 0: afresh;
-    before: a hash of how those were trained; planned: the steps it was to be trained for; recipe: a
-    hash of its settings.
+    where it is not known, as of imported weights; cell_loss: see `late_cell_loss`; data: the folder
+    of the puzzles scored; trained_on: of those trained on; began: the step of the weights it began
+    with, 0: afresh; before: a hash of how those were trained; planned: the steps it was to be
+    trained for; recipe: a hash of its settings.
     """
 
     label: str
