@@ -10,6 +10,7 @@ from reasoning.attractor_lm import AttractorLM, AttractorLMConfig
 from reasoning.pretraining.config import MuonAdamWConfig, PretrainingConfig, ValidationConfig
 from reasoning.pretraining.flops import Passes
 from reasoning.pretraining.loop import Pretrainer
+from reasoning.pretraining.packing import HeldOutRows
 from reasoning.pretraining.protocol import Cost, LMOutput, SolveBudget
 from reasoning.pretraining.validation import validate
 from reasoning.solver_config import GradientConfig, SolverConfig
@@ -119,9 +120,10 @@ class CountingStream:
 
 
 ALONE = World(0, 1, torch.device("cpu"))
-ROWS = np.random.default_rng(0).integers(0, VOCABULARY, (8, CONTEXT + 1))
+_TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (8, CONTEXT + 1))
+ROWS = HeldOutRows(_TOKENS, np.arange(8)[:, None].repeat(CONTEXT + 1, 1))
 BYTES = np.arange(VOCABULARY)  # token 0, as BOS, has none
-TEXT = ROWS[:, 1:] > 0
+TEXT = ROWS.tokens[:, 1:] > 0
 
 
 def config(**changes) -> PretrainingConfig:

@@ -392,7 +392,7 @@ def test_validation_is_the_mean_over_tokens_and_bytes(tmp_path):
     assert model.training
     assert [r["max_evaluations"] for r in records] == [None, 0, 1]
     for record, most in zip(records, (2, 0, 1), strict=True):
-        tokens = torch.from_numpy(ROWS)
+        tokens = torch.from_numpy(ROWS.tokens)
         with torch.no_grad():
             logits = model(tokens[:, :-1], SolveBudget(most)).logits.double()
         nll = -logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0].numpy()
@@ -401,7 +401,9 @@ def test_validation_is_the_mean_over_tokens_and_bytes(tmp_path):
         assert record["loss_with_bos"] == pytest.approx(nll.mean(), rel=1e-5)
         assert record["perplexity"] == pytest.approx(np.exp(nll[TEXT].mean()), rel=1e-5)
         bits = nll[TEXT].sum() / math.log(2)
-        assert record["bits_per_byte"] == pytest.approx(bits / BYTES[ROWS[:, 1:]].sum(), rel=1e-5)
+        assert record["bits_per_byte"] == pytest.approx(
+            bits / BYTES[ROWS.tokens[:, 1:]].sum(), rel=1e-5
+        )
         assert record["evaluations"] == most
     assert records[1]["residual"] is None
     with pytest.raises(ValueError, match=r"8 validation rows .* 3 processes"):
