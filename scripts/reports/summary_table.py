@@ -138,7 +138,10 @@ SUMMARIES = {
             Line(
                 "8.2 million bytes, each at its own rates",
                 _of(
-                    "language-bytes-mini", attractor="Attractor, solved", transformer="Transformer"
+                    "language-bytes-mini",
+                    attractor="Attractor, solved",
+                    transformer="Transformer",
+                    parcae="Parcae",
                 ),
             ),
             Line(
